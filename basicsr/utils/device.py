@@ -1,0 +1,31 @@
+"""The one place that chooses a device."""
+
+from __future__ import annotations
+
+import torch
+
+from basicsr.utils.errors import OptionError
+
+
+def select_device(name: str = 'auto') -> torch.device:
+    """The device that ``name`` means on this machine.
+
+    Args:
+        name: ``auto`` (CUDA, else Apple's MPS, else the CPU), or what ``torch.device`` takes: ``cpu``, ``cuda:1``.
+
+    Raises:
+        OptionError: no such device here.
+    """
+    if name == 'auto':
+        if torch.cuda.is_available():
+            return torch.device('cuda')
+        return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise OptionError(f"no device is called '{name}'; use auto, cpu, cuda, cuda:0 or mps") from error
+    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
+        raise OptionError(f"'{name}' is not on this machine: it has {torch.cuda.device_count()} CUDA devices")
+    if device.type == 'mps' and not torch.backends.mps.is_available():
+        raise OptionError("'mps' is not on this machine; use cpu")
+    return device

@@ -1,0 +1,68 @@
+"""The errors this package raises on bad input; each message says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BasicsrError(Exception):
+    """Base class of every error below, so that an entry point can tell bad input from a bug."""
+
+
+class UnknownNameError(BasicsrError, KeyError):
+    """A registry has no entry of that name."""
+
+    def __str__(self) -> str:  # KeyError would print the quoted repr of the message
+        return str(self.args[0])
+
+
+class ArgumentError(BasicsrError, TypeError):
+    """The arguments of a ``type:`` block do not fit the class that it names."""
+
+
+class OptionError(BasicsrError, ValueError):
+    """An option file, or several keys of it, cannot be used.
+
+    Args:
+        problems: one message, or one line for each thing that is wrong.
+
+    Attributes:
+        problems: those lines.
+    """
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__('\n'.join(self.problems))
+
+
+class ShapeError(BasicsrError, ValueError):
+    """A tensor or array has the wrong number of dimensions, channels or pixels."""
+
+
+class MaskError(BasicsrError, ValueError):
+    """Masks do not fit the image, or are no valid label map or mask stack."""
+
+
+class MetricError(BasicsrError, ValueError):
+    """The input of a metric cannot be scored (shapes differ, NaN, unknown value range)."""
+
+
+class ImageFileError(BasicsrError, OSError):
+    """A file is not an image that can be read."""
+
+
+class WeightsError(BasicsrError, RuntimeError):
+    """A network file cannot be read, or does not belong to the network."""
+
+
+class UnsafeWeightsError(WeightsError):
+    """A network file holds pickled objects other than tensors and plain values; it was not loaded."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The hint ``; did you mean 'x'?`` for the valid name closest to ``name``, or an empty string."""
+    valid = list(valid)
+    lowered = {candidate.lower(): candidate for candidate in valid}
+    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    return f"; did you mean '{lowered[close[0]]}'?" if close else ''

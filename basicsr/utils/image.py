@@ -1,0 +1,132 @@
+"""Reading image files, and turning network outputs into images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, overload
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from basicsr.utils.errors import ImageFileError, ShapeError
+
+Array: TypeAlias = npt.NDArray[Any]
+
+_WHITE: dict[Any, float] = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+_COLOURS = {None: cv2.IMREAD_ANYCOLOR, 1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
+_ENDS = {b'\x89PNG': b'IEND', b'\xff\xd8\xff': b'\xff\xd9'}
+
+
+def imread(path: str | Path, channels: Literal[1, 3] | None = None) -> Array:
+    """Read an image file.
+
+    Args:
+        path: file in any format that OpenCV reads.
+        channels: 3 turns gray files into RGB, 1 turns colours into gray, None keeps what the file holds;
+            transparency is dropped.
+
+    Returns:
+        (H, W, 3) RGB, or (H, W, 1); uint8, or uint16 for 16-bit files.
+
+    Raises:
+        ImageFileError: the file is missing, empty, broken, cut off, or holds neither 8 nor 16 bits.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ImageFileError(f'{path}: cannot be read ({error.strerror or error})') from error
+    return decode_image(data, str(path), channels)
+
+
+def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None) -> Array:
+    """Decode the bytes of an image file, as ``imread``.
+
+    Args:
+        data: the whole content of the file.
+        name: file or data base key, for error messages.
+        channels: as in ``imread``.
+
+    Returns:
+        (H, W, 3) RGB, or (H, W, 1); uint8 or uint16.
+
+    Raises:
+        ImageFileError: the data are empty, broken, cut off, or hold neither 8 nor 16 bits.
+    """
+    if not data:
+        raise ImageFileError(f'{name}: the file is empty (0 bytes)')
+    for start, end in _ENDS.items():
+        # decoders fill the missing part of a cut-off file with grey and only warn
+        if data.startswith(start) and end not in data[len(data) // 2 :]:
+            raise ImageFileError(f'{name}: the file is cut off (no end marker in {len(data)} bytes); copy it again')
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _COLOURS[channels] | cv2.IMREAD_ANYDEPTH)
+    except cv2.error as error:
+        raise ImageFileError(f'{name}: cannot be decoded ({error.err})') from error
+    if image is None:
+        raise ImageFileError(f'{name}: broken, or no image format that OpenCV reads')
+    if image.dtype not in _WHITE:
+        raise ImageFileError(f'{name}: holds {image.dtype} values; only 8- and 16-bit images are read')
+    image = np.asarray(image)
+    return image[:, :, np.newaxis] if image.ndim == 2 else np.ascontiguousarray(image[:, :, ::-1])
+
+
+@overload
+def tensor2img(
+    tensor: torch.Tensor, rgb2bgr: bool = ..., out_type: Any = ..., min_max: tuple[float, float] = ...
+) -> Array: ...
+
+
+@overload
+def tensor2img(
+    tensor: Sequence[torch.Tensor], rgb2bgr: bool = ..., out_type: Any = ..., min_max: tuple[float, float] = ...
+) -> list[Array]: ...
+
+
+def tensor2img(
+    tensor: torch.Tensor | Sequence[torch.Tensor],
+    rgb2bgr: bool = True,
+    out_type: Any = np.uint8,
+    min_max: tuple[float, float] = (0, 1),
+) -> Array | list[Array]:
+    """Turn a network's output into what an image file holds: clamp, scale in float32, round half to even.
+
+    Args:
+        tensor: (1, C, H, W), (C, H, W) or (H, W), RGB, C = 1 or 3; or a list of such.
+        rgb2bgr: return three channels in BGR order, as OpenCV writes them.
+        out_type: np.uint8 (0..255), np.uint16 (0..65535), or a float type (0..1, not rounded).
+        min_max: the values that become black and white.
+
+    Returns:
+        (H, W, 3), or (H, W) for one channel; a list for a list. NaN becomes black (metrics report it).
+
+    Raises:
+        ShapeError: a batch of more than one image (pass a list of its images), or another shape.
+
+    Example:
+        >>> tensor2img(torch.tensor([[0.5 / 255, 1.5 / 255, 2.0]])).tolist()
+        [[0, 2, 255]]
+    """
+    if not isinstance(tensor, torch.Tensor):
+        return [_image_of_tensor(item, rgb2bgr, out_type, min_max) for item in tensor]
+    return _image_of_tensor(tensor, rgb2bgr, out_type, min_max)
+
+
+def _image_of_tensor(tensor: torch.Tensor, rgb2bgr: bool, out_type: Any, min_max: tuple[float, float]) -> Array:
+    if tensor.ndim == 4 and tensor.shape[0] != 1:
+        raise ShapeError(f'a batch of shape {tuple(tensor.shape)} is not one image; pass a list of its images')
+    planes = tensor[0] if tensor.ndim == 4 else tensor
+    planes = planes[None] if planes.ndim == 2 else planes
+    if planes.ndim != 3 or planes.shape[0] not in (1, 3):
+        raise ShapeError(f'expected (1, C, H, W), (C, H, W) or (H, W) with C = 1 or 3, got {tuple(tensor.shape)}')
+    black, white = min_max
+    unit = (planes.detach().float().cpu().clamp(black, white) - black) / (white - black)
+    scaled = unit.nan_to_num(nan=0.0) * _WHITE.get(np.dtype(out_type), 1.0)
+    if np.dtype(out_type) in _WHITE:
+        scaled = scaled.round()
+    image = scaled.numpy().astype(out_type)
+    if len(image) == 1:
+        return np.asarray(image[0])
+    return np.ascontiguousarray((image[::-1] if rgb2bgr else image).transpose(1, 2, 0))

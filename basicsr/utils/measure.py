@@ -1,0 +1,61 @@
+"""What a computation costs: seconds and peak memory."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def median_seconds(run: Callable[[], Any], device: torch.device, rounds: int = 5) -> float:
+    """Median wall time of ``run()`` after one warm-up, waiting for the device each time."""
+    seconds = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        run()
+        if device.type == 'cuda':
+            torch.cuda.synchronize(device)
+        elif device.type == 'mps':
+            torch.mps.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
+
+
+def peak_memory(run: Callable[[], Any], device: torch.device) -> float | None:
+    """MiB that ``run()`` needs at its peak beyond what is held before it; None where it cannot be measured.
+
+    On CUDA what torch allocates; on the CPU the growth of the process's resident size (Linux only).
+    """
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        run()
+        torch.cuda.synchronize(device)
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    try:
+        _return_freed_memory()
+        Path('/proc/self/clear_refs').write_text('5')  # the recorded peak starts again at the present size
+        start = _resident('VmRSS')
+        run()
+        return (_resident('VmHWM') - start) / 2**10
+    except OSError:
+        return None
+
+
+def _return_freed_memory() -> None:
+    """Give what the C library keeps for reuse back to the system; it would hide as much of the next growth."""
+    with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _resident(field: str) -> int:
+    """KiB of a line of /proc/self/status."""
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))

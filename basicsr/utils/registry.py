@@ -1,0 +1,188 @@
+"""Registries: option files name classes, registries find them.
+
+A module registers its classes with a decorator and is found by its file name, ``archs/*_arch.py`` for
+networks. Modules are imported on the first look-up, one by one: a module that cannot be imported (an
+optional package is missing) takes only its own names away, and an unknown name reports it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from basicsr.utils.errors import ArgumentError, UnknownNameError, nearest
+from basicsr.utils.signature import Problem, fit_arguments, nested_block, parameters_of
+
+T = TypeVar('T')
+logger = logging.getLogger(__name__)
+
+
+class Registry:
+    """Names to classes (or functions) of one kind.
+
+    Args:
+        kind: what the entries are, for messages ('network').
+        package: where the modules that register entries live ('basicsr.archs').
+        suffix: how the names of these modules end ('_arch'); every module of the package if empty.
+        supplied: parameters of the entries that code passes, not the option file (an optimizer's ``params``).
+    """
+
+    def __init__(self, kind: str, package: str, suffix: str = '', supplied: Iterable[str] = ()) -> None:
+        self.kind = kind
+        self.supplied = tuple(supplied)
+        self._package = package
+        self._suffix = suffix
+        self._entries: dict[str, Any] = {}
+        self._broken: dict[str, str] = {}
+        self._scanned = False
+
+    def register(self, entry: T | None = None, *, name: str | None = None) -> Any:
+        """Register a class or function: ``@REGISTRY.register()`` or ``REGISTRY.register(cls, name='x')``.
+
+        Raises:
+            KeyError: the name is taken by another entry.
+        """
+
+        def add(item: T) -> T:
+            key = name or item.__name__  # type: ignore[attr-defined]
+            if key in self._entries and self._entries[key] is not item:
+                raise KeyError(f"the {self.kind} '{key}' is registered already, by {self._entries[key].__module__}")
+            self._entries[key] = item
+            return item
+
+        return add if entry is None else add(entry)
+
+    def get(self, name: str) -> Any:
+        """The entry of that name.
+
+        Raises:
+            UnknownNameError: no such entry; the message has the nearest name and the modules that failed to import.
+        """
+        self._scan()
+        if name not in self._entries:
+            hint = nearest(str(name), self._entries) or f'; known are {", ".join(self.names())}'
+            broken = ''.join(f'; {module} could not be imported ({why})' for module, why in self._broken.items())
+            raise UnknownNameError(f"unknown {self.kind} '{name}'{hint}{broken}")
+        return self._entries[name]
+
+    def check(self, options: Mapping[str, Any], supplied: Iterable[str] = ()) -> tuple[dict[str, Any], list[Problem]]:
+        """Check a block without building it; blocks inside it (``backbone:``) are checked as well.
+
+        Args:
+            options: ``type`` and the keyword arguments of the entry that it names.
+            supplied: parameters that code passes beside the registry's own ``supplied``.
+
+        Returns:
+            the block, with whole-number floats turned into ints where an int is expected, and all problems.
+        """
+        if 'type' not in options:
+            return dict(options), [Problem((), f"a {self.kind} block needs the key 'type': {', '.join(self.names())}")]
+        if not isinstance(options['type'], str):
+            return dict(options), [Problem(('type',), f'expected the name of a {self.kind}, got {options["type"]!r}')]
+        try:
+            entry = self.get(options['type'])
+        except UnknownNameError as error:
+            return dict(options), [Problem(('type',), str(error))]
+        supplied = (*self.supplied, *supplied)
+        arguments = {key: value for key, value in options.items() if key != 'type'}
+        fitted, problems = fit_arguments(entry, arguments, supplied)
+        for name, parameter in parameters_of(entry, supplied).items():
+            mark = nested_block(parameter)
+            if mark is None or not arguments.get(name):
+                continue
+            inner = REGISTRIES[mark.kind]
+            several = isinstance(arguments[name], list)
+            blocks = arguments[name] if several else [arguments[name]]
+            checked = list(blocks)
+            for index, block in enumerate(blocks):
+                if isinstance(block, Mapping):
+                    checked[index], found = inner.check(block)
+                    place = (name, index) if several else (name,)
+                    problems += [Problem((*place, *p.location), p.message) for p in found]
+            fitted[name] = checked if several else checked[0]
+        return {'type': options['type'], **fitted}, problems
+
+    def build(self, options: Mapping[str, Any], **supplied: Any) -> Any:
+        """Build the entry that ``options['type']`` names with the other keys as keyword arguments.
+
+        ``options`` is left as it is. Values that YAML cannot write (modules, tensors) are passed on unchecked.
+
+        Raises:
+            ArgumentError: ``type`` is missing, or the arguments do not fit; all problems at once.
+            UnknownNameError: no entry of that name.
+        """
+        objects = {name: value for name, value in options.items() if not _is_plain(value)}
+        plain = {name: value for name, value in options.items() if name not in objects}
+        if 'type' in plain:
+            self.get(plain['type'])
+        block, problems = self.check(plain, (*supplied, *objects))
+        if problems:
+            details = [f'{".".join(map(str, p.location))}: {p.message}' if p.location else p.message for p in problems]
+            raise ArgumentError(f'{self.kind} {plain.get("type", "")}: ' + '; '.join(details))
+        entry = self.get(block.pop('type'))
+        return entry(**block, **objects, **supplied)
+
+    def names(self) -> list[str]:
+        """All registered names, sorted."""
+        self._scan()
+        return sorted(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        self._scan()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def _scan(self) -> None:
+        if self._scanned:
+            return
+        self._scanned = True
+        try:
+            package = importlib.import_module(self._package)
+        except ModuleNotFoundError as error:
+            if error.name != self._package:
+                raise
+            return  # a room that holds nothing yet
+        for module in pkgutil.iter_modules(package.__path__):
+            if not module.name.endswith(self._suffix):
+                continue
+            try:
+                importlib.import_module(f'{self._package}.{module.name}')
+            except ImportError as error:
+                self._broken[module.name] = str(error)
+                logger.debug('%s.%s cannot be imported: %s', self._package, module.name, error)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether YAML could have written the value; modules and tensors come from code and are not checked."""
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    if isinstance(value, dict):
+        return all(_is_plain(item) for item in value.values())
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+ARCH_REGISTRY = Registry('network', 'basicsr.archs', '_arch')
+DATASET_REGISTRY = Registry('dataset', 'basicsr.data', '_dataset')
+LOSS_REGISTRY = Registry('loss', 'basicsr.losses', '_loss')
+METRIC_REGISTRY = Registry('metric', 'basicsr.metrics')
+MODEL_REGISTRY = Registry('model', 'basicsr.models', '_model')
+OPTIMIZER_REGISTRY = Registry('optimizer', 'basicsr.training', 'optimizers', supplied=('params',))
+SCHEDULER_REGISTRY = Registry('scheduler', 'basicsr.training', 'schedules', supplied=('optimizer',))
+
+REGISTRIES = {
+    registry.kind: registry
+    for registry in (
+        ARCH_REGISTRY,
+        DATASET_REGISTRY,
+        LOSS_REGISTRY,
+        METRIC_REGISTRY,
+        MODEL_REGISTRY,
+        OPTIMIZER_REGISTRY,
+        SCHEDULER_REGISTRY,
+    )
+}

@@ -1,0 +1,187 @@
+"""Network files: reading them safely, fitting them to a network, writing them whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from basicsr.utils.errors import UnsafeWeightsError, WeightsError, nearest
+
+logger = logging.getLogger(__name__)
+
+PUBLISHED_MASK_VALUE = 1 / 255  # the original's loader divides boolean masks by 255; its files do not say so
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a network file holds.
+
+    Args:
+        path: the file, for messages.
+        state: parameters by name, on the CPU, without ``module.`` prefixes.
+        network: ``type`` and arguments that rebuild the network; None in files of other projects.
+        mask_value: what a covered pixel weighed in training; None in files of other projects.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    network: dict[str, Any] | None = None
+    mask_value: float | None = None
+
+
+def read_weights(path: str | Path, param_key: str | None = 'params') -> Weights:
+    """Read a ``.pth`` file as tensors and plain values only; nothing in it is ever executed.
+
+    Args:
+        path: file with ``{'params': state_dict, ...}``.
+        param_key: key of the state_dict; None if the file is the state_dict itself.
+
+    Raises:
+        UnsafeWeightsError: the file holds pickled objects other than tensors, plain values and numpy scalars.
+        WeightsError: the file is missing, damaged, or has no state_dict under that key.
+    """
+    path = Path(path)
+    content = _load_plain(path)
+    if not isinstance(content, Mapping):
+        raise WeightsError(f'{path} holds a {type(content).__name__}, not a dictionary of parameters')
+    if param_key is not None and param_key not in content:
+        bare = content and all(isinstance(value, Tensor) for value in content.values())
+        hint = (
+            '; it looks like a bare state_dict: set param_key to null'
+            if bare
+            else nearest(param_key, map(str, content))
+        )
+        raise WeightsError(f"{path} has no '{param_key}', only {_listed(map(str, content))}{hint}")
+    state = content if param_key is None else content[param_key]
+    wrong = (
+        [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
+        if isinstance(state, Mapping)
+        else ['']
+    )
+    if wrong:
+        raise WeightsError(f"{path}: '{param_key}' is no state_dict; not tensors: {_listed(wrong)}")
+    network, mask_value = (content.get(key) if param_key is not None else None for key in ('network_g', 'mask_value'))
+    return Weights(
+        path,
+        {str(key).removeprefix('module.'): value for key, value in state.items()},
+        dict(network) if isinstance(network, Mapping) else None,
+        float(mask_value) if isinstance(mask_value, (int, float)) else None,
+    )
+
+
+def load_weights(net: nn.Module, weights: Weights, strict: bool = True, adopt_mask_value: bool = False) -> None:
+    """Put the parameters of a file into ``net``.
+
+    Args:
+        net: changed in place, or left as it is if an error is raised.
+        weights: from :func:`read_weights`.
+        strict: every parameter of the network must be in the file and the reverse, in the same shape; otherwise
+            what fits is loaded and the rest is logged.
+        adopt_mask_value: take the file's mask value instead of comparing it with the network's (for callers whose
+            user has not named one).
+
+    Raises:
+        WeightsError: names missing, unexpected and differently shaped parameters; or another mask value.
+    """
+    _agree_on_mask_value(net, weights, adopt_mask_value)
+    own = net.state_dict()
+    missing = [key for key in own if key not in weights.state]
+    unexpected = [key for key in weights.state if key not in own]
+    reshaped = [key for key in own if key in weights.state and own[key].shape != weights.state[key].shape]
+    lines = [f'missing: {key}{nearest(key, unexpected)}' for key in missing]
+    lines += [f'unexpected: {key}{nearest(key, missing)}' for key in unexpected]
+    lines += [f'shape: {key} is {tuple(weights.state[key].shape)}, not {tuple(own[key].shape)}' for key in reshaped]
+    if lines and strict:
+        detail = '\n  '.join(lines[:40] + ([f'... and {len(lines) - 40} more'] if len(lines) > 40 else []))
+        raise WeightsError(f'{weights.path} does not fit {type(net).__name__}:\n  {detail}')
+    for line in lines:
+        logger.warning('%s: not loaded, %s', weights.path, line)
+    fitting = {key: value for key, value in weights.state.items() if key in own and key not in reshaped}
+    net.load_state_dict(fitting, strict=False)
+
+
+def save_weights(path: str | Path, net: nn.Module, **more: Any) -> None:
+    """Write ``{'params': state_dict, 'network_g': ..., 'mask_value': ...}``; the file appears complete or not at all.
+
+    Args:
+        path: the new file; its folder must exist.
+        net: its ``options`` (from ``build_network``) and ``mask_value`` are stored where it has them.
+        more: further entries, tensors and plain values only (``params_ema=...``).
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; an older file of that name stays.
+    """
+    path = Path(path)
+    content: dict[str, Any] = {'params': {key: value.detach().cpu() for key, value in net.state_dict().items()}, **more}
+    for key, value in (('network_g', getattr(net, 'options', None)), ('mask_value', getattr(net, 'mask_value', None))):
+        if value is not None:
+            content[key] = value
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _load_plain(path: Path) -> Any:
+    if not path.is_file():
+        raise WeightsError(f'{path} does not exist')
+    try:
+        with torch.serialization.safe_globals(_numpy_scalars()):
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        text = str(error)
+        if 'GLOBAL' in text or 'Unsupported class' in text or 'Unsupported operand' in text:
+            raise UnsafeWeightsError(
+                f'{path} was refused: it holds pickled objects that are not tensors or plain values, and unpickling '
+                f'them could run code. Ask its authors for a plain state_dict. ({text.splitlines()[-1].strip()})'
+            ) from error
+        raise WeightsError(f'{path} is no network file, or it is damaged ({text.splitlines()[0]})') from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise WeightsError(f'{path} is no network file, or it is damaged ({error})') from error
+
+
+def _numpy_scalars() -> list[Any]:
+    """Numpy numbers, which published files hold among their plain values, under the names numpy 1 and 2 write."""
+    core = np._core if hasattr(np, '_core') else np.core
+    scalar = core.multiarray.scalar
+    dtypes = [type(np.dtype(kind)) for kind in ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', '?')]
+    names = ('numpy.core.multiarray.scalar', 'numpy._core.multiarray.scalar')
+    return [*((scalar, name) for name in names), np.dtype, *dtypes]
+
+
+def _agree_on_mask_value(net: nn.Module, weights: Weights, adopt: bool) -> None:
+    if not hasattr(net, 'mask_value'):
+        return
+    value = weights.mask_value
+    if value is None:
+        value = PUBLISHED_MASK_VALUE
+        logger.warning('%s does not say what its masks weigh; taken as 1/255, as in published files', weights.path)
+    if abs(value - float(net.mask_value)) <= 1e-6 * value:  # type: ignore[arg-type]
+        return
+    if not adopt:
+        raise WeightsError(
+            f'{weights.path} was trained with mask_value {value:.7g}, the network has {net.mask_value:.7g}: its results'
+            f' would be wrong. Set network_g: mask_value: {value:.7g}'
+        )
+    net.mask_value = value  # type: ignore[assignment]
+
+
+def _listed(names: Any) -> str:
+    names = list(names)
+    return ', '.join(names[:8]) + (f' and {len(names) - 8} more' if len(names) > 8 else '')

@@ -1,0 +1,73 @@
+"""Where the tests find their numbers, and what a missing one means: a skip for a user, a failure in CI."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+if 'PYTEST_XDIST_WORKER' in os.environ:  # one thread a worker: idle OpenMP threads spin and starve the others
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get('BASICSR_SHARED', ROOT.parent / 'shared'))
+CARRIED = ROOT / 'tests' / 'conformance'
+IN_CI = os.environ.get('CI', '').lower() in ('1', 'true')
+
+
+def absent(reason: str) -> Any:
+    """Skip the test with the reason; in CI fail instead."""
+    if IN_CI:
+        pytest.fail(f'{reason} (a skip is a failure in CI)')
+    pytest.skip(reason)
+
+
+class Vector:
+    """One conformance file: what the original implementation returned for given weights and inputs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with np.load(path, allow_pickle=False) as file:
+            self.arrays = {key: file[key] for key in file.files if key != 'meta'}
+            self.meta = json.loads(str(file['meta']))
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        return self.arrays[key]
+
+    def state(self) -> dict[str, Any]:
+        """The parameters under their published names."""
+        import torch
+
+        return {k[len('state/') :]: torch.from_numpy(v) for k, v in self.arrays.items() if k.startswith('state/')}
+
+    @property
+    def tolerance(self) -> dict[str, float]:
+        """``rtol`` and ``atol`` as the vector states them."""
+        return {key: self.meta['tolerance'][key] for key in ('rtol', 'atol')}
+
+
+def find_vector(topic: str, name: str) -> Path:
+    """The file in the shared folder, else the copy this clone carries."""
+    for folder in (SHARED / 'conformance', CARRIED):
+        if (folder / topic / name).is_file():
+            return folder / topic / name
+    absent(f'conformance vector {topic}/{name} is neither in {SHARED} nor carried in {CARRIED}')
+    raise AssertionError
+
+
+@pytest.fixture
+def vector() -> Any:
+    """``vector('nafnet', 'nafblock')`` loads that conformance file."""
+    return lambda topic, name: Vector(find_vector(topic, f'{name}.npz'))
+
+
+@pytest.fixture(scope='session')
+def shared_data() -> Path:
+    """The folder of real photographs, pairs and kernels beside the project."""
+    if not (SHARED / 'data').is_dir():
+        absent(f'the shared folder of real photographs is not at {SHARED}')
+    return SHARED / 'data'
