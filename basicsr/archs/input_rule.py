@@ -1,0 +1,93 @@
+"""What a network asks of its input, as data: size rule, padding, value range, reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from basicsr.utils.errors import ShapeError
+
+
+@dataclass(frozen=True)
+class InputRule:
+    """The sizes and values a network works on, and how any other size is brought to them.
+
+    Every restoration network carries one as ``net.input_rule``; its ``forward`` pads by it and crops, so callers
+    never need to. Tiling and the mask prior read it.
+
+    Args:
+        multiple: height and width must be multiples of these.
+        minimum: smallest height and width.
+        padding: what stands in the added pixels: ``zeros``, ``reflect`` (edge pixel not repeated) or
+            ``symmetric`` (edge pixel repeated).
+        placement: ``end`` adds below and to the right, ``center`` on both sides (an odd pixel at the end).
+        value_range: values the network was trained on.
+        halo: pixels around an output pixel that can change it, or ``global`` if all of them can.
+    """
+
+    multiple: tuple[int, int] = (1, 1)
+    minimum: tuple[int, int] = (1, 1)
+    padding: Literal['zeros', 'reflect', 'symmetric'] = 'zeros'
+    placement: Literal['end', 'center'] = 'end'
+    value_range: tuple[float, float] = (0.0, 1.0)
+    halo: int | Literal['global'] = 'global'
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """The size that an input of ``height`` × ``width`` is padded to."""
+        sizes = zip((height, width), self.multiple, self.minimum, strict=True)
+        rows, columns = (-(-max(size, least) // multiple) * multiple for size, multiple, least in sizes)
+        return rows, columns
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Pad the last two dimensions; images, label maps and mask stacks of any dtype alike.
+
+        Args:
+            x: (..., H, W).
+
+        Returns:
+            (..., H', W'), ``x`` itself if nothing is to be added.
+        """
+        height, width = x.shape[-2:]
+        rows, columns = self.padded_size(height, width)
+        top, left = self._offset(rows - height), self._offset(columns - width)
+        if (rows, columns) == (height, width):
+            return x
+        if self.padding == 'zeros':
+            return F.pad(x, (left, columns - width - left, top, rows - height - top))
+        x = x.index_select(-2, self._mirrored(rows, height, top, x.device))
+        return x.index_select(-1, self._mirrored(columns, width, left, x.device))
+
+    def crop(self, x: Tensor, height: int, width: int) -> Tensor:
+        """Undo :meth:`pad`: the ``height`` × ``width`` pixels of (..., H', W') that are the input's."""
+        top = self._offset(x.shape[-2] - height)
+        left = self._offset(x.shape[-1] - width)
+        return x[..., top : top + height, left : left + width]
+
+    def _offset(self, added: int) -> int:
+        return added // 2 if self.placement == 'center' else 0
+
+    def _mirrored(self, new: int, old: int, before: int, device: torch.device) -> Tensor:
+        """Source index of each new row or column; reflections repeat if the padding exceeds the image."""
+        position = torch.arange(new, device=device) - before
+        if self.padding == 'symmetric':
+            position = position.remainder(2 * old)
+            return torch.where(position < old, position, 2 * old - 1 - position)
+        period = max(2 * old - 2, 1)
+        position = position.remainder(period)
+        return torch.where(position < old, position, period - position)
+
+
+def check_image(x: Tensor, channels: int, name: str) -> None:
+    """Refuse what is no batch of images with ``channels`` channels.
+
+    Raises:
+        ShapeError: ``x`` is not (B, channels, H, W), floating point, with H, W ≥ 1.
+    """
+    if x.dim() != 4 or x.shape[1] != channels or 0 in x.shape[-2:]:
+        raise ShapeError(f'{name} expects (B, {channels}, H, W) with H, W ≥ 1, got {tuple(x.shape)}')
+    if not x.is_floating_point():
+        raise ShapeError(f'{name} expects floating-point values in [0, 1], got {x.dtype}; divide by 255 first')

@@ -1,0 +1,113 @@
+"""Test-time local converter (TLC, arXiv 2112.04491): means over a window in place of means over the image."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Two banded matrix products beat running sums on a CPU up to about this many multiplications a pixel, and always on
+# a GPU. (720×1280 with the window of 256×256 training needs 760 at the first level and halves at each level below.)
+_BANDED_LIMIT = 1000
+
+
+class LocalAvgPool2d(nn.Module):
+    """Mean over a sliding window; stands where training had ``AdaptiveAvgPool2d(1)``.
+
+    Exact form: the mean over every window of min(kernel, size) pixels that fits, edge values repeated outwards to
+    the input's size. A window that covers the input gives the global mean, (B, C, 1, 1). Has no parameters.
+
+    Args:
+        kernel_size: window height and width in pixels of this feature map.
+        fast_imp: the approximation of the original: windows on every r-th row and column, enlarged by nearest
+            neighbour. Other numbers; no published configuration uses it.
+        max_reduction: largest row and column step r of the fast form.
+    """
+
+    def __init__(
+        self, kernel_size: tuple[int, int], fast_imp: bool = False, max_reduction: tuple[int, int] = (5, 5)
+    ) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.fast_imp = fast_imp
+        self.max_reduction = max_reduction
+
+    @classmethod
+    def for_level(
+        cls, feature: tuple[int, int], train: tuple[int, int], window: tuple[int, int], fast_imp: bool = False
+    ) -> LocalAvgPool2d:
+        """The pool of a feature map that has size ``feature`` when the image has the training size ``train``.
+
+        Args:
+            feature: height and width of the feature map at the training size.
+            train: training patch in pixels.
+            window: window in image pixels, 1.5 × the training patch in the paper.
+            fast_imp: see the class.
+        """
+        rows = feature[0] * window[0] // train[0], 5 * feature[0] // train[0]
+        columns = feature[1] * window[1] // train[1], 5 * feature[1] // train[1]
+        return cls((rows[0], columns[0]), fast_imp, (max(1, rows[1]), max(1, columns[1])))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool (B, C, H, W) to the same size, or to (B, C, 1, 1) where the window covers the input."""
+        height, width = x.shape[-2:]
+        if self.kernel_size[0] >= height and self.kernel_size[1] >= width:
+            return x.mean((-2, -1), keepdim=True)
+        with torch.autocast(x.device.type, enabled=False):
+            exact = x if x.dtype == torch.float64 else x.float()  # sums over windows overflow or drift in half types
+            pooled = self._fast(exact) if self.fast_imp else self._exact(exact)
+            return pooled.to(x.dtype)
+
+    def _exact(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        rows, columns = min(height, self.kernel_size[0]), min(width, self.kernel_size[1])
+        high, wide = height - rows + 1, width - columns + 1  # windows that fit
+        if x.is_cuda or high + wide * high // height <= _BANDED_LIMIT:
+            channels_last = x.permute(0, 2, 3, 1)  # rows of (W, C): both products read memory in order
+            means = _banded(high, rows, x) @ channels_last.flatten(2)
+            means = _banded(wide, columns, x) @ means.view(len(x), high, width, -1)
+            means = means.permute(0, 3, 1, 2)
+        else:
+            means = _window_means(_window_means(x, -2, rows), -1, columns)
+        return _enlarge_by_edges(means, height, width)
+
+    def _fast(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        steps = [
+            min(limit, next(r for r in (5, 4, 3, 2, 1) if size % r == 0))
+            for size, limit in zip((height, width), self.max_reduction, strict=True)
+        ]
+        grid = x[..., :: steps[0], :: steps[1]]
+        rows = min(grid.shape[-2] - 1, self.kernel_size[0] // steps[0])
+        columns = min(grid.shape[-1] - 1, self.kernel_size[1] // steps[1])
+        # The original's integral image has no zero border: its first grid row and column enter no window.
+        means = _window_means(_window_means(grid[..., 1:, 1:], -2, rows), -1, columns)
+        means = means.repeat_interleave(steps[0], -2).repeat_interleave(steps[1], -1)
+        return _enlarge_by_edges(means, height, width)
+
+    def extra_repr(self) -> str:
+        """What ``print(net)`` shows."""
+        return f'kernel_size={self.kernel_size}' + (', fast_imp=True' if self.fast_imp else '')
+
+
+def _banded(count: int, window: int, like: Tensor) -> Tensor:
+    """(count, count + window - 1) matrix whose row i averages the window that starts at i."""
+    position = torch.arange(count + window - 1, device=like.device)
+    start = position[:count, None]
+    return ((position >= start) & (position < start + window)).to(like.dtype) / window
+
+
+def _window_means(x: Tensor, dim: int, window: int) -> Tensor:
+    """Means over every run of ``window`` values along ``dim``, from running sums."""
+    count = x.shape[dim] - window + 1
+    sums = x.cumsum(dim)
+    ends = sums.narrow(dim, window - 1, count)
+    starts = F.pad(sums, (1, 0) if dim == -1 else (0, 0, 1, 0)).narrow(dim, 0, count)
+    return (ends - starts) / window
+
+
+def _enlarge_by_edges(x: Tensor, height: int, width: int) -> Tensor:
+    """Repeat the edge values outwards to ``height`` × ``width``; an odd pixel goes below and to the right."""
+    rows, columns = height - x.shape[-2], width - x.shape[-1]
+    edges = (columns // 2, (columns + 1) // 2, rows // 2, (rows + 1) // 2)
+    return F.pad(x, edges, mode='replicate')

@@ -1,0 +1,279 @@
+"""Mask average pooling: Algorithm 1 of SAM-Deblur (arXiv 2309.02270) over label maps and mask stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from basicsr.utils.errors import MaskError
+
+Masks = Tensor | Sequence[Tensor]
+MaskSeeds = Tensor | Sequence[int]
+
+EPSILON = 1e-8  # in every average; part of the published numbers
+_STRIP_PIXELS = 4096  # a table of sums for about so many pixels ...
+_MAX_TABLE = 2**20  # ... and at most so many entries a sample
+
+
+class MaskAveragePooling(nn.Module):
+    """Replace every pixel of a feature map by the mean over its region (Algorithm 1, section 2.2 of the paper).
+
+    For one sample with features x_c(p) and masks m_i(p), p over all pixels, i = 1..M::
+
+        A_i     = sum_p m_i(p)                      a_ic = sum_p x_c(p) m_i(p) / (A_i + 1e-8)
+        U(p)    = 1 - clamp(sum_i m_i(p), 0, 1)     g_c  = sum_p x_c(p) U(p) / (sum_p U(p) + 1e-8)
+        out_c(p) = sum_i a_ic m_i(p) + g_c U(p)
+
+    Contributions of overlapping masks add up; pixels without a mask form one more region; a mask without pixels
+    contributes nothing; without any mask every pixel gets the global mean. In training mode int(mask_dropout · M)
+    masks of each sample, chosen at random, count as if they were empty (section 2.3 of the paper).
+
+    The operator is linear in x and symmetric, so its backward pass is the operator itself. Over a label map its
+    cost does not depend on the number of masks. Sums and areas are float32 at least whatever the features' dtype.
+
+    Args:
+        mask_dropout: share of the masks dropped in training mode, 0 to 1.
+        mask_value: what a covered pixel of a label map or a boolean stack weighs; 1 is the paper, 1/255 what
+            the published checkpoints were trained with. Float stacks are taken as they are.
+    """
+
+    def __init__(self, mask_dropout: float = 0.0, mask_value: float = 1.0) -> None:
+        super().__init__()
+        if not 0 <= mask_dropout <= 1:
+            raise MaskError(f'mask_dropout is a share from 0 to 1, got {mask_dropout}')
+        if not 0 < mask_value <= 1:
+            raise MaskError(f'mask_value must lie in (0, 1], got {mask_value}')
+        self.mask_dropout = mask_dropout
+        self.mask_value = mask_value
+
+    def forward(self, features: Tensor, masks: Masks, mask_seeds: MaskSeeds | None = None) -> Tensor:
+        """Average ``features`` over the regions of ``masks``.
+
+        Args:
+            features: (B, C, H, W), any floating dtype.
+            masks: integer label map (B, L, H, W), or B float/bool stacks of shape (M_b, 1, H, W).
+            mask_seeds: B integers, one generator a sample for mask dropout; None draws from torch's default CPU
+                generator, one ``randperm(M)`` a sample in batch order, as the original does.
+
+        Returns:
+            (B, C, H, W) in the dtype of ``features``.
+
+        Raises:
+            MaskError: masks do not fit the features or are no valid label map or stack.
+        """
+        check_masks(masks, features)
+        if self.training:
+            masks = drop_masks(masks, self.mask_dropout, mask_seeds)
+        return _pool(features, masks, self.mask_value)
+
+    def extra_repr(self) -> str:
+        """What ``print(net)`` shows."""
+        return f'mask_dropout={self.mask_dropout}, mask_value={self.mask_value:.6g}'
+
+
+def mask_average_pooling(features: Tensor, masks: Masks, mask_value: float = 1.0) -> Tensor:
+    """Algorithm 1 as a pure function; :class:`MaskAveragePooling` has the formulas, arguments and errors."""
+    check_masks(masks, features)
+    return _pool(features, masks, mask_value)
+
+
+def _pool(features: Tensor, masks: Masks, mask_value: float) -> Tensor:
+    with torch.autocast(features.device.type, enabled=False):
+        exact = features if features.dtype == torch.float64 else features.float()
+        if isinstance(masks, Tensor):
+            pooled: Tensor = _LabelPooling.apply(exact, _Regions.of(masks.to(exact.device)), mask_value)
+        else:
+            pooled = _pool_stacks(exact, masks, mask_value)
+        return pooled.to(features.dtype)
+
+
+def drop_masks(masks: Masks, share: float, seeds: MaskSeeds | None = None) -> Masks:
+    """Drop int(share · M) masks of each sample; its M is the number of ids in its label map, or of planes.
+
+    Args:
+        masks: label map (B, L, H, W) or B stacks (M_b, 1, H, W); left unchanged.
+        share: 0 to 1; the product is truncated, so 0.5 of one mask drops none.
+        seeds: B integers, or None for torch's default CPU generator. ``randperm(M)`` is drawn even where nothing
+            is dropped (as in the original, so that the next draw is the same), and indexes ids in ascending order.
+
+    Returns:
+        label maps with dropped ids set to 0, stacks without the dropped planes.
+    """
+    generators = _generators(seeds, len(masks))
+    if not isinstance(masks, Tensor):
+        return [m[_kept(len(m), share, g).to(m.device)] for m, g in zip(masks, generators, strict=True)]
+    index, count = _compact(masks)
+    table = torch.zeros(len(masks), count, dtype=torch.bool, device=masks.device)
+    present = table.scatter_(1, index.flatten(1), True).cpu()
+    keep = torch.ones_like(present)
+    for row, ids, generator in zip(keep, present, generators, strict=True):
+        ids = ids.nonzero().flatten()
+        ids = ids[ids > 0]
+        dropped = torch.ones(len(ids), dtype=torch.bool)
+        dropped[_kept(len(ids), share, generator)] = False
+        row[ids[dropped]] = False
+    kept = keep.to(masks.device).gather(1, index.flatten(1)).view_as(masks)
+    return masks * kept.to(masks.dtype)
+
+
+def check_masks(masks: Masks, features: Tensor) -> None:
+    """Refuse masks that do not fit ``features`` (B, C, H, W); see :meth:`MaskAveragePooling.forward` for the forms.
+
+    Raises:
+        MaskError: wrong form, size, batch size or dtype, negative labels, an id in two layers.
+    """
+    batch, size = features.shape[0], tuple(features.shape[-2:])
+    if isinstance(masks, Tensor):
+        if masks.is_floating_point() or masks.is_complex() or masks.dtype == torch.bool:
+            raise MaskError(
+                f'a label map holds integers, got {masks.dtype}; pass soft or boolean masks as B stacks (M, 1, H, W)'
+            )
+        if masks.dim() != 4 or masks.shape[0] != batch or masks.shape[1] < 1:
+            raise MaskError(f'a label map for this batch is ({batch}, L, H, W) with L ≥ 1, got {tuple(masks.shape)}')
+        if tuple(masks.shape[-2:]) != size:
+            raise MaskError(f'the label map has {tuple(masks.shape[-2:])} pixels, the image {size}')
+        if masks.dtype.is_signed and masks.numel() and int(masks.min()) < 0:
+            raise MaskError(f'labels are 0 (no mask) or positive, the smallest here is {int(masks.min())}')
+        return
+    if len(masks) != batch:
+        raise MaskError(f'{len(masks)} mask stacks for a batch of {batch} images')
+    for index, stack in enumerate(masks):
+        if not stack.is_floating_point() and stack.dtype != torch.bool:
+            raise MaskError(f'mask stack {index} is {stack.dtype}; stacks are boolean or float, divide uint8 by 255')
+        if stack.dim() != 4 or stack.shape[1] != 1 or tuple(stack.shape[-2:]) != size:
+            raise MaskError(f'mask stack {index} must be (M, 1, {size[0]}, {size[1]}), got {tuple(stack.shape)}')
+
+
+@dataclass(frozen=True)
+class _Regions:
+    """A label map ready for pooling: ids as indices, and how many pixels each has."""
+
+    index: Tensor  # (B, L, H, W) int64
+    areas: Tensor  # (B, 1, K) float64; entry 0 is what no mask of a layer covers
+    cover: Tensor | None  # (B, 1, H, W) int64: number of masks over each pixel; None for one layer
+    cover_areas: Tensor  # (B, 1, L + 1) float64: pixels under 0, 1, ... L masks
+
+    @classmethod
+    def of(cls, labels: Tensor) -> _Regions:
+        index, count = _compact(labels)
+        ones = torch.ones((), device=labels.device).expand(len(labels), 1, *labels.shape[-2:])
+        layers = labels.shape[1]
+        areas_by_layer = [_sums(ones, layer, count) for layer in index.split(1, 1)]
+        areas = torch.stack(areas_by_layer).sum(0)
+        if layers == 1:
+            covered = areas[..., 1:].sum(-1, keepdim=True)
+            return cls(index, areas, None, torch.cat([areas[..., :1], covered], -1))
+        shared = (torch.stack(areas_by_layer)[..., 1:] > 0).sum(0) > 1
+        if labels.device.type == 'cpu' and shared.any():  # elsewhere the check would wait for the device
+            raise MaskError('an id occurs in two layers of a label map; ids are unique over the layers of a sample')
+        cover = (index > 0).sum(1, keepdim=True)
+        return cls(index, areas, cover, _sums(ones, cover, layers + 1))
+
+
+class _LabelPooling(torch.autograd.Function):
+    """The operator over label maps. It is symmetric: the gradient goes through the same operator."""
+
+    @staticmethod
+    def forward(ctx, features: Tensor, regions: _Regions, value: float) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.regions, ctx.value = regions, value
+        return _pool_regions(features, regions, value)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
+        return _LabelPooling.apply(gradient, ctx.regions, ctx.value), None, None
+
+
+def _pool_regions(x: Tensor, regions: _Regions, value: float) -> Tensor:
+    """Sums into a table of ids, means in float64, and the means back to the pixels."""
+    count = regions.areas.shape[-1]
+    layers = regions.index.split(1, 1)
+    sums = torch.stack([_sums(x, layer, count) for layer in layers]).sum(0)
+    if regions.cover is None:
+        cover_sums = torch.cat([sums[..., :1], sums[..., 1:].sum(-1, keepdim=True)], -1)
+    else:
+        cover_sums = _sums(x, regions.cover, len(layers) + 1)
+    uncovered = 1 - (value * torch.arange(len(layers) + 1, device=x.device, dtype=torch.float64)).clamp(0, 1)
+    total = (uncovered * regions.cover_areas).sum(-1, keepdim=True)
+    rest = uncovered * (uncovered * cover_sums).sum(-1, keepdim=True) / (total + EPSILON)  # (B, C, L + 1): g · U
+    means = value * (value * sums) / (value * regions.areas + EPSILON)
+    means[..., 0] = 0  # id 0 is no mask
+    if regions.cover is None:
+        means[..., 0] = rest[..., 0]
+        means[..., 1:] += rest[..., 1:]
+        return _spread(means.to(x.dtype), regions.index)
+    pooled = _spread(rest.to(x.dtype), regions.cover)
+    for layer in layers:
+        pooled += _spread(means.to(x.dtype), layer)
+    return pooled
+
+
+def _sums(x: Tensor, index: Tensor, count: int) -> Tensor:
+    """Sum of ``x`` (B, C, H, W) over the pixels of each id: (B, C, count) float64.
+
+    Strips of rows sum into tables of their own first: that keeps float32 sums short (exact to about 1e-7), gives
+    CPU threads work to share and spares CUDA most of the collisions.
+    """
+    batch, channels, height, width = x.shape
+    fitting = max(1, min(height * width // _STRIP_PIXELS, _MAX_TABLE // (channels * count)))
+    strips = next(n for n in range(fitting, 0, -1) if height % n == 0)
+    table = x.new_zeros(batch, channels, strips, count)
+    index = index.reshape(batch, 1, strips, -1).expand(-1, channels, -1, -1)
+    table.scatter_add_(3, index, x.reshape(batch, channels, strips, -1))
+    return table.sum(2, dtype=torch.float64)
+
+
+def _spread(table: Tensor, index: Tensor) -> Tensor:
+    """The table entry (B, C, count) of every pixel's id (B, 1, H, W)."""
+    channels = table.shape[1]
+    table = table[:, :, None].expand(-1, -1, index.shape[2], -1)
+    return table.gather(3, index.expand(-1, channels, -1, -1))
+
+
+def _compact(labels: Tensor) -> tuple[Tensor, int]:
+    """Labels as int64 indices and a bound on them; ids far above the number of pixels are renumbered in order."""
+    index = labels.long()
+    if labels.dtype == torch.uint8:
+        return index, 256  # a fixed bound: nothing has to be read back from the device
+    count = int(index.max()) + 1 if index.numel() else 1
+    if count <= max(256, min(65536, labels[0].numel())):
+        return index, count
+    with_zero = torch.cat([index.new_zeros(1), index.flatten()])  # so that 0 stays 0
+    ids, inverse = with_zero.unique(return_inverse=True)
+    return inverse[1:].view_as(index), len(ids)
+
+
+def _pool_stacks(x: Tensor, stacks: Sequence[Tensor], value: float) -> Tensor:
+    """The formulas as two matrix products, masks (M, H·W) with features (C, H·W)."""
+    planes = [stack.to(x.device).detach().flatten(1) for stack in stacks]
+    planes = [(p.to(x.dtype) * value if p.dtype == torch.bool else p.to(x.dtype)) for p in planes]
+    flat = x.flatten(2)
+    if x.is_cuda:  # one batched product: missing planes are zeros and contribute nothing
+        return _pool_dense(flat, pad_sequence(planes, batch_first=True)).view_as(x)
+    return torch.cat([_pool_dense(one, p[None]) for one, p in zip(flat.split(1), planes, strict=True)]).view_as(x)
+
+
+def _pool_dense(x: Tensor, masks: Tensor) -> Tensor:
+    """Algorithm 1 for x (B, C, N) and masks (B, M, N) of any real values."""
+    averages = x @ masks.mT / (masks.sum(-1) + EPSILON)[:, None]
+    uncovered = 1 - masks.sum(1, keepdim=True).clamp(0, 1)
+    rest = (x * uncovered).sum(-1, keepdim=True) / (uncovered.sum(-1, keepdim=True) + EPSILON)
+    return averages @ masks + rest * uncovered
+
+
+def _generators(seeds: MaskSeeds | None, batch: int) -> list[torch.Generator | None]:
+    if seeds is None:
+        return [None] * batch
+    numbers = [int(seed) for seed in seeds]
+    if len(numbers) != batch:
+        raise MaskError(f'{len(numbers)} mask seeds for a batch of {batch} images')
+    return [torch.Generator().manual_seed(number) for number in numbers]
+
+
+def _kept(count: int, share: float, generator: torch.Generator | None) -> Tensor:
+    """Ascending indices of the masks that stay."""
+    order = torch.randperm(count, generator=generator)
+    return order[int(share * count) :].sort().values

@@ -1,0 +1,235 @@
+"""NAFNet (arXiv 2204.04676) and its form with local pooling, NAFNetLocal (TLC, arXiv 2112.04491)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.archs.local_pool import LocalAvgPool2d
+from basicsr.utils.errors import ArgumentError
+from basicsr.utils.registry import ARCH_REGISTRY
+
+
+class LayerNorm2d(nn.Module):
+    """Layer normalisation over the channels of every pixel (NAFNet, section 3.2), biased variance.
+
+    Statistics are float32 at least in every dtype (PyTorch's own kernel), so half precision cannot overflow.
+
+    Args:
+        channels: C of the (B, C, H, W) input.
+        eps: added to the variance.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, H, W); in channels_last memory the views cost nothing."""
+        x = x.permute(0, 2, 3, 1)
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+
+
+class NAFBlock(nn.Module):
+    """The nonlinear-activation-free block (NAFNet, section 3.3): two residual branches gated by products.
+
+    A fresh block is the identity, because beta and gamma start at zero.
+
+    Args:
+        c: channels in and out.
+        DW_Expand: factor of the first branch's hidden channels.
+        FFN_Expand: factor of the second branch's hidden channels.
+        drop_out_rate: dropout on both branches' results; 0 in every published network.
+    """
+
+    def __init__(self, c: int, DW_Expand: int = 2, FFN_Expand: int = 2, drop_out_rate: float = 0.0) -> None:
+        super().__init__()
+        wide, hidden = c * DW_Expand, c * FFN_Expand
+        self.beta = nn.Parameter(torch.zeros(1, c, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(1, c, 1, 1))
+        self.conv1 = nn.Conv2d(c, wide, 1)
+        self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
+        self.conv3 = nn.Conv2d(wide // 2, c, 1)
+        self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(wide // 2, wide // 2, 1))
+        self.conv4 = nn.Conv2d(c, hidden, 1)
+        self.conv5 = nn.Conv2d(hidden // 2, c, 1)
+        self.norm1 = LayerNorm2d(c)
+        self.norm2 = LayerNorm2d(c)
+        self.drop_out_rate = drop_out_rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape; fastest in channels_last memory, which the result keeps."""
+        u = _simple_gate(self.conv2(self.conv1(self.norm1(x))))
+        x = self._add_branch(x, self.conv3(u * self.sca(u)), self.beta)
+        v = self.conv5(_simple_gate(self.conv4(self.norm2(x))))
+        return self._add_branch(x, v, self.gamma)
+
+    def _add_branch(self, x: Tensor, branch: Tensor, scale: Tensor) -> Tensor:
+        """x + scale · branch, in the parameters' dtype: under autocast the residual stream stays float32."""
+        branch = F.dropout(branch, self.drop_out_rate, self.training)
+        return torch.addcmul(x.to(scale.dtype), branch.to(scale.dtype), scale)
+
+
+def _simple_gate(x: Tensor) -> Tensor:
+    """Product of the two halves of the channels."""
+    first, second = x.chunk(2, dim=1)
+    return first * second
+
+
+class NAFNetBody(nn.Module):
+    """The layers of NAFNet between a padded input and its restored image; networks choose what goes in."""
+
+    def _build(
+        self,
+        img_channel: int,
+        extra_channels: int,
+        width: int,
+        middle_blk_num: int,
+        enc_blk_nums: Sequence[int],
+        dec_blk_nums: Sequence[int],
+    ) -> None:
+        if len(enc_blk_nums) != len(dec_blk_nums):
+            raise ArgumentError(
+                f'enc_blk_nums has {len(enc_blk_nums)} levels and dec_blk_nums {len(dec_blk_nums)}; they must agree'
+            )
+        levels = len(enc_blk_nums)
+        widths = [width * 2**level for level in range(levels + 1)]
+        self.img_channel = img_channel
+        self.in_channels = img_channel + extra_channels
+        self.input_rule = InputRule(multiple=(2**levels, 2**levels))
+        self.intro = nn.Conv2d(self.in_channels, width, 3, padding=1)
+        self.ending = nn.Conv2d(width, img_channel, 3, padding=1)
+        self.encoders = nn.ModuleList(_stage(c, n) for c, n in zip(widths, enc_blk_nums, strict=False))
+        self.decoders = nn.ModuleList(_stage(c, n) for c, n in zip(widths[-2::-1], dec_blk_nums, strict=True))
+        self.middle_blks = _stage(widths[-1], middle_blk_num)
+        self.ups = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(c, 2 * c, 1, bias=False), nn.PixelShuffle(2)) for c in widths[:0:-1]
+        )
+        self.downs = nn.ModuleList(nn.Conv2d(c, 2 * c, 2, stride=2) for c in widths[:-1])
+
+    def _restore(self, x: Tensor) -> Tensor:
+        """Image, then further channels, of a size the input rule allows, to the restored image."""
+        image = x[:, : self.img_channel]
+        x = self.intro(x.contiguous(memory_format=torch.channels_last))  # faster on CPUs and tensor cores
+        skips = []
+        for encoder, down in zip(self.encoders, self.downs, strict=True):
+            x = encoder(x)
+            skips.append(x)
+            x = down(x)
+        x = self.middle_blks(x)
+        for decoder, up, skip in zip(self.decoders, self.ups, reversed(skips), strict=True):
+            x = decoder(up(x) + skip)
+        residual: Tensor = self.ending(x)
+        return residual + image
+
+
+@ARCH_REGISTRY.register()
+class NAFNet(NAFNetBody):
+    """NAFNet: a U-Net of :class:`NAFBlock` with a global residual.
+
+    Input (B, C, H, W) RGB float in [0, 1], any H, W (zero-padded below and to the right to a multiple of 2^levels,
+    cropped afterwards). Output (B, img_channel, H, W), not clamped. Published state_dict keys.
+
+    Args:
+        img_channel: image channels, in and out.
+        mask: one more input channel after the image, the gray-coded mask map divided by 255 (the CAT method).
+        width: channels of the first level; doubled at every level.
+        middle_blk_num: blocks at the lowest level.
+        enc_blk_nums: blocks of each encoder level, first level first.
+        dec_blk_nums: blocks of each decoder level, lowest first; as many entries as enc_blk_nums.
+        prior_channels: further input channels, after the image (and mask): a prior such as region means.
+    """
+
+    def __init__(
+        self,
+        img_channel: int = 3,
+        mask: bool = False,
+        width: int = 16,
+        middle_blk_num: int = 1,
+        enc_blk_nums: Sequence[int] = (),
+        dec_blk_nums: Sequence[int] = (),
+        *,
+        prior_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        self._build(img_channel, int(mask) + prior_channels, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """Restore ``lq``: (B, img_channel [+ mask] [+ prior], H, W) to (B, img_channel, H, W)."""
+        check_image(lq, self.in_channels, type(self).__name__)
+        restored = self._restore(self.input_rule.pad(lq))
+        return self.input_rule.crop(restored, *lq.shape[-2:])
+
+
+def _stage(channels: int, blocks: int) -> nn.Sequential:
+    return nn.Sequential(*(NAFBlock(channels) for _ in range(blocks)))
+
+
+def use_local_pooling(net: NAFNetBody, train_size: Sequence[int], fast_imp: bool) -> None:
+    """Put windows of 1.5 × the training patch in place of the global means of ``net``'s blocks.
+
+    The window of each level follows from the formula (TLC, section 3.3): no forward pass is needed to find it.
+
+    Args:
+        net: a NAFNet; changed in place, its parameters stay.
+        train_size: (B, C, H, W) of the training patches; only H and W matter.
+        fast_imp: see :class:`~basicsr.archs.local_pool.LocalAvgPool2d`.
+
+    Raises:
+        ArgumentError: ``train_size`` is not four positive numbers.
+    """
+    if len(train_size) != 4 or min(train_size) < 1:
+        raise ArgumentError(f'train_size is (B, C, H, W) of the training patches, got {tuple(train_size)}')
+    height, width = train_size[-2:]
+    window = int(1.5 * height), int(1.5 * width)
+    padded = net.input_rule.padded_size(height, width)
+    levels = len(net.encoders)
+    stages = [*enumerate(net.encoders), *((levels - 1 - i, stage) for i, stage in enumerate(net.decoders))]
+    for level, stage in [*stages, (levels, net.middle_blks)]:
+        feature = padded[0] >> level, padded[1] >> level
+        for block in stage.modules():
+            if isinstance(block, NAFBlock):
+                block.sca[0] = LocalAvgPool2d.for_level(feature, (height, width), window, fast_imp)
+
+
+@ARCH_REGISTRY.register()
+class NAFNetLocal(NAFNet):
+    """NAFNet whose channel attention averages over windows of 1.5 × the training patch (TLC, for testing).
+
+    Equal to NAFNet on images up to the window; the same state_dict. The published GoPro results use it.
+
+    Args:
+        img_channel: see NAFNet.
+        mask: see NAFNet.
+        width: see NAFNet.
+        middle_blk_num: see NAFNet.
+        enc_blk_nums: see NAFNet.
+        dec_blk_nums: see NAFNet.
+        train_size: (B, C, H, W) of the training patches; only H and W matter.
+        fast_imp: the original's faster approximation, with other numbers; no published configuration uses it.
+        prior_channels: see NAFNet.
+    """
+
+    def __init__(
+        self,
+        img_channel: int = 3,
+        mask: bool = False,
+        width: int = 16,
+        middle_blk_num: int = 1,
+        enc_blk_nums: Sequence[int] = (),
+        dec_blk_nums: Sequence[int] = (),
+        train_size: Sequence[int] = (1, 3, 256, 256),
+        fast_imp: bool = False,
+        *,
+        prior_channels: int = 0,
+    ) -> None:
+        super().__init__(
+            img_channel, mask, width, middle_blk_num, enc_blk_nums, dec_blk_nums, prior_channels=prior_channels
+        )
+        use_local_pooling(self, train_size, fast_imp)

@@ -1,0 +1,113 @@
+"""SAMDeblur: the mask prior around any registered restoration network (arXiv 2309.02270, section 2.2)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.archs.map_unit import MaskAveragePooling, Masks, MaskSeeds, check_masks
+from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.signature import TypeBlock
+
+
+class MaskGuided(nn.Module):
+    """What every mask-guided network does: pad, make the prior, restore image and prior together, crop.
+
+    A subclass calls ``_build_prior`` once it knows the image channels, sets ``input_rule`` and implements
+    ``_restore``. Order matters: the original pads first, so padded pixels are a region of the prior.
+    """
+
+    input_rule: InputRule
+    img_channel: int
+
+    def _build_prior(self, img_channel: int, prior_channels: int, mask_dropout: float, mask_value: float) -> None:
+        self.pre_seg = nn.Conv2d(img_channel, prior_channels, 3, padding=1)
+        self.pre_seg_in = nn.Conv2d(prior_channels, prior_channels, 1)
+        self.pooling = MaskAveragePooling(mask_dropout, mask_value)
+
+    @property
+    def mask_value(self) -> float:
+        """What a covered pixel of a label map or boolean stack weighs."""
+        return self.pooling.mask_value
+
+    @mask_value.setter
+    def mask_value(self, value: float) -> None:
+        self.pooling = MaskAveragePooling(self.pooling.mask_dropout, value).train(self.training)
+
+    def forward(self, lq: Tensor, masks: Masks, mask_seeds: MaskSeeds | None = None) -> Any:
+        """Restore ``lq`` with the help of its region masks.
+
+        Args:
+            lq: (B, C, H, W) RGB float in [0, 1].
+            masks: integer label map (B, L, H, W), or B float/bool stacks (M_b, 1, H, W).
+            mask_seeds: B integers, see :class:`~basicsr.archs.map_unit.MaskAveragePooling`.
+
+        Returns:
+            what the network returns: (B, C, H, W), or a list of images whose last is the result.
+
+        Raises:
+            ShapeError: ``lq`` has other channels than the network.
+            MaskError: the masks do not fit the image.
+        """
+        size = lq.shape[-2:]
+        padded, prior = self._padded_prior(lq, masks, mask_seeds)
+        restored = self._restore(torch.cat([padded, prior], 1))
+        if isinstance(restored, Tensor):
+            return self.input_rule.crop(restored, *size)
+        return [*restored[:-1], self.input_rule.crop(restored[-1], *size)]
+
+    def prior(self, lq: Tensor, masks: Masks, mask_seeds: MaskSeeds | None = None) -> Tensor:
+        """The prior alone, (B, prior_channels, H, W): region means of the image's features, for tiling and pictures.
+
+        Arguments and errors as in :meth:`forward`.
+        """
+        prior = self._padded_prior(lq, masks, mask_seeds)[1]
+        return self.input_rule.crop(prior, *lq.shape[-2:])
+
+    def _padded_prior(self, lq: Tensor, masks: Masks, mask_seeds: MaskSeeds | None) -> tuple[Tensor, Tensor]:
+        check_image(lq, self.img_channel, type(self).__name__)
+        check_masks(masks, lq)
+        padded = self.input_rule.pad(lq)
+        pad = self.input_rule.pad
+        masks = pad(masks) if isinstance(masks, Tensor) else [pad(stack) for stack in masks]
+        features = self.pre_seg_in(self.pre_seg(padded))
+        return padded, self.pooling(features, masks, mask_seeds)
+
+    def _restore(self, x: Tensor) -> Any:
+        """The network on padded image and prior, concatenated in this order along the channels."""
+        raise NotImplementedError
+
+
+@ARCH_REGISTRY.register()
+class SAMDeblur(MaskGuided):
+    """The plug-and-play unit of SAM-Deblur: any restoration network, given region means of learned features.
+
+    ``net(lq, masks)``; :meth:`prior` and ``net.backbone`` can be called apart.
+
+    Args:
+        backbone: ``type`` and arguments of a registered restoration network; its prior_channels are set here.
+        prior_channels: channels of the prior (S in the paper).
+        mask_dropout: share of the masks dropped in training.
+        mask_value: what a covered pixel weighs: 1 the paper, 1/255 the published checkpoints.
+    """
+
+    def __init__(
+        self,
+        backbone: Annotated[dict[str, Any], TypeBlock('network')],
+        prior_channels: int = 2,
+        mask_dropout: float = 0.5,
+        mask_value: float = 1.0,
+    ) -> None:
+        super().__init__()
+        network = ARCH_REGISTRY.build({**backbone, 'prior_channels': prior_channels})
+        self.img_channel = network.img_channel
+        self.input_rule = replace(network.input_rule, halo='global')  # region means reach across the image
+        self._build_prior(self.img_channel, prior_channels, mask_dropout, mask_value)
+        self.backbone = network
+
+    def _restore(self, x: Tensor) -> Any:
+        return self.backbone(x)

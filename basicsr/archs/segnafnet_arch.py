@@ -1,0 +1,92 @@
+"""SegNAFNet: SAM-Deblur's network, the mask prior in front of NAFNet, under its published parameter names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from basicsr.archs.nafnet_arch import NAFNetBody, use_local_pooling
+from basicsr.archs.samdeblur_arch import MaskGuided
+from basicsr.utils.registry import ARCH_REGISTRY
+
+
+@ARCH_REGISTRY.register()
+class SegNAFNet(MaskGuided, NAFNetBody):
+    """NAFNet with the mask prior of :class:`~basicsr.archs.samdeblur_arch.SAMDeblur` (arXiv 2309.02270).
+
+    ``net(lq, masks)``; the same as ``SAMDeblur`` around ``NAFNet``, with the parameters of the published files.
+
+    Args:
+        img_channel: image channels, in and out.
+        seg_channel: channels of the prior (S in the paper; 2 in the published networks).
+        width: see NAFNet.
+        middle_blk_num: see NAFNet.
+        mask_dropout: share of the masks dropped in training.
+        enc_blk_nums: see NAFNet.
+        dec_blk_nums: see NAFNet.
+        mask_value: what a covered pixel weighs: 1 the paper, 1/255 the published checkpoints.
+    """
+
+    def __init__(
+        self,
+        img_channel: int = 3,
+        seg_channel: int = 3,
+        width: int = 16,
+        middle_blk_num: int = 1,
+        mask_dropout: float = 0.5,
+        enc_blk_nums: Sequence[int] = (),
+        dec_blk_nums: Sequence[int] = (),
+        *,
+        mask_value: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self._build_prior(img_channel, seg_channel, mask_dropout, mask_value)  # first in the published order
+        self._build(img_channel, seg_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
+
+    def _restore(self, x: Tensor) -> Tensor:
+        return NAFNetBody._restore(self, x)
+
+
+@ARCH_REGISTRY.register()
+class SegNAFNetLocal(SegNAFNet):
+    """SegNAFNet with NAFNetLocal's window means; the region means of the prior stay global.
+
+    Args:
+        img_channel: see NAFNet.
+        seg_channel: see SegNAFNet.
+        width: see NAFNet.
+        middle_blk_num: see NAFNet.
+        mask_dropout: see SegNAFNet.
+        enc_blk_nums: see NAFNet.
+        dec_blk_nums: see NAFNet.
+        train_size: (B, C, H, W) of the training patches; only H and W matter.
+        fast_imp: see NAFNetLocal.
+        mask_value: see SegNAFNet.
+    """
+
+    def __init__(
+        self,
+        img_channel: int = 3,
+        seg_channel: int = 3,
+        width: int = 16,
+        middle_blk_num: int = 1,
+        mask_dropout: float = 0.5,
+        enc_blk_nums: Sequence[int] = (),
+        dec_blk_nums: Sequence[int] = (),
+        train_size: Sequence[int] = (1, 3, 256, 256),
+        fast_imp: bool = False,
+        *,
+        mask_value: float = 1.0,
+    ) -> None:
+        super().__init__(
+            img_channel,
+            seg_channel,
+            width,
+            middle_blk_num,
+            mask_dropout,
+            enc_blk_nums,
+            dec_blk_nums,
+            mask_value=mask_value,
+        )
+        use_local_pooling(self, train_size, fast_imp)

@@ -1,0 +1,64 @@
+"""A small plain U-Net: the least a restoration network is, as an example to copy and a partner for tests."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.utils.errors import ArgumentError
+from basicsr.utils.registry import ARCH_REGISTRY
+
+
+@ARCH_REGISTRY.register()
+class PlainUNet(nn.Module):
+    """Convolutions, ReLU, skip connections by addition and a global residual (after U-Net, arXiv 1505.04597).
+
+    Input (B, img_channel + prior_channels, H, W) float in [0, 1], any H, W (reflected below and to the right to a
+    multiple of 2^levels). Output (B, img_channel, H, W), not clamped. Finite reach: it may be tiled exactly.
+
+    Args:
+        img_channel: image channels, in and out.
+        width: channels of the first level; doubled at every level.
+        levels: how often the size is halved.
+        prior_channels: further input channels after the image.
+    """
+
+    def __init__(self, img_channel: int = 3, width: int = 16, levels: int = 2, *, prior_channels: int = 0) -> None:
+        super().__init__()
+        if img_channel < 1 or width < 1 or levels < 0 or prior_channels < 0:
+            raise ArgumentError('PlainUNet needs img_channel ≥ 1, width ≥ 1, levels ≥ 0 and prior_channels ≥ 0')
+        widths = [width * 2**level for level in range(levels + 1)]
+        self.img_channel = img_channel
+        self.in_channels = img_channel + prior_channels
+        # Two 3×3 convolutions before and after every halving, one at each end, and the blocks of the resampling.
+        reach = 2 + sum(4 * 2**level + 2 ** (level + 1) for level in range(levels)) + 2 * 2**levels
+        multiple = 2**levels
+        self.input_rule = InputRule((multiple, multiple), padding='reflect', halo=reach)
+        self.intro = nn.Conv2d(self.in_channels, width, 3, padding=1)
+        self.encoders = nn.ModuleList(_convolutions(c) for c in widths[:-1])
+        self.downs = nn.ModuleList(nn.Conv2d(c, 2 * c, 2, stride=2) for c in widths[:-1])
+        self.middle = _convolutions(widths[-1])
+        self.ups = nn.ModuleList(nn.ConvTranspose2d(c, c // 2, 2, stride=2) for c in widths[:0:-1])
+        self.decoders = nn.ModuleList(_convolutions(c) for c in widths[-2::-1])
+        self.ending = nn.Conv2d(width, img_channel, 3, padding=1)
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """Restore (B, img_channel [+ prior], H, W) to (B, img_channel, H, W)."""
+        check_image(lq, self.in_channels, type(self).__name__)
+        padded = self.input_rule.pad(lq)
+        x = self.intro(padded)
+        skips = []
+        for encoder, down in zip(self.encoders, self.downs, strict=True):
+            x = encoder(x)
+            skips.append(x)
+            x = down(x)
+        x = self.middle(x)
+        for up, decoder in zip(self.ups, self.decoders, strict=True):
+            x = decoder(up(x) + skips.pop())
+        restored = self.ending(x) + padded[:, : self.img_channel]
+        return self.input_rule.crop(restored, *lq.shape[-2:])
+
+
+def _convolutions(channels: int) -> nn.Sequential:
+    first, second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU())

@@ -1,0 +1,60 @@
+"""Label maps from overlapping binary masks, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from basicsr.utils.errors import MaskError
+
+
+def label_map_from_masks(masks: NDArray[Any]) -> NDArray[np.int32]:
+    """Pack binary masks into few layers of disjoint regions; nothing is lost where they overlap.
+
+    Mask i gets the id i + 1, in the first layer where it touches no earlier mask. Masks without a pixel keep their
+    id, which then occurs nowhere.
+
+    Args:
+        masks: boolean, (M, H, W) or (M, 1, H, W).
+
+    Returns:
+        label map (L, H, W), L ≥ 1.
+
+    Raises:
+        MaskError: wrong shape or dtype.
+    """
+    masks = masks[:, 0] if masks.ndim == 4 and masks.shape[1] == 1 else masks
+    if masks.ndim != 3 or masks.dtype != np.bool_:
+        raise MaskError(f'masks are boolean (M, H, W) or (M, 1, H, W), got {masks.dtype} {masks.shape}')
+    layers: list[NDArray[np.int32]] = [np.zeros(masks.shape[1:], np.int32)]
+    for number, mask in enumerate(masks, start=1):
+        layer = next((free for free in layers if not free[mask].any()), None)
+        if layer is None:
+            layer = np.zeros(masks.shape[1:], np.int32)
+            layers.append(layer)
+        layer[mask] = number
+    return np.stack(layers)
+
+
+def masks_from_label_map(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """The binary masks of a label map, in the order of their ids.
+
+    Args:
+        labels: integers (L, H, W), or (H, W) for one layer.
+
+    Returns:
+        boolean stack (M, 1, H, W) with one plane for each id that occurs.
+
+    Raises:
+        MaskError: wrong shape or dtype, or negative labels.
+    """
+    labels = labels[None] if labels.ndim == 2 else labels
+    if labels.ndim != 3 or not np.issubdtype(labels.dtype, np.integer):
+        raise MaskError(f'a label map holds integers (L, H, W), got {labels.dtype} {labels.shape}')
+    ids = np.unique(labels)
+    if ids.size and ids[0] < 0:
+        raise MaskError(f'labels are 0 (no mask) or positive, the smallest here is {ids[0]}')
+    planes = [(labels == number).any(0) for number in ids[ids > 0]]
+    return np.stack(planes)[:, None] if planes else np.zeros((0, 1, *labels.shape[1:]), np.bool_)

@@ -1,0 +1,78 @@
+"""NAFNet and TLC pooling against eager transcriptions of the formulas.
+
+python -m benchmarks.networks
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from basicsr.archs import build_network
+from basicsr.archs.local_pool import LocalAvgPool2d
+from benchmarks import transcriptions
+from benchmarks.timing import header, paired, row
+
+PUBLISHED = {'width': 32, 'middle_blk_num': 1, 'enc_blk_nums': [1, 1, 1, 28], 'dec_blk_nums': [1, 1, 1, 1]}
+
+
+def published_nafnet() -> nn.Module:
+    """NAFNet of width 32 with random weights; beta and gamma too, which would be zero in a fresh network."""
+    torch.manual_seed(0)
+    net = build_network({'type': 'NAFNet', **PUBLISHED}).eval()
+    for name, parameter in net.named_parameters():
+        if name.endswith(('beta', 'gamma')):
+            nn.init.normal_(parameter, 0, 0.3)
+    return net
+
+
+def difference(result: Tensor, expected: Tensor) -> float:
+    """Largest difference as a share of the largest value."""
+    return float((result - expected).abs().max() / expected.abs().max())
+
+
+@torch.no_grad()
+def compare_networks(rounds: int) -> None:
+    """Forward pass at 256×256, fp32 and bf16 autocast."""
+    net = published_nafnet()
+    x = torch.rand(1, 3, 256, 256)
+    expected = transcriptions.nafnet(net, x)
+    title = 'NAFNet width 32 forward, 256×256'
+    times = paired({'transcription': lambda: transcriptions.nafnet(net, x), 'ours': lambda: net(x)}, rounds)
+    row(f'{title}, fp32 (difference {difference(net(x), expected):.1e} of the maximum)', times, '≥ 1.3×')
+
+    def half() -> Tensor:
+        with torch.autocast('cpu', torch.bfloat16):
+            return net(x).float()
+
+    times = paired({'transcription': lambda: transcriptions.nafnet(net, x), 'ours': half}, rounds)
+    row(f'{title}, ours in bf16 (difference {difference(half(), expected):.1e})', times)
+
+
+@torch.no_grad()
+def compare_pooling(channels: int, height: int, width: int, kernel: int, target: str, rounds: int) -> None:
+    """TLC pooling of one level."""
+    x = torch.rand(1, channels, height, width).contiguous(memory_format=torch.channels_last)
+    plain = x.contiguous()
+    pool = LocalAvgPool2d((kernel, kernel))
+    expected = transcriptions.local_pooling(plain.double(), (kernel, kernel))
+    times = paired(
+        {'running sums': lambda: transcriptions.local_pooling(plain, (kernel, kernel)), 'ours': lambda: pool(x)}, rounds
+    )
+    off = difference(pool(x).double(), expected)
+    row(f'TLC pooling {channels}×{height}×{width}, window {kernel} (difference {off:.1e})', times, target)
+
+
+def main() -> None:
+    """Print the table."""
+    header('Networks')
+    compare_networks(9)
+    compare_pooling(32, 720, 1280, 384, '', 3)
+    compare_pooling(64, 360, 640, 192, '', 5)
+    compare_pooling(128, 180, 320, 96, '', 7)
+    compare_pooling(256, 90, 160, 48, '≥ 1.8×', 9)
+    compare_pooling(512, 45, 80, 24, '≥ 1.8×', 9)
+
+
+if __name__ == '__main__':
+    main()

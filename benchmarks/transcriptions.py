@@ -1,0 +1,81 @@
+"""The formulas written down as they stand, eager and in (B, C, H, W): baseline of the benchmarks, oracle of the tests.
+
+Slow and memory-hungry on purpose: one product of masks and features for all M masks, statistics by hand,
+running sums in two dimensions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def mask_average_pooling(x: Tensor, masks: list[Tensor]) -> Tensor:
+    """Algorithm 1 of arXiv 2309.02270: x (B, C, H, W), B float stacks (M, 1, H, W)."""
+    out = torch.empty_like(x)
+    for b, m in enumerate(masks):
+        area = m.sum((2, 3), keepdim=True)
+        mean = (x[b] * m).sum((2, 3), keepdim=True) / (area + 1e-8)
+        rest = 1 - m.sum(0).clamp(0, 1)
+        rest_mean = (x[b] * rest).sum((1, 2), keepdim=True) / (rest.sum() + 1e-8)
+        out[b] = (mean * m).sum(0) + rest_mean * rest
+    return out
+
+
+def sam_deblur(net: Any, restore: Any, lq: Tensor, masks: list[Tensor]) -> Tensor:
+    """Pad, region means of the two convolutions' features, ``restore`` on image and means, crop."""
+    height, width = lq.shape[-2:]
+    padded = net.input_rule.pad(lq)
+    masks = [net.input_rule.pad(m) for m in masks]
+    prior = mask_average_pooling(net.pre_seg_in(net.pre_seg(padded)), masks)
+    return restore(torch.cat([padded, prior], 1))[..., :height, :width]
+
+
+def nafnet(net: Any, x: Tensor) -> Tensor:
+    """NAFNet's forward pass (arXiv 2204.04676) with the parameters of ``net``; H, W multiples of 2^levels."""
+    image = x[:, : net.img_channel]
+    x = net.intro(x)
+    skips = []
+    for encoder, down in zip(net.encoders, net.downs, strict=True):
+        x = _blocks(encoder, x)
+        skips.append(x)
+        x = down(x)
+    x = _blocks(net.middle_blks, x)
+    for decoder, up in zip(net.decoders, net.ups, strict=True):
+        x = _blocks(decoder, up(x) + skips.pop())
+    return net.ending(x) + image
+
+
+def _blocks(stage: Any, x: Tensor) -> Tensor:
+    for b in stage:
+        u = _gate(b.conv2(b.conv1(_norm(b.norm1, x))))
+        x = x + b.conv3(u * b.sca[1](u.mean((2, 3), keepdim=True))) * b.beta
+        x = x + b.conv5(_gate(b.conv4(_norm(b.norm2, x)))) * b.gamma
+    return x
+
+
+def _norm(norm: Any, x: Tensor) -> Tensor:
+    mean = x.mean(1, keepdim=True)
+    variance = (x - mean).pow(2).mean(1, keepdim=True)
+    y = (x - mean) / (variance + norm.eps).sqrt()
+    return norm.weight.view(1, -1, 1, 1) * y + norm.bias.view(1, -1, 1, 1)
+
+
+def _gate(x: Tensor) -> Tensor:
+    first, second = x.chunk(2, 1)
+    return first * second
+
+
+def local_pooling(x: Tensor, kernel: tuple[int, int]) -> Tensor:
+    """TLC (arXiv 2112.04491): an integral image and the difference of its four corners, edges repeated."""
+    height, width = x.shape[-2:]
+    rows, columns = min(height, kernel[0]), min(width, kernel[1])
+    integral = F.pad(x.cumsum(-1).cumsum(-2), (1, 0, 1, 0))
+    whole, top = integral[..., rows:, columns:], integral[..., :-rows, columns:]
+    left, both = integral[..., rows:, :-columns], integral[..., :-rows, :-columns]
+    means = (both + whole - top - left) / (rows * columns)
+    right, below = width - means.shape[-1], height - means.shape[-2]
+    return F.pad(means, (right // 2, (right + 1) // 2, below // 2, (below + 1) // 2), mode='replicate')

@@ -1,0 +1,222 @@
+"""Mask average pooling: the original's numbers, Algorithm 1 written plainly, gradients, dropout, bad input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from basicsr.archs.map_unit import MaskAveragePooling, drop_masks, mask_average_pooling
+from basicsr.masks import label_map_from_masks
+from basicsr.utils.errors import MaskError
+from benchmarks import transcriptions
+
+
+def multiplier(value: float | str) -> float:
+    return 1 / 255 if value == '1/255' else float(value)
+
+
+def ellipses(count: int, height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Overlapping boolean masks (count, height, width) that leave some pixels free."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:height, :width]
+    centre, radius = rng.random((count, 2)), 0.1 + 0.2 * rng.random((count, 2))
+    return np.stack(
+        [
+            ((rows / height - y) / a) ** 2 + ((columns / width - x) / b) ** 2 < 1
+            for (y, x), (a, b) in zip(centre, radius, strict=True)
+        ]
+    )
+
+
+def batch_of_label_maps(masks: list[np.ndarray]) -> torch.Tensor:
+    maps = [label_map_from_masks(one) for one in masks]
+    layers = max(len(one) for one in maps)
+    padded = [np.pad(one, ((0, layers - len(one)), (0, 0), (0, 0))) for one in maps]
+    return torch.from_numpy(np.stack(padded))
+
+
+@pytest.mark.vectors
+def test_operator_matches_the_original_over_stacks_and_label_maps(vector):
+    case = vector('sam_deblur', 'map_op')
+    assert len(case.meta['cases']) == 13
+    for about in case.meta['cases']:
+        name, value = about['name'], multiplier(about['mask_multiplier'])
+        features = torch.from_numpy(case[f'in/{name}/features'])[None]
+        masks = torch.from_numpy(case[f'in/{name}/masks'])
+        expected = torch.from_numpy(case[f'out/{name}/map'])[None]
+        pooled = mask_average_pooling(features, [masks], value)
+        torch.testing.assert_close(pooled, expected, msg=lambda m, n=name: f'{n}: {m}', **case.tolerance)
+        if masks.dtype == torch.bool:
+            labels = batch_of_label_maps([masks.numpy()])
+            pooled = mask_average_pooling(features, labels, value)
+            torch.testing.assert_close(pooled, expected, msg=lambda m, n=name: f'{n}: {m}', **case.tolerance)
+
+
+@pytest.mark.vectors
+@pytest.mark.parametrize('form', ['stack', 'label map'])
+def test_dropout_in_training_matches_the_original(vector, form):
+    case = vector('sam_deblur', 'map_op_train_dropout')
+    assert len(case.meta['cases']) == 6
+    for about in case.meta['cases']:
+        unit = MaskAveragePooling(about['mask_dropout']).train()
+        features = torch.from_numpy(case[f'in/{about["name"]}/features'])[None]
+        masks = torch.from_numpy(case[f'in/{about["name"]}/masks'])
+        assert masks.flatten(1).any(1).all()  # every mask occurs, so ids and planes are the same in number
+        torch.manual_seed(about['torch_manual_seed'])
+        pooled = unit(features, [masks] if form == 'stack' else batch_of_label_maps([masks.numpy()]))
+        torch.testing.assert_close(pooled[0], torch.from_numpy(case[f'out/{about["name"]}/map']), **case.tolerance)
+
+
+def test_nine_overlapping_masks_in_few_layers_agree_with_algorithm_1():
+    masks = ellipses(9, 40, 52)
+    labels = batch_of_label_maps([masks])
+    assert 1 < labels.shape[1] <= 5
+    assert masks.sum(0).max() > 1
+    x = torch.randn(1, 3, 40, 52)
+    expected = transcriptions.mask_average_pooling(x, [torch.from_numpy(masks)[:, None].float()])
+    torch.testing.assert_close(mask_average_pooling(x, labels), expected, rtol=0, atol=5e-7)
+
+
+@pytest.mark.parametrize('value', [1.0, 0.4, 1 / 255])
+def test_batches_of_different_masks_agree_with_algorithm_1(value):
+    masks = [ellipses(7, 23, 31, 1), ellipses(2, 23, 31, 2), np.zeros((3, 23, 31), bool), np.ones((1, 23, 31), bool)]
+    stacks = [torch.from_numpy(m)[:, None].double() * value for m in masks]
+    x = torch.randn(4, 2, 23, 31, dtype=torch.float64)
+    expected = transcriptions.mask_average_pooling(x, stacks)
+    torch.testing.assert_close(mask_average_pooling(x, batch_of_label_maps(masks), value), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(mask_average_pooling(x, [s > 0 for s in stacks], value), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(mask_average_pooling(x, stacks, 0.7), expected, rtol=0, atol=1e-12)  # floats as they are
+
+
+@pytest.mark.parametrize('value', [1.0, 1 / 255])
+@pytest.mark.parametrize('layers', [1, 3])
+def test_gradients_in_float64(value, layers):
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.randint(0, 4, (2, layers, 5, 6), generator=generator)
+    labels += (labels > 0) * 4 * torch.arange(layers).view(1, -1, 1, 1)  # ids unique over layers
+    x = torch.randn(2, 2, 5, 6, dtype=torch.float64, generator=generator, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda t: mask_average_pooling(t, labels, value), x)
+    assert torch.autograd.gradgradcheck(lambda t: mask_average_pooling(t, labels, value), x)
+    stacks = [torch.rand(3, 1, 5, 6, dtype=torch.float64, generator=generator) for _ in range(2)]
+    assert torch.autograd.gradcheck(lambda t: mask_average_pooling(t, stacks, value), x)
+
+
+def test_the_operator_is_linear_symmetric_and_for_a_partition_idempotent():
+    labels = torch.randint(1, 9, (2, 1, 12, 10))
+    x, y = torch.randn(2, 2, 3, 12, 10, dtype=torch.float64)
+    pool = lambda t: mask_average_pooling(t, labels)  # noqa: E731
+    torch.testing.assert_close(pool(2 * x - y), 2 * pool(x) - pool(y), rtol=0, atol=1e-12)
+    torch.testing.assert_close((pool(x) * y).sum(), (x * pool(y)).sum())
+    torch.testing.assert_close(pool(pool(x)), pool(x), rtol=0, atol=1e-7)  # 1e-8 in every average
+
+
+def test_region_means_are_exact_on_large_images():
+    labels = torch.zeros(1, 1, 720, 1280, dtype=torch.int32)
+    labels[..., 640:] = 7
+    x = torch.rand(1, 1, 720, 1280)
+    pooled = mask_average_pooling(x, labels)
+    means = x[..., :640].double().mean(), x[..., 640:].double().mean()
+    assert pooled[..., :640].double().sub(means[0]).abs().max() < 2e-7
+    assert pooled[..., 640:].double().sub(means[1]).abs().max() < 2e-7
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int16, torch.int32, torch.int64, torch.uint16])
+def test_every_integer_type_of_labels_gives_the_same(dtype):
+    labels = torch.randint(0, 9, (1, 1, 8, 9))
+    x = torch.randn(1, 2, 8, 9)
+    assert torch.equal(mask_average_pooling(x, labels.to(dtype)), mask_average_pooling(x, labels))
+
+
+def test_huge_ids_cost_no_huge_table():
+    small = torch.tensor([[[[0, 1, 2, 2]]]])
+    large = torch.tensor([[[[0, 5, 2**40, 2**40]]]])
+    x = torch.randn(1, 2, 1, 4)
+    assert torch.equal(mask_average_pooling(x, large), mask_average_pooling(x, small))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_features_are_summed_in_float32(dtype):
+    x = (torch.rand(1, 2, 256, 256) + 100).to(dtype)  # the sum of a region overflows float16
+    pooled = mask_average_pooling(x, torch.ones(1, 1, 256, 256, dtype=torch.uint8))
+    assert pooled.dtype == dtype
+    assert torch.equal(pooled[0, 0, 0, 0], x[0, 0].double().mean().to(dtype))
+
+
+def test_callers_tensors_stay_as_they_are():
+    unit = MaskAveragePooling(1.0).train()
+    x, labels, stack = torch.randn(1, 2, 6, 6), torch.randint(0, 3, (1, 1, 6, 6)), torch.rand(4, 1, 6, 6)
+    copies = x.clone(), labels.clone(), stack.clone()
+    unit(x, labels)
+    unit(x, [stack])
+    assert torch.equal(x, copies[0])
+    assert torch.equal(labels, copies[1])
+    assert torch.equal(stack, copies[2])
+
+
+def test_dropout_counts_the_ids_that_occur_over_all_layers():
+    labels = torch.zeros(1, 2, 4, 4, dtype=torch.int32)
+    labels[0, 0, 0], labels[0, 0, 1], labels[0, 1, 2], labels[0, 1, 3] = 3, 9, 40, 41
+    dropped = drop_masks(labels, 0.5, seeds=[11])
+    order = torch.randperm(4, generator=torch.Generator().manual_seed(11))
+    gone = torch.tensor([3, 9, 40, 41])[order[:2]]
+    assert torch.equal(dropped, torch.where(torch.isin(labels, gone), 0, labels))
+    assert dropped.dtype == labels.dtype
+
+
+def test_mask_seeds_make_each_sample_independent_of_its_batch():
+    labels = torch.randint(0, 20, (3, 1, 16, 16))
+    together = drop_masks(labels, 0.5, seeds=torch.tensor([5, 6, 7]))
+    alone = torch.cat([drop_masks(labels[i : i + 1], 0.5, seeds=[5 + i]) for i in range(3)])
+    assert torch.equal(together, alone)
+    assert not torch.equal(drop_masks(labels, 0.5, seeds=[5, 6, 8]), together)
+
+
+def test_without_seeds_the_default_generator_is_used_once_a_sample():
+    labels = torch.randint(1, 9, (2, 1, 16, 16))
+    torch.manual_seed(4)
+    drop_masks(labels, 0.0)
+    after = torch.rand(1)
+    torch.manual_seed(4)
+    torch.randperm(8), torch.randperm(8)
+    assert torch.equal(torch.rand(1), after)
+
+
+def test_evaluation_never_drops():
+    labels = torch.randint(0, 5, (1, 1, 9, 9))
+    x = torch.randn(1, 2, 9, 9)
+    unit = MaskAveragePooling(1.0)
+    assert torch.equal(unit.eval()(x, labels), mask_average_pooling(x, labels))
+    means = x.mean((2, 3), keepdim=True).expand_as(x)
+    torch.testing.assert_close(unit.train()(x, labels), means)
+
+
+LABELS = torch.ones(2, 1, 6, 5, dtype=torch.int64)
+BAD_MASKS = [
+    (LABELS.float(), 'holds integers'),
+    (LABELS.bool(), 'holds integers'),
+    (LABELS[:1], r'\(2, L, H, W\)'),
+    (LABELS[:, 0], r'\(2, L, H, W\)'),
+    (LABELS[..., :4], r'\(6, 4\) pixels, the image \(6, 5\)'),
+    (-LABELS, 'smallest here is -1'),
+    (LABELS.expand(-1, 2, -1, -1), 'id occurs in two layers'),
+    ([torch.rand(1, 1, 6, 5)], '1 mask stacks for a batch of 2'),
+    ([torch.rand(1, 1, 6, 5), torch.rand(1, 6, 5)], 'mask stack 1 must be'),
+    ([torch.rand(1, 1, 6, 5), torch.rand(1, 1, 5, 6)], 'mask stack 1 must be'),
+    ([torch.rand(1, 1, 6, 5), torch.ones(1, 1, 6, 5, dtype=torch.uint8)], 'divide uint8 by 255'),
+]
+
+
+@pytest.mark.parametrize(('masks', 'message'), BAD_MASKS)
+def test_bad_masks_are_refused(masks, message):
+    with pytest.raises(MaskError, match=message):
+        mask_average_pooling(torch.randn(2, 3, 6, 5), masks)
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(MaskError, match='0 to 1'):
+        MaskAveragePooling(mask_dropout=1.5)
+    with pytest.raises(MaskError, match='mask_value'):
+        MaskAveragePooling(mask_value=0)
+    with pytest.raises(MaskError, match='3 mask seeds for a batch of 2'):
+        drop_masks(LABELS, 0.5, seeds=[1, 2, 3])

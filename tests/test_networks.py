@@ -1,0 +1,259 @@
+"""What holds for every registered network: sizes, gradients, state, half precision, the mask prior around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from basicsr.archs import ARCH_REGISTRY, build_network
+from basicsr.utils.errors import ArgumentError, MaskError, ShapeError, UnknownNameError
+from benchmarks import transcriptions
+from tests.test_map_unit import batch_of_label_maps, ellipses
+
+LEVELS = {'width': 4, 'enc_blk_nums': [1, 1], 'dec_blk_nums': [1, 1]}
+SMALL: dict[str, dict[str, Any]] = {
+    'NAFNet': LEVELS,
+    'NAFNetLocal': {**LEVELS, 'train_size': [1, 3, 16, 16]},
+    'SegNAFNet': LEVELS,
+    'SegNAFNetLocal': {**LEVELS, 'train_size': [1, 3, 16, 16]},
+    'PlainUNet': {'width': 4},
+    'SAMDeblur': {'backbone': {'type': 'NAFNet', **LEVELS}},
+}
+BACKBONES = ['NAFNet', 'NAFNetLocal', 'PlainUNet']
+MASK_GUIDED = ['SegNAFNet', 'SegNAFNetLocal', 'SAMDeblur']
+
+
+def small(name: str, **more: Any) -> nn.Module:
+    """A small network with random residual scales: fresh ones are zero and hide every branch."""
+    torch.manual_seed(0)
+    net = build_network({'type': name, **SMALL[name], **more})
+    for key, parameter in net.named_parameters():
+        if key.endswith(('beta', 'gamma')):
+            nn.init.normal_(parameter, 0, 0.3)
+    return net.eval()
+
+
+def inputs(name: str, height: int, width: int, batch: int = 2) -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(1)
+    lq = torch.rand(batch, 3, height, width)
+    if name not in MASK_GUIDED:
+        return (lq,)
+    return lq, torch.randint(0, 5, (batch, 1, height, width))
+
+
+def test_every_registered_network_is_covered_here():
+    assert sorted(SMALL) == ARCH_REGISTRY.names()
+
+
+@pytest.mark.parametrize('size', [(1, 1), (5, 33), (16, 16), (37, 50)])
+@pytest.mark.parametrize('name', SMALL)
+def test_any_size_comes_back_in_its_size(name, size):
+    net = small(name)
+    result = net(*inputs(name, *size))
+    assert result.shape == (2, 3, *size)
+    assert result.isfinite().all()
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_padding_is_that_of_the_input_rule(name):
+    """The network on a padded input, cropped, is the network on the input."""
+    net = small(name)
+    lq, *masks = inputs(name, 18, 21)
+    rule = net.input_rule
+    padded = rule.crop(net(rule.pad(lq), *[rule.pad(m) for m in masks]), 18, 21)
+    torch.testing.assert_close(net(lq, *masks), padded)
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_backward_reaches_every_parameter(name):
+    net = small(name).train()
+    (net(*inputs(name, 18, 13)) - 0.5).square().mean().backward()
+    for key, parameter in net.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+        assert parameter.grad.abs().sum() > 0, key
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_state_dict_round_trip(name):
+    net = small(name)
+    other = build_network(net.options)
+    other.load_state_dict(net.state_dict(), strict=True)
+    data = inputs(name, 12, 20)
+    assert torch.equal(other.eval()(*data), net(*data))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('name', SMALL)
+def test_half_precision_is_close_to_float32(name, dtype):
+    net = small(name)
+    data = inputs(name, 32, 40)
+    expected = net(*data)
+    with torch.autocast('cpu', dtype):
+        mixed = net(*data).float()
+    pure = net.to(dtype)(data[0].to(dtype), *data[1:]).float()
+    scale = expected.abs().max()
+    assert (mixed - expected).abs().max() < 0.02 * scale
+    assert (pure - expected).abs().max() < 0.05 * scale
+    assert pure.isfinite().all()
+
+
+@pytest.mark.parametrize('name', ['NAFNet', 'SegNAFNet'])
+def test_float16_survives_activations_whose_squares_overflow(name):
+    net = small(name)
+    lq, *masks = inputs(name, 32, 32)
+    with torch.no_grad():
+        net.intro.weight.mul_(3000)  # activations of some thousands: their squares exceed 65504
+        expected = net(lq, *masks)
+        result = net.half()(lq.half(), *masks).float()
+    assert result.isfinite().all()
+    assert (result - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_channels_last_gives_the_same(name):
+    net = small(name)
+    lq, *masks = inputs(name, 20, 28)
+    expected = net(lq, *masks)
+    result = net.to(memory_format=torch.channels_last)(lq.contiguous(memory_format=torch.channels_last), *masks)
+    torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_the_reach_is_what_the_input_rule_says(name):
+    """Changing one pixel changes no output farther away than the halo."""
+    net = small(name)
+    halo = net.input_rule.halo
+    if halo == 'global':
+        size, halo = 16, 16
+    else:
+        size = 2 * halo + 33
+    lq, *masks = inputs(name, size, size, batch=1)
+    other = lq.clone()
+    other[..., size // 2, size // 2] += 1
+    changed = (net(lq, *masks) - net(other, *masks)).abs().amax((0, 1)).nonzero() - size // 2
+    assert 0 < changed.abs().max() <= halo
+
+
+@pytest.mark.parametrize('name', BACKBONES)
+def test_prior_channels_widen_the_first_layer_only(name):
+    plain = {key: value.shape for key, value in small(name).state_dict().items()}
+    wide = {key: value.shape for key, value in small(name, prior_channels=5).state_dict().items()}
+    assert [key for key in plain if plain[key] != wide[key]] == ['intro.weight']
+    assert wide['intro.weight'][1] == plain['intro.weight'][1] + 5
+
+
+@pytest.mark.parametrize('name', BACKBONES)
+def test_the_result_is_the_image_plus_a_residual_whatever_the_prior(name):
+    net = small(name, prior_channels=2)
+    for parameter in (net.ending.weight, net.ending.bias):
+        nn.init.zeros_(parameter)
+    x = torch.rand(1, 5, 13, 14)
+    assert torch.equal(net(x), x[:, :3])
+
+
+@pytest.mark.parametrize('value', [1.0, 1 / 255])
+@pytest.mark.parametrize('name', BACKBONES)
+def test_samdeblur_is_algorithm_1_around_any_network(name, value):
+    """Overlapping, single, empty and full masks at an odd size, against the formulas written plainly."""
+    net = small('SAMDeblur', backbone={'type': name, **SMALL[name]}, mask_value=value)
+    height, width = 29, 38
+    empty, full = np.zeros((2, height, width), bool), np.ones((1, height, width), bool)
+    masks = [ellipses(6, height, width), ellipses(1, height, width), empty, full]
+    lq = torch.rand(4, 3, height, width)
+    stacks = [torch.from_numpy(m)[:, None].float() * value for m in masks]
+    expected = transcriptions.sam_deblur(net, net.backbone, lq, stacks)
+    for form in (batch_of_label_maps(masks), stacks, [stack > 0 for stack in stacks]):
+        torch.testing.assert_close(net(lq, form), expected, rtol=1e-4, atol=2e-6)
+
+
+def test_prior_and_backbone_can_be_called_apart():
+    net = small('SAMDeblur', backbone={'type': 'PlainUNet', 'width': 4})
+    lq, labels = inputs('SAMDeblur', 20, 24)
+    prior = net.prior(lq, labels)
+    assert prior.shape == (2, 2, 20, 24)
+    torch.testing.assert_close(net.backbone(torch.cat([lq, prior], 1)), net(lq, labels))
+
+
+def test_mask_dropout_acts_in_training_only_and_follows_its_seeds():
+    net = small('SegNAFNet', seg_channel=2)
+    lq, labels = inputs('SegNAFNet', 24, 24)
+    assert torch.equal(net(lq, labels, mask_seeds=[1, 2]), net(lq, labels, mask_seeds=[3, 4]))
+    net.train()
+    first = net(lq, labels, mask_seeds=[1, 2])
+    assert torch.equal(first, net(lq, labels, mask_seeds=[1, 2]))
+    assert not torch.equal(first, net(lq, labels, mask_seeds=[3, 4]))
+
+
+def test_multi_scale_outputs_keep_their_list():
+    class Pyramid(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            result = self.inner(x)
+            return [result[..., ::2, ::2], result]
+
+    net = small('SAMDeblur', backbone={'type': 'PlainUNet', 'width': 4})
+    lq, labels = inputs('SAMDeblur', 18, 22)
+    expected = net(lq, labels)
+    net.backbone = Pyramid(net.backbone)
+    outputs = net(lq, labels)
+    assert len(outputs) == 2
+    assert torch.equal(outputs[-1], expected)
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_wrong_images_are_refused(name):
+    net = small(name)
+    _, *masks = inputs(name, 8, 8)
+    with pytest.raises(ShapeError, match=r'expects \(B, 3, H, W\)'):
+        net(torch.rand(2, 4, 8, 8), *masks)
+    with pytest.raises(ShapeError, match='floating-point'):
+        net(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), *masks)
+    with pytest.raises(ShapeError, match='H, W ≥ 1'):
+        net(torch.rand(2, 3, 0, 8), *masks)
+
+
+@pytest.mark.parametrize('name', MASK_GUIDED)
+def test_masks_are_checked_against_the_unpadded_image(name):
+    with pytest.raises(MaskError, match=r'\(20, 12\) pixels, the image \(17, 9\)'):
+        small(name)(torch.rand(2, 3, 17, 9), torch.ones(2, 1, 20, 12, dtype=torch.uint8))
+
+
+def test_build_network_says_all_that_is_wrong_at_once():
+    with pytest.raises(UnknownNameError, match="unknown network 'NAFNett'; did you mean 'NAFNet'"):
+        build_network({'type': 'NAFNett'})
+    with pytest.raises(ArgumentError) as error:
+        build_network({'type': 'NAFNet', 'widht': 32, 'middle_blk_num': 'one', 'enc_blk_nums': [1, 'x']})
+    assert "did you mean 'width'" in str(error.value)
+    assert 'middle_blk_num: expected a valid integer' in str(error.value)
+    assert 'enc_blk_nums.1: expected a valid integer' in str(error.value)
+    with pytest.raises(ArgumentError, match='they must agree'):
+        build_network({'type': 'NAFNet', 'enc_blk_nums': [1], 'dec_blk_nums': []})
+    with pytest.raises(ArgumentError, match=r"backbone\.widht: unknown key 'widht' of PlainUNet; did you mean 'width'"):
+        build_network({'type': 'SAMDeblur', 'backbone': {'type': 'PlainUNet', 'widht': 4}})
+    with pytest.raises(ArgumentError, match='train_size'):
+        build_network({'type': 'NAFNetLocal', 'train_size': [256, 256]})
+
+
+def test_build_network_leaves_its_options_alone_and_remembers_them():
+    options = {'type': 'SAMDeblur', 'backbone': {'type': 'PlainUNet', 'width': 4}}
+    net = build_network(options)
+    assert options == {'type': 'SAMDeblur', 'backbone': {'type': 'PlainUNet', 'width': 4}}
+    assert net.options == options
+
+
+def test_local_networks_are_built_without_drawing_or_running():
+    torch.manual_seed(3)
+    build_network({'type': 'NAFNet', **LEVELS})
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    net = build_network({'type': 'NAFNetLocal', **LEVELS})
+    assert torch.equal(torch.rand(1), expected)
+    assert net.training
