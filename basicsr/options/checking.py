@@ -1,0 +1,116 @@
+"""Plain values to options, or to all that is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from basicsr.options.fields import Section
+from basicsr.options.schema import Options
+from basicsr.utils.errors import nearest
+from basicsr.utils.signature import Problem, existing_part, message_of, mismatch, value_at
+
+
+def check(data: Mapping[str, Any]) -> tuple[Options | None, list[Problem]]:
+    """Check the content of an option file.
+
+    Values are checked as JSON would be: a list fits a tuple, an int fits a float, text never fits a number.
+
+    Returns:
+        the options (None if there are problems), and everything that is wrong.
+    """
+    try:
+        return Options.model_validate_json(json.dumps(data), context={'mode': data.get('mode')}), []
+    except ValidationError as error:
+        return None, _problems(error, data)
+
+
+def section_at(location: tuple[str | int, ...]) -> type[BaseModel] | None:
+    """The class of the section (or block) at a place of the options; None where there is none."""
+    annotation: Any = Options
+    for key in location:
+        model = model_in(annotation)
+        if model is not None:
+            if key not in model.model_fields:
+                return None
+            annotation = model.model_fields[str(key)].annotation
+        else:
+            values = dict_values(annotation)
+            if values is None:
+                return None
+            annotation = values
+    return model_in(annotation)
+
+
+def _problems(error: ValidationError, data: Any) -> list[Problem]:
+    problems = []
+    mismatches: dict[tuple[str | int, ...], list[Any]] = {}
+    for item in error.errors(include_url=False):
+        location, context = item['loc'], item.get('ctx', {})
+        section = section_at(location[:-1]) if location else None
+        if item['type'] == 'extra_forbidden' and section is not None:
+            hint = nearest(str(location[-1]), section.model_fields) or f'; known are {", ".join(section.model_fields)}'
+            problems.append(Problem(location, f'unknown key{hint}'))
+        elif item['type'] == 'missing' and section is not None:
+            meaning = section.model_fields[str(location[-1])].description or ''
+            problems.append(Problem(location, f'a required key is missing ({meaning.rstrip(".")})'))
+        elif item['type'] == 'block':
+            problems += [Problem((*location, *inner.location), inner.message) for inner in context['problems']]
+        elif item['type'] in ('needs', 'phase', 'template', 'path'):
+            problems.append(Problem(existing_part(location, data), item['msg']))
+        else:
+            mismatches.setdefault(existing_part(location, data), []).append(item)
+    for location, items in mismatches.items():
+        problems.append(Problem(location, _mismatch(items, value_at(data, location))))
+    misnamed = [existing_part(item['loc'], data) for item in error.errors() if item['type'] == 'phase']
+    return [p for p in problems if not any(p.location != top and p.location[: len(top)] == top for top in misnamed)]
+
+
+def _mismatch(items: list[Any], value: Any) -> str:
+    message = mismatch(map(message_of, items), value)
+    if isinstance(value, str):
+        choices = [
+            name for item in items if item['type'] == 'literal_error' for name in _quoted(item['ctx']['expected'])
+        ]
+        message += nearest(value, choices)
+    if isinstance(value, (bool, int, float)) and any(item['type'] == 'string_type' for item in items):
+        message += '; write quotes to make it text'
+    return message
+
+
+def _quoted(text: str) -> list[str]:
+    """The choices in ``'a', 'b' or 'c'``."""
+    return re.findall(r"'([^']*)'", text)
+
+
+def model_in(annotation: Any) -> type[BaseModel] | None:
+    """The section class that an annotation is, or allows beside None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        found = [model for part in typing.get_args(annotation) if (model := model_in(part))]
+        return found[0] if found else None
+    return None
+
+
+def dict_values(annotation: Any) -> Any:
+    """The type of the values of a mapping whose keys may be anything, else None."""
+    arguments = typing.get_args(annotation)
+    return arguments[1] if typing.get_origin(annotation) is dict else None
+
+
+def sections(root: type[Section] = Options, above: tuple[str, ...] = ()) -> dict[tuple[str, ...], type[Section]]:
+    """All sections by place, each key that may be anything written as ``*``; the root comes first."""
+    found = {above: root}
+    for name, field in root.model_fields.items():
+        values = dict_values(field.annotation)
+        model = model_in(field.annotation if values is None else values)
+        if model is not None and issubclass(model, Section):
+            found.update(sections(model, (*above, name) if values is None else (*above, name, '*')))
+    return found

@@ -1,0 +1,99 @@
+"""Option files of the original: keys and types that only they have, and what becomes of each."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from basicsr.utils.signature import Problem
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key that only the original has; ``*`` in the path stands for any key."""
+
+    path: tuple[str, ...]
+    meaning: str
+    refused: tuple[str, tuple[Any, ...]] | None = None
+    """Why other values than these are an error."""
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """A type that has another name here."""
+
+    path: tuple[str, ...]
+    old: str
+    new: str
+    why: str
+
+
+KEYS = (
+    Key(
+        ('scale',),
+        'ignored: images are restored at their own size',
+        ('images are restored at their own size, there is no enlarging; remove the key', (1, None)),
+    ),
+    Key(('num_gpu',), '0 keeps to the CPU; any other number is ignored, one process uses one device'),
+    Key(('grouped_masks',), 'ignored: a network that takes masks gets those of its data set'),
+    Key(('datasets', '*', 'use_shuffle'), 'ignored: training data are always shuffled, others never'),
+    Key(
+        ('train', 'mixup'),
+        'false is the only way it ever worked; ignored',
+        ('mixup calls a method that the original never had; remove the key', (False, None)),
+    ),
+)
+
+TYPES = (
+    Renamed(('train', 'scheduler', 'type'), 'TrueCosineAnnealingLR', 'CosineAnnealingLR', 'the two are the same'),
+    Renamed(('datasets', '*', 'io_backend', 'type'), 'memcached', 'disk', 'files are read without a server'),
+    Renamed(('val', 'metrics', '*', 'type'), 'calculate_psnr', 'psnr', 'metrics go by their short names'),
+    Renamed(('val', 'metrics', '*', 'type'), 'calculate_ssim', 'ssim', 'metrics go by their short names'),
+)
+
+MODE_NOTICE = "mode: the file has keys or types of the original and states no mode, so it runs as 'mode: reference'"
+
+
+def translate(data: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[Problem]]:
+    """Options with the original's types renamed, and ``mode`` set if these or its keys are used.
+
+    Args:
+        data: the content of an option file, of any shape; left as it is.
+
+    Returns:
+        the new options, one notice for each key or type of the original that is used, and the values that cannot be.
+    """
+    data = copy.deepcopy(data)
+    notices: dict[str, None] = {}
+    problems = []
+    for key in KEYS:
+        for location, parent in _matches(data, key.path):
+            value = parent[location[-1]]
+            if key.refused and not any(value == allowed for allowed in key.refused[1]):
+                problems.append(Problem(location, key.refused[0]))
+                del parent[location[-1]]
+            notices[f'{".".join(key.path)}: {key.meaning}'] = None
+    for name in TYPES:
+        for location, parent in _matches(data, name.path):
+            if parent[location[-1]] == name.old:
+                notices[f"{'.'.join(name.path)}: '{name.old}' is read as '{name.new}': {name.why}"] = None
+                parent[location[-1]] = name.new
+    if notices and 'mode' not in data:
+        data['mode'] = 'reference'
+        notices[MODE_NOTICE] = None
+    return data, list(notices), problems
+
+
+def _matches(
+    data: Any, path: tuple[str, ...], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Full location and parent of every key that the path fits."""
+    if not isinstance(data, dict):
+        return
+    for key in list(data) if path[0] == '*' else [path[0]] if path[0] in data else []:
+        if len(path) == 1:
+            yield (*above, key), data
+        else:
+            yield from _matches(data[key], path[1:], (*above, key))

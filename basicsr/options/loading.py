@@ -1,0 +1,101 @@
+"""An option file to checked options, and checked options back to YAML."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+from basicsr.options import legacy
+from basicsr.options.checking import check
+from basicsr.options.includes import read_file
+from basicsr.options.overrides import FLAG, apply_overrides
+from basicsr.options.reader import OptionDumper, Position, Tree
+from basicsr.options.schema import Options, Origin
+from basicsr.utils.errors import OptionError
+from basicsr.utils.signature import Problem
+
+logger = logging.getLogger(__name__)
+
+
+def load_options(path: str | Path, force: Iterable[str] = ()) -> Options:
+    """Read, merge and check an option file. Nothing is built, no path is looked for (see ``check_paths``).
+
+    Args:
+        path: the YAML file.
+        force: values that win over it, as ``--force_yml`` takes them (``train:optim_g:lr=5e-4``).
+
+    Returns:
+        the options, with defaults filled in.
+
+    Raises:
+        OptionError: everything that is wrong, one line each: file, line, key, what was expected.
+    """
+    tree, refused = apply_overrides(read_file(path), force)
+    data, notices, problems = legacy.translate(tree.plain())
+    options, found = check(data)
+    lines = [(position, message) for position, message in refused]
+    for problem in problems + found:
+        key, position = dotted(problem.location), tree.locate(problem.location)
+        message = f'{key}: {problem.message}' if key else problem.message
+        lines.append((position, message + _type_elsewhere(tree, problem, position)))
+    if lines or options is None:
+        raise OptionError(f'{position}: {message}' for position, message in sorted(lines, key=_order))
+    options._origin = Origin(Path(path), tree, tuple(notices))
+    for notice in notices:
+        logger.warning('%s: %s', path, notice)
+    return options
+
+
+def dump(options: Options) -> str:
+    """The options as YAML, defaults included; ``load_options`` makes the same options of it."""
+    return yaml.dump(options.as_dict(), Dumper=OptionDumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def dotted(location: Iterable[str | int]) -> str:
+    """A place in the options as people write it: ``train.scheduler.milestones[0]``."""
+    return ''.join(f'[{key}]' if isinstance(key, int) else f'.{key}' for key in location).removeprefix('.')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``-opt`` and ``--force_yml``, the same for every entry point."""
+    parser.add_argument('-opt', required=True, metavar='FILE', help='option file (YAML)')
+    add_force(parser)
+
+
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """Add ``--force_yml``."""
+    parser.add_argument(
+        FLAG,
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY:KEY=VALUE',
+        help='set options on top of the file, for example train:optim_g:lr=5e-4 datasets:train:gt_size=128',
+    )
+
+
+def from_arguments(arguments: argparse.Namespace) -> Options:
+    """The options that the command line asks for.
+
+    Raises:
+        OptionError: see :func:`load_options`.
+    """
+    return load_options(arguments.opt, arguments.force_yml)
+
+
+def _type_elsewhere(tree: Tree, problem: Problem, position: Position) -> str:
+    """Where the type is set that an argument does not fit, if not beside the argument: a base may have brought one."""
+    block = problem.location[:-1]
+    if not problem.message.startswith("unknown key '"):
+        return ''
+    place = tree.locate((*block, 'type'))
+    return f' (its type: {place})' if place.file != position.file else ''
+
+
+def _order(line: tuple[Position, str]) -> tuple[bool, Position]:
+    position, _ = line
+    return position.line == 0, position

@@ -1,0 +1,60 @@
+"""``--force_yml train:optim_g:lr=5e-4``: options from the command line on top of those from the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from basicsr.options.reader import Position, Tree, read_text
+from basicsr.utils.errors import OptionError
+
+FLAG = '--force_yml'
+
+
+def apply_overrides(tree: Tree, arguments: Iterable[str]) -> tuple[Tree, list[tuple[Position, str]]]:
+    """Set keys from arguments of the form ``a:b:c=value``; later ones win.
+
+    The value is read as YAML and replaces what the file says. The key need not be in the file. Whether the key
+    exists at all is found out with all other keys of the file, later.
+
+    Args:
+        tree: what the file says; left as it is.
+        arguments: the command-line arguments.
+
+    Returns:
+        the new tree, in which these values are positioned at their argument, and the arguments that cannot be used.
+    """
+    problems = []
+    for argument in arguments:
+        position = Position(f"{FLAG} '{argument}'")
+        name, equals, text = argument.partition('=')
+        keys = name.split(':')
+        if not equals:
+            problems.append((position, "no '='; write it as key:key=value, for example train:optim_g:lr=5e-4"))
+        elif not all(key.strip() == key and key for key in keys):
+            problems.append((position, "an empty key; write it as key:key=value, without blanks around ':' and '='"))
+        elif len(keys) == 1 and '.' in name:
+            problems.append((position, f"unknown key; did you mean '{name.replace('.', ':')}'?"))
+        else:
+            try:
+                value = read_text(text, position.file, line=False)
+                tree = _with_value(tree, keys, value, position)
+            except OptionError as error:
+                problems += [(position, problem.removeprefix(f'{position}: ')) for problem in error.problems]
+    return tree, problems
+
+
+def _with_value(tree: Tree, keys: list[str], value: Tree, position: Position, above: tuple[str, ...] = ()) -> Tree:
+    if not keys:
+        return value
+    if tree.value is None:
+        tree = Tree({}, position)
+    if not isinstance(tree.value, dict):
+        what = (
+            f'a list; set it as a whole ({":".join(above)}=[...])' if isinstance(tree.value, list) else repr(tree.value)
+        )
+        raise OptionError(f'{position}: {".".join(above)} has no keys of its own, it is {what}')
+    values: dict[str, Any] = dict(tree.value)
+    inner = values.get(keys[0], Tree(None, position))
+    values[keys[0]] = _with_value(inner, keys[1:], value, position, (*above, keys[0]))
+    return Tree(values, tree.position)

@@ -1,0 +1,119 @@
+"""Every key of an option file, with its type, default and meaning: here the top level, in schema_*.py its sections.
+
+A key is one field of a section, stated once: the checks, the documentation and the editor schema follow from it.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr
+
+from basicsr.options.fields import Legacy, NetworkBlock, NotNegative, Section, WholeNumber, is_legacy
+from basicsr.options.paths import OptionalFilePath
+from basicsr.options.reader import Position, Tree
+from basicsr.options.schema_data import DatasetOptions, Phase
+from basicsr.options.schema_train import LoggerOptions, TrainOptions, ValOptions
+
+
+class PathOptions(Section):
+    """Weights to start from, and the training state to continue."""
+
+    pretrain_network_g: OptionalFilePath = Field(default=None, description='File with the weights of the network.')
+    strict_load_g: bool = Field(default=True, description='Insist on equal names and shapes; false loads what fits.')
+    param_key: str | None = Field(
+        default='params', description='Entry of the file that holds the weights; null: the file is the weights.'
+    )
+    resume_state: OptionalFilePath = Field(
+        default=None, description='Training state (`<iter>.state`) to continue from.'
+    )
+    ignore_resume_networks: tuple[Literal['network_g'], ...] = Field(
+        default=(), description='Networks that take their `pretrain_...` weights and not those beside `resume_state`.'
+    )
+
+
+class DistOptions(Section):
+    """Several processes."""
+
+    backend: Literal['nccl', 'gloo'] = Field(
+        default='nccl', description='How processes talk: `nccl` (GPUs) or `gloo` (CPUs).'
+    )
+    port: Annotated[WholeNumber, Field(gt=0, lt=65536)] = Field(
+        default=29500, description='Port of the first node (Slurm).'
+    )
+
+
+@dataclass
+class Origin:
+    """Where options come from; two options are the same wherever they come from."""
+
+    source: Path | None = field(default=None, compare=False)
+    tree: Tree | None = field(default=None, compare=False)
+    notices: tuple[str, ...] = field(default=(), compare=False)
+
+
+class Options(Section):
+    """The top level of an option file."""
+
+    mode: Literal['default', 'reference'] = Field(
+        default='default', description='`reference` reproduces the original where we depart from it (table below).'
+    )
+    name: str = Field(min_length=1, description='Name of the experiment: its folder is `experiments/<name>`.')
+    model_type: Literal['ImageRestorationModel'] = Field(
+        default='ImageRestorationModel', description='What a training step and a validation are.'
+    )
+    manual_seed: NotNegative | None = Field(default=None, description='Seed of every random draw; null draws one.')
+    find_unused_parameters: bool = Field(
+        default=False, description='For networks that do not use all their weights in a step, on several GPUs.'
+    )
+    datasets: dict[Phase, DatasetOptions] = Field(min_length=1, description='Data sets by phase.')
+    network_g: NetworkBlock = Field(description='The network.')
+    path: PathOptions = Field(default_factory=PathOptions, description='Weights and states to start from.')
+    train: TrainOptions | None = Field(default=None, description='The recipe; a file for evaluation only has none.')
+    val: ValOptions = Field(default_factory=ValOptions, description='Validation and evaluation.')
+    logger: LoggerOptions = Field(default_factory=LoggerOptions, description='Logs and checkpoints.')
+    dist_params: DistOptions = Field(default_factory=DistOptions, description='Several processes.')
+    scale: Annotated[WholeNumber | None, Legacy()] = Field(
+        default=None, description='Must be 1: images are restored at their own size.'
+    )
+    num_gpu: Annotated[NotNegative | None, Legacy()] = Field(
+        default=None, description='0 keeps to the CPU; other numbers are ignored.'
+    )
+    grouped_masks: Annotated[bool | None, Legacy()] = Field(
+        default=None, description='Ignored: a network that takes masks gets those of its data set.'
+    )
+
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @property
+    def source(self) -> Path | None:
+        """The option file."""
+        return self._origin.source
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """One line for each thing the original's option files say that means something else here."""
+        return self._origin.notices
+
+    def position(self, key: str) -> Position | None:
+        """Where a dotted key (``train.optim_g.lr``) was set; its parent's place if it was not."""
+        return self._origin.tree.locate(key.split('.')) if self._origin.tree else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """All options as plain values, defaults included, the original's own keys only where set."""
+        return copy.deepcopy(_plain(self))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        fields = type(value).model_fields.items()
+        values = {name: (getattr(value, name), is_legacy(info)) for name, info in fields}
+        return {name: _plain(item) for name, (item, legacy) in values.items() if not legacy or item is not None}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value.as_dict() if hasattr(value, 'as_dict') else value

@@ -1,0 +1,48 @@
+"""Check option files: every mistyped key, wrong type and unknown name, with its file and line.
+
+Examples:
+    python scripts/check_options.py -opt options/train/GoPro/*.yml
+    python scripts/check_options.py -opt options/train/GoPro/NAFNet.yml --force_yml train:optim_g:lr=5e-4 --show
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+
+import argparse
+import logging
+
+from basicsr.options import add_force, check_paths, dump, load_options
+from basicsr.utils.errors import OptionError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check the files named on the command line; 1 if anything is wrong with one of them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
+    parser.add_argument('-opt', required=True, nargs='+', action='extend', metavar='FILE', help='option files (YAML)')
+    add_force(parser)
+    parser.add_argument('--show', action='store_true', help='print the options with defaults and includes resolved')
+    parser.add_argument('--paths', action='store_true', help='also look for the files and folders they name')
+    args = parser.parse_args(arguments)
+    logging.basicConfig(format='%(message)s')
+
+    wrong = 0
+    for file in args.opt:
+        try:
+            options = load_options(file, args.force_yml)
+            if args.paths:
+                check_paths(options)
+        except OptionError as error:
+            wrong += 1
+            print('\n'.join(error.problems))
+            continue
+        print(dump(options) if args.show else f'{file}: ok')
+    return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Paths in option files: what expands when they are read, and what is missing when something is run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pydantic
+import pytest
+
+from basicsr.options import Options, check_paths, load_options
+from basicsr.utils.errors import OptionError
+
+TEXT = """\
+name: small
+network_g: {type: NAFNet}
+datasets:
+  train:
+    name: pairs
+    type: PairedImageDataset
+    dataroot_gt: gt
+    dataroot_lq: lq
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A small valid option file."""
+    path = tmp_path / 'x.yml'
+    path.write_text(TEXT)
+    return path
+
+
+def test_home_and_variables_expand(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv('HOME', '/home/me')
+    monkeypatch.setenv('SETS', str(tmp_path))
+    force = ['dataroot_gt=~/gt', 'dataroot_lq=$SETS/lq', 'dataroot_mask=${SETS}_x/m', 'meta_info_file=~/a$b~']
+    monkeypatch.setenv('b', 'B')
+    options = load_options(file, [f'datasets:train:{text}' for text in force] + ['path:resume_state=$SETS/1.state'])
+    train = options.datasets['train']
+    assert (train.dataroot_gt, train.dataroot_lq) == ('/home/me/gt', f'{tmp_path}/lq')
+    assert (train.dataroot_mask, train.meta_info_file) == (f'{tmp_path}_x/m', '/home/me/aB~')
+    assert options.path.resume_state == f'{tmp_path}/1.state'
+
+
+def test_undefined_variables_are_named(file: Path) -> None:
+    file.write_text(TEXT.replace(': gt', ': ${NO_SUCH_VARIABLE}/gt').replace(': lq', ': ~nobody-here/lq'))
+    with pytest.raises(OptionError) as caught:
+        load_options(file, ['path:pretrain_network_g=$NO_SUCH_FILE'])
+    assert [problem.replace(f'{file.parent}/', '') for problem in caught.value.problems] == [
+        'x.yml:7: datasets.train.dataroot_gt: the environment variable NO_SUCH_VARIABLE is not defined',
+        'x.yml:8: datasets.train.dataroot_lq: no home folder for ~nobody-here',
+        "--force_yml 'path:pretrain_network_g=$NO_SUCH_FILE': path.pretrain_network_g: "
+        'the environment variable NO_SUCH_FILE is not defined',
+    ]
+
+
+def test_missing_paths_are_reported_together(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'lq').mkdir()
+    options = load_options(file, ['path:pretrain_network_g=lq', 'datasets:train:meta_info_file=/none.txt'])
+    with pytest.raises(OptionError) as caught:
+        check_paths(options)
+    assert list(caught.value.problems) == [
+        f'{file}:7: datasets.train.dataroot_gt: no such folder: gt (looked for in {tmp_path})',
+        "--force_yml 'datasets:train:meta_info_file=/none.txt': datasets.train.meta_info_file: no such file: /none.txt",
+        "--force_yml 'path:pretrain_network_g=lq': path.pretrain_network_g: no such file: lq "
+        f'(looked for in {tmp_path})',
+    ]
+    (tmp_path / 'gt').mkdir()
+    check_paths(load_options(file))
+
+
+def test_options_made_in_code_are_checked_too() -> None:
+    data = {'type': 'PairedImageDataset', 'name': 'x', 'dataroot_gt': 'gt', 'dataroot_lq': 'lq'}
+    options = Options.model_validate({'name': 'x', 'network_g': {'type': 'NAFNet'}, 'datasets': {'test': data}})
+    assert options.position('name') is None
+    with pytest.raises(
+        OptionError, match=re.compile(r'^datasets\.test\.dataroot_gt: no such folder: gt', re.MULTILINE)
+    ):
+        check_paths(options)
+    with pytest.raises(pydantic.ValidationError, match="did you mean 'width'"):
+        Options.model_validate({'name': 'x', 'network_g': {'type': 'NAFNet', 'widt': 3}, 'datasets': {'test': data}})
