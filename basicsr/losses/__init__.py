@@ -1,0 +1,33 @@
+"""Losses that compare a restored image with its ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from basicsr.losses.frequency_loss import FFTLoss
+from basicsr.losses.pixel_loss import CharbonnierLoss, L1Loss, MSELoss, PSNRLoss
+from basicsr.losses.weighted_sum_loss import WeightedSumLoss
+from basicsr.utils.registry import LOSS_REGISTRY
+
+__all__ = ['CharbonnierLoss', 'FFTLoss', 'L1Loss', 'MSELoss', 'PSNRLoss', 'WeightedSumLoss', 'build_loss']
+
+
+def build_loss(opt: Mapping[str, Any]) -> nn.Module:
+    """Build the loss that a block names; the block is left as it is.
+
+    Args:
+        opt: ``type`` ('PSNRLoss') and keyword arguments.
+
+    Raises:
+        ArgumentError: missing ``type``, unknown or unfit arguments.
+        UnknownNameError: no loss of that name.
+
+    Example:
+        >>> build_loss({'type': 'L1Loss', 'loss_weight': 0.5})
+        L1Loss(loss_weight=0.5, reduction='mean')
+    """
+    loss: nn.Module = LOSS_REGISTRY.build(opt)
+    return loss

@@ -1,0 +1,105 @@
+"""What all pixel losses share: the checks, the precision, the reduction and the weight."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import nn
+
+from basicsr.utils.errors import ArgumentError, ShapeError
+
+Reduction: TypeAlias = Literal['none', 'mean', 'sum']
+
+
+class ReducedLoss(nn.Module):
+    """A loss that is computed element by element, reduced and weighted.
+
+    Args:
+        loss_weight: factor of the result.
+        reduction: 'mean', 'sum', or 'none' for one value an element.
+
+    Raises:
+        ArgumentError: another reduction.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean') -> None:
+        super().__init__()
+        require_reduction(type(self).__name__, reduction, ('none', 'mean', 'sum'))
+        self.loss_weight = loss_weight
+        self.reduction = reduction
+
+    def elementwise(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The loss of each element.
+
+        Args:
+            pred: prediction, fp32 or fp64.
+            target: ground truth of the same shape.
+        """
+        raise NotImplementedError
+
+    def forward(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Compare two tensors.
+
+        Args:
+            pred: prediction, any shape, nominally in [0, 1], not clamped; half precision is computed in fp32.
+            target: ground truth of the same shape.
+
+        Returns:
+            a scalar, or for reduction 'none' one value an element.
+
+        Raises:
+            ShapeError: the shapes differ.
+        """
+        pred, target = comparable(pred, target)
+        values = self.elementwise(pred, target)
+        if self.reduction == 'mean':
+            values = values.mean()
+        elif self.reduction == 'sum':
+            values = values.sum()
+        return self.loss_weight * values
+
+    def extra_repr(self) -> str:
+        """Constructor arguments, for ``print(loss)``."""
+        return f'loss_weight={self.loss_weight}, reduction={self.reduction!r}'
+
+
+def comparable(pred: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Check that the shapes agree and raise half precision to fp32.
+
+    Args:
+        pred: prediction.
+        target: ground truth.
+
+    Raises:
+        ShapeError: the shapes differ; broadcasting would hide the mistake.
+    """
+    if pred.shape != target.shape:
+        raise ShapeError(
+            f'the prediction has shape {tuple(pred.shape)} but the target has {tuple(target.shape)}; they must agree'
+        )
+    return at_least_fp32(pred), at_least_fp32(target)
+
+
+def at_least_fp32(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor itself, or in fp32 if it has half precision.
+
+    Args:
+        tensor: any shape.
+    """
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def require_reduction(loss: str, reduction: str, allowed: tuple[str, ...]) -> None:
+    """Refuse a reduction that the loss does not offer.
+
+    Args:
+        loss: name, for the message.
+        reduction: what was asked for.
+        allowed: what there is.
+
+    Raises:
+        ArgumentError: not allowed.
+    """
+    if reduction not in allowed:
+        raise ArgumentError(f'{loss}: reduction is {reduction!r}; it takes {" or ".join(map(repr, allowed))}')

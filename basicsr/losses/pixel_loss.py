@@ -1,0 +1,134 @@
+"""Losses on pixel values."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import nn
+
+from basicsr.losses.base import ReducedLoss, Reduction, comparable, require_reduction
+from basicsr.utils.errors import ShapeError
+from basicsr.utils.registry import LOSS_REGISTRY
+
+_LUMA_OF_RGB = (65.481 / 255, 128.553 / 255, 24.966 / 255)
+
+
+@LOSS_REGISTRY.register()
+class PSNRLoss(nn.Module):
+    """Negative PSNR for data range 1, the loss of NAFNet and SAM-Deblur.
+
+    ``loss_weight * 10 / ln 10 * mean over samples of ln(mse + 1e-8)``, each mse over (C, H, W).
+
+    Args:
+        loss_weight: factor of the result.
+        reduction: 'mean' is all there is; the original has the same key.
+        toY: compare the luma (ITU-R BT.601) of RGB images.
+
+    Raises:
+        ArgumentError: another reduction.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, reduction: Literal['mean'] = 'mean', toY: bool = False) -> None:
+        super().__init__()
+        require_reduction('PSNRLoss', reduction, ('mean',))
+        self.loss_weight = loss_weight
+        self.reduction = reduction
+        self.toY = toY
+
+    def forward(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Compare two batches.
+
+        Args:
+            pred: (B, C, H, W), RGB, nominally in [0, 1], not clamped; half precision is computed in fp32.
+            target: ground truth of the same shape.
+
+        Returns:
+            a scalar, in dB for weight 1; -80 for identical batches.
+
+        Raises:
+            ShapeError: the shapes differ, are not (B, C, H, W), or luma is asked of other than 3 channels.
+        """
+        pred, target = comparable(pred, target)
+        if pred.ndim != 4:
+            raise ShapeError(f'PSNRLoss needs (B, C, H, W), got {tuple(pred.shape)}')
+        difference = pred - target
+        if self.toY:
+            if pred.shape[1] != 3:
+                raise ShapeError(f'PSNRLoss with toY needs 3 channels (RGB), got {pred.shape[1]}')
+            red, green, blue = difference.unbind(dim=1)
+            # the offset of the luma (16) is the same in both and cancels
+            difference = _LUMA_OF_RGB[0] * red + _LUMA_OF_RGB[1] * green + _LUMA_OF_RGB[2] * blue
+        error_of_sample = difference.square().flatten(1).mean(dim=1)
+        return self.loss_weight * 10 / math.log(10) * torch.log(error_of_sample + 1e-8).mean()
+
+    def extra_repr(self) -> str:
+        """Constructor arguments, for ``print(loss)``."""
+        return f'loss_weight={self.loss_weight}, toY={self.toY}'
+
+
+@LOSS_REGISTRY.register()
+class L1Loss(ReducedLoss):
+    """Mean absolute error.
+
+    Args:
+        loss_weight: factor of the result.
+        reduction: 'mean', 'sum' or 'none'.
+    """
+
+    def elementwise(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Absolute difference of each element.
+
+        Args:
+            pred: prediction.
+            target: ground truth of the same shape.
+        """
+        return (pred - target).abs()
+
+
+@LOSS_REGISTRY.register()
+class MSELoss(ReducedLoss):
+    """Mean squared error.
+
+    Args:
+        loss_weight: factor of the result.
+        reduction: 'mean', 'sum' or 'none'.
+    """
+
+    def elementwise(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Squared difference of each element.
+
+        Args:
+            pred: prediction.
+            target: ground truth of the same shape.
+        """
+        return (pred - target).square()
+
+
+@LOSS_REGISTRY.register()
+class CharbonnierLoss(ReducedLoss):
+    """``sqrt(difference^2 + eps^2)``, an L1 loss that is smooth at zero (Charbonnier et al. 1994).
+
+    Args:
+        loss_weight: factor of the result.
+        reduction: 'mean', 'sum' or 'none'.
+        eps: the value at zero difference, in units of the image.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean', eps: float = 1e-3) -> None:
+        super().__init__(loss_weight, reduction)
+        self.eps = eps
+
+    def elementwise(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Smoothed absolute difference of each element.
+
+        Args:
+            pred: prediction.
+            target: ground truth of the same shape.
+        """
+        return torch.sqrt((pred - target).square() + self.eps**2)
+
+    def extra_repr(self) -> str:
+        """Constructor arguments, for ``print(loss)``."""
+        return f'{super().extra_repr()}, eps={self.eps}'

@@ -1,0 +1,33 @@
+"""Image quality metrics, each as a pure function and as a class that scores records and adds up over processes."""
+
+from basicsr.metrics.accumulator import Accumulator
+from basicsr.metrics.arrays import luma_of_bgr
+from basicsr.metrics.build import build_metric, calculate_metric
+from basicsr.metrics.gaussian import channel_mixing_matrix, gaussian_taps
+from basicsr.metrics.mcr import calculate_mcr, is_collapsed, mode_collapse_rate
+from basicsr.metrics.metric import Metric, Score
+from basicsr.metrics.psnr import calculate_psnr
+from basicsr.metrics.realblur import Alignment, align, psnr_realblur, ssim_realblur
+from basicsr.metrics.record import Record
+from basicsr.metrics.ssim import calculate_ssim
+
+__all__ = [
+    'Accumulator',
+    'Alignment',
+    'Metric',
+    'Record',
+    'Score',
+    'align',
+    'build_metric',
+    'calculate_mcr',
+    'calculate_metric',
+    'calculate_psnr',
+    'calculate_ssim',
+    'channel_mixing_matrix',
+    'gaussian_taps',
+    'is_collapsed',
+    'luma_of_bgr',
+    'mode_collapse_rate',
+    'psnr_realblur',
+    'ssim_realblur',
+]

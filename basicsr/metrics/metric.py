@@ -1,0 +1,75 @@
+"""What every metric offers: a record in, a score out, and the facts that a table needs."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from basicsr.metrics.record import Record
+
+INFINITE = 'infinite'
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one image.
+
+    Args:
+        value: the number, in the metric's unit.
+        marks: what a reader of the table should know about this image ('not_aligned').
+    """
+
+    value: float
+    marks: tuple[str, ...] = ()
+
+
+class Metric(ABC):
+    """Base of the metrics that an option file names.
+
+    A subclass's constructor arguments are the keys of its block; its class data describe it:
+    ``name`` (registry key), ``unit``, ``decimals`` (as published tables print it), ``higher_is_better``,
+    ``reads`` (fields of the record) and ``possible_marks`` (all marks that its scores may bear).
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str] = ''
+    decimals: ClassVar[int] = 4
+    higher_is_better: ClassVar[bool] = True
+    reads: ClassVar[tuple[str, ...]] = ('output_uint8', 'gt')
+    possible_marks: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    @abstractmethod
+    def variant(self) -> str:
+        """What exactly is computed, for the head of a table: 'SSIM 3-D'."""
+
+    @abstractmethod
+    def score(self, record: Record) -> Score:
+        """Score a record that has all fields the metric reads.
+
+        Args:
+            record: one image.
+        """
+
+    def __call__(self, record: Record) -> Score:
+        """Score one image.
+
+        Args:
+            record: one image; the fields in ``reads`` must be there.
+
+        Raises:
+            MetricError: a field is missing, the images do not fit each other or hold NaN.
+        """
+        record.require(self.name, self.reads)
+        return self.score(record)
+
+
+def decibels(value: float) -> Score:
+    """A PSNR as a score: identical images (infinity) are marked, since they make the mean infinite.
+
+    Args:
+        value: dB.
+    """
+    return Score(value, (INFINITE,) if math.isinf(value) else ())

@@ -1,0 +1,168 @@
+"""Peak signal-to-noise ratio."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import cv2
+import numpy as np
+
+from basicsr.metrics.arrays import (
+    Array,
+    DataRange,
+    Image,
+    InputOrder,
+    image_pair,
+    luma_of_bgr,
+    resolve_data_range,
+    swap_red_and_blue,
+    unit_float,
+    views_of,
+)
+from basicsr.metrics.metric import INFINITE, Metric, Score, decibels
+from basicsr.metrics.record import Record
+from basicsr.utils.registry import METRIC_REGISTRY
+
+
+@METRIC_REGISTRY.register()
+def calculate_psnr(
+    img: Image,
+    img2: Image,
+    crop_border: int = 0,
+    input_order: InputOrder = 'HWC',
+    test_y_channel: bool = False,
+    data_range: DataRange = None,
+) -> float:
+    """PSNR of one image in dB; one mean squared error over all pixels and channels.
+
+    The figures of the SAM-Deblur and NAFNet tables are means of this over images, on uint8 RGB, crop 0.
+
+    Args:
+        img: output; array (H, W, C), (H, W) or, by ``input_order``, (C, H, W); tensor (C, H, W) or (1, C, H, W).
+            Six channels are a stereo pair: mean of both.
+        img2: ground truth of the same size and dtype.
+        crop_border: pixels left out on each side.
+        input_order: 'HWC' or 'CHW', of three-dimensional arrays (tensors are always CHW).
+        test_y_channel: score the luma of 8-bit images; channels must then be in **BGR** order, as in BasicSR.
+        data_range: a number; None takes it from the dtype (uint8 255, uint16 65535, float 1.0); 'guess' is the
+            original's rule, 1 if no value of ``img`` exceeds 1, else 255.
+
+    Returns:
+        dB; infinity for identical images.
+
+    Raises:
+        MetricError: shapes differ, NaN, nothing left after cropping, unknown data range, luma of other than 8 bits.
+
+    Example:
+        >>> black, grey = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 9, np.uint8)
+        >>> round(calculate_psnr(black, grey), 3), round(calculate_psnr(black, grey, data_range='guess'), 4)
+        (29.046, -19.0849)
+    """
+    first, second = image_pair(img, img2, crop_border, input_order)
+    values = [_psnr(a, b, test_y_channel, data_range) for a, b in views_of(first, second)]
+    return sum(values) / len(values)
+
+
+def mean_squared_error(first: Array, second: Array) -> float:
+    """The mean squared difference over all samples, exact for integers up to 2^53 in sum.
+
+    Args:
+        first: array (H, W, C).
+        second: array of the same shape.
+    """
+    if first.dtype == second.dtype and first.dtype in (np.uint8, np.uint16):
+        if first.shape[2] > 4:  # OpenCV limits the number of channels
+            first, second = first.reshape(len(first), -1), second.reshape(len(second), -1)
+        # one pass over the integers; OpenCV returns the sum through a square root, rounding restores it
+        return round(cv2.norm(first, second, cv2.NORM_L2SQR)) / first.size
+    difference = np.subtract(first, second, dtype=np.float64)
+    return float(np.mean(np.square(difference, out=difference)))
+
+
+def psnr_of_error(error: float, data_range: float) -> float:
+    """From a mean squared error to dB.
+
+    Args:
+        error: mean squared error, 0 or more.
+        data_range: distance between black and white.
+    """
+    return math.inf if error == 0 else 20 * math.log10(data_range / math.sqrt(error))
+
+
+def _psnr(first: Array, second: Array, luma: bool, data_range: DataRange) -> float:
+    if luma:
+        first, second = luma_of_bgr(first), luma_of_bgr(second)
+        data_range = 255.0 if data_range is None else data_range
+    return psnr_of_error(mean_squared_error(first, second), resolve_data_range(first, second, data_range))
+
+
+@METRIC_REGISTRY.register(name='psnr')
+class PSNR(Metric):
+    """PSNR on the rounded image, as ``calculate_psnr``.
+
+    Args:
+        crop_border: pixels left out on each side.
+        test_y_channel: score the luma (the record is RGB; the order is taken care of).
+        data_range: a number, None (from the dtype) or 'guess' (the original's rule).
+    """
+
+    name: ClassVar[str] = 'psnr'
+    unit: ClassVar[str] = 'dB'
+    decimals: ClassVar[int] = 2
+    possible_marks: ClassVar[tuple[str, ...]] = (INFINITE,)
+
+    def __init__(self, crop_border: int = 0, test_y_channel: bool = False, data_range: DataRange = None) -> None:
+        self.crop_border = crop_border
+        self.test_y_channel = test_y_channel
+        self.data_range: DataRange = data_range
+
+    @property
+    def variant(self) -> str:
+        """Whether colours or luma are scored."""
+        return 'PSNR luma' if self.test_y_channel else 'PSNR'
+
+    def score(self, record: Record) -> Score:
+        """Score the rounded output against the ground truth.
+
+        Args:
+            record: one image.
+        """
+        first, second = record.array('output_uint8'), record.array('gt')
+        if self.test_y_channel:
+            first, second = swap_red_and_blue(first), swap_red_and_blue(second)
+        value = calculate_psnr(first, second, self.crop_border, 'HWC', self.test_y_channel, self.data_range)
+        return decibels(value)
+
+
+@METRIC_REGISTRY.register(name='psnr_float')
+class PSNRFloat(Metric):
+    """PSNR of the output before rounding, clamped to [0, 1] (LaKDNet's evaluation of defocus deblurring).
+
+    Args:
+        crop_border: pixels left out on each side.
+    """
+
+    name: ClassVar[str] = 'psnr_float'
+    unit: ClassVar[str] = 'dB'
+    decimals: ClassVar[int] = 2
+    reads: ClassVar[tuple[str, ...]] = ('output', 'gt')
+    possible_marks: ClassVar[tuple[str, ...]] = (INFINITE,)
+
+    def __init__(self, crop_border: int = 0) -> None:
+        self.crop_border = crop_border
+
+    @property
+    def variant(self) -> str:
+        """That nothing was rounded."""
+        return 'PSNR before rounding'
+
+    def score(self, record: Record) -> Score:
+        """Score the float output against the ground truth divided by its range.
+
+        Args:
+            record: one image.
+        """
+        output = np.clip(unit_float(record.array('output'), "the record's output"), 0, 1)
+        gt = unit_float(record.array('gt'), "the record's gt")
+        return decibels(calculate_psnr(output, gt, self.crop_border))

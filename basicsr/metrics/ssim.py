@@ -1,0 +1,150 @@
+"""Structural similarity in its variants; one core in float64, without a GPU and without TF32.
+
+| variant | window | border | channels |
+|---|---|---|---|
+| 3-D (behind the published tables) | 11 x 11 x 11 | replicated, map of full size | one volume |
+| 2-D | 11 x 11 | window inside the image | one by one, then the mean |
+| luma | 11 x 11 | replicated ('reference') or inside ('valid', BasicSR) | Y only |
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import cv2
+import numpy as np
+
+from basicsr.metrics.arrays import (
+    Array,
+    DataRange,
+    Image,
+    InputOrder,
+    crop,
+    image_pair,
+    luma_of_bgr,
+    require_window,
+    resolve_data_range,
+    views_of,
+)
+from basicsr.metrics.gaussian import channel_mixing_matrix, gaussian_taps
+from basicsr.utils.errors import MetricError
+from basicsr.utils.registry import METRIC_REGISTRY
+
+LumaBorder: TypeAlias = Literal['reference', 'valid']
+
+TAPS = gaussian_taps()
+HALO = len(TAPS) // 2
+
+
+@METRIC_REGISTRY.register()
+def calculate_ssim(
+    img: Image,
+    img2: Image,
+    crop_border: int = 0,
+    input_order: InputOrder = 'HWC',
+    test_y_channel: bool = False,
+    ssim3d: bool = True,
+    data_range: DataRange = None,
+    luma_border: LumaBorder = 'reference',
+) -> float:
+    """SSIM of one image (Wang et al. 2004), by default the 3-D variant of the SAM-Deblur and NAFNet tables.
+
+    Never compare across variants: 3-D values are much higher than 2-D ones (0.92 and 0.79 on the same photo).
+
+    Args:
+        img: output; array (H, W, C), (H, W) or, by ``input_order``, (C, H, W); tensor (C, H, W) or (1, C, H, W).
+            Six channels are a stereo pair: mean of both.
+        img2: ground truth of the same size and dtype.
+        crop_border: pixels left out on each side.
+        input_order: 'HWC' or 'CHW', of three-dimensional arrays (tensors are always CHW).
+        test_y_channel: score the luma of 8-bit images; channels must then be in **BGR** order, as in BasicSR.
+        ssim3d: one 11 x 11 x 11 window over rows, columns and channels; otherwise 11 x 11 channel by channel.
+        data_range: a number; None takes it from the dtype (uint8 255, uint16 65535, float 1.0); 'guess' is the
+            original's rule, 1 if no value of ``img`` exceeds 1, else 255 (255 for luma).
+        luma_border: 'reference' replicates the border as the original does, 'valid' leaves it out as BasicSR does.
+
+    Returns:
+        SSIM, at most 1; 1 for identical images.
+
+    Raises:
+        MetricError: shapes differ, NaN, nothing left after cropping, unknown data range, luma of other than 8 bits,
+            or (2-D and 'valid') fewer than 11 pixels a side.
+
+    Example:
+        >>> image = np.arange(300, dtype=np.uint8).reshape(10, 10, 3)
+        >>> calculate_ssim(image, image)
+        1.0
+    """
+    if luma_border not in ('reference', 'valid'):
+        raise MetricError(f"luma_border is {luma_border!r}; use 'reference' or 'valid'")
+    first, second = image_pair(img, img2, crop_border, input_order)
+    values = []
+    for a, b in views_of(first, second):
+        if test_y_channel:
+            values.append(_ssim_luma(a, b, data_range, luma_border))
+        elif ssim3d:
+            values.append(float(ssim_map(a, b, resolve_data_range(a, b, data_range), volume=True).mean()))
+        else:
+            values.append(_ssim_valid(a, b, resolve_data_range(a, b, data_range)))
+    return sum(values) / len(values)
+
+
+def ssim_map(first: Array, second: Array, data_range: float, volume: bool) -> Array:
+    """SSIM at every pixel and channel, borders replicated.
+
+    Four filter passes suffice: the two variances occur only as their sum.
+
+    Args:
+        first: array (H, W, C).
+        second: array (H, W, C).
+        data_range: distance between black and white.
+        volume: filter along the channels as well (3-D).
+
+    Returns:
+        float64 (H, W, C).
+    """
+    x, y = first.astype(np.float64, order='C'), second.astype(np.float64, order='C')
+    mean_x, mean_y = _window_mean(x, volume), _window_mean(y, volume)
+    mean_xy = _window_mean(x * y, volume)
+    np.square(x, out=x)
+    x += np.square(y, out=y)
+    mean_squares = _window_mean(x, volume)
+
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    product = mean_x * mean_y
+    squares = np.square(mean_x, out=mean_x)
+    squares += np.square(mean_y, out=mean_y)
+    mean_xy -= product  # covariance
+    mean_squares -= squares  # sum of both variances
+    product *= 2
+    product += c1
+    mean_xy *= 2
+    mean_xy += c2
+    product *= mean_xy
+    squares += c1
+    mean_squares += c2
+    squares *= mean_squares
+    product /= squares
+    return product
+
+
+def _window_mean(image: Array, volume: bool) -> Array:
+    """Gaussian mean over rows and columns, and over channels as a small matrix."""
+    rows_and_columns = cv2.sepFilter2D(image, cv2.CV_64F, TAPS, TAPS, borderType=cv2.BORDER_REPLICATE)
+    mean = np.asarray(rows_and_columns).reshape(image.shape)
+    return np.asarray(mean @ channel_mixing_matrix(image.shape[2], TAPS).T) if volume else mean
+
+
+def _ssim_valid(first: Array, second: Array, data_range: float) -> float:
+    """Mean over the positions where the 11 x 11 window lies inside the image."""
+    require_window(first, 'SSIM without border (2-D, or valid luma)', len(TAPS))
+    return float(crop(ssim_map(first, second, data_range, volume=False), HALO).mean())
+
+
+def _ssim_luma(first: Array, second: Array, data_range: DataRange, border: LumaBorder) -> float:
+    # the original counts luma with 255 whatever the image holds
+    peak = 255.0 if data_range in (None, 'guess') else resolve_data_range(first, second, data_range)
+    first, second = luma_of_bgr(first), luma_of_bgr(second)
+    if border == 'valid':
+        return _ssim_valid(first, second, peak)
+    return float(ssim_map(first, second, peak, volume=False).mean())

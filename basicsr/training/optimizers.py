@@ -1,0 +1,43 @@
+"""The optimizers an option file may name: those of torch, under their own names and arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from basicsr.utils.registry import OPTIMIZER_REGISTRY
+
+for _optimizer in (
+    torch.optim.AdamW,
+    torch.optim.Adam,
+    torch.optim.SGD,
+    torch.optim.Adamax,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.RMSprop,
+):
+    OPTIMIZER_REGISTRY.register(_optimizer)
+
+
+def build_optimizer(
+    params: Iterable[torch.Tensor] | Iterable[dict[str, Any]], opt: Mapping[str, Any]
+) -> torch.optim.Optimizer:
+    """Build the optimizer that a block names; the block is left as it is.
+
+    Args:
+        params: parameters, or groups of them as torch takes them.
+        opt: ``type`` ('AdamW') and keyword arguments.
+
+    Raises:
+        ArgumentError: missing ``type``, unknown or unfit arguments.
+        UnknownNameError: no optimizer of that name.
+
+    Example:
+        >>> block = {'type': 'AdamW', 'lr': 1e-3, 'weight_decay': 1e-3, 'betas': [0.9, 0.9]}
+        >>> build_optimizer([torch.zeros(1, requires_grad=True)], block).defaults['lr']
+        0.001
+    """
+    optimizer: torch.optim.Optimizer = OPTIMIZER_REGISTRY.build(opt, params=list(params))
+    return optimizer

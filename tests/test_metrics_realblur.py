@@ -1,0 +1,118 @@
+"""The aligned metrics of RealBlur on synthetic cases whose answer is known."""
+
+from __future__ import annotations
+
+import logging
+
+import cv2
+import numpy as np
+import pytest
+
+from basicsr.metrics import Accumulator, Record, align, build_metric, calculate_psnr, psnr_realblur, ssim_realblur
+from basicsr.utils.errors import MetricError
+
+MARGIN = 16
+
+
+def scene(seed: int = 0, size: tuple[int, int] = (232, 272)) -> np.ndarray:
+    """Coloured structure of several scales, float32 in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    noise = [cv2.GaussianBlur(rng.normal(size=(*size, 3)), (0, 0), sigma) * sigma for sigma in (1.5, 4, 12)]
+    image = np.sum(noise, axis=0)
+    return ((image - image.min()) / np.ptp(image)).astype(np.float32)
+
+
+def blurred(image: np.ndarray) -> np.ndarray:
+    return cv2.GaussianBlur(image, (0, 0), 3)
+
+
+def inner(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(image[MARGIN:-MARGIN, MARGIN:-MARGIN])
+
+
+def warped(image: np.ndarray, pixels: float, rng: np.random.Generator) -> np.ndarray:
+    """Move each corner by up to so many pixels."""
+    height, width = image.shape[:2]
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    moved = corners + rng.uniform(-pixels, pixels, (4, 2)).astype(np.float32)
+    homography = cv2.getPerspectiveTransform(corners, moved)
+    return cv2.warpPerspective(image, homography, (width, height), flags=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize('gain', [0.9, 1.0, 1.1])
+@pytest.mark.parametrize('pixels', [1, 5])
+def test_alignment_recovers_the_score_of_the_image_that_was_not_warped(gain, pixels):
+    whole = scene()
+    gt = inner(whole)
+    moved = inner(blurred(warped(whole, pixels, np.random.default_rng(pixels)) * gain))
+    unmoved = inner(blurred(whole))
+    expected = calculate_psnr(unmoved, gt)
+    assert calculate_psnr(moved, gt) < expected - 0.5 or (gain, pixels) == (1.0, 1)
+    assert align(moved, gt).converged
+    assert psnr_realblur(moved, gt) == pytest.approx(expected, abs=0.1)
+    assert ssim_realblur(moved, gt) == pytest.approx(ssim_realblur(unmoved, gt), abs=0.01)
+
+
+def test_without_warp_and_gain_it_is_plain_psnr():
+    gt = scene()
+    output = blurred(gt)
+    assert psnr_realblur(output, gt) == pytest.approx(calculate_psnr(output, gt), abs=0.05)
+
+
+def test_identical_images():
+    gt = scene()
+    assert psnr_realblur(gt, gt) > 60
+    assert ssim_realblur(gt, gt) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize('value', [0.0, 0.5])
+def test_an_output_that_cannot_be_aligned_counts_as_it_is_and_is_marked(value, caplog):
+    gt = scene()
+    flat = np.full_like(gt, value)
+    with caplog.at_level(logging.WARNING, logger='basicsr'):
+        assert psnr_realblur(flat, gt) == pytest.approx(calculate_psnr(flat, gt), abs=1e-6)
+    assert 'did not converge' in caplog.text
+
+    rounded = [(image * 255).round().astype(np.uint8) for image in (blurred(gt), flat, gt)]
+    totals = [Accumulator(build_metric({'type': name})) for name in ('psnr_realblur', 'ssim_realblur')]
+    for output in rounded[:2]:
+        record = Record(output_uint8=output, gt=rounded[2])
+        for total in totals:
+            total.update(record)
+    assert [total.marks['not_aligned'] for total in totals] == [1, 1]
+    assert [total.count for total in totals] == [2, 2]
+    assert all(np.isfinite(total.compute()) for total in totals)
+
+
+def test_both_metrics_share_one_alignment(monkeypatch):
+    from basicsr.metrics import realblur
+
+    calls = []
+    original = realblur.align
+    monkeypatch.setattr(realblur, 'align', lambda *images: calls.append(1) or original(*images))
+    gt = (scene() * 255).astype(np.uint8)
+    record = Record(output_uint8=blurred(gt), gt=gt)
+    for name in ('psnr_realblur', 'ssim_realblur', 'psnr_realblur'):
+        build_metric({'type': name})(record)
+    assert len(calls) == 1
+
+
+def test_gray_images_are_aligned_too():
+    gt = scene()[..., :1]
+    assert psnr_realblur(blurred(gt)[..., None], gt) == pytest.approx(
+        calculate_psnr(blurred(gt)[..., None], gt), abs=0.05
+    )
+
+
+def test_bad_input_is_named():
+    gt = scene()
+    with pytest.raises(MetricError, match='divide 8-bit images by 255'):
+        psnr_realblur((gt * 255).astype(np.uint8), gt)
+    with pytest.raises(MetricError, match=r'second image .* in \[0, 1\]'):
+        psnr_realblur(gt, gt * 255)
+    with pytest.raises(MetricError, match='1 or 3 channels'):
+        align(gt[..., :2], gt[..., :2])
+    with pytest.raises(MetricError, match='NaN'):
+        align(gt * np.float32(np.nan), gt)
+    with pytest.raises(MetricError, match='at least 11'):
+        ssim_realblur(gt[:9, :9], gt[:9, :9])
