@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import importlib.util
 import os
@@ -62,6 +63,7 @@ def devices() -> list[str]:
 
 def main() -> int:
     """Print the findings; exit code 1 if something needed is missing."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     import basicsr
 
     problems = []
@@ -81,11 +83,9 @@ def main() -> int:
             print(f'  {line}')
     decoy = other_basicsr()
     if decoy:
-        print(
-            f'note: another basicsr is installed in {decoy}. The commands of this project use their own; a program of'
-        )
-        print('yours imports that one unless this folder comes first. A fresh environment avoids the clash:')
-        print('python -m venv .venv && .venv/bin/pip install -e .')
+        print(f'note: another basicsr is installed in {decoy}')
+        print('The commands of this project use their own, but a program of yours would import that one.')
+        print('A fresh environment avoids the clash: python -m venv .venv && .venv/bin/pip install -e .')
     for problem in problems:
         print(f'problem: {problem}')
     print('all is well' if not problems else f'{len(problems)} problem(s)')

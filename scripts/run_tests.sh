@@ -26,12 +26,12 @@ if [ -z "${VIRTUAL_ENV:-}" ]; then
 fi
 
 # Installed once for each state of the files that say what is needed.
-wanted=$(cat requirements.txt requirements-dev.txt | cksum)
+wanted=$(cat requirements.txt pyproject.toml | cksum)
 stamp="$(python -c 'import sys; print(sys.prefix)')/.basicsr-requirements"
 if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-    echo 'installing requirements.txt and requirements-dev.txt (torch is large: some minutes)'
+    echo "installing this project and what it needs into $(python -c 'import sys; print(sys.prefix)') (torch is large: some minutes)"
     python -m pip install --quiet --upgrade pip
-    python -m pip install --quiet -r requirements.txt -r requirements-dev.txt
+    python -m pip install --quiet -e '.[dev]'
     echo "$wanted" >"$stamp"
 fi
 

@@ -238,6 +238,8 @@ def test_build_network_says_all_that_is_wrong_at_once():
         build_network({'type': 'NAFNet', 'enc_blk_nums': [1], 'dec_blk_nums': []})
     with pytest.raises(ArgumentError, match=r"backbone\.widht: unknown key 'widht' of PlainUNet; did you mean 'width'"):
         build_network({'type': 'SAMDeblur', 'backbone': {'type': 'PlainUNet', 'widht': 4}})
+    with pytest.raises(ArgumentError, match="sets its backbone's prior_channels itself"):
+        build_network({'type': 'SAMDeblur', 'backbone': {'type': 'PlainUNet', 'prior_channels': 1}})
     with pytest.raises(ArgumentError, match='train_size'):
         build_network({'type': 'NAFNetLocal', 'train_size': [256, 256]})
 

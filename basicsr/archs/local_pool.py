@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from basicsr.utils.device import without_autocast
+
 # Two banded matrix products beat running sums on a CPU up to about this many multiplications a pixel, and always on
 # a GPU. (720×1280 with the window of 256×256 training needs 760 at the first level and halves at each level below.)
 _BANDED_LIMIT = 1000
@@ -53,7 +55,7 @@ class LocalAvgPool2d(nn.Module):
         height, width = x.shape[-2:]
         if self.kernel_size[0] >= height and self.kernel_size[1] >= width:
             return x.mean((-2, -1), keepdim=True)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             exact = x if x.dtype == torch.float64 else x.float()  # sums over windows overflow or drift in half types
             pooled = self._fast(exact) if self.fast_imp else self._exact(exact)
             return pooled.to(x.dtype)

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from basicsr.utils.device import without_autocast
 from basicsr.utils.errors import MaskError
 
 Masks = Tensor | Sequence[Tensor]
 MaskSeeds = Tensor | Sequence[int]
 
 EPSILON = 1e-8  # in every average; part of the published numbers
-_STRIP_PIXELS = 4096  # a table of sums for about so many pixels ...
-_MAX_TABLE = 2**20  # ... and at most so many entries a sample
+_TABLE_SHARE = 4  # the tables of partial sums have at most a quarter as many entries as the features
 
 
 class MaskAveragePooling(nn.Module):
@@ -82,7 +82,7 @@ def mask_average_pooling(features: Tensor, masks: Masks, mask_value: float = 1.0
 
 
 def _pool(features: Tensor, masks: Masks, mask_value: float) -> Tensor:
-    with torch.autocast(features.device.type, enabled=False):
+    with without_autocast(features):
         exact = features if features.dtype == torch.float64 else features.float()
         if isinstance(masks, Tensor):
             pooled: Tensor = _LabelPooling.apply(exact, _Regions.of(masks.to(exact.device)), mask_value)
@@ -214,12 +214,13 @@ def _pool_regions(x: Tensor, regions: _Regions, value: float) -> Tensor:
 def _sums(x: Tensor, index: Tensor, count: int) -> Tensor:
     """Sum of ``x`` (B, C, H, W) over the pixels of each id: (B, C, count) float64.
 
-    Strips of rows sum into tables of their own first: that keeps float32 sums short (exact to about 1e-7), gives
-    CPU threads work to share and spares CUDA most of the collisions.
+    Strips of rows sum into tables of their own, which are added in float64: float32 sums stay short and their errors
+    cancel (about 1e-7 in a mean; in one long sum some 1e-6, which a network can amplify to 1e-4). CPU threads get
+    work to share, and on CUDA fewer additions collide.
     """
     batch, channels, height, width = x.shape
-    fitting = max(1, min(height * width // _STRIP_PIXELS, _MAX_TABLE // (channels * count)))
-    strips = next(n for n in range(fitting, 0, -1) if height % n == 0)
+    most = max(1, min(height, height * width // (_TABLE_SHARE * count)))
+    strips = next(n for n in range(most, 0, -1) if height % n == 0)
     table = x.new_zeros(batch, channels, strips, count)
     index = index.reshape(batch, 1, strips, -1).expand(-1, channels, -1, -1)
     table.scatter_add_(3, index, x.reshape(batch, channels, strips, -1))

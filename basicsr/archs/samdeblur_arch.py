@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.map_unit import MaskAveragePooling, Masks, MaskSeeds, check_masks
+from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import TypeBlock
 
@@ -103,6 +104,8 @@ class SAMDeblur(MaskGuided):
         mask_value: float = 1.0,
     ) -> None:
         super().__init__()
+        if 'prior_channels' in backbone:
+            raise ArgumentError("SAMDeblur sets its backbone's prior_channels itself; remove the key from backbone")
         network = ARCH_REGISTRY.build({**backbone, 'prior_channels': prior_channels})
         self.img_channel = network.img_channel
         self.input_rule = replace(network.input_rule, halo='global')  # region means reach across the image

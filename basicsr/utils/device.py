@@ -1,8 +1,11 @@
-"""The one place that chooses a device."""
+"""The one place that chooses a device, or asks what it can do."""
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
+from torch import Tensor
 
 from basicsr.utils.errors import OptionError
 
@@ -29,3 +32,10 @@ def select_device(name: str = 'auto') -> torch.device:
     if device.type == 'mps' and not torch.backends.mps.is_available():
         raise OptionError("'mps' is not on this machine; use cpu")
     return device
+
+
+def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[object]:
+    """A context in which autocast leaves dtypes alone on the device of ``x``; for sums that need their precision."""
+    if not torch.amp.is_autocast_available(x.device.type):  # the meta device, where shapes are counted
+        return contextlib.nullcontext()
+    return torch.autocast(x.device.type, enabled=False)

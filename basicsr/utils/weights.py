@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -145,13 +146,13 @@ def _load_plain(path: Path) -> Any:
         with torch.serialization.safe_globals(_numpy_scalars()):
             return torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
-        text = str(error)
-        if 'GLOBAL' in text or 'Unsupported class' in text or 'Unsupported operand' in text:
+        found = re.search(r'(?:GLOBAL|class) ([\w.]+\.\w+)', str(error))
+        if found:
             raise UnsafeWeightsError(
-                f'{path} was refused: it holds pickled objects that are not tensors or plain values, and unpickling '
-                f'them could run code. Ask its authors for a plain state_dict. ({text.splitlines()[-1].strip()})'
+                f'{path} was refused: it holds a pickled {found[1]}, which is no tensor or plain value, and unpickling '
+                'it could run code. Ask its authors for a plain state_dict.'
             ) from error
-        raise WeightsError(f'{path} is no network file, or it is damaged ({text.splitlines()[0]})') from error
+        raise WeightsError(f'{path} is no network file, or it is damaged') from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsError(f'{path} is no network file, or it is damaged ({error})') from error
 

@@ -1,0 +1,138 @@
+"""What the documents tell is true: commands run, files exist, the architecture's imports hold."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+NOT_RUN = {  # commands that this test is run by, or that measure for minutes
+    'bash scripts/run_tests.sh',
+    'python -m benchmarks.map_unit',
+    'python -m benchmarks.networks',
+    'python -m benchmarks.metrics',
+}
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """(page, text) of every fenced block in that language."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding='utf-8')
+        found += [(page.name, block) for block in re.findall(rf'^```{language}\n(.*?)^```', text, re.S | re.M)]
+    return found
+
+
+COMMANDS = [
+    (page, line.split('  #')[0].strip())
+    for page, block in blocks('bash')
+    for line in block.replace('\\\n', ' ').splitlines()
+    if line.strip() and not line.startswith('#')
+]
+
+
+@pytest.mark.parametrize(('page', 'command'), COMMANDS, ids=lambda value: str(value)[:60])
+def test_commands_run(page, command, tmp_path):
+    words = shlex.split(command)
+    for word in words:
+        if re.fullmatch(r'[\w./-]+/[\w.-]+\.(py|sh|yml)', word):
+            assert (ROOT / word).is_file(), f'{page}: {word}'
+    if command in NOT_RUN:
+        module = words[-1].replace('.', '/') + '.py' if '-m' in words else words[-1]
+        assert (ROOT / module).is_file()
+        return
+    assert words[0] in ('python', '.venv/bin/python'), f'{page}: only commands of this project are shown: {command}'
+    environment = {**os.environ, 'PYTHONPATH': ''}
+    done = subprocess.run(
+        [sys.executable, *words[1:]],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, f'{page}: {command}\n{done.stdout}\n{done.stderr}'
+
+
+@pytest.mark.parametrize(('page', 'code'), blocks('python'), ids=lambda value: str(value)[:40])
+def test_python_examples_run(page, code, tmp_path):
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f'{page}:\n{code}\n{done.stderr}'
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r'\]\(([^)#\s]+)', page.read_text(encoding='utf-8')):
+            if not target.startswith(('http://', 'https://')):
+                assert (page.parent / target).exists(), f'{page.name}: {target}'
+
+
+ROOMS = {  # as docs/architecture.md draws them: a room imports from those on its own line and below
+    'options': 5,
+    'data': 4,
+    'archs': 4,
+    'losses': 4,
+    'metrics': 4,
+    'reporting': 4,
+    'training': 4,
+    'masks': 3,
+    'utils': 2,
+    'models': 6,
+    'app': 7,
+}
+NEVER = {('archs', 'data'), ('losses', 'data'), ('metrics', 'data'), ('masks', 'archs')}
+
+
+def test_imports_run_downwards_only():
+    edges = set()
+    for path in (ROOT / 'basicsr').glob('*/*.py'):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            edges |= {(path.parent.name, n.split('.')[1]) for n in names if n and n.startswith('basicsr.')}
+    wrong = {(a, b) for a, b in edges if a != b and (ROOMS[a] < ROOMS[b] or (a, b) in NEVER)}
+    assert not wrong
+    assert ('archs', 'utils') in edges
+
+
+def test_library_code_does_not_print():
+    """Rooms log; only scripts and entry points print."""
+    for path in (ROOT / 'basicsr').glob('*/*.py'):
+        calls = [n for n in ast.walk(ast.parse(path.read_text(encoding='utf-8'))) if isinstance(n, ast.Call)]
+        assert not [c for c in calls if isinstance(c.func, ast.Name) and c.func.id in ('print', 'eval', 'exec')], path
+
+
+def test_no_tracked_file_is_large():
+    listed = subprocess.run(['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip('not a git checkout')
+    files = [ROOT / name for name in listed.stdout.split('\0') if name]
+    assert files
+    assert not [path for path in files if path.is_file() and path.stat().st_size > 5 * 2**20]
+
+
+def test_citation_and_version_agree_with_the_package():
+    import basicsr
+
+    assert f'## {basicsr.__version__}' in (ROOT / 'CHANGELOG.md').read_text(encoding='utf-8')
+    citation = Path(ROOT / 'CITATION.cff').read_text(encoding='utf-8')
+    assert citation.count('    title:') == 4

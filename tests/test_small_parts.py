@@ -1,0 +1,128 @@
+"""Registries, input rules, label maps, devices."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from basicsr.archs.input_rule import InputRule
+from basicsr.masks import label_map_from_masks, masks_from_label_map
+from basicsr.utils.device import select_device
+from basicsr.utils.errors import ArgumentError, MaskError, OptionError, UnknownNameError
+from basicsr.utils.registry import Registry
+from tests.conftest import ROOT
+from tests.test_map_unit import ellipses
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package with a module that registers a class, and one that misses an optional package."""
+    folder = tmp_path / 'some_rooms'
+    folder.mkdir()
+    (folder / '__init__.py').write_text('')
+    (folder / 'good_room.py').write_text(
+        'from tests_registry import REGISTRY\n@REGISTRY.register()\nclass Good:\n'
+        '    def __init__(self, size: int, name: str = "x"):\n        self.size, self.name = size, name\n'
+    )
+    (folder / 'bad_room.py').write_text('import a_package_nobody_has\n')
+    (folder / 'other.py').write_text('raise SystemExit("must not be imported")\n')
+    registry = Registry('room', 'some_rooms', '_room')
+    module = type(sys)('tests_registry')
+    module.REGISTRY = registry
+    monkeypatch.setitem(sys.modules, 'tests_registry', module)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield registry
+    for name in [name for name in sys.modules if name.startswith('some_rooms')]:
+        del sys.modules[name]
+
+
+def test_a_broken_optional_module_takes_only_its_own_names_away(package):
+    assert package.names() == ['Good']
+    assert package.build({'type': 'Good', 'size': 3}).size == 3
+    with pytest.raises(UnknownNameError, match=r'bad_room could not be imported \(.*a_package_nobody_has'):
+        package.get('Bad')
+
+
+def test_arguments_are_checked_before_anything_is_built(package):
+    with pytest.raises(ArgumentError, match="needs the key 'size'"):
+        package.build({'type': 'Good'})
+    with pytest.raises(ArgumentError, match="needs the key 'type'"):
+        package.build({'size': 3})
+    with pytest.raises(ArgumentError, match='size: expected a valid integer, got True'):
+        package.build({'type': 'Good', 'size': True})
+    assert package.build({'type': 'Good', 'size': 2e3}).size == 2000
+    assert isinstance(package.build({'type': 'Good', 'size': 2e3}).size, int)
+    assert torch.is_tensor(package.build({'type': 'Good', 'size': torch.ones(1)}).size)  # from code: not checked
+
+
+def test_a_name_is_registered_once(package):
+    assert package.names() == ['Good']
+    with pytest.raises(KeyError, match='registered already'):
+        package.register(type('Good', (), {}))
+
+
+def test_importing_the_package_is_light():
+    code = 'import sys, basicsr; print(sorted({"torch", "cv2", "numpy", "pydantic"} & set(sys.modules)))'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == '[]'
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.uint8, torch.int64, torch.bool, torch.uint16])
+@pytest.mark.parametrize('placement', ['end', 'center'])
+@pytest.mark.parametrize('padding', ['zeros', 'reflect', 'symmetric'])
+def test_padding_is_numpys_and_cropping_undoes_it(padding, placement, dtype):
+    rule = InputRule((8, 16), (24, 1), padding, placement)
+    x = torch.randint(0, 2, (2, 3, 13, 19)).to(dtype)
+    padded = rule.pad(x)
+    assert padded.shape == (2, 3, 24, 32) == (2, 3, *rule.padded_size(13, 19))
+    before = (5, 6) if placement == 'center' else (0, 0)
+    edges = [(0, 0), (0, 0), (before[0], 11 - before[0]), (before[1], 13 - before[1])]
+    mode = {'zeros': 'constant'}.get(padding, padding)
+    assert np.array_equal(padded.numpy(), np.pad(x.numpy(), edges, mode))
+    assert torch.equal(rule.crop(padded, 13, 19), x)
+    assert rule.pad(padded) is padded
+
+
+@pytest.mark.parametrize('size', [1, 2, 3, 5])
+@pytest.mark.parametrize('padding', ['reflect', 'symmetric'])
+def test_reflections_repeat_where_the_padding_exceeds_the_image(padding, size):
+    x = torch.arange(float(size * size)).view(1, 1, size, size)
+    expected = np.pad(x.numpy(), [(0, 0), (0, 0), (0, 16 - size), (0, 16 - size)], padding)
+    assert np.array_equal(InputRule((16, 16), padding=padding).pad(x).numpy(), expected)
+
+
+def test_label_maps_keep_overlapping_masks_and_their_order():
+    masks = ellipses(9, 30, 40)
+    labels = label_map_from_masks(masks)
+    assert labels.dtype == np.int32
+    assert masks.sum(0).max() <= len(labels) <= 5
+    assert np.array_equal(masks_from_label_map(labels)[:, 0], masks)
+    assert [np.unique(layer).max() for layer in labels] != [0]
+    partition = np.stack([masks[0], ~masks[0]])
+    assert len(label_map_from_masks(partition)) == 1
+    assert label_map_from_masks(np.zeros((0, 4, 5), bool)).shape == (1, 4, 5)
+    assert masks_from_label_map(np.zeros((4, 5), np.uint8)).shape == (0, 1, 4, 5)
+
+
+def test_label_maps_of_wrong_things_are_refused():
+    with pytest.raises(MaskError, match='masks are boolean'):
+        label_map_from_masks(np.zeros((2, 4, 5), np.uint8))
+    with pytest.raises(MaskError, match='masks are boolean'):
+        label_map_from_masks(np.zeros((4, 5), bool))
+    with pytest.raises(MaskError, match='holds integers'):
+        masks_from_label_map(np.zeros((2, 4, 5)))
+    with pytest.raises(MaskError, match='smallest here is -3'):
+        masks_from_label_map(np.full((1, 2, 2), -3))
+
+
+def test_devices_are_chosen_in_one_place():
+    assert select_device('cpu') == torch.device('cpu')
+    assert select_device('auto').type in ('cpu', 'cuda', 'mps')
+    with pytest.raises(OptionError, match="no device is called 'gpu'"):
+        select_device('gpu')
+    with pytest.raises(OptionError, match='is not on this machine'):
+        select_device('cuda:99')

@@ -1,0 +1,189 @@
+"""Network files: what is read, what is refused, how misfits are reported, what is written."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+
+from basicsr.archs import build_network
+from basicsr.utils.errors import UnsafeWeightsError, WeightsError
+from basicsr.utils.weights import load_weights, read_weights, save_weights
+
+PLAIN = {'type': 'PlainUNet', 'width': 4, 'levels': 1}
+MASKED = {'type': 'SegNAFNet', 'width': 4, 'enc_blk_nums': [1], 'dec_blk_nums': [1]}
+
+
+class Payload:
+    """What a malicious file would hold: unpickling it makes a folder."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+def equal(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    return all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_published_files_load(tmp_path, prefix):
+    """A state_dict under ``params``, from DataParallel or not, beside numpy scalars and plain numbers."""
+    net = build_network(PLAIN)
+    state = OrderedDict((prefix + key, value) for key, value in net.state_dict().items())
+    content = {'params': state, 'best_psnr': np.float64(32.87), 'iter': np.int64(200000), 'epoch': 381, 'note': 'x'}
+    torch.save(content, tmp_path / 'net.pth')
+    other = build_network(PLAIN)
+    assert not equal(net, other)
+    load_weights(other, read_weights(tmp_path / 'net.pth'))
+    assert equal(net, other)
+
+
+def test_numpy_scalars_pickled_by_numpy_1_load(tmp_path):
+    """Older files name the function by its old module; the name is rewritten here, byte for byte as long."""
+    content = {'params': {'weight': torch.ones(1)}, 'score': np.float32(1.5)}
+    path = tmp_path / 'old.pth'
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    data = path.read_bytes().replace(b'numpy._core.multiarray', b'numpy.core.multiarray')
+    path.write_bytes(data)
+    assert b'numpy.core.multiarray' in data
+    assert torch.equal(read_weights(path).state['weight'], torch.ones(1))
+
+
+def test_bare_and_averaged_state_dicts_are_named_by_their_key(tmp_path):
+    net = build_network(PLAIN)
+    torch.save(net.state_dict(), tmp_path / 'bare.pth')
+    assert list(read_weights(tmp_path / 'bare.pth', None).state) == list(net.state_dict())
+    with pytest.raises(WeightsError, match='bare state_dict: set param_key to null'):
+        read_weights(tmp_path / 'bare.pth')
+    save_weights(tmp_path / 'net.pth', net, params_ema={key: value + 1 for key, value in net.state_dict().items()})
+    averaged = read_weights(tmp_path / 'net.pth', 'params_ema').state
+    assert torch.equal(averaged['intro.bias'], net.state_dict()['intro.bias'] + 1)
+    with pytest.raises(WeightsError, match=r"has no 'params_emma'.*did you mean 'params_ema'"):
+        read_weights(tmp_path / 'net.pth', 'params_emma')
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_a_pickled_object_is_refused_and_not_run(tmp_path, zipped):
+    trap = tmp_path / 'made_by_the_file'
+    torch.save(
+        {'params': {}, 'extra': Payload(str(trap))}, tmp_path / 'evil.pth', _use_new_zipfile_serialization=zipped
+    )
+    with pytest.raises(UnsafeWeightsError, match=r'refused: it holds a pickled \w+\.mkdir'):
+        read_weights(tmp_path / 'evil.pth')
+    (tmp_path / 'plain.pkl').write_bytes(pickle.dumps(Payload(str(trap))))
+    with pytest.raises(WeightsError):
+        read_weights(tmp_path / 'plain.pkl')
+    assert not trap.exists()
+
+
+def test_a_pickled_network_is_refused(tmp_path):
+    torch.save(build_network(PLAIN), tmp_path / 'whole.pth')
+    with pytest.raises(UnsafeWeightsError, match='PlainUNet'):
+        read_weights(tmp_path / 'whole.pth')
+
+
+def test_files_that_are_no_network_files(tmp_path):
+    with pytest.raises(WeightsError, match=r'gone\.pth does not exist'):
+        read_weights(tmp_path / 'gone.pth')
+    for name, data in (('empty', b''), ('text', b'not a network'), ('zip', b'PK\x03\x04 broken')):
+        path = tmp_path / f'{name}.pth'
+        path.write_bytes(data)
+        with pytest.raises(WeightsError, match=f'{name}.pth is no network file, or it is damaged'):
+            read_weights(path)
+    torch.save({'params': build_network(PLAIN).state_dict()}, tmp_path / 'whole.pth')
+    whole = (tmp_path / 'whole.pth').read_bytes()
+    (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WeightsError, match=r'cut\.pth is no network file, or it is damaged'):
+        read_weights(tmp_path / 'cut.pth')
+    torch.save([1, 2], tmp_path / 'list.pth')
+    with pytest.raises(WeightsError, match='holds a list'):
+        read_weights(tmp_path / 'list.pth')
+    torch.save({'params': {'weight': 3}}, tmp_path / 'number.pth')
+    with pytest.raises(WeightsError, match="'params' is no state_dict; not tensors: weight"):
+        read_weights(tmp_path / 'number.pth')
+
+
+def test_misfits_are_listed_with_the_nearest_names_and_change_nothing(tmp_path):
+    net = build_network(PLAIN)
+    state = net.state_dict()
+    state['intr.weight'] = state.pop('intro.weight')
+    state['ending.bias'] = torch.zeros(7)
+    torch.save({'params': state}, tmp_path / 'net.pth')
+    weights = read_weights(tmp_path / 'net.pth')
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    with pytest.raises(WeightsError) as error:
+        load_weights(net, weights)
+    text = str(error.value)
+    assert "missing: intro.weight; did you mean 'intr.weight'?" in text
+    assert "unexpected: intr.weight; did you mean 'intro.weight'?" in text
+    assert 'shape: ending.bias is (7,), not (3,)' in text
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+
+
+def test_loading_what_fits_says_what_did_not(tmp_path, caplog):
+    net, other = build_network(PLAIN), build_network(PLAIN)
+    state = net.state_dict()
+    state['ending.bias'] = torch.zeros(7)
+    del state['intro.bias']
+    torch.save({'params': state}, tmp_path / 'net.pth')
+    with caplog.at_level(logging.WARNING):
+        load_weights(other, read_weights(tmp_path / 'net.pth'), strict=False)
+    assert torch.equal(other.intro.weight, net.intro.weight)
+    assert 'missing: intro.bias' in caplog.text
+    assert 'shape: ending.bias' in caplog.text
+
+
+def test_our_files_rebuild_their_network_and_remember_the_mask_value(tmp_path):
+    net = build_network({**MASKED, 'mask_value': 0.5})
+    save_weights(tmp_path / 'net.pth', net)
+    weights = read_weights(tmp_path / 'net.pth')
+    assert weights.mask_value == 0.5
+    rebuilt = build_network(weights.network)
+    load_weights(rebuilt, weights)
+    assert rebuilt.mask_value == 0.5
+    assert equal(net, rebuilt)
+    assert 'mask_value' not in net.state_dict()
+
+
+def test_another_mask_value_is_an_error_unless_it_may_be_adopted(tmp_path, caplog):
+    save_weights(tmp_path / 'ours.pth', build_network({**MASKED, 'mask_value': 0.5}))
+    net = build_network(MASKED)
+    with pytest.raises(WeightsError, match=r'trained with mask_value 0\.5, the network has 1'):
+        load_weights(net, read_weights(tmp_path / 'ours.pth'))
+    load_weights(net, read_weights(tmp_path / 'ours.pth'), adopt_mask_value=True)
+    assert net.mask_value == 0.5
+
+    torch.save({'params': net.state_dict()}, tmp_path / 'published.pth')
+    with pytest.raises(WeightsError, match=r'mask_value: 0\.003921569'):
+        load_weights(build_network(MASKED), read_weights(tmp_path / 'published.pth'))
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        load_weights(build_network({**MASKED, 'mask_value': 1 / 255}), read_weights(tmp_path / 'published.pth'))
+    assert len(caplog.records) == 1
+    assert 'taken as 1/255' in caplog.text
+
+
+def test_a_failed_save_leaves_the_older_file_and_no_rest(tmp_path, monkeypatch):
+    net = build_network(PLAIN)
+    save_weights(tmp_path / 'net.pth', net)
+    before = (tmp_path / 'net.pth').read_bytes()
+
+    def full_disk(content, file):
+        file.write(b'half')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(torch, 'save', full_disk)
+    with pytest.raises(OSError, match='No space left'):
+        save_weights(tmp_path / 'net.pth', net)
+    assert (tmp_path / 'net.pth').read_bytes() == before
+    assert list(tmp_path.iterdir()) == [tmp_path / 'net.pth']
