@@ -91,7 +91,7 @@ def _quoted(text: str) -> list[str]:
 
 def model_in(annotation: Any) -> type[BaseModel] | None:
     """The section class that an annotation is, or allows beside None."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if typing.get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         found = [model for part in typing.get_args(annotation) if (model := model_in(part))]

@@ -159,8 +159,7 @@ def _load_plain(path: Path) -> Any:
 
 def _numpy_scalars() -> list[Any]:
     """Numpy numbers, which published files hold among their plain values, under the names numpy 1 and 2 write."""
-    core = np._core if hasattr(np, '_core') else np.core
-    scalar = core.multiarray.scalar
+    scalar = np.float64(0).__reduce__()[0]  # the function that rebuilds one; its module differs between versions
     dtypes = [type(np.dtype(kind)) for kind in ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', '?')]
     names = ('numpy.core.multiarray.scalar', 'numpy._core.multiarray.scalar')
     return [*((scalar, name) for name in names), np.dtype, *dtypes]
