@@ -1,5 +1,7 @@
 """Check option files: every mistyped key, wrong type and unknown name, with its file and line.
 
+Network, losses, metrics, optimizer and schedule are built on paper as well.
+
 Examples:
     python scripts/check_options.py -opt options/train/GoPro/*.yml
     python scripts/check_options.py -opt options/train/GoPro/NAFNet.yml --force_yml train:optim_g:lr=5e-4 --show
@@ -16,7 +18,8 @@ sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != 
 import argparse
 import logging
 
-from basicsr.options import add_force, check_paths, dump, load_options
+from basicsr.options import add_force, build_on_paper, check_paths, dump, load_options
+from basicsr.utils.console import run
 from basicsr.utils.errors import OptionError
 
 
@@ -34,15 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
     for file in args.opt:
         try:
             options = load_options(file, args.force_yml)
+            build_on_paper(options)
             if args.paths:
                 check_paths(options)
         except OptionError as error:
             wrong += 1
             print('\n'.join(error.problems))
             continue
-        print(dump(options) if args.show else f'{file}: ok')
+        print(f'---  # {file}\n{dump(options)}' if args.show else f'{file}: ok')
     return 1 if wrong else 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run(main))

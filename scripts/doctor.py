@@ -28,7 +28,14 @@ REQUIRED = {
     'tqdm': 'tqdm',
     'segment-anything': 'segment_anything',
 }
-OPTIONAL = {'pytest': 'tests', 'ruff': 'lint', 'mypy': 'types'}
+OPTIONAL = {
+    'gradio': 'demo',
+    'onnx': 'export',
+    'onnxruntime': 'export',
+    'pytest': 'dev',
+    'ruff': 'dev',
+    'mypy': 'dev',
+}
 
 
 def version(distribution: str, module: str) -> str | None:
@@ -65,18 +72,22 @@ def main() -> int:
     """Print the findings; exit code 1 if something needed is missing."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     import basicsr
+    from basicsr.utils.console import missing_package
 
-    problems = []
+    problems: list[str] = []
+    missing: list[str] = []
     print(f'basicsr {basicsr.__version__} in {Path(basicsr.__file__).parent}')
     print(f'python {platform.python_version()} on {platform.platform()}')
     for distribution, module in REQUIRED.items():
         found = version(distribution, module)
         print(f'  {distribution:<24} {found or "MISSING"}')
         if found is None:
-            problems.append(f'{distribution} is missing: pip install -r requirements.txt')
-    for distribution, purpose in OPTIONAL.items():
+            missing.append(distribution)
+    if missing:
+        problems.append(missing_package(', '.join(missing)))
+    for distribution, extra in OPTIONAL.items():
         found = version(distribution, distribution)
-        print(f'  {distribution:<24} {found or f"not installed (only for {purpose}: pip install -e .[dev])"}')
+        print(f'  {distribution:<24} {found or f"not installed (optional: pip install -e .[{extra}])"}')
     if version('torch', 'torch'):
         print('devices')
         for line in devices():
@@ -93,4 +104,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))

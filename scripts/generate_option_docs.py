@@ -27,6 +27,7 @@ from basicsr.options.fields import (
     Section,
     is_legacy,
 )
+from basicsr.utils.console import run
 from basicsr.utils.registry import REGISTRIES
 from basicsr.utils.signature import parameters_of
 
@@ -38,7 +39,8 @@ INTRODUCTION = """\
 Written by `python scripts/generate_option_docs.py`; change the schema or the docstrings instead.
 
 An option file is YAML. Check one with `python scripts/check_options.py -opt FILE`: it names every mistyped key,
-wrong type and unknown name at once, with its line; `--show` prints the file with everything filled in.
+wrong type and unknown name at once, with its line; `--show` prints the file with its includes merged and the
+defaults of all keys filled in (arguments of `type` blocks stay as written).
 
 * `_base_: file` (or a list of files, later ones win), relative to the file that says it, includes other option files.
   The file itself wins over what it includes. Mappings are merged key by key, lists are replaced whole;
@@ -210,4 +212,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run(main))

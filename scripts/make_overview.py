@@ -51,4 +51,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))

@@ -27,7 +27,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def example(net: Any, batch: int, size: tuple[int, int], masks: int) -> tuple[Any, ...]:
+def example(net: Any, batch: int, size: tuple[int, int], masks: int, device: Any) -> tuple[Any, ...]:
     """Input of that size: an image, and label-map stripes where the network takes masks."""
     import torch
 
@@ -35,15 +35,16 @@ def example(net: Any, batch: int, size: tuple[int, int], masks: int) -> tuple[An
 
     height, width = size
     if not isinstance(net, MaskGuided):
-        return (torch.rand(batch, net.in_channels, height, width),)
-    regions = max(1, min(masks, 255, height * width))
-    stripes = torch.arange(height * width).mul(regions).div(height * width, rounding_mode='floor') + 1
-    labels = stripes.view(1, 1, height, width).expand(batch, -1, -1, -1).to(torch.uint8)
-    return torch.rand(batch, net.img_channel, height, width), labels
+        return (torch.rand(batch, net.in_channels, height, width, device=device),)
+    regions = max(1, min(masks, height * width))
+    stripes = torch.arange(height * width, device=device).mul(regions).div(height * width, rounding_mode='floor') + 1
+    labels = stripes.view(1, 1, height, width).expand(batch, -1, -1, -1)
+    image = torch.rand(batch, net.img_channel, height, width, device=device)
+    return image, labels.to(torch.uint8 if regions < 256 else torch.int32)
 
 
-def multiplications(options: dict[str, Any], batch: int, size: tuple[int, int], masks: int) -> int:
-    """Multiply-adds of convolutions and matrix products, counted on shapes alone."""
+def count(options: Any, arguments: argparse.Namespace) -> None:
+    """Print size and cost, from shapes alone: nothing is allocated or run."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -51,44 +52,29 @@ def multiplications(options: dict[str, Any], batch: int, size: tuple[int, int], 
 
     with torch.device('meta'):
         net = build_network(options).eval()
+    # uint8 labels: their largest id is known without looking at values, which shapes do not have
+    data = example(net, arguments.batch, arguments.size, min(arguments.masks, 255), 'meta')
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        net(*(tensor.to('meta') for tensor in example(net, batch, size, masks)))
-    return int(counter.get_total_flops() // 2)
+        net(*data)
+    parameters = sum(p.numel() for p in net.parameters())
+    print(f'network      {options.type}')
+    print(f'input        {" and ".join(" × ".join(map(str, t.shape)) for t in data)}')
+    print(f'parameters   {parameters:,} ({parameters / 1e6:.2f} M)')
+    print(f'MACs         {counter.get_total_flops() / 2e9:.2f} G (convolutions and matrix products)')
 
 
-def main() -> int:
-    """Print one line a fact."""
-    arguments = parse()
-    if min(*arguments.size, arguments.batch) < 1:
-        print('--size and --batch must be positive', file=sys.stderr)
-        return 1
+def measure(options: Any, arguments: argparse.Namespace) -> None:
+    """Print time and memory of a forward pass."""
     import torch
 
     from basicsr.archs import build_network
-    from basicsr.options import from_arguments
     from basicsr.utils.device import select_device
-    from basicsr.utils.errors import BasicsrError
     from basicsr.utils.measure import median_seconds, peak_memory
 
-    try:
-        options = from_arguments(arguments).network_g.as_dict()
-        device = select_device(arguments.device)
-        size = tuple(arguments.size)
-        net = build_network(options).eval().to(device)
-    except BasicsrError as error:
-        print(error, file=sys.stderr)
-        return 1
-    parameters = sum(p.numel() for p in net.parameters())
-    macs = multiplications(options, arguments.batch, size, arguments.masks)
-    data = example(net, arguments.batch, size, arguments.masks)
-    print(f'network      {options["type"]}')
-    print(f'input        {" and ".join(" × ".join(map(str, t.shape)) for t in data)}')
-    print(f'parameters   {parameters:,} ({parameters / 1e6:.2f} M)')
-    print(f'MACs         {macs / 1e9:.2f} G (convolutions and matrix products)')
-    if arguments.rounds < 1:
-        return 0
-    data = tuple(tensor.to(device) for tensor in data)
+    device = select_device(arguments.device)
+    net = build_network(options).eval().to(device)
+    data = example(net, arguments.batch, arguments.size, arguments.masks, device)
     with torch.inference_mode():
         seconds = median_seconds(lambda: net(*data), device, arguments.rounds)
         memory = peak_memory(lambda: net(*data), device)
@@ -96,8 +82,26 @@ def main() -> int:
     print(
         'peak memory  ' + ('not measured on this system' if memory is None else f'{memory:.0f} MiB beyond the network')
     )
+
+
+def main() -> int:
+    """Print one line a fact."""
+    arguments = parse()
+    if min(*arguments.size, arguments.batch) < 1 or min(arguments.masks, arguments.rounds) < 0:
+        print('--size and --batch must be positive, --masks and --rounds not negative', file=sys.stderr)
+        return 1
+    from basicsr.options import from_arguments
+    from basicsr.utils.device import select_device
+
+    options = from_arguments(arguments).network_g
+    select_device(arguments.device)  # a wrong name is reported before anything is counted
+    count(options, arguments)
+    if arguments.rounds:
+        measure(options, arguments)
     return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))

@@ -142,3 +142,26 @@ def test_shapes_that_a_loss_cannot_take():
         build_loss({'type': 'PSNRLoss', 'toY': True})(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))
     with pytest.raises(ShapeError, match='FFTLoss'):
         build_loss({'type': 'FFTLoss'})(torch.zeros(4), torch.zeros(4))
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int64])
+@pytest.mark.parametrize('block', ALL, ids=str)
+def test_integers_are_refused(block, dtype):
+    loss = build_loss(block)
+    pred, target = pair()
+    with pytest.raises(ArgumentError, match='prediction is torch'):
+        loss((pred * 255).to(dtype), target)
+    with pytest.raises(ArgumentError, match='target is torch'):
+        loss(pred, (target * 255).to(dtype))
+
+
+@pytest.mark.parametrize('block', ALL, ids=str)
+def test_as_many_elements_in_another_shape_are_refused(block):
+    pred, target = pair()
+    with pytest.raises(ShapeError, match=r'\(2, 3, 9, 12\).*\(2, 3, 12, 9\)'):
+        build_loss(block)(pred, target.mT)
+
+
+def test_charbonnier_of_equal_images_is_its_default_eps():
+    image = pair(torch.float64)[0]
+    assert build_loss({'type': 'CharbonnierLoss'})(image, image).item() == pytest.approx(1e-3, rel=1e-12)

@@ -8,7 +8,7 @@ import torch
 
 from basicsr.archs.map_unit import MaskAveragePooling, drop_masks, mask_average_pooling
 from basicsr.masks import label_map_from_masks
-from basicsr.utils.errors import MaskError
+from basicsr.utils.errors import MaskError, ShapeError
 from benchmarks import transcriptions
 
 
@@ -204,6 +204,13 @@ BAD_MASKS = [
     ([torch.rand(1, 1, 6, 5), torch.rand(1, 6, 5)], 'mask stack 1 must be'),
     ([torch.rand(1, 1, 6, 5), torch.rand(1, 1, 5, 6)], 'mask stack 1 must be'),
     ([torch.rand(1, 1, 6, 5), torch.ones(1, 1, 6, 5, dtype=torch.uint8)], 'divide uint8 by 255'),
+    (LABELS.to(torch.uint64), 'holds integers, got torch.uint64'),
+    (LABELS.numpy(), 'masks are a label map'),
+    (None, 'masks are a label map'),
+    ([np.ones((1, 1, 6, 5), np.float32)] * 2, 'masks are a label map'),
+    ([torch.rand(1, 1, 6, 5), torch.full((1, 1, 6, 5), torch.nan)], r'mask stack 1 has values outside \[0, 1\]'),
+    ([torch.rand(1, 1, 6, 5), 255 * torch.ones(1, 1, 6, 5)], r'mask stack 1 has values outside \[0, 1\]'),
+    ([-torch.ones(1, 1, 6, 5), torch.rand(1, 1, 6, 5)], r'mask stack 0 has values outside \[0, 1\]'),
 ]
 
 
@@ -220,3 +227,74 @@ def test_bad_settings_are_refused():
         MaskAveragePooling(mask_value=0)
     with pytest.raises(MaskError, match='3 mask seeds for a batch of 2'):
         drop_masks(LABELS, 0.5, seeds=[1, 2, 3])
+
+
+@pytest.mark.parametrize('seeds', [[1.9, 2], 'ab', 5, 2**70, [1, 2**70]], ids=str)
+def test_seeds_that_are_no_integers_are_refused(seeds):
+    with pytest.raises(MaskError, match='mask seeds are one integer'):
+        MaskAveragePooling(0.5).train()(torch.rand(2, 3, 6, 5), LABELS, seeds)
+
+
+@pytest.mark.parametrize('dtype', [torch.complex64, torch.int64, torch.uint8])
+def test_features_that_are_no_floats_are_refused(dtype):
+    with pytest.raises(ShapeError, match=r'features are floats \(B, C, H, W\)'):
+        mask_average_pooling(torch.ones(2, 3, 6, 5, dtype=dtype), LABELS)
+
+
+def test_huge_ids_need_no_pixel_without_a_mask():
+    """Renumbering starts at 1 even if no pixel is 0, so the smallest id stays a mask that weighs and is dropped."""
+    small = torch.tensor([[[[1, 3, 3, 2]]], [[[2, 2, 3, 1]]]])
+    large = torch.tensor([0, 5, 7, 2**40])[small]
+    x = torch.randn(2, 2, 1, 4)
+    assert torch.equal(mask_average_pooling(x, large, 0.25), mask_average_pooling(x, small, 0.25))
+    assert torch.equal(drop_masks(large, 0.7, [3, 4]) > 0, drop_masks(small, 0.7, [3, 4]) > 0)
+
+
+def test_region_means_are_exact_where_the_height_is_prime():
+    labels = torch.ones(1, 1, 719, 40, dtype=torch.int64)
+    labels[0, 0, :10] = torch.arange(400).view(10, 40).clamp(max=300)
+    x = torch.rand(1, 2, 719, 40, generator=torch.Generator().manual_seed(0)) + 1
+    expected = mask_average_pooling(x.double(), labels)
+    assert ((mask_average_pooling(x, labels) - expected).abs() / expected).max() < 3e-7
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('masks', [LABELS[:0], []], ids=['label map', 'stacks'])
+def test_a_batch_of_no_images_passes(masks, training):
+    x = torch.rand(0, 3, 6, 5)
+    assert MaskAveragePooling(0.5).train(training)(x, masks).shape == (0, 3, 6, 5)
+
+
+@pytest.mark.parametrize('form', ['label map', 'stacks'])
+def test_autocast_leaves_float32_features_in_float32(form):
+    masks = ellipses(6, 40, 44)
+    masks = batch_of_label_maps([masks]) if form == 'label map' else [torch.from_numpy(masks)[:, None].float()]
+    x = torch.randn(1, 3, 40, 44)
+    expected = mask_average_pooling(x, masks)
+    with torch.autocast('cpu', torch.bfloat16):
+        pooled = mask_average_pooling(x, masks)
+    assert pooled.dtype == torch.float32
+    assert torch.equal(pooled, expected)
+
+
+def test_masks_receive_no_gradient():
+    stacks = [torch.rand(3, 1, 6, 5, requires_grad=True) for _ in range(2)]
+    x = torch.rand(2, 3, 6, 5)
+    assert not mask_average_pooling(x, stacks).requires_grad
+    mask_average_pooling(x.requires_grad_(), stacks).sum().backward()
+    assert x.grad is not None
+    assert all(stack.requires_grad and stack.grad is None for stack in stacks)
+
+
+class SaysCuda(torch.Tensor):
+    """A tensor on the CPU that claims to be on a GPU, where stacks are pooled in one batch."""
+
+    is_cuda = True
+
+
+def test_the_batched_form_for_gpus_equals_the_form_for_cpus():
+    stacks = [torch.rand(count, 1, 6, 5) for count in (4, 0, 1)]
+    x = torch.randn(3, 2, 6, 5)
+    batched = mask_average_pooling(x.as_subclass(SaysCuda), stacks)
+    assert type(batched) is SaysCuda
+    torch.testing.assert_close(batched.as_subclass(torch.Tensor), mask_average_pooling(x, stacks))

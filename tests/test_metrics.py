@@ -190,6 +190,16 @@ def test_2d_ssim_and_psnr_equal_scikit_image(dtype):
     assert calculate_psnr(noisy, clean) == pytest.approx(expected, abs=1e-9)
 
 
+def test_luma_ssim_takes_the_range_it_is_given():
+    noisy, clean = random_pair((40, 52, 3))
+    gaussian = {'gaussian_weights': True, 'sigma': 1.5, 'use_sample_covariance': False}
+    lumas = [luma_of_bgr(image)[..., 0] for image in (noisy, clean)]
+    for peak in (20.0, 1000.0):
+        value = calculate_ssim(noisy, clean, **LUMA, luma_border='valid', data_range=peak)
+        assert value == pytest.approx(structural_similarity(*lumas, data_range=peak, **gaussian), abs=1e-5)
+        assert abs(value - calculate_ssim(noisy, clean, **LUMA, luma_border='valid')) > 1e-4
+
+
 def test_the_same_image_in_every_form_scores_the_same():
     noisy, clean = random_pair()
     expected = calculate_ssim(noisy, clean, crop_border=2)
@@ -214,6 +224,15 @@ def test_mcr_of_one_image():
     assert calculate_mcr(noisy, clean, clean) == 100.0
     assert calculate_mcr(clean, clean, clean) == 0.0
     assert calculate_mcr(worse, clean, noisy, threshold=40.0) == 0.0
+
+
+def test_mcr_leaves_the_border_of_output_and_input_out():
+    noisy, clean = random_pair((20, 20, 3))
+    framed = np.pad(clean[4:-4, 4:-4], ((4, 4), (4, 4), (0, 0)))  # perfect inside, black outside
+    assert calculate_mcr(framed, clean, noisy) == 100.0
+    assert calculate_mcr(framed, clean, noisy, crop_border=4) == 0.0
+    assert calculate_mcr(noisy, clean, framed) == 0.0
+    assert calculate_mcr(noisy, clean, framed, crop_border=4) == 100.0
 
 
 def test_mode_collapse_edges():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from copy import deepcopy
 
 import cv2
 import numpy as np
 import pytest
+from skimage.metrics import structural_similarity
 
 from basicsr.metrics import Accumulator, Record, align, build_metric, calculate_psnr, psnr_realblur, ssim_realblur
 from basicsr.utils.errors import MetricError
@@ -82,6 +84,61 @@ def test_an_output_that_cannot_be_aligned_counts_as_it_is_and_is_marked(value, c
     assert [total.marks['not_aligned'] for total in totals] == [1, 1]
     assert [total.count for total in totals] == [2, 2]
     assert all(np.isfinite(total.compute()) for total in totals)
+
+
+def shifted(pixels: float) -> np.ndarray:
+    """A homography that moves the picture to the left."""
+    return np.array([[1, 0, pixels], [0, 1, 0], [0, 0, 1]], np.float32)
+
+
+def test_the_border_that_the_warp_uncovers_does_not_count():
+    whole = scene()
+    moved = cv2.warpPerspective(blurred(whole), shifted(-9), whole.shape[1::-1], flags=cv2.INTER_CUBIC)
+    output, gt = inner(moved), inner(whole)
+    found = align(output, gt)
+    known = found.mask > 0
+    assert not known[:, :8].any()
+    assert known[:, 10:].all()
+    squared_error = np.square(found.output - gt, dtype=np.float64)[known].mean()
+    assert psnr_realblur(output, gt) == pytest.approx(-10 * np.log10(squared_error), abs=1e-6)
+    assert psnr_realblur(output, gt) == pytest.approx(calculate_psnr(inner(blurred(whole))[:, 9:], gt[:, 9:]), abs=0.05)
+
+    gaussian = {'gaussian_weights': True, 'sigma': 1.5, 'use_sample_covariance': False, 'data_range': 1, 'full': True}
+    similarity = structural_similarity(found.output, gt * known, channel_axis=2, **gaussian)[1]
+    expected = similarity[5:-5, 5:-5][known[5:-5, 5:-5]].mean()
+    assert ssim_realblur(output, gt) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_search_is_that_of_the_protocol(monkeypatch):
+    """RealBlur's settings, section 8 of the specification: others align a little differently, and so score."""
+    from basicsr.metrics import realblur
+
+    calls = []
+    original = cv2.findTransformECC
+    monkeypatch.setattr(cv2, 'findTransformECC', lambda *given: calls.append(deepcopy(given)) or original(*given))
+    gt = scene()
+    align(blurred(gt) * 0.9, gt)
+    template, image, start, motion, criteria, _, filter_size = calls[0]
+    assert (realblur.ITERATIONS, realblur.ECC_FILTER_SIZE) == (100, 5)
+    assert criteria == (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 0.0)
+    assert np.array_equal(start, np.eye(3))
+    assert (motion, filter_size) == (cv2.MOTION_HOMOGRAPHY, 5)
+    assert np.allclose(template, cv2.cvtColor(gt, cv2.COLOR_RGB2GRAY))
+    assert np.allclose(image.mean(), template.mean(), rtol=0.02)
+
+
+@pytest.mark.parametrize('left', [-10, 0, 3])
+def test_an_output_that_is_warped_out_of_the_picture_counts_as_it_is(left, monkeypatch):
+    """Also where no more than ``left`` columns stay, all of them in the border that SSIM cuts."""
+    gt = scene()
+    output = blurred(gt)
+    homography = shifted(gt.shape[1] - left)
+    monkeypatch.setattr(cv2, 'findTransformECC', lambda *given: (1.0, homography))
+    found = align(output, gt)
+    assert not found.converged
+    assert np.array_equal(found.output, output)
+    assert psnr_realblur(output, gt) == pytest.approx(calculate_psnr(output, gt), abs=1e-6)
+    assert np.isfinite(ssim_realblur(output, gt))
 
 
 def test_both_metrics_share_one_alignment(monkeypatch):

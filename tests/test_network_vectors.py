@@ -44,13 +44,18 @@ def mask_stacks(case: Vector) -> list[torch.Tensor]:
     return [tensor(case, f'in/masks{index}') for index in range(count)]
 
 
+def in_samdeblur(key: str) -> str:
+    """What ``SAMDeblur`` calls a parameter of ``SegNAFNet``."""
+    return key if key.startswith('pre_seg') else f'backbone.{key}'
+
+
 def as_samdeblur(net: torch.nn.Module, case: Vector) -> torch.nn.Module:
     """``SAMDeblur`` around the plain network, holding the same parameters under its own names."""
     arguments = dict(case.meta['kwargs'])
     unit = {'prior_channels': arguments.pop('seg_channel', 3), 'mask_dropout': arguments.pop('mask_dropout', 0.5)}
     backbone = {'type': case.meta['arch'].removeprefix('Seg'), **arguments}
     other = build_network({'type': 'SAMDeblur', 'backbone': backbone, 'mask_value': net.mask_value, **unit})
-    state = {k if k.startswith('pre_seg') else f'backbone.{k}': v for k, v in net.state_dict().items()}
+    state = {in_samdeblur(k): v for k, v in net.state_dict().items()}
     other.load_state_dict(state, strict=True)
     return other.train(net.training)
 
@@ -104,17 +109,20 @@ def test_label_maps_give_what_the_original_gives_for_its_stacks(vector, name):
 
 
 @pytest.mark.parametrize(
-    ('topic', 'name'),
+    ('topic', 'name', 'unit'),
     [
-        ('nafnet', 'nafnet_gradients'),
-        ('sam_deblur', 'segnafnet_gradients'),
-        ('sam_deblur', 'segnafnet_gradients_1_255'),
+        ('nafnet', 'nafnet_gradients', 'NAFNet'),
+        ('sam_deblur', 'segnafnet_gradients', 'SegNAFNet'),
+        ('sam_deblur', 'segnafnet_gradients_1_255', 'SegNAFNet'),
+        ('sam_deblur', 'segnafnet_gradients', 'SAMDeblur'),
+        ('sam_deblur', 'segnafnet_gradients_1_255', 'SAMDeblur'),
     ],
 )
-def test_gradients_of_all_parameters_match_the_original(vector, topic, name):
+def test_gradients_of_all_parameters_match_the_original(vector, topic, name, unit):
     case = vector(topic, name)
     masks = mask_stacks(case)
     net = network(case, **({'mask_value': case.meta['mask_multiplier']} if masks else {}))
+    net = as_samdeblur(net, case) if unit == 'SAMDeblur' else net
     x = tensor(case, 'in/x').requires_grad_()
     y = net(x, masks) if masks else net(x)
     loss = (y - tensor(case, 'in/target')).square().mean()
@@ -124,7 +132,8 @@ def test_gradients_of_all_parameters_match_the_original(vector, topic, name):
     torch.testing.assert_close(x.grad, tensor(case, 'out/grad_in/x'), **case.tolerance)
     parameters = dict(net.named_parameters())
     assert len(parameters) == len(case.state())
-    for key, parameter in parameters.items():
+    for key in case.state():
+        parameter = parameters[in_samdeblur(key) if unit == 'SAMDeblur' else key]
         torch.testing.assert_close(parameter.grad, tensor(case, f'out/grad/{key}'), **case.tolerance)
 
 

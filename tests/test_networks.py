@@ -10,6 +10,9 @@ import torch
 from torch import nn
 
 from basicsr.archs import ARCH_REGISTRY, build_network
+from basicsr.archs.local_pool import LocalAvgPool2d
+from basicsr.archs.nafnet_arch import NAFBlock
+from basicsr.options import load_options
 from basicsr.utils.errors import ArgumentError, MaskError, ShapeError, UnknownNameError
 from benchmarks import transcriptions
 from tests.test_map_unit import batch_of_label_maps, ellipses
@@ -58,6 +61,12 @@ def test_any_size_comes_back_in_its_size(name, size):
     assert result.isfinite().all()
 
 
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('name', SMALL)
+def test_a_batch_of_no_images_passes(name, training):
+    assert small(name).train(training)(*inputs(name, 9, 7, batch=0)).shape == (0, 3, 9, 7)
+
+
 @pytest.mark.parametrize('name', SMALL)
 def test_padding_is_that_of_the_input_rule(name):
     """The network on a padded input, cropped, is the network on the input."""
@@ -100,6 +109,37 @@ def test_half_precision_is_close_to_float32(name, dtype):
     assert (mixed - expected).abs().max() < 0.02 * scale
     assert (pure - expected).abs().max() < 0.05 * scale
     assert pure.isfinite().all()
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_the_residual_stream_of_a_block_stays_float32_under_autocast(dtype):
+    block, x = NAFBlock(4), torch.randn(1, 4, 9, 10).to(dtype)
+    with torch.autocast('cpu', torch.bfloat16):
+        result = block(x)
+    assert result.dtype == torch.float32
+    assert torch.equal(result, x.float())  # a fresh block is the identity
+
+
+@pytest.mark.parametrize('kernel', [(9, 11), (1, 50), (50, 50)])
+def test_autocast_leaves_window_means_in_float32(kernel):
+    pool, x = LocalAvgPool2d(kernel), torch.randn(1, 3, 40, 44)
+    with torch.autocast('cpu', torch.bfloat16):
+        result = pool(x)
+    assert result.dtype == torch.float32
+    assert torch.equal(result, pool(x))
+
+
+@pytest.mark.parametrize(('size', 'kernel'), [((40, 44), (9, 11)), ((2, 1100), (1, 50)), ((300, 48), (400, 60))])
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_window_means_of_half_precision_are_summed_in_float32(dtype, size, kernel):
+    """A small signal on a large constant: the only error is the rounding of the result."""
+    x = (1000 + 8 * torch.randn(1, 2, *size, generator=torch.Generator().manual_seed(0))).to(dtype)
+    pool = LocalAvgPool2d(kernel)
+    expected = pool(x.double())
+    result = pool(x)
+    assert result.dtype == dtype
+    half_a_step = torch.finfo(dtype).eps / 2 * expected.abs()
+    assert ((result.double() - expected).abs() <= 1.001 * half_a_step).all()
 
 
 @pytest.mark.parametrize('name', ['NAFNet', 'SegNAFNet'])
@@ -171,6 +211,11 @@ def test_samdeblur_is_algorithm_1_around_any_network(name, value):
         torch.testing.assert_close(net(lq, form), expected, rtol=1e-4, atol=2e-6)
 
 
+def test_the_prior_makes_the_reach_of_any_network_global():
+    assert small('PlainUNet').input_rule.halo != 'global'
+    assert small('SAMDeblur', backbone={'type': 'PlainUNet', 'width': 4}).input_rule.halo == 'global'
+
+
 def test_prior_and_backbone_can_be_called_apart():
     net = small('SAMDeblur', backbone={'type': 'PlainUNet', 'width': 4})
     lq, labels = inputs('SAMDeblur', 20, 24)
@@ -189,6 +234,22 @@ def test_mask_dropout_acts_in_training_only_and_follows_its_seeds():
     assert not torch.equal(first, net(lq, labels, mask_seeds=[3, 4]))
 
 
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('name', MASK_GUIDED)
+def test_another_mask_value_changes_nothing_but_the_mask_value(name, training):
+    """Dropout goes on in training and stays off in evaluation; options tell the new value, the caller's do not."""
+    options = {'type': name, **SMALL[name], 'mask_dropout': 0.5}
+    net = build_network(options).train(training)
+    other = build_network({**options, 'mask_value': 0.3}).train(training)
+    other.load_state_dict(net.state_dict())
+    net.mask_value = 0.3
+    data = inputs(name, 24, 24)
+    assert torch.equal(net.prior(*data, [1, 2]), other.prior(*data, [1, 2]))
+    assert torch.equal(net.prior(*data, [1, 2]), net.prior(*data, [3, 4])) != training
+    assert net.options == other.options
+    assert 'mask_value' not in options
+
+
 def test_multi_scale_outputs_keep_their_list():
     class Pyramid(nn.Module):
         def __init__(self, inner: nn.Module) -> None:
@@ -197,14 +258,15 @@ def test_multi_scale_outputs_keep_their_list():
 
         def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
             result = self.inner(x)
-            return [result[..., ::2, ::2], result]
+            return [result[..., ::2, ::2], -result, result]
 
     net = small('SAMDeblur', backbone={'type': 'PlainUNet', 'width': 4})
     lq, labels = inputs('SAMDeblur', 18, 22)
     expected = net(lq, labels)
     net.backbone = Pyramid(net.backbone)
     outputs = net(lq, labels)
-    assert len(outputs) == 2
+    assert [output.shape[-2:] for output in outputs] == [(10, 12), (20, 24), (18, 22)]  # padded, but for the last
+    assert torch.equal(outputs[0][..., :9, :11], expected[..., ::2, ::2])
     assert torch.equal(outputs[-1], expected)
 
 
@@ -244,11 +306,78 @@ def test_build_network_says_all_that_is_wrong_at_once():
         build_network({'type': 'NAFNetLocal', 'train_size': [256, 256]})
 
 
+@pytest.mark.parametrize(
+    ('type_', 'argument', 'message'),
+    [
+        ('NAFNet', {'width': 0}, 'width: expected greater than or equal to 1, got 0'),
+        ('NAFNet', {'width': -4}, 'width: .* got -4'),
+        ('NAFNet', {'middle_blk_num': -1}, 'middle_blk_num: .* got -1'),
+        ('NAFNet', {'enc_blk_nums': [-5], 'dec_blk_nums': [1]}, r'enc_blk_nums\.0: .* got -5'),
+        ('NAFNet', {'enc_blk_nums': [1], 'dec_blk_nums': [-5]}, r'dec_blk_nums\.0: .* got -5'),
+        ('NAFNet', {'img_channel': 0}, 'img_channel: .* got 0'),
+        ('NAFNet', {'prior_channels': -1}, 'prior_channels: .* got -1'),
+        ('NAFNetLocal', {'width': 0}, 'width: .* got 0'),
+        ('NAFNetLocal', {'train_size': [1, 3, 0, 256]}, r'train_size\.2: .* got 0'),
+        ('SegNAFNet', {'seg_channel': 0}, 'seg_channel: .* got 0'),
+        ('SegNAFNet', {'mask_dropout': 1.5}, r'mask_dropout: .* got 1\.5'),
+        ('SegNAFNetLocal', {'seg_channel': 0}, 'seg_channel: .* got 0'),
+        ('SAMDeblur', {'backbone': {'type': 'NAFNet'}, 'mask_dropout': -0.1}, r'mask_dropout: .* got -0\.1'),
+        ('SAMDeblur', {'backbone': {'type': 'NAFNet', 'width': 0}}, r'backbone\.width: .* got 0'),
+        ('PlainUNet', {'levels': -1}, 'levels: .* got -1'),
+    ],
+)
+def test_arguments_out_of_range_are_refused(type_, argument, message):
+    with pytest.raises(ArgumentError, match=f'network {type_}: {message}'):
+        build_network({'type': type_, **argument})
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'message'),
+    [
+        ({'type': 'NAFNet', 'mask': True}, "cannot stand before 'NAFNet'"),
+        ({'type': 'SAMDeblur', 'backbone': {'type': 'NAFNet'}}, "cannot stand before 'SAMDeblur'"),
+        ({'type': 'SegNAFNet'}, "cannot stand before 'SegNAFNet'"),
+        ({}, "backbone: a network block needs the key 'type'"),
+        ({'type': 'Nope'}, r"backbone\.type: unknown network 'Nope'"),
+        (None, 'backbone: expected a mapping, got nothing'),
+    ],
+    ids=str,
+)
+def test_backbones_that_cannot_work_are_refused(backbone, message):
+    with pytest.raises(ArgumentError, match=message):
+        build_network({'type': 'SAMDeblur', 'backbone': backbone})
+
+
+@pytest.mark.parametrize(
+    ('options', 'error', 'message'),
+    [
+        (None, ArgumentError, "a network is described by a mapping with the key 'type', got None"),
+        ('NAFNet', ArgumentError, "a network is described by a mapping with the key 'type', got 'NAFNet'"),
+        ({'type': ['NAFNet']}, UnknownNameError, 'unknown network'),
+    ],
+)
+def test_what_describes_no_network_is_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        build_network(options)
+
+
+def test_build_network_takes_the_block_of_an_option_file(tmp_path):
+    (tmp_path / 'net.yml').write_text(
+        'name: one\nnetwork_g: {type: PlainUNet, width: 4, levels: 1}\n'
+        'datasets: {test: {name: pairs, type: PairedImageDataset, dataroot_gt: gt, dataroot_lq: lq}}\n'
+    )
+    net = build_network(load_options(tmp_path / 'net.yml').network_g)
+    assert net.intro.out_channels == 4
+    assert net.options == {'type': 'PlainUNet', 'width': 4, 'levels': 1}
+
+
 def test_build_network_leaves_its_options_alone_and_remembers_them():
     options = {'type': 'SAMDeblur', 'backbone': {'type': 'PlainUNet', 'width': 4}}
     net = build_network(options)
     assert options == {'type': 'SAMDeblur', 'backbone': {'type': 'PlainUNet', 'width': 4}}
     assert net.options == options
+    options['backbone']['width'] = 8
+    assert net.options == {'type': 'SAMDeblur', 'backbone': {'type': 'PlainUNet', 'width': 4}}
 
 
 def test_local_networks_are_built_without_drawing_or_running():
@@ -259,3 +388,19 @@ def test_local_networks_are_built_without_drawing_or_running():
     net = build_network({'type': 'NAFNetLocal', **LEVELS})
     assert torch.equal(torch.rand(1), expected)
     assert net.training
+
+
+def test_windows_follow_the_padded_training_size():
+    """TLC's formula h · base // train, where h belongs to the padded size: 21 × 30 is padded to 24 × 32."""
+    net = small('NAFNetLocal', train_size=[1, 3, 21, 30])
+    pools = [net.encoders[0][0].sca[0], net.encoders[1][0].sca[0], net.middle_blks[0].sca[0]]
+    assert [pool.kernel_size for pool in pools] == [(35, 48), (17, 24), (8, 12)]
+    assert [pool.max_reduction for pool in pools] == [(5, 5), (2, 2), (1, 1)]
+    assert net.decoders[0][0].sca[0].kernel_size == (17, 24)
+    assert net.decoders[1][0].sca[0].kernel_size == (35, 48)
+
+
+@pytest.mark.parametrize(('size', 'kernel'), [((10, 10), (1, 1)), ((5, 40), (3, 30)), ((40, 5), (30, 3))])
+def test_the_fast_form_says_where_nothing_is_left_of_its_grid(size, kernel):
+    with pytest.raises(ShapeError, match=f'fast_imp cannot pool {size[0]}×{size[1]} pixels .* use the exact form'):
+        LocalAvgPool2d(kernel, fast_imp=True)(torch.rand(1, 1, *size))

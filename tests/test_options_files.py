@@ -162,21 +162,6 @@ def test_options_do_not_import_torch() -> None:
     assert run('-c', code).returncode == 0
 
 
-@pytest.mark.parametrize('script', ['check_options.py', 'generate_option_docs.py'])
-def test_help_needs_neither_torch_nor_an_installation(script: str, tmp_path: Path) -> None:
-    decoy = tmp_path / 'decoy'
-    for name in ('torch', 'basicsr'):
-        (decoy / name).mkdir(parents=True)
-        (decoy / name / '__init__.py').write_text(f'raise RuntimeError("the wrong {name}")')
-    code = (
-        f'import sys, runpy; sys.path[:0] = [{str(ROOT / "scripts")!r}, {str(decoy)!r}]; sys.argv = ["x", "--help"]; '
-    )
-    code += f'runpy.run_path({str(ROOT / "scripts" / script)!r}, run_name="__main__")'
-    result = run('-c', code, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert 'usage' in result.stdout
-
-
 def test_arguments_of_entry_points() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
@@ -205,3 +190,41 @@ def test_check_options_script(tmp_path: Path) -> None:
     paths = run(script, '-opt', good, '--paths', cwd=tmp_path)
     assert paths.returncode == 1
     assert paths.stdout.count('no such folder: datasets/GoPro/') == 4
+
+
+@pytest.mark.parametrize(
+    ('override', 'message'),
+    [
+        ('network_g:dec_blk_nums=[1]', 'network_g: enc_blk_nums has 4 levels and dec_blk_nums 1'),
+        ('train:optim_g:lr=-1', 'train.optim_g: Invalid learning rate: -1'),
+        ('network_g:mask_dropout=1.5', 'network_g.mask_dropout: expected less than or equal to 1'),
+        ('train:scheduler:T_max=-5', 'train.scheduler.T_max: expected greater than or equal to 1'),
+        ('name=../../evil', 'name: a name becomes a folder'),
+        ('datasets:val:name=a/b', 'datasets.val.name: a name becomes a folder'),
+        ('train:find_unused_parameters=true', 'unknown key; it belongs to the top level'),
+    ],
+)
+def test_check_options_finds_what_cannot_be_built(override: str, message: str) -> None:
+    file = str(ROOT / 'options' / 'train' / 'GoPro' / 'SAMDeblur.yml')
+    result = run(str(ROOT / 'scripts' / 'check_options.py'), '-opt', file, '--force_yml', override, cwd=ROOT)
+    assert result.returncode == 1
+    assert message in result.stdout
+
+
+def test_builders_take_the_blocks_of_an_option_file() -> None:
+    import torch
+
+    from basicsr.archs import build_network
+    from basicsr.losses import build_loss
+    from basicsr.metrics import build_metric
+    from basicsr.training import build_optimizer, build_scheduler
+
+    options = load_options(ROOT / 'options' / 'train' / 'GoPro' / 'SAMDeblur.yml')
+    assert options.train is not None
+    with torch.device('meta'):
+        net = build_network(options.network_g)
+    assert net.options == options.network_g.as_dict()
+    optimizer = build_optimizer([torch.zeros(1, requires_grad=True)], options.train.optim_g)
+    assert build_scheduler(optimizer, options.train.scheduler, options.train.total_iter).get_last_lr() == [1e-3]
+    assert build_loss(options.train.pixel_opt).loss_weight == 1
+    assert [build_metric(block).name for block in options.val.metrics.values()] == ['psnr', 'ssim', 'mcr']

@@ -146,6 +146,15 @@ def test_wrong_blocks_are_refused(block, error, message):
         build_scheduler(sgd(), block, 100)
 
 
+def test_periods_last_until_the_step_before_the_last_iteration():
+    """Iteration i runs after i - 1 steps, so the 100th needs 99."""
+    block = {'type': 'CosineAnnealingRestartLR'}
+    for last in (51, 50, 49):
+        build_scheduler(sgd(), {**block, 'periods': [50, last]}, 100)
+    with pytest.raises(ArgumentError, match='sum to 98, less than total_iter 100'):
+        build_scheduler(sgd(), {**block, 'periods': [50, 48]}, 100)
+
+
 def test_a_schedule_without_a_length_is_refused():
     with pytest.raises(ArgumentError, match='LinearLR: total_iter is None'):
         build_scheduler(sgd(), {'type': 'LinearLR'})

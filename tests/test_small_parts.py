@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -45,6 +47,28 @@ def test_a_broken_optional_module_takes_only_its_own_names_away(package):
     assert package.build({'type': 'Good', 'size': 3}).size == 3
     with pytest.raises(UnknownNameError, match=r'bad_room could not be imported \(.*a_package_nobody_has'):
         package.get('Bad')
+
+
+def test_a_module_without_its_shared_library_is_reported_and_not_raised(package, tmp_path):
+    (tmp_path / 'some_rooms' / 'torn_room.py').write_text('raise OSError("libroom.so.1: cannot open")\n')
+    assert package.names() == ['Good']
+    with pytest.raises(UnknownNameError, match=r'torn_room could not be imported \(OSError: libroom\.so\.1'):
+        package.get('Torn')
+
+
+def test_threads_that_ask_at_once_all_wait_for_the_modules(package, tmp_path):
+    (tmp_path / 'some_rooms' / 'slow_room.py').write_text(
+        'import time\nfrom tests_registry import REGISTRY\ntime.sleep(0.3)\n'
+        '@REGISTRY.register()\nclass Slow:\n    pass\n'
+    )
+    together = threading.Barrier(8)
+
+    def ask(_: int) -> str:
+        together.wait()
+        return package.get('Slow').__name__
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(ask, range(8))) == ['Slow'] * 8
 
 
 def test_arguments_are_checked_before_anything_is_built(package):

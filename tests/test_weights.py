@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import random
 from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from basicsr.archs import build_network
 from basicsr.utils.errors import UnsafeWeightsError, WeightsError
@@ -109,7 +111,7 @@ def test_files_that_are_no_network_files(tmp_path):
     with pytest.raises(WeightsError, match='holds a list'):
         read_weights(tmp_path / 'list.pth')
     torch.save({'params': {'weight': 3}}, tmp_path / 'number.pth')
-    with pytest.raises(WeightsError, match="'params' is no state_dict; not tensors: weight"):
+    with pytest.raises(WeightsError, match="'params' is no state_dict; not plain tensors: weight"):
         read_weights(tmp_path / 'number.pth')
 
 
@@ -158,7 +160,7 @@ def test_our_files_rebuild_their_network_and_remember_the_mask_value(tmp_path):
 def test_another_mask_value_is_an_error_unless_it_may_be_adopted(tmp_path, caplog):
     save_weights(tmp_path / 'ours.pth', build_network({**MASKED, 'mask_value': 0.5}))
     net = build_network(MASKED)
-    with pytest.raises(WeightsError, match=r'trained with mask_value 0\.5, the network has 1'):
+    with pytest.raises(WeightsError, match=r'belongs to mask_value 0\.5, the network has 1'):
         load_weights(net, read_weights(tmp_path / 'ours.pth'))
     load_weights(net, read_weights(tmp_path / 'ours.pth'), adopt_mask_value=True)
     assert net.mask_value == 0.5
@@ -187,3 +189,115 @@ def test_a_failed_save_leaves_the_older_file_and_no_rest(tmp_path, monkeypatch):
         save_weights(tmp_path / 'net.pth', net)
     assert (tmp_path / 'net.pth').read_bytes() == before
     assert list(tmp_path.iterdir()) == [tmp_path / 'net.pth']
+
+
+def saved(path, content, param_key='params'):
+    torch.save(content, path)
+    return read_weights(path, param_key)
+
+
+def test_an_adopted_mask_value_goes_on_into_the_next_file(tmp_path):
+    save_weights(tmp_path / 'first.pth', build_network({**MASKED, 'mask_value': 0.5}))
+    net = build_network(MASKED)
+    load_weights(net, tmp_path / 'first.pth', adopt_mask_value=True)
+    save_weights(tmp_path / 'second.pth', net)
+    weights = read_weights(tmp_path / 'second.pth')
+    assert weights.network == {**MASKED, 'mask_value': 0.5}
+    rebuilt = build_network(weights.network)
+    load_weights(rebuilt, weights)
+    assert rebuilt.mask_value == 0.5
+    assert equal(net, rebuilt)
+
+
+def test_a_file_that_does_not_fit_leaves_the_mask_value(tmp_path):
+    net = build_network(MASKED)
+    other = build_network({**MASKED, 'mask_value': 0.5, 'width': 8})
+    save_weights(tmp_path / 'other.pth', other)
+    with pytest.raises(WeightsError, match='does not fit SegNAFNet'):
+        load_weights(net, tmp_path / 'other.pth', adopt_mask_value=True)
+    assert net.mask_value == 1
+    assert net.options == MASKED
+
+
+def test_a_network_in_dataparallel_is_saved_as_itself(tmp_path):
+    net = build_network({**MASKED, 'mask_value': 0.5})
+    save_weights(tmp_path / 'net.pth', nn.DataParallel(net))
+    content = torch.load(tmp_path / 'net.pth', weights_only=True)
+    assert list(content['params']) == list(net.state_dict())
+    assert content['network_g'] == {**MASKED, 'mask_value': 0.5}
+    assert content['mask_value'] == 0.5
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='file modes are those of POSIX')
+@pytest.mark.parametrize(('umask', 'mode'), [(0o077, 0o600), (0o022, 0o644)])
+def test_files_have_the_mode_that_the_umask_allows(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        save_weights(tmp_path / 'net.pth', build_network(PLAIN))
+    finally:
+        os.umask(before)
+    assert (tmp_path / 'net.pth').stat().st_mode & 0o777 == mode
+
+
+def test_prefixes_are_removed_only_where_every_name_has_one(tmp_path):
+    one = torch.ones(1)
+    assert list(saved(tmp_path / 'all.pth', {'params': {'module.a': one, 'module.b': one}}).state) == ['a', 'b']
+    assert list(saved(tmp_path / 'some.pth', {'params': {'a': one, 'module.a': one}}).state) == ['a', 'module.a']
+
+
+@pytest.mark.parametrize('value', ['x', -1, 0, 1.5, float('nan'), torch.tensor(0.5)], ids=str)
+def test_a_mask_value_that_is_none_is_refused(tmp_path, value):
+    with pytest.raises(WeightsError, match=r'its mask_value is .* not a number in \(0, 1\]'):
+        saved(tmp_path / 'net.pth', {'params': {'a': torch.ones(1)}, 'mask_value': value})
+
+
+@pytest.mark.filterwarnings('ignore:Sparse', 'ignore:Validating sparse')
+@pytest.mark.parametrize('kind', ['to_sparse', 'to_sparse_csr', 'meta'])
+def test_tensors_without_dense_numbers_are_no_parameters(tmp_path, kind):
+    value = torch.eye(3, device='meta') if kind == 'meta' else getattr(torch.eye(3), kind)()
+    with pytest.raises(WeightsError, match="'params' is no state_dict; not plain tensors: a"):
+        saved(tmp_path / 'net.pth', {'params': {'b': torch.ones(1), 'a': value}})
+
+
+@pytest.mark.parametrize(
+    ('param_key', 'message'),
+    [
+        (3, "has no '3', only params, iter; set param_key to 'params'"),
+        (None, "the file is no state_dict; not plain tensors: params, iter; set param_key to 'params'"),
+        ('iter', "'iter' is a int, not a dictionary of parameters"),
+    ],
+)
+def test_a_wrong_key_is_answered_with_the_right_one(tmp_path, param_key, message):
+    with pytest.raises(WeightsError, match=message):
+        saved(tmp_path / 'net.pth', {'params': {'a': torch.ones(1)}, 'iter': 3}, param_key)
+
+
+def test_a_key_that_is_no_string_is_answered_too(tmp_path):
+    with pytest.raises(WeightsError, match="has no '3', only epoch"):
+        saved(tmp_path / 'net.pth', {'epoch': 1}, 3)
+
+
+def test_a_folder_is_no_network_file(tmp_path):
+    with pytest.raises(WeightsError, match='is a folder, not a network file'):
+        read_weights(tmp_path)
+
+
+def test_damaged_files_load_or_raise_our_error(tmp_path):
+    """Two hundred random cuts and changed bytes, among them some that hit only numbers or only names."""
+    options = {'type': 'PlainUNet', 'width': 1, 'levels': 0}
+    path, draw = tmp_path / 'net.pth', random.Random(0)
+    save_weights(path, build_network(options))
+    whole, refused = path.read_bytes(), 0
+    for trial in range(200):
+        damaged = bytearray(whole)
+        if trial % 2:
+            del damaged[draw.randrange(len(damaged)) :]
+        else:
+            for _ in range(draw.randint(1, 8)):
+                damaged[draw.randrange(len(damaged))] ^= draw.randint(1, 255)
+        path.write_bytes(damaged)
+        try:
+            load_weights(build_network(options), path)
+        except WeightsError:
+            refused += 1
+    assert 100 <= refused < 200

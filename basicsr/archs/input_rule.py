@@ -87,6 +87,8 @@ def check_image(x: Tensor, channels: int, name: str) -> None:
     Raises:
         ShapeError: ``x`` is not (B, channels, H, W), floating point, with H, W ≥ 1.
     """
+    if not isinstance(x, Tensor):
+        raise ShapeError(f'{name} expects a tensor (B, {channels}, H, W), got {type(x).__name__}')
     if x.dim() != 4 or x.shape[1] != channels or 0 in x.shape[-2:]:
         raise ShapeError(f'{name} expects (B, {channels}, H, W) with H, W ≥ 1, got {tuple(x.shape)}')
     if not x.is_floating_point():

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.utils.device import without_autocast
+from basicsr.utils.errors import ShapeError
 
 # Two banded matrix products beat running sums on a CPU up to about this many multiplications a pixel, and always on
 # a GPU. (720×1280 with the window of 256×256 training needs 760 at the first level and halves at each level below.)
@@ -82,6 +83,11 @@ class LocalAvgPool2d(nn.Module):
         grid = x[..., :: steps[0], :: steps[1]]
         rows = min(grid.shape[-2] - 1, self.kernel_size[0] // steps[0])
         columns = min(grid.shape[-1] - 1, self.kernel_size[1] // steps[1])
+        if min(rows, columns) < 1:
+            raise ShapeError(
+                f'fast_imp cannot pool {height}×{width} pixels in windows of {self.kernel_size}: on its grid nothing '
+                'is left; use the exact form'
+            )
         # The original's integral image has no zero border: its first grid row and column enter no window.
         means = _window_means(_window_means(grid[..., 1:, 1:], -2, rows), -1, columns)
         means = means.repeat_interleave(steps[0], -2).repeat_interleave(steps[1], -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from basicsr.utils.device import without_autocast
-from basicsr.utils.errors import MaskError
+from basicsr.utils.errors import MaskError, ShapeError
 
 Masks = Tensor | Sequence[Tensor]
 MaskSeeds = Tensor | Sequence[int]
 
+_LABEL_TYPES = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64)
 EPSILON = 1e-8  # in every average; part of the published numbers
-_TABLE_SHARE = 4  # the tables of partial sums have at most a quarter as many entries as the features
+_TABLE_SHARE = 16  # tables of partial sums have at most a sixteenth as many entries as the features
 
 
 class MaskAveragePooling(nn.Module):
@@ -66,7 +68,7 @@ class MaskAveragePooling(nn.Module):
             MaskError: masks do not fit the features or are no valid label map or stack.
         """
         check_masks(masks, features)
-        if self.training:
+        if self.training and len(features):
             masks = drop_masks(masks, self.mask_dropout, mask_seeds)
         return _pool(features, masks, self.mask_value)
 
@@ -82,6 +84,8 @@ def mask_average_pooling(features: Tensor, masks: Masks, mask_value: float = 1.0
 
 
 def _pool(features: Tensor, masks: Masks, mask_value: float) -> Tensor:
+    if not len(features):
+        return features
     with without_autocast(features):
         exact = features if features.dtype == torch.float64 else features.float()
         if isinstance(masks, Tensor):
@@ -124,11 +128,15 @@ def check_masks(masks: Masks, features: Tensor) -> None:
     """Refuse masks that do not fit ``features`` (B, C, H, W); see :meth:`MaskAveragePooling.forward` for the forms.
 
     Raises:
-        MaskError: wrong form, size, batch size or dtype, negative labels, an id in two layers.
+        MaskError: wrong form, size, batch size or dtype, negative labels, values outside [0, 1]. (That an id lies in
+            one layer only is checked while pooling.)
+        ShapeError: the features are no floats (B, C, H, W).
     """
+    if features.dim() != 4 or not features.is_floating_point():
+        raise ShapeError(f'features are floats (B, C, H, W), got {features.dtype} {tuple(features.shape)}')
     batch, size = features.shape[0], tuple(features.shape[-2:])
     if isinstance(masks, Tensor):
-        if masks.is_floating_point() or masks.is_complex() or masks.dtype == torch.bool:
+        if masks.dtype not in _LABEL_TYPES:
             raise MaskError(
                 f'a label map holds integers, got {masks.dtype}; pass soft or boolean masks as B stacks (M, 1, H, W)'
             )
@@ -139,6 +147,8 @@ def check_masks(masks: Masks, features: Tensor) -> None:
         if masks.dtype.is_signed and masks.numel() and int(masks.min()) < 0:
             raise MaskError(f'labels are 0 (no mask) or positive, the smallest here is {int(masks.min())}')
         return
+    if not isinstance(masks, Sequence) or not all(isinstance(stack, Tensor) for stack in masks):
+        raise MaskError('masks are a label map (B, L, H, W) or a list of B stacks (M, 1, H, W); zeros are no masks')
     if len(masks) != batch:
         raise MaskError(f'{len(masks)} mask stacks for a batch of {batch} images')
     for index, stack in enumerate(masks):
@@ -146,6 +156,8 @@ def check_masks(masks: Masks, features: Tensor) -> None:
             raise MaskError(f'mask stack {index} is {stack.dtype}; stacks are boolean or float, divide uint8 by 255')
         if stack.dim() != 4 or stack.shape[1] != 1 or tuple(stack.shape[-2:]) != size:
             raise MaskError(f'mask stack {index} must be (M, 1, {size[0]}, {size[1]}), got {tuple(stack.shape)}')
+        if stack.is_floating_point() and stack.numel() and not bool(((stack >= 0) & (stack <= 1)).all()):
+            raise MaskError(f'mask stack {index} has values outside [0, 1] (or NaN); divide 8-bit masks by 255')
 
 
 @dataclass(frozen=True)
@@ -167,8 +179,7 @@ class _Regions:
         if layers == 1:
             covered = areas[..., 1:].sum(-1, keepdim=True)
             return cls(index, areas, None, torch.cat([areas[..., :1], covered], -1))
-        shared = (torch.stack(areas_by_layer)[..., 1:] > 0).sum(0) > 1
-        if labels.device.type == 'cpu' and shared.any():  # elsewhere the check would wait for the device
+        if ((torch.stack(areas_by_layer)[..., 1:] > 0).sum(0) > 1).any():
             raise MaskError('an id occurs in two layers of a label map; ids are unique over the layers of a sample')
         cover = (index > 0).sum(1, keepdim=True)
         return cls(index, areas, cover, _sums(ones, cover, layers + 1))
@@ -196,7 +207,7 @@ def _pool_regions(x: Tensor, regions: _Regions, value: float) -> Tensor:
         cover_sums = torch.cat([sums[..., :1], sums[..., 1:].sum(-1, keepdim=True)], -1)
     else:
         cover_sums = _sums(x, regions.cover, len(layers) + 1)
-    uncovered = 1 - (value * torch.arange(len(layers) + 1, device=x.device, dtype=torch.float64)).clamp(0, 1)
+    uncovered = 1 - (value * torch.arange(len(layers) + 1, device=x.device, dtype=sums.dtype)).clamp(0, 1)
     total = (uncovered * regions.cover_areas).sum(-1, keepdim=True)
     rest = uncovered * (uncovered * cover_sums).sum(-1, keepdim=True) / (total + EPSILON)  # (B, C, L + 1): g · U
     means = value * (value * sums) / (value * regions.areas + EPSILON)
@@ -220,11 +231,20 @@ def _sums(x: Tensor, index: Tensor, count: int) -> Tensor:
     """
     batch, channels, height, width = x.shape
     most = max(1, min(height, height * width // (_TABLE_SHARE * count)))
-    strips = next(n for n in range(most, 0, -1) if height % n == 0)
+    even = next(n for n in range(most, 0, -1) if height % n == 0)
+    strips = even if 4 * even > most else most  # heights with few divisors leave a rest
+    rest = height % strips
+    if rest:  # the rows that do not fill a strip each
+        return _sums(x[:, :, rest:], index[:, :, rest:], count) + _sums(x[:, :, :rest], index[:, :, :rest], count)
     table = x.new_zeros(batch, channels, strips, count)
     index = index.reshape(batch, 1, strips, -1).expand(-1, channels, -1, -1)
     table.scatter_add_(3, index, x.reshape(batch, channels, strips, -1))
-    return table.sum(2, dtype=torch.float64)
+    return table.sum(2, dtype=_table_type(x.device))
+
+
+def _table_type(device: torch.device) -> torch.dtype:
+    """float64 where the device has it; Apple's GPUs do not."""
+    return torch.float32 if device.type == 'mps' else torch.float64
 
 
 def _spread(table: Tensor, index: Tensor) -> Tensor:
@@ -237,9 +257,9 @@ def _spread(table: Tensor, index: Tensor) -> Tensor:
 def _compact(labels: Tensor) -> tuple[Tensor, int]:
     """Labels as int64 indices and a bound on them; ids far above the number of pixels are renumbered in order."""
     index = labels.long()
-    if labels.dtype == torch.uint8:
+    if labels.dtype == torch.uint8 and labels.device.type != 'cpu':
         return index, 256  # a fixed bound: nothing has to be read back from the device
-    count = int(index.max()) + 1 if index.numel() else 1
+    count = int(labels.max() if labels.dtype == torch.uint8 else index.max()) + 1 if index.numel() else 1
     if count <= max(256, min(65536, labels[0].numel())):
         return index, count
     with_zero = torch.cat([index.new_zeros(1), index.flatten()])  # so that 0 stays 0
@@ -268,10 +288,14 @@ def _pool_dense(x: Tensor, masks: Tensor) -> Tensor:
 def _generators(seeds: MaskSeeds | None, batch: int) -> list[torch.Generator | None]:
     if seeds is None:
         return [None] * batch
-    numbers = [int(seed) for seed in seeds]
+    try:
+        numbers = [operator.index(seed) for seed in seeds]
+        generators: list[torch.Generator | None] = [torch.Generator().manual_seed(number) for number in numbers]
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise MaskError(f'mask seeds are one integer below 2^63 an image, got {seeds!r}') from error
     if len(numbers) != batch:
         raise MaskError(f'{len(numbers)} mask seeds for a batch of {batch} images')
-    return [torch.Generator().manual_seed(number) for number in numbers]
+    return generators
 
 
 def _kept(count: int, share: float, generator: torch.Generator | None) -> Tensor:

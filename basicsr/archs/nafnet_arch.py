@@ -12,6 +12,7 @@ from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.local_pool import LocalAvgPool2d
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.signature import NotNegative, Positive
 
 
 class LayerNorm2d(nn.Module):
@@ -148,14 +149,14 @@ class NAFNet(NAFNetBody):
 
     def __init__(
         self,
-        img_channel: int = 3,
+        img_channel: Positive = 3,
         mask: bool = False,
-        width: int = 16,
-        middle_blk_num: int = 1,
-        enc_blk_nums: Sequence[int] = (),
-        dec_blk_nums: Sequence[int] = (),
+        width: Positive = 16,
+        middle_blk_num: NotNegative = 1,
+        enc_blk_nums: Sequence[NotNegative] = (),
+        dec_blk_nums: Sequence[NotNegative] = (),
         *,
-        prior_channels: int = 0,
+        prior_channels: NotNegative = 0,
     ) -> None:
         super().__init__()
         self._build(img_channel, int(mask) + prior_channels, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
@@ -218,16 +219,16 @@ class NAFNetLocal(NAFNet):
 
     def __init__(
         self,
-        img_channel: int = 3,
+        img_channel: Positive = 3,
         mask: bool = False,
-        width: int = 16,
-        middle_blk_num: int = 1,
-        enc_blk_nums: Sequence[int] = (),
-        dec_blk_nums: Sequence[int] = (),
-        train_size: Sequence[int] = (1, 3, 256, 256),
+        width: Positive = 16,
+        middle_blk_num: NotNegative = 1,
+        enc_blk_nums: Sequence[NotNegative] = (),
+        dec_blk_nums: Sequence[NotNegative] = (),
+        train_size: Sequence[Positive] = (1, 3, 256, 256),
         fast_imp: bool = False,
         *,
-        prior_channels: int = 0,
+        prior_channels: NotNegative = 0,
     ) -> None:
         super().__init__(
             img_channel, mask, width, middle_blk_num, enc_blk_nums, dec_blk_nums, prior_channels=prior_channels

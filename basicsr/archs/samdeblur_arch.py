@@ -12,7 +12,7 @@ from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.map_unit import MaskAveragePooling, Masks, MaskSeeds, check_masks
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
-from basicsr.utils.signature import TypeBlock
+from basicsr.utils.signature import Positive, Share, TypeBlock, parameters_of
 
 
 class MaskGuided(nn.Module):
@@ -24,6 +24,7 @@ class MaskGuided(nn.Module):
 
     input_rule: InputRule
     img_channel: int
+    options: dict[str, Any]
 
     def _build_prior(self, img_channel: int, prior_channels: int, mask_dropout: float, mask_value: float) -> None:
         self.pre_seg = nn.Conv2d(img_channel, prior_channels, 3, padding=1)
@@ -38,6 +39,8 @@ class MaskGuided(nn.Module):
     @mask_value.setter
     def mask_value(self, value: float) -> None:
         self.pooling = MaskAveragePooling(self.pooling.mask_dropout, value).train(self.training)
+        if hasattr(self, 'options'):  # what build_network keeps for checkpoints
+            self.options['mask_value'] = value
 
     def forward(self, lq: Tensor, masks: Masks, mask_seeds: MaskSeeds | None = None) -> Any:
         """Restore ``lq`` with the help of its region masks.
@@ -99,14 +102,19 @@ class SAMDeblur(MaskGuided):
     def __init__(
         self,
         backbone: Annotated[dict[str, Any], TypeBlock('network')],
-        prior_channels: int = 2,
-        mask_dropout: float = 0.5,
-        mask_value: float = 1.0,
+        prior_channels: Positive = 2,
+        mask_dropout: Share = 0.5,
+        mask_value: Share = 1.0,
     ) -> None:
         super().__init__()
         if 'prior_channels' in backbone:
             raise ArgumentError("SAMDeblur sets its backbone's prior_channels itself; remove the key from backbone")
-        network = ARCH_REGISTRY.build({**backbone, 'prior_channels': prior_channels})
+        network = ARCH_REGISTRY.build({**backbone, 'prior_channels': prior_channels}) if _fits(backbone) else None
+        if network is None or network.in_channels != network.img_channel + prior_channels:
+            raise ArgumentError(
+                f"SAMDeblur cannot stand before '{backbone.get('type')}': a backbone is a network of image and prior "
+                'alone, with the argument prior_channels and the attributes img_channel, in_channels and input_rule'
+            )
         self.img_channel = network.img_channel
         self.input_rule = replace(network.input_rule, halo='global')  # region means reach across the image
         self._build_prior(self.img_channel, prior_channels, mask_dropout, mask_value)
@@ -114,3 +122,12 @@ class SAMDeblur(MaskGuided):
 
     def _restore(self, x: Tensor) -> Any:
         return self.backbone(x)
+
+
+def _fits(backbone: dict[str, Any]) -> bool:
+    """Whether the class that the block names takes ``prior_channels``; unknown names are the registry's to report."""
+    name = str(backbone.get('type'))
+    if name not in ARCH_REGISTRY:
+        return True
+    network = ARCH_REGISTRY.get(name)
+    return 'prior_channels' in parameters_of(network) and not issubclass(network, MaskGuided)

@@ -9,6 +9,7 @@ from torch import Tensor
 from basicsr.archs.nafnet_arch import NAFNetBody, use_local_pooling
 from basicsr.archs.samdeblur_arch import MaskGuided
 from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.signature import NotNegative, Positive, Share
 
 
 @ARCH_REGISTRY.register()
@@ -30,15 +31,15 @@ class SegNAFNet(MaskGuided, NAFNetBody):
 
     def __init__(
         self,
-        img_channel: int = 3,
-        seg_channel: int = 3,
-        width: int = 16,
-        middle_blk_num: int = 1,
-        mask_dropout: float = 0.5,
-        enc_blk_nums: Sequence[int] = (),
-        dec_blk_nums: Sequence[int] = (),
+        img_channel: Positive = 3,
+        seg_channel: Positive = 3,
+        width: Positive = 16,
+        middle_blk_num: NotNegative = 1,
+        mask_dropout: Share = 0.5,
+        enc_blk_nums: Sequence[NotNegative] = (),
+        dec_blk_nums: Sequence[NotNegative] = (),
         *,
-        mask_value: float = 1.0,
+        mask_value: Share = 1.0,
     ) -> None:
         super().__init__()
         self._build_prior(img_channel, seg_channel, mask_dropout, mask_value)  # first in the published order
@@ -67,17 +68,17 @@ class SegNAFNetLocal(SegNAFNet):
 
     def __init__(
         self,
-        img_channel: int = 3,
-        seg_channel: int = 3,
-        width: int = 16,
-        middle_blk_num: int = 1,
-        mask_dropout: float = 0.5,
-        enc_blk_nums: Sequence[int] = (),
-        dec_blk_nums: Sequence[int] = (),
-        train_size: Sequence[int] = (1, 3, 256, 256),
+        img_channel: Positive = 3,
+        seg_channel: Positive = 3,
+        width: Positive = 16,
+        middle_blk_num: NotNegative = 1,
+        mask_dropout: Share = 0.5,
+        enc_blk_nums: Sequence[NotNegative] = (),
+        dec_blk_nums: Sequence[NotNegative] = (),
+        train_size: Sequence[Positive] = (1, 3, 256, 256),
         fast_imp: bool = False,
         *,
-        mask_value: float = 1.0,
+        mask_value: Share = 1.0,
     ) -> None:
         super().__init__(
             img_channel,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from basicsr.archs.input_rule import InputRule, check_image
-from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.signature import NotNegative, Positive
 
 
 @ARCH_REGISTRY.register()
@@ -23,10 +23,15 @@ class PlainUNet(nn.Module):
         prior_channels: further input channels after the image.
     """
 
-    def __init__(self, img_channel: int = 3, width: int = 16, levels: int = 2, *, prior_channels: int = 0) -> None:
+    def __init__(
+        self,
+        img_channel: Positive = 3,
+        width: Positive = 16,
+        levels: NotNegative = 2,
+        *,
+        prior_channels: NotNegative = 0,
+    ) -> None:
         super().__init__()
-        if img_channel < 1 or width < 1 or levels < 0 or prior_channels < 0:
-            raise ArgumentError('PlainUNet needs img_channel ≥ 1, width ≥ 1, levels ≥ 0 and prior_channels ≥ 0')
         widths = [width * 2**level for level in range(levels + 1)]
         self.img_channel = img_channel
         self.in_channels = img_channel + prior_channels

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from torch import nn
 
 from basicsr.losses.frequency_loss import FFTLoss
 from basicsr.losses.pixel_loss import CharbonnierLoss, L1Loss, MSELoss, PSNRLoss
 from basicsr.losses.weighted_sum_loss import WeightedSumLoss
-from basicsr.utils.registry import LOSS_REGISTRY
+from basicsr.utils.registry import LOSS_REGISTRY, BlockLike
 
 __all__ = ['CharbonnierLoss', 'FFTLoss', 'L1Loss', 'MSELoss', 'PSNRLoss', 'WeightedSumLoss', 'build_loss']
 
 
-def build_loss(opt: Mapping[str, Any]) -> nn.Module:
+def build_loss(opt: BlockLike) -> nn.Module:
     """Build the loss that a block names; the block is left as it is.
 
     Args:

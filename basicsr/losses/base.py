@@ -73,11 +73,15 @@ def comparable(pred: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, 
 
     Raises:
         ShapeError: the shapes differ; broadcasting would hide the mistake.
+        ArgumentError: integers.
     """
     if pred.shape != target.shape:
         raise ShapeError(
             f'the prediction has shape {tuple(pred.shape)} but the target has {tuple(target.shape)}; they must agree'
         )
+    for name, tensor in (('prediction', pred), ('target', target)):
+        if not tensor.is_floating_point():
+            raise ArgumentError(f'the {name} is {tensor.dtype}; losses compare floats in [0, 1], divide by 255 first')
     return at_least_fp32(pred), at_least_fp32(target)
 
 

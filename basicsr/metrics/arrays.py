@@ -53,7 +53,7 @@ def to_hwc(image: Image, input_order: InputOrder = 'HWC', name: str = 'the image
         return image[:, :, np.newaxis]
     if image.ndim != 3:
         raise MetricError(f'{name} has shape {image.shape}; pass one image with 2 or 3 dimensions')
-    return image.transpose(1, 2, 0) if input_order == 'CHW' else image
+    return np.ascontiguousarray(image.transpose(1, 2, 0)) if input_order == 'CHW' else image  # as OpenCV needs it
 
 
 def image_pair(img: Image, img2: Image, crop_border: int, input_order: InputOrder) -> tuple[Array, Array]:
@@ -104,8 +104,8 @@ def crop(image: Array, border: int) -> Array:
     Raises:
         MetricError: border is negative, or nothing would be left.
     """
-    if border < 0:
-        raise MetricError(f'crop_border is {border}; it must be 0 or more')
+    if not isinstance(border, int) or border < 0:
+        raise MetricError(f'crop_border is {border!r}; it must be a whole number, 0 or more')
     height, width = image.shape[:2]
     if min(height, width) <= 2 * border or image.size == 0:
         raise MetricError(f'crop_border {border} leaves nothing of an image of {height} x {width} pixels')
@@ -145,7 +145,7 @@ def resolve_data_range(first: Array, second: Array, data_range: DataRange) -> fl
     if data_range == 'guess':
         return 1.0 if first.max() <= 1 else 255.0
     if data_range is not None:
-        if isinstance(data_range, (str, bool)) or not (np.isfinite(data_range) and data_range > 0):
+        if type(data_range) not in (int, float, np.float64, np.float32) or not 0 < data_range < np.inf:
             raise MetricError(f"data_range is {data_range!r}; use a positive number, None (from the dtype) or 'guess'")
         return float(data_range)
     if first.dtype.kind == second.dtype.kind == 'f':
@@ -161,7 +161,7 @@ def resolve_data_range(first: Array, second: Array, data_range: DataRange) -> fl
 
 
 def luma_of_bgr(image: Array) -> Array:
-    """The luma (Y) of ITU-R BT.601 in studio range, 16..235, not rounded (spec of the original, section 3).
+    """The luma (Y) of ITU-R BT.601 in studio range, 16..235, not rounded (as the original computes it).
 
     Args:
         image: uint8 (H, W, 3) in **BGR** order; a gray image (H, W, 1) is its own luma.

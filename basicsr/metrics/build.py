@@ -10,12 +10,12 @@ from basicsr.metrics.arrays import Image, InputOrder, swap_red_and_blue, to_hwc,
 from basicsr.metrics.metric import Metric
 from basicsr.metrics.record import Record
 from basicsr.utils.errors import MetricError
-from basicsr.utils.registry import METRIC_REGISTRY
+from basicsr.utils.registry import METRIC_REGISTRY, BlockLike, plain_block
 
 METRIC_OF_FUNCTION = {'calculate_psnr': 'psnr', 'calculate_ssim': 'ssim', 'calculate_mcr': 'mcr'}
 
 
-def build_metric(opt: Mapping[str, Any]) -> Metric:
+def build_metric(opt: BlockLike) -> Metric:
     """Build the metric that a block names; the block is left as it is.
 
     Args:
@@ -30,7 +30,7 @@ def build_metric(opt: Mapping[str, Any]) -> Metric:
         >>> build_metric({'type': 'calculate_ssim', 'crop_border': 0, 'test_y_channel': False}).variant
         'SSIM 3-D'
     """
-    options = dict(opt)
+    options = plain_block(opt, 'metric')
     name = options.get('type')
     if name in METRIC_OF_FUNCTION:
         options['type'] = METRIC_OF_FUNCTION[name]
@@ -42,7 +42,7 @@ def build_metric(opt: Mapping[str, Any]) -> Metric:
     return metric
 
 
-def calculate_metric(data: Mapping[str, Any] | Record, opt: Mapping[str, Any]) -> float:
+def calculate_metric(data: Mapping[str, Any] | Record, opt: BlockLike) -> float:
     """Score one image, as BasicSR's function of that name.
 
     Args:
@@ -67,6 +67,7 @@ def calculate_metric(data: Mapping[str, Any] | Record, opt: Mapping[str, Any]) -
     if isinstance(data, Record):
         return build_metric(opt)(data).value
     _require_images(data, ('img', 'img2'))
+    opt = plain_block(opt, 'metric')
     name = opt.get('type')
     if name is not None and not _is_metric_class(METRIC_REGISTRY.get(name)):
         if 'lq' in inspect.signature(METRIC_REGISTRY.get(name)).parameters:

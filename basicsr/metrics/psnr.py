@@ -87,7 +87,9 @@ def psnr_of_error(error: float, data_range: float) -> float:
         error: mean squared error, 0 or more.
         data_range: distance between black and white.
     """
-    return math.inf if error == 0 else 20 * math.log10(data_range / math.sqrt(error))
+    if error == 0 or not math.isfinite(error):  # identical, or so far apart that squares overflow
+        return math.inf if error == 0 else -math.inf
+    return 20 * math.log10(data_range / math.sqrt(error))
 
 
 def _psnr(first: Array, second: Array, luma: bool, data_range: DataRange) -> float:

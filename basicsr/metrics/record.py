@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
+
 from basicsr.metrics.arrays import Array, require_finite
 from basicsr.utils.errors import MetricError
 
@@ -35,6 +37,13 @@ class Record:
     gt: Array | None = None
     lq: Array | None = None
     _cache: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ('output', 'output_uint8', 'gt', 'lq'):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, np.ndarray) and value.ndim == 3):
+                what = getattr(value, 'shape', type(value).__name__)
+                raise MetricError(f"a record's {name} is an array (H, W, C), got {what}; see tensor2img")
 
     def require(self, metric: str, fields: tuple[str, ...]) -> None:
         """Check that the fields are there and that the network's output is made of finite numbers.

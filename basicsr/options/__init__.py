@@ -3,5 +3,15 @@
 from basicsr.options.loading import add_arguments, add_force, dump, from_arguments, load_options
 from basicsr.options.paths import check_paths
 from basicsr.options.schema import Options
+from basicsr.options.trial import build_on_paper
 
-__all__ = ['Options', 'add_arguments', 'add_force', 'check_paths', 'dump', 'from_arguments', 'load_options']
+__all__ = [
+    'Options',
+    'add_arguments',
+    'add_force',
+    'build_on_paper',
+    'check_paths',
+    'dump',
+    'from_arguments',
+    'load_options',
+]

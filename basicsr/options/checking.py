@@ -55,8 +55,7 @@ def _problems(error: ValidationError, data: Any) -> list[Problem]:
         location, context = item['loc'], item.get('ctx', {})
         section = section_at(location[:-1]) if location else None
         if item['type'] == 'extra_forbidden' and section is not None:
-            hint = nearest(str(location[-1]), section.model_fields) or f'; known are {", ".join(section.model_fields)}'
-            problems.append(Problem(location, f'unknown key{hint}'))
+            problems.append(Problem(location, f'unknown key{_hint(str(location[-1]), section)}'))
         elif item['type'] == 'missing' and section is not None:
             meaning = section.model_fields[str(location[-1])].description or ''
             problems.append(Problem(location, f'a required key is missing ({meaning.rstrip(".")})'))
@@ -70,6 +69,15 @@ def _problems(error: ValidationError, data: Any) -> list[Problem]:
         problems.append(Problem(location, _mismatch(items, value_at(data, location))))
     misnamed = [existing_part(item['loc'], data) for item in error.errors() if item['type'] == 'phase']
     return [p for p in problems if not any(p.location != top and p.location[: len(top)] == top for top in misnamed)]
+
+
+def _hint(key: str, section: type[BaseModel]) -> str:
+    """The nearest key of the section, else the sections that have this very key, else all keys of the section."""
+    own = [*section.model_fields, *(['_base_'] if section is Options else [])]
+    elsewhere = ['.'.join(place) or 'the top level' for place, other in sections().items() if key in other.model_fields]
+    if nearest(key, own):
+        return nearest(key, own)
+    return f'; it belongs to {" or ".join(elsewhere)}' if elsewhere else f'; known are {", ".join(own)}'
 
 
 def _mismatch(items: list[Any], value: Any) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
@@ -26,6 +26,15 @@ WholeNumber = Annotated[int, BeforeValidator(_whole)]
 """An int; ``5e3`` is one too, because people write large numbers so."""
 Positive = Annotated[WholeNumber, Field(gt=0)]
 NotNegative = Annotated[WholeNumber, Field(ge=0)]
+
+
+def _folder_name(name: str) -> str:
+    if name.strip() != name or name in ('', '.', '..') or any(c in '/\\' or ord(c) < 32 for c in name):
+        raise PydanticCustomError('path', 'a name becomes a folder: text without slashes, not . or .., and not empty')
+    return name
+
+
+FolderName = Annotated[str, AfterValidator(_folder_name)]
 
 
 class Legacy:

@@ -40,6 +40,11 @@ KEYS = (
     Key(('grouped_masks',), 'ignored: a network that takes masks gets those of its data set'),
     Key(('datasets', '*', 'use_shuffle'), 'ignored: training data are always shuffled, others never'),
     Key(
+        ('val', 'metrics', '*', 'input_order'),
+        'HWC is the only order images are scored in; ignored',
+        ('images are scored in the order HWC; remove the key', ('HWC',)),
+    ),
+    Key(
         ('train', 'mixup'),
         'false is the only way it ever worked; ignored',
         ('mixup calls a method that the original never had; remove the key', (False, None)),
@@ -73,6 +78,8 @@ def translate(data: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[Pro
             value = parent[location[-1]]
             if key.refused and not any(value == allowed for allowed in key.refused[1]):
                 problems.append(Problem(location, key.refused[0]))
+                del parent[location[-1]]
+            elif key.path[-1] == 'input_order':
                 del parent[location[-1]]
             notices[f'{".".join(key.path)}: {key.meaning}'] = None
     for name in TYPES:

@@ -93,7 +93,10 @@ def _type_elsewhere(tree: Tree, problem: Problem, position: Position) -> str:
     if not problem.message.startswith("unknown key '"):
         return ''
     place = tree.locate((*block, 'type'))
-    return f' (its type: {place})' if place.file != position.file else ''
+    if place.file == position.file:
+        return ''
+    drop = '' if 'did you mean' in problem.message else '; to drop what a base file says: `_delete_: true`'
+    return f' (its type: {place}{drop})'
 
 
 def _order(line: tuple[Position, str]) -> tuple[bool, Position]:

@@ -63,7 +63,7 @@ def check_paths(options: Options) -> None:
     for location, kind, path in _paths_of(options, ()):
         found = Path(path).is_dir() if kind == 'folder' else Path(path).is_file()
         if not found:
-            position = options.position('.'.join(location))
+            position = options.position(location)
             where = f'{position}: ' if position else ''
             seen_from = '' if Path(path).is_absolute() else f' (looked for in {Path.cwd()})'
             problems.append(

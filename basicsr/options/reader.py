@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,10 @@ import yaml
 
 from basicsr.utils.errors import OptionError
 
+logger = logging.getLogger(__name__)
+
 NODE_LIMIT = 100_000  # values in one file with every alias written out; a real option file has a few hundred
+DEPTH_LIMIT = 50
 _TAG = 'tag:yaml.org,2002:'
 _SCALARS = frozenset(_TAG + name for name in ('null', 'bool', 'int', 'float', 'str'))
 _FLOAT = re.compile(
@@ -139,7 +143,9 @@ def read_text(content: bytes | str, name: str, line: bool = True) -> Tree:
         mark = error.problem_mark or error.context_mark
         where = Position(name, mark.line + 1 if mark and line else 0)
         context = f'{error.context}: ' if error.context else ''
-        raise OptionError(f'{where}: not valid YAML: {context}{error.problem}') from None
+        tab = "'\\t'" in (error.problem or '')
+        hint = '; tabs cannot indent, use blanks' if tab else ''
+        raise OptionError(f'{where}: not valid YAML: {context}{error.problem}{hint}') from None
     except yaml.reader.ReaderError as error:
         where = Position(name, content[: error.position].count('\n') + 1 if line else 0)
         raise OptionError(f'{where}: not valid YAML: {error.reason} (#x{int(error.character):04x})') from None
@@ -172,6 +178,8 @@ class _Builder:
             raise OptionError(f'{self.at(node)}: more than {NODE_LIMIT} values once aliases are written out')
         if id(node) in self.open:
             raise OptionError(f'{self.at(node)}: the anchor contains an alias of itself')
+        if len(self.open) > DEPTH_LIMIT:
+            raise OptionError(f'{self.at(node)}: nested too deeply')
         if isinstance(node, yaml.ScalarNode):
             return Tree(self.scalar(node), position)
         self.open.add(id(node))
@@ -197,7 +205,12 @@ class _Builder:
                 continue
             if key in lines:
                 first = f'; first at line {lines[key].line}' if self.line else ''
-                self.problems.append(f"{self.at(key_node)}: the key '{key}' is given twice{first}")
+                if key in own and own[key].plain() == self.build(value_node).plain():  # option files around do that
+                    logger.warning(
+                        "%s: the key '%s' is given twice, with the same value%s", self.at(key_node), key, first
+                    )
+                else:
+                    self.problems.append(f"{self.at(key_node)}: the key '{key}' is given twice{first}")
                 continue
             lines[key] = self.at(key_node)
             if merge:
@@ -234,9 +247,9 @@ class _Builder:
             value = self.loader.construct_object(node)
         except (ValueError, KeyError, yaml.YAMLError):
             value = math.nan
-        if isinstance(value, float) and math.isnan(value):  # no option means that
+        if not _is_usable(value):
             kind = node.tag.removeprefix(_TAG)
-            self.problems.append(f"{self.at(node)}: '{node.value}' is no {kind}")
+            self.problems.append(f'{self.at(node)}: {node.value!a} is no {kind} that an option can have')
             return None
         return value
 
@@ -245,6 +258,15 @@ class _Builder:
         self.problems.append(
             f'{self.at(node)}: the tag {tag} is not allowed; options are text, numbers, true, false and null'
         )
+
+
+def _is_usable(value: Any) -> bool:
+    """False for what no option means and JSON cannot carry: NaN, infinities, endless integers, half characters."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    return not isinstance(value, str) or not any('\ud800' <= character <= '\udfff' for character in value)
 
 
 def as_mapping(tree: Tree) -> Mapping[str, Tree]:

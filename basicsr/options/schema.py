@@ -6,13 +6,14 @@ A key is one field of a section, stated once: the checks, the documentation and 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
 
-from basicsr.options.fields import Legacy, NetworkBlock, NotNegative, Section, WholeNumber, is_legacy
+from basicsr.options.fields import FolderName, Legacy, NetworkBlock, NotNegative, Section, WholeNumber, is_legacy
 from basicsr.options.paths import OptionalFilePath
 from basicsr.options.reader import Position, Tree
 from basicsr.options.schema_data import DatasetOptions, Phase
@@ -61,7 +62,7 @@ class Options(Section):
     mode: Literal['default', 'reference'] = Field(
         default='default', description='`reference` reproduces the original where we depart from it (table below).'
     )
-    name: str = Field(min_length=1, description='Name of the experiment: its folder is `experiments/<name>`.')
+    name: FolderName = Field(description='Name of the experiment: its folder is `experiments/<name>`.')
     model_type: Literal['ImageRestorationModel'] = Field(
         default='ImageRestorationModel', description='What a training step and a validation are.'
     )
@@ -98,9 +99,10 @@ class Options(Section):
         """One line for each thing the original's option files say that means something else here."""
         return self._origin.notices
 
-    def position(self, key: str) -> Position | None:
-        """Where a dotted key (``train.optim_g.lr``) was set; its parent's place if it was not."""
-        return self._origin.tree.locate(key.split('.')) if self._origin.tree else None
+    def position(self, key: str | Sequence[str]) -> Position | None:
+        """Where a key (``train.optim_g.lr``, or its parts) was set; its parent's place if it was not."""
+        parts = key.split('.') if isinstance(key, str) else key
+        return self._origin.tree.locate(parts) if self._origin.tree else None
 
     def as_dict(self) -> dict[str, Any]:
         """All options as plain values, defaults included, the original's own keys only where set."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from basicsr.options.fields import KeyPattern, Legacy, NotNegative, Positive, Section
+from basicsr.options.fields import FolderName, KeyPattern, Legacy, NotNegative, Positive, Section
 from basicsr.options.paths import FolderPath, OptionalFilePath, OptionalFolderPath
 from basicsr.utils.errors import nearest
 
@@ -27,8 +27,8 @@ def _known_phase(key: str) -> str:
 
 
 def _has_stem(template: str) -> str:
-    if template.count('{}') != 1:
-        raise PydanticCustomError('template', "expected a file name with one '{}' for the stem")
+    if template.count('{}') != 1 or '/' in template or '\\' in template:
+        raise PydanticCustomError('template', "expected a file name (no slashes) with one '{}' for the stem")
     return template
 
 
@@ -44,7 +44,7 @@ class IoBackendOptions(Section):
 class DatasetOptions(Section):
     """One data set. The key of `datasets` that it stands under is its phase: `train`, `val`, `test`, `test_2`, ..."""
 
-    name: str = Field(description='Name of the data set in logs, tables and result folders.')
+    name: FolderName = Field(description='Name of the data set in logs, tables and result folders.')
     type: Literal['PairedImageDataset', 'PairedImageMaskDataset', 'PairedImageGroupMaskDataset'] = Field(
         description='Image pairs; pairs with a gray mask as fourth channel (CAT); pairs with region masks (MAP).'
     )

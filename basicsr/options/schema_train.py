@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from basicsr.options.fields import (
+    FolderName,
     Legacy,
     LossBlock,
     MetricBlock,
@@ -45,7 +46,7 @@ class ValOptions(Section):
 
     val_freq: Positive = Field(default=10_000, description='Training steps between two validations.')
     save_img: bool = Field(default=False, description='Write the output images.')
-    metrics: dict[str, MetricBlock] = Field(
+    metrics: dict[FolderName, MetricBlock] = Field(
         default_factory=dict, description='Metrics by the label they get in logs and tables.'
     )
     use_image: bool = Field(default=True, description='Score images rounded to 8 bits, as they are written.')
@@ -66,7 +67,7 @@ class ValOptions(Section):
         for side in 'hw':
             given = [getattr(self, f'crop_size_{side}{ending}') is not None for ending in ('', '_ratio')]
             if all(given) or (self.grids and not any(given)):
-                text = "'grids: true' needs one of 'crop_size_{side}' and 'crop_size_{side}_ratio', not both"
+                text = "'grids: true' needs either 'crop_size_{side}' or 'crop_size_{side}_ratio'"
                 raise PydanticCustomError('needs', text, {'side': side})
         return self
 

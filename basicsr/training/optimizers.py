@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
-from basicsr.utils.registry import OPTIMIZER_REGISTRY
+from basicsr.utils.registry import OPTIMIZER_REGISTRY, BlockLike
 
 for _optimizer in (
     torch.optim.AdamW,
@@ -22,12 +22,12 @@ for _optimizer in (
 
 
 def build_optimizer(
-    params: Iterable[torch.Tensor] | Iterable[dict[str, Any]], opt: Mapping[str, Any]
+    params: torch.nn.Module | Iterable[torch.Tensor] | Iterable[dict[str, Any]], opt: BlockLike
 ) -> torch.optim.Optimizer:
     """Build the optimizer that a block names; the block is left as it is.
 
     Args:
-        params: parameters, or groups of them as torch takes them.
+        params: a network, parameters, or groups of them as torch takes them.
         opt: ``type`` ('AdamW') and keyword arguments.
 
     Raises:
@@ -39,5 +39,6 @@ def build_optimizer(
         >>> build_optimizer([torch.zeros(1, requires_grad=True)], block).defaults['lr']
         0.001
     """
+    params = params.parameters() if isinstance(params, torch.nn.Module) else params
     optimizer: torch.optim.Optimizer = OPTIMIZER_REGISTRY.build(opt, params=list(params))
     return optimizer

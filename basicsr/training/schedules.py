@@ -10,21 +10,19 @@ from __future__ import annotations
 import inspect
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR as TorchCosineAnnealingLR
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from basicsr.utils.errors import ArgumentError
-from basicsr.utils.registry import SCHEDULER_REGISTRY
+from basicsr.utils.registry import SCHEDULER_REGISTRY, BlockLike, plain_block
+from basicsr.utils.signature import Positive
 
 
-def build_scheduler(
-    optimizer: torch.optim.Optimizer, opt: Mapping[str, Any], total_iter: int | None = None
-) -> LRScheduler:
+def build_scheduler(optimizer: torch.optim.Optimizer, opt: BlockLike, total_iter: int | None = None) -> LRScheduler:
     """Build the schedule that a block names; the block is left as it is.
 
     Args:
@@ -36,7 +34,7 @@ def build_scheduler(
         ArgumentError: missing ``type``, unknown or unfit arguments, or periods that end before ``total_iter``.
         UnknownNameError: no schedule of that name.
     """
-    options = dict(opt)
+    options = plain_block(opt, 'scheduler')
     if 'type' in options and total_iter is not None:
         factory = SCHEDULER_REGISTRY.get(options['type'])
         if 'total_iter' in inspect.signature(factory).parameters and options.get('total_iter') is None:
@@ -86,7 +84,7 @@ class CosineAnnealingLR(TorchCosineAnnealingLR):
         eta_min: lowest rate.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, T_max: Positive, eta_min: float = 0.0) -> None:
         super().__init__(optimizer, T_max, eta_min)
 
 

@@ -10,14 +10,38 @@ from __future__ import annotations
 import importlib
 import logging
 import pkgutil
+import threading
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from basicsr.utils.errors import ArgumentError, UnknownNameError, nearest
 from basicsr.utils.signature import Problem, fit_arguments, nested_block, parameters_of
 
 T = TypeVar('T')
 logger = logging.getLogger(__name__)
+
+
+class OptionBlock(Protocol):
+    """A ``type:`` block of checked options, such as ``options.network_g``."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """``type`` and the arguments."""
+
+
+BlockLike: TypeAlias = Mapping[str, Any] | OptionBlock
+"""What builders take: a mapping with ``type`` and arguments, or a block of an option file."""
+
+
+def plain_block(options: BlockLike, kind: str) -> dict[str, Any]:
+    """A block as a mapping of its own.
+
+    Raises:
+        ArgumentError: neither a mapping nor a block of options; ``kind`` is for the message.
+    """
+    block = options if isinstance(options, Mapping) else getattr(options, 'as_dict', lambda: None)()
+    if not isinstance(block, Mapping):
+        raise ArgumentError(f"a {kind} is described by a mapping with the key 'type', got {options!r}")
+    return dict(block)
 
 
 class Registry:
@@ -37,7 +61,8 @@ class Registry:
         self._suffix = suffix
         self._entries: dict[str, Any] = {}
         self._broken: dict[str, str] = {}
-        self._scanned = False
+        self._scanned = self._scanning = False
+        self._lock = threading.RLock()
 
     def register(self, entry: T | None = None, *, name: str | None = None) -> Any:
         """Register a class or function: ``@REGISTRY.register()`` or ``REGISTRY.register(cls, name='x')``.
@@ -62,13 +87,13 @@ class Registry:
             UnknownNameError: no such entry; the message has the nearest name and the modules that failed to import.
         """
         self._scan()
-        if name not in self._entries:
+        if not isinstance(name, str) or name not in self._entries:
             hint = nearest(str(name), self._entries) or f'; known are {", ".join(self.names())}'
             broken = ''.join(f'; {module} could not be imported ({why})' for module, why in self._broken.items())
             raise UnknownNameError(f"unknown {self.kind} '{name}'{hint}{broken}")
         return self._entries[name]
 
-    def check(self, options: Mapping[str, Any], supplied: Iterable[str] = ()) -> tuple[dict[str, Any], list[Problem]]:
+    def check(self, options: BlockLike, supplied: Iterable[str] = ()) -> tuple[dict[str, Any], list[Problem]]:
         """Check a block without building it; blocks inside it (``backbone:``) are checked as well.
 
         Args:
@@ -78,6 +103,7 @@ class Registry:
         Returns:
             the block, with whole-number floats turned into ints where an int is expected, and all problems.
         """
+        options = plain_block(options, self.kind)
         if 'type' not in options:
             return dict(options), [Problem((), f"a {self.kind} block needs the key 'type': {', '.join(self.names())}")]
         if not isinstance(options['type'], str):
@@ -91,7 +117,7 @@ class Registry:
         fitted, problems = fit_arguments(entry, arguments, supplied)
         for name, parameter in parameters_of(entry, supplied).items():
             mark = nested_block(parameter)
-            if mark is None or not arguments.get(name):
+            if mark is None or arguments.get(name) is None:
                 continue
             inner = REGISTRIES[mark.kind]
             several = isinstance(arguments[name], list)
@@ -105,7 +131,7 @@ class Registry:
             fitted[name] = checked if several else checked[0]
         return {'type': options['type'], **fitted}, problems
 
-    def build(self, options: Mapping[str, Any], **supplied: Any) -> Any:
+    def build(self, options: BlockLike, **supplied: Any) -> Any:
         """Build the entry that ``options['type']`` names with the other keys as keyword arguments.
 
         ``options`` is left as it is. Values that YAML cannot write (modules, tensors) are passed on unchecked.
@@ -114,6 +140,7 @@ class Registry:
             ArgumentError: ``type`` is missing, or the arguments do not fit; all problems at once.
             UnknownNameError: no entry of that name.
         """
+        options = plain_block(options, self.kind)
         objects = {name: value for name, value in options.items() if not _is_plain(value)}
         plain = {name: value for name, value in options.items() if name not in objects}
         if 'type' in plain:
@@ -138,9 +165,13 @@ class Registry:
         return iter(self.names())
 
     def _scan(self) -> None:
-        if self._scanned:
-            return
-        self._scanned = True
+        with self._lock:  # re-entrant: a module that is imported may look something up
+            if not self._scanned and not self._scanning:
+                self._scanning = True
+                self._import_modules()
+                self._scanned, self._scanning = True, False
+
+    def _import_modules(self) -> None:
         try:
             package = importlib.import_module(self._package)
         except ModuleNotFoundError as error:
@@ -152,8 +183,8 @@ class Registry:
                 continue
             try:
                 importlib.import_module(f'{self._package}.{module.name}')
-            except ImportError as error:
-                self._broken[module.name] = str(error)
+            except Exception as error:  # noqa: BLE001 - a missing shared library is an OSError, and so on
+                self._broken[module.name] = f'{type(error).__name__}: {error}'
                 logger.debug('%s.%s cannot be imported: %s', self._package, module.name, error)
 
 

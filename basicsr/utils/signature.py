@@ -11,9 +11,16 @@ import json
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
 
 from basicsr.utils.errors import nearest
+
+Share = Annotated[float, Ge(0), Le(1)]
+"""A part of a whole, 0 to 1."""
+Positive = Annotated[int, Ge(1)]
+NotNegative = Annotated[int, Ge(0)]
 
 
 @dataclass(frozen=True)
@@ -146,7 +153,8 @@ def mismatch(messages: Iterable[str], value: Any) -> str:
     others = [text[:1].lower() + text[1:] for text in messages if not text.startswith(prefix)]
     got = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + '...'
     kind = '' if value is None else f' ({type(value).__name__})'
-    expected = expected.replace('a valid dictionary', 'a mapping').replace('an object', 'a mapping')
+    for theirs, ours in (('a valid dictionary', 'a mapping'), ('an object', 'a mapping'), ('a valid array', 'a list')):
+        expected = expected.replace(theirs, ours)
     parts = ([f'expected {expected}'] if expected else []) + others
     return f'{"; ".join(parts)}, got {"nothing (null)" if value is None else got}{kind}'
 

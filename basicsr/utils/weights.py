@@ -6,7 +6,7 @@ import logging
 import os
 import pickle
 import re
-import tempfile
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,36 +56,37 @@ def read_weights(path: str | Path, param_key: str | None = 'params') -> Weights:
     if not isinstance(content, Mapping):
         raise WeightsError(f'{path} holds a {type(content).__name__}, not a dictionary of parameters')
     if param_key is not None and param_key not in content:
-        bare = content and all(isinstance(value, Tensor) for value in content.values())
-        hint = (
-            '; it looks like a bare state_dict: set param_key to null'
-            if bare
-            else nearest(param_key, map(str, content))
-        )
+        hint = nearest(str(param_key), map(str, content)) or _other_key(content)
         raise WeightsError(f"{path} has no '{param_key}', only {_listed(map(str, content))}{hint}")
     state = content if param_key is None else content[param_key]
-    wrong = (
-        [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
-        if isinstance(state, Mapping)
-        else ['']
-    )
+    place = 'the file' if param_key is None else f"'{param_key}'"
+    if not isinstance(state, Mapping):
+        raise WeightsError(f'{path}: {place} is a {type(state).__name__}, not a dictionary of parameters')
+    wrong = [str(key) for key, value in state.items() if not _is_plain_tensor(value)]
     if wrong:
-        raise WeightsError(f"{path}: '{param_key}' is no state_dict; not tensors: {_listed(wrong)}")
+        hint = _other_key(content) if param_key is None else ''
+        raise WeightsError(f'{path}: {place} is no state_dict; not plain tensors: {_listed(wrong)}{hint}')
+    if state and all(str(key).startswith('module.') for key in state):  # saved from DataParallel
+        state = {str(key).removeprefix('module.'): value for key, value in state.items()}
     network, mask_value = (content.get(key) if param_key is not None else None for key in ('network_g', 'mask_value'))
+    if mask_value is not None and not (type(mask_value) in (int, float) and 0 < mask_value <= 1):
+        raise WeightsError(f'{path}: its mask_value is {mask_value!r}, not a number in (0, 1]; the file is damaged')
     return Weights(
         path,
-        {str(key).removeprefix('module.'): value for key, value in state.items()},
+        {str(key): value for key, value in state.items()},
         dict(network) if isinstance(network, Mapping) else None,
-        float(mask_value) if isinstance(mask_value, (int, float)) else None,
+        None if mask_value is None else float(mask_value),
     )
 
 
-def load_weights(net: nn.Module, weights: Weights, strict: bool = True, adopt_mask_value: bool = False) -> None:
+def load_weights(
+    net: nn.Module, weights: Weights | str | Path, strict: bool = True, adopt_mask_value: bool = False
+) -> None:
     """Put the parameters of a file into ``net``.
 
     Args:
         net: changed in place, or left as it is if an error is raised.
-        weights: from :func:`read_weights`.
+        weights: from :func:`read_weights`, or the file.
         strict: every parameter of the network must be in the file and the reverse, in the same shape; otherwise
             what fits is loaded and the rest is logged.
         adopt_mask_value: take the file's mask value instead of comparing it with the network's (for callers whose
@@ -94,7 +95,8 @@ def load_weights(net: nn.Module, weights: Weights, strict: bool = True, adopt_ma
     Raises:
         WeightsError: names missing, unexpected and differently shaped parameters; or another mask value.
     """
-    _agree_on_mask_value(net, weights, adopt_mask_value)
+    weights = weights if isinstance(weights, Weights) else read_weights(weights)
+    mask_value = _agreed_mask_value(net, weights, adopt_mask_value)
     own = net.state_dict()
     missing = [key for key in own if key not in weights.state]
     unexpected = [key for key in weights.state if key not in own]
@@ -109,6 +111,8 @@ def load_weights(net: nn.Module, weights: Weights, strict: bool = True, adopt_ma
         logger.warning('%s: not loaded, %s', weights.path, line)
     fitting = {key: value for key, value in weights.state.items() if key in own and key not in reshaped}
     net.load_state_dict(fitting, strict=False)
+    if mask_value is not None:
+        net.mask_value = mask_value  # type: ignore[assignment]
 
 
 def save_weights(path: str | Path, net: nn.Module, **more: Any) -> None:
@@ -123,25 +127,27 @@ def save_weights(path: str | Path, net: nn.Module, **more: Any) -> None:
         OSError: the disk is full or the folder cannot be written; an older file of that name stays.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f'{path} cannot be written: the folder {path.parent} does not exist')
+    net = net.module if isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else net
     content: dict[str, Any] = {'params': {key: value.detach().cpu() for key, value in net.state_dict().items()}, **more}
     for key, value in (('network_g', getattr(net, 'options', None)), ('mask_value', getattr(net, 'mask_value', None))):
         if value is not None:
             content[key] = value
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}')
     try:
-        with os.fdopen(handle, 'wb') as file:
+        with temporary.open('xb') as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _load_plain(path: Path) -> Any:
     if not path.is_file():
-        raise WeightsError(f'{path} does not exist')
+        raise WeightsError(f'{path} ' + ('is a folder, not a network file' if path.is_dir() else 'does not exist'))
     try:
         with torch.serialization.safe_globals(_numpy_scalars()):
             return torch.load(path, map_location='cpu', weights_only=True)
@@ -153,8 +159,8 @@ def _load_plain(path: Path) -> Any:
                 'it could run code. Ask its authors for a plain state_dict.'
             ) from error
         raise WeightsError(f'{path} is no network file, or it is damaged') from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise WeightsError(f'{path} is no network file, or it is damaged ({error})') from error
+    except Exception as error:
+        raise WeightsError(f'{path} is no network file, or it is damaged ({type(error).__name__})') from error
 
 
 def _numpy_scalars() -> list[Any]:
@@ -165,21 +171,38 @@ def _numpy_scalars() -> list[Any]:
     return [*((scalar, name) for name in names), np.dtype, *dtypes]
 
 
-def _agree_on_mask_value(net: nn.Module, weights: Weights, adopt: bool) -> None:
+def _agreed_mask_value(net: nn.Module, weights: Weights, adopt: bool) -> float | None:
+    """The value that the network is to take over from the file; None if it has none, or the same."""
     if not hasattr(net, 'mask_value'):
-        return
+        return None
     value = weights.mask_value
+    source = '' if value is not None else ' (assumed, as for all published files)'
     if value is None:
         value = PUBLISHED_MASK_VALUE
         logger.warning('%s does not say what its masks weigh; taken as 1/255, as in published files', weights.path)
     if abs(value - float(net.mask_value)) <= 1e-6 * value:  # type: ignore[arg-type]
-        return
+        return None
     if not adopt:
         raise WeightsError(
-            f'{weights.path} was trained with mask_value {value:.7g}, the network has {net.mask_value:.7g}: its results'
-            f' would be wrong. Set network_g: mask_value: {value:.7g}'
+            f'{weights.path} belongs to mask_value {value:.7g}{source}, the network has {net.mask_value:.7g}: '
+            f'its results would be wrong. Set network_g: mask_value: {value:.7g}'
         )
-    net.mask_value = value  # type: ignore[assignment]
+    return value
+
+
+def _other_key(content: Mapping[Any, Any]) -> str:
+    """A hint at where the parameters are, if the whole file or one of its entries looks like them."""
+    if content and all(isinstance(value, Tensor) for value in content.values()):
+        return '; it looks like a bare state_dict: set param_key to null'
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value and all(isinstance(item, Tensor) for item in value.values()):
+            return f"; set param_key to '{key}'"
+    return ''
+
+
+def _is_plain_tensor(value: Any) -> bool:
+    """Dense numbers in memory; sparse tensors and those without data are no parameters."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 
 def _listed(names: Any) -> str:
