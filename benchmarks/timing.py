@@ -7,28 +7,38 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 
-def paired(sides: dict[str, Callable[[], Any]], rounds: int = 7) -> dict[str, float]:
-    """Median seconds of wall time of each side; every round runs all of them, after one warm-up each."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
+class Seconds(NamedTuple):
+    """Medians of one side: wall time, and processor time of all threads, which neighbours disturb less."""
+
+    wall: float
+    cpu: float
+
+
+def paired(sides: dict[str, Callable[[], Any]], rounds: int = 7) -> dict[str, Seconds]:
+    """Median times of each side; every round runs all of them in turn, after one warm-up each."""
+    wall: dict[str, list[float]] = {name: [] for name in sides}
+    cpu: dict[str, list[float]] = {name: [] for name in sides}
     for run in sides.values():
         run()
     for _ in range(rounds):
         for name, run in sides.items():
-            start = time.perf_counter()
+            start, start_cpu = time.perf_counter(), time.process_time()
             run()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+            wall[name].append(time.perf_counter() - start)
+            cpu[name].append(time.process_time() - start_cpu)
+    return {name: Seconds(statistics.median(wall[name]), statistics.median(cpu[name])) for name in sides}
 
 
-def row(title: str, times: dict[str, float], target: str = '') -> None:
+def row(title: str, times: dict[str, Seconds], target: str = '') -> None:
     """Print one line: baseline (the first side), ours (the second), how many times faster."""
-    (_, slow), (_, fast) = list(times.items())[:2]
-    print(f'| {title} | {slow * 1e3:.1f} | {fast * 1e3:.1f} | {slow / fast:.1f}× | {target} |')
+    slow, fast = list(times.values())[:2]
+    ratios = f'{slow.wall / fast.wall:.1f}× | {slow.cpu / fast.cpu:.1f}×'
+    print(f'| {title} | {slow.wall * 1e3:.1f} | {fast.wall * 1e3:.1f} | {ratios} | {target} |')
 
 
 def header(title: str) -> None:
@@ -36,5 +46,5 @@ def header(title: str) -> None:
     print(f'### {title}')
     print(f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}')
     print()
-    print('| case | transcription, ms | ours, ms | ratio | target |')
-    print('|---|---|---|---|---|')
+    print('| case | transcription, ms | ours, ms | ratio | ratio of CPU time | target |')
+    print('|---|---|---|---|---|---|')

@@ -172,9 +172,10 @@ class _Regions:
     @classmethod
     def of(cls, labels: Tensor) -> _Regions:
         index, count = _compact(labels)
-        ones = torch.ones((), device=labels.device).expand(len(labels), 1, *labels.shape[-2:])
         layers = labels.shape[1]
-        areas_by_layer = [_sums(ones, layer, count) for layer in index.split(1, 1)]
+        # uint8 labels are never renumbered, and an eighth of the bytes to read
+        ids = labels if labels.dtype == torch.uint8 else index
+        areas_by_layer = [_areas(layer, count) for layer in ids.split(1, 1)]
         areas = torch.stack(areas_by_layer).sum(0)
         if layers == 1:
             covered = areas[..., 1:].sum(-1, keepdim=True)
@@ -182,7 +183,7 @@ class _Regions:
         if ((torch.stack(areas_by_layer)[..., 1:] > 0).sum(0) > 1).any():
             raise MaskError('an id occurs in two layers of a label map; ids are unique over the layers of a sample')
         cover = (index > 0).sum(1, keepdim=True)
-        return cls(index, areas, cover, _sums(ones, cover, layers + 1))
+        return cls(index, areas, cover, _areas(cover, layers + 1))
 
 
 class _LabelPooling(torch.autograd.Function):
@@ -240,6 +241,15 @@ def _sums(x: Tensor, index: Tensor, count: int) -> Tensor:
     index = index.reshape(batch, 1, strips, -1).expand(-1, channels, -1, -1)
     table.scatter_add_(3, index, x.reshape(batch, channels, strips, -1))
     return table.sum(2, dtype=_table_type(x.device))
+
+
+def _areas(index: Tensor, count: int) -> Tensor:
+    """Pixels of each id of (B, 1, H, W): (B, 1, count)."""
+    if index.device.type == 'cpu':  # a histogram, half the time of adding ones
+        histograms = [torch.bincount(one.flatten(), minlength=count) for one in index]
+        return torch.stack(histograms)[:, None].double()
+    ones = torch.ones((), device=index.device).expand(index.shape)
+    return _sums(ones, index.long(), count)
 
 
 def _table_type(device: torch.device) -> torch.dtype:
