@@ -20,6 +20,7 @@ REQUIRED = {
     'torchvision': 'torchvision',
     'numpy': 'numpy',
     'opencv-python-headless': 'cv2',
+    'pillow': 'PIL',
     'scikit-image': 'skimage',
     'pydantic': 'pydantic',
     'PyYAML': 'yaml',

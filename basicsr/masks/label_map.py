@@ -25,9 +25,7 @@ def label_map_from_masks(masks: NDArray[Any]) -> NDArray[np.int32]:
     Raises:
         MaskError: wrong shape or dtype.
     """
-    masks = masks[:, 0] if masks.ndim == 4 and masks.shape[1] == 1 else masks
-    if masks.ndim != 3 or masks.dtype != np.bool_:
-        raise MaskError(f'masks are boolean (M, H, W) or (M, 1, H, W), got {masks.dtype} {masks.shape}')
+    masks = check_masks(masks)
     layers: list[NDArray[np.int32]] = [np.zeros(masks.shape[1:], np.int32)]
     for number, mask in enumerate(masks, start=1):
         layer = next((free for free in layers if not free[mask].any()), None)
@@ -50,11 +48,52 @@ def masks_from_label_map(labels: NDArray[Any]) -> NDArray[np.bool_]:
     Raises:
         MaskError: wrong shape or dtype, or negative labels.
     """
-    labels = labels[None] if labels.ndim == 2 else labels
-    if labels.ndim != 3 or not np.issubdtype(labels.dtype, np.integer):
-        raise MaskError(f'a label map holds integers (L, H, W), got {labels.dtype} {labels.shape}')
+    labels = check_label_map(labels)
     ids = np.unique(labels)
-    if ids.size and ids[0] < 0:
-        raise MaskError(f'labels are 0 (no mask) or positive, the smallest here is {ids[0]}')
     planes = [(labels == number).any(0) for number in ids[ids > 0]]
     return np.stack(planes)[:, None] if planes else np.zeros((0, 1, *labels.shape[1:]), np.bool_)
+
+
+def compact(labels: NDArray[Any]) -> NDArray[np.integer[Any]]:
+    """Renumber the ids that occur to 1, 2, ... in ascending order, in uint8 where they fit, else int32.
+
+    Region means and mask dropout depend on the order of the ids only, so nothing but bytes changes.
+
+    Args:
+        labels: label map (L, H, W), or (H, W).
+
+    Returns:
+        label map (L, H, W).
+    """
+    labels = check_label_map(labels)
+    ids, inverse = np.unique(labels, return_inverse=True)
+    inverse = inverse.reshape(labels.shape)
+    if not ids.size or ids[0] != 0:
+        inverse = inverse + 1
+    return inverse.astype(np.uint8 if inverse.size == 0 or inverse.max() <= 255 else np.int32)
+
+
+def check_label_map(labels: NDArray[Any]) -> NDArray[Any]:
+    """The label map as (L, H, W).
+
+    Raises:
+        MaskError: no integers, wrong number of dimensions, or negative labels.
+    """
+    labels = labels[None] if labels.ndim == 2 else labels
+    if labels.ndim != 3 or not len(labels) or not np.issubdtype(labels.dtype, np.integer):
+        raise MaskError(f'a label map holds integers (L, H, W), got {labels.dtype} {labels.shape}')
+    if labels.size and labels.min() < 0:
+        raise MaskError(f'labels are 0 (no mask) or positive, the smallest here is {labels.min()}')
+    return labels
+
+
+def check_masks(masks: NDArray[Any]) -> NDArray[np.bool_]:
+    """The binary masks as (M, H, W).
+
+    Raises:
+        MaskError: not boolean, or neither (M, H, W) nor (M, 1, H, W).
+    """
+    masks = masks[:, 0] if masks.ndim == 4 and masks.shape[1] == 1 else masks
+    if masks.ndim != 3 or masks.dtype != np.bool_:
+        raise MaskError(f'masks are boolean (M, H, W) or (M, 1, H, W), got {masks.dtype} {masks.shape}')
+    return masks

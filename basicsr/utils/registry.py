@@ -200,6 +200,7 @@ def _is_plain(value: Any) -> bool:
 ARCH_REGISTRY = Registry('network', 'basicsr.archs', '_arch')
 DATASET_REGISTRY = Registry('dataset', 'basicsr.data', '_dataset')
 LOSS_REGISTRY = Registry('loss', 'basicsr.losses', '_loss')
+MASK_GENERATOR_REGISTRY = Registry('mask generator', 'basicsr.masks', '_generator')
 METRIC_REGISTRY = Registry('metric', 'basicsr.metrics')
 MODEL_REGISTRY = Registry('model', 'basicsr.models', '_model')
 OPTIMIZER_REGISTRY = Registry('optimizer', 'basicsr.training', 'optimizers', supplied=('params',))
@@ -211,6 +212,7 @@ REGISTRIES = {
         ARCH_REGISTRY,
         DATASET_REGISTRY,
         LOSS_REGISTRY,
+        MASK_GENERATOR_REGISTRY,
         METRIC_REGISTRY,
         MODEL_REGISTRY,
         OPTIMIZER_REGISTRY,

@@ -1,0 +1,98 @@
+"""Masks as one 8-bit picture: the original's coding bit for bit, and one that loses as little as 8 bits allow.
+
+The CAT method feeds such a picture to the network as a fourth channel; the original stores all masks this way.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from basicsr.masks.label_map import check_masks, masks_from_label_map
+from basicsr.utils.errors import MaskError
+
+logger = logging.getLogger(__name__)
+
+CODES = 255  # gray values for masks; 0 is no mask
+
+
+def gray_from_masks(masks: NDArray[Any], mode: Literal['fixed', 'reference'] = 'fixed') -> NDArray[np.uint8]:
+    """Draw masks into one gray picture.
+
+    Mask i (from 0) has the code 2(i + 1) for i < 127, then 255, 253, ..., 1. ``reference`` adds the codes of
+    overlapping masks in float32 and clips the sum, as the original does: an intersection may collide with a third
+    mask or saturate, and masks beyond the 255th have negative codes. ``fixed`` gives a pixel to the smallest mask
+    that covers it, and keeps the 255 largest masks where there are more.
+
+    Args:
+        masks: boolean, (M, H, W) or (M, 1, H, W), in the order of their generator.
+        mode: see above.
+
+    Returns:
+        (H, W) uint8; all zero without masks.
+
+    Raises:
+        MaskError: wrong shape, dtype or mode.
+    """
+    masks = check_masks(masks)
+    if mode == 'reference':
+        total = np.zeros(masks.shape[1:], np.float32)
+        for index, mask in enumerate(masks):
+            total += mask * np.float32(_code(index))
+        return total.clip(0, 255).astype(np.uint8)
+    if mode != 'fixed':
+        raise MaskError(f"gray coding is 'fixed' or 'reference', not {mode!r}")
+    areas = masks.sum((1, 2))
+    largest_first = np.argsort(-areas, kind='stable')
+    if len(masks) > CODES:
+        logger.warning(
+            '%d masks do not fit 255 gray values: the smallest %d are left out', len(masks), len(masks) - CODES
+        )
+        largest_first = largest_first[:CODES]
+    codes = {index: _code(rank) for rank, index in enumerate(sorted(largest_first))}
+    gray = np.zeros(masks.shape[1:], np.uint8)
+    for index in largest_first:
+        gray[masks[index]] = codes[index]
+    return gray
+
+
+def masks_from_gray(gray: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Group a gray picture: one mask for every value that occurs, ascending, background (0) included.
+
+    The masks are a partition of the image (the original's ``grouped_masks``).
+
+    Args:
+        gray: (H, W) uint8.
+
+    Returns:
+        boolean (M, 1, H, W).
+
+    Raises:
+        MaskError: not 8-bit, or not two-dimensional.
+    """
+    gray = _check_gray(gray)
+    return np.stack([gray == value for value in np.unique(gray)])[:, None]
+
+
+def label_map_from_gray(gray: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """The same partition as a label map (1, H, W): the lowest gray value becomes region 1, so no pixel is 0."""
+    _, ids = np.unique(_check_gray(gray), return_inverse=True)
+    return (ids.reshape(1, *gray.shape) + 1).astype(np.int32)
+
+
+def gray_from_label_map(labels: NDArray[Any], mode: Literal['fixed', 'reference'] = 'fixed') -> NDArray[np.uint8]:
+    """The CAT picture of a label map (L, H, W): :func:`gray_from_masks` of its regions in the order of their ids."""
+    return gray_from_masks(masks_from_label_map(labels), mode)
+
+
+def _code(index: int) -> int:
+    return 2 * (index + 1) if index < 127 else 2 * (255 - index) - 1
+
+
+def _check_gray(gray: NDArray[Any]) -> NDArray[np.uint8]:
+    if gray.ndim != 2 or gray.dtype != np.uint8:
+        raise MaskError(f'a gray mask picture is uint8 (H, W), got {gray.dtype} {gray.shape}')
+    return gray

@@ -1,0 +1,91 @@
+"""Make region masks for a folder of photos: label maps as 16-bit PNG, ``<output>/<name>.png``.
+
+Examples:
+    python scripts/make_masks.py --input photos --output masks
+    python scripts/make_masks.py --input photos --output masks --generator sam --checkpoint sam_vit_h_4b8939.pth
+    torchrun --nproc_per_node 8 scripts/make_masks.py --input photos --output masks --generator sam --checkpoint FILE
+
+A second run keeps what is there and makes the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+
+
+def shard(text: str) -> tuple[int, int]:
+    """``i/n`` as two numbers."""
+    index, slash, count = text.partition('/')
+    if not slash or not index.isdigit() or not count.isdigit():
+        raise argparse.ArgumentTypeError(f"'{text}' is not i/n, for example 0/4")
+    return int(index), int(count)
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--input', type=Path, required=True, metavar='DIR', help='folder of photos, with sub-folders')
+    parser.add_argument('--output', type=Path, required=True, metavar='DIR', help='folder for the masks')
+    parser.add_argument('--generator', default='felzenszwalb', help='felzenszwalb (needs no weights) or sam')
+    parser.add_argument('--checkpoint', metavar='FILE', help='weights of the generator')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
+    parser.add_argument('--set', nargs='+', default=[], metavar='KEY=VALUE', help='further arguments of the generator')
+    parser.add_argument('--shard', type=shard, metavar='i/n', help='do every n-th image from the i-th; 0/1 is all')
+    parser.add_argument('--overlay', type=Path, metavar='DIR', help='also draw the regions over the photos')
+    parser.add_argument('--force', action='store_true', help='make all masks again, whatever is there')
+    return parser.parse_args()
+
+
+def generator_block(arguments: argparse.Namespace, local_rank: int) -> dict[str, object]:
+    """``type`` and arguments of the generator, as an option file would have them."""
+    import yaml
+
+    from basicsr.utils.errors import OptionError
+    from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
+    from basicsr.utils.signature import parameters_of
+
+    block: dict[str, object] = {'type': arguments.generator}
+    known = parameters_of(MASK_GENERATOR_REGISTRY.get(arguments.generator))
+    if arguments.checkpoint is not None:
+        block['checkpoint'] = arguments.checkpoint
+    if 'device' in known:
+        import torch
+
+        many = arguments.device in ('auto', 'cuda') and torch.cuda.device_count() > 1
+        block['device'] = f'cuda:{local_rank % torch.cuda.device_count()}' if many else arguments.device
+    for item in arguments.set:
+        key, equals, value = item.partition('=')
+        if not equals:
+            raise OptionError(f"--set '{item}': write it as key=value, for example points_per_side=16")
+        block[key] = yaml.safe_load(value)
+    return block
+
+
+def main() -> int:
+    """Make the masks; exit code 1 if an image has none."""
+    import os
+
+    arguments = parse()
+    logging.basicConfig(format='%(message)s', level=logging.INFO)
+    from basicsr.masks.generator import build_generator
+    from basicsr.masks.making import make_masks, shards_of_environment, with_progress
+
+    part = arguments.shard or shards_of_environment()
+    generator = build_generator(generator_block(arguments, int(os.environ.get('LOCAL_RANK', 0))))
+    summary = make_masks(
+        arguments.input, arguments.output, generator, part, arguments.overlay, arguments.force, with_progress
+    )
+    print(summary.text())
+    return 1 if summary.failed else 0
+
+
+if __name__ == '__main__':
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))

@@ -1,0 +1,362 @@
+"""Mask files, gray coding and generators: the original's numbers, round trips, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from basicsr.masks import (
+    MaskGenerator,
+    build_generator,
+    compact,
+    gray_from_masks,
+    label_map_from_gray,
+    label_map_from_masks,
+    masks_from_gray,
+    masks_from_label_map,
+    read_masks,
+    write_label_map,
+)
+from basicsr.masks.files import find_masks, read_gray
+from basicsr.masks.making import make_masks, overlay, read_record
+from basicsr.utils.errors import ArgumentError, MaskError, UnknownNameError, WeightsError
+from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
+from tests.test_map_unit import ellipses
+
+
+@pytest.mark.vectors
+def test_gray_coding_and_grouping_match_the_original_bit_for_bit(vector):
+    case = vector('masks', 'gray_coding')
+    assert len(case.meta['sets']) == 15
+    for about in case.meta['sets']:
+        name = about['name']
+        gray = gray_from_masks(case[f'in/{name}/sam_masks'], 'reference')
+        assert np.array_equal(gray, case[f'out/{name}/gray']), name
+        grouped = masks_from_gray(gray)
+        assert np.array_equal(grouped, case[f'out/{name}/grouped']), name
+        assert np.array_equal(masks_from_label_map(label_map_from_gray(gray)), grouped), name
+
+
+@pytest.mark.vectors
+def test_groups_that_a_crop_empties_vanish(vector):
+    """Label maps drop them by nature; the order of the others stays."""
+    case = vector('masks', 'crop_and_tensor')
+    cropped = label_map_from_masks(case['in/grouped'])[:, 3:15, 4:13]
+    assert np.array_equal(masks_from_label_map(cropped), case['out/nonzero'])
+    assert np.array_equal(case['out/nonzero'] * np.float32(1 / 255), case['out/tensor'])
+
+
+def test_the_fixed_coding_gives_each_pixel_to_its_smallest_mask():
+    big, small = np.ones((6, 8), bool), np.zeros((6, 8), bool)
+    small[2:4, 2:5] = True
+    gray = gray_from_masks(np.stack([big, small, ~small]))
+    assert set(np.unique(gray)) == {4, 6}
+    assert np.array_equal(gray == 4, small)
+    assert set(np.unique(gray_from_masks(np.stack([small, big])))) == {2, 4}
+    assert gray_from_masks(np.zeros((0, 6, 8), bool)).max() == 0
+
+
+def test_the_fixed_coding_keeps_the_largest_255_masks(caplog):
+    masks = np.zeros((300, 30, 40), bool)
+    for index, mask in enumerate(masks):
+        mask.flat[4 * index : 4 * index + (3 if index < 45 else 4)] = True
+    gray = gray_from_masks(masks)
+    assert len(np.unique(gray)) == 256
+    assert not gray[masks[:45].any(0)].any()
+    assert 'the smallest 45 are left out' in caplog.text
+    with pytest.raises(MaskError, match="not 'both'"):
+        gray_from_masks(masks, 'both')
+
+
+@pytest.mark.parametrize('layers', [1, 3])
+def test_label_map_files_keep_everything(tmp_path, layers):
+    labels = np.random.default_rng(0).integers(0, 60000, (layers, 17, 23)).astype(np.int32)
+    path = tmp_path / 'a name.with dots ü.png'
+    write_label_map(path, labels)
+    assert np.array_equal(read_masks(path, (17, 23)), labels)
+    with Image.open(path) as image:
+        assert (image.mode, image.size) == ('I;16', (23, layers * 17))
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_originals_formats_are_partitions_that_name_the_background(tmp_path):
+    gray = np.array([[0, 0, 4], [2, 2, 4]], np.uint8)
+    Image.fromarray(gray).save(tmp_path / 'gray.png')
+    expected = [[[1, 1, 3], [2, 2, 3]]]
+    assert read_masks(tmp_path / 'gray.png').tolist() == expected
+    assert np.array_equal(read_gray(tmp_path / 'gray.png', (2, 3)), gray)
+    for dtype, one in ((bool, True), (np.uint8, 255)):
+        np.savez_compressed(tmp_path / 'stack.npz', masks=masks_from_gray(gray).astype(dtype) * dtype(one))
+        assert read_masks(tmp_path / 'stack.npz').tolist() == expected
+
+
+def test_masks_are_found_by_the_name_of_their_image(tmp_path):
+    (tmp_path / 'scene.1').mkdir()
+    write_label_map(tmp_path / 'scene.1' / 'a.b.png', np.ones((1, 2, 2), int))
+    assert find_masks(tmp_path, 'scene.1/a.b') == tmp_path / 'scene.1' / 'a.b.png'
+    assert find_masks(tmp_path, 'scene.1/a') is None
+
+
+def bad_files(folder):
+    rng = np.random.default_rng(0)
+    good = folder / 'good.png'
+    write_label_map(good, rng.integers(0, 5, (2, 8, 9)))
+    data = good.read_bytes()
+    (folder / 'cut.png').write_bytes(data[: len(data) // 2])
+    (folder / 'empty.png').write_bytes(b'')
+    (folder / 'text.png').write_bytes(b'no picture')
+    Image.fromarray(rng.integers(0, 9, (8, 9, 3)).astype(np.uint8)).save(folder / 'colour.png')
+    np.savez(folder / 'key.npz', mask=np.zeros((1, 1, 8, 9), bool))
+    np.savez(folder / 'type.npz', masks=np.zeros((1, 1, 8, 9), float))
+    np.savez(folder / 'values.npz', masks=np.full((1, 1, 8, 9), 7, np.uint8))
+    np.savez(folder / 'pickle.npz', masks=np.array([object()]))
+    (folder / 'cut.npz').write_bytes((folder / 'key.npz').read_bytes()[:60])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('gone.png', 'cannot be read'),
+        ('cut.png', 'damaged'),
+        ('empty.png', '0 bytes'),
+        ('text.png', 'neither a PNG nor an .npz'),
+        ('colour.png', 'single-channel'),
+        ('key.npz', "no array 'masks', only mask"),
+        ('type.npz', 'expected boolean or uint8'),
+        ('values.npz', 'other values than 0 and 255'),
+        ('pickle.npz', 'no .npz of plain arrays'),
+        ('cut.npz', 'no .npz of plain arrays'),
+    ],
+)
+def test_bad_mask_files_are_named(tmp_path, name, message):
+    with pytest.raises(MaskError, match=message) as error:
+        read_masks(bad_files(tmp_path) / name)
+    assert name in str(error.value)
+
+
+def test_masks_of_another_size_or_too_many_ids_are_refused(tmp_path):
+    write_label_map(tmp_path / 'a.png', np.ones((2, 8, 9), int))
+    with pytest.raises(MaskError, match=r'have \(8, 9\) pixels \(H, W\), the image \(8, 8\)'):
+        read_masks(tmp_path / 'a.png', (8, 8))
+    with pytest.raises(MaskError, match='65536'):
+        write_label_map(tmp_path / 'b.png', np.full((1, 2, 2), 65536))
+    assert not (tmp_path / 'b.png').exists()
+
+
+def test_compacting_keeps_regions_and_their_order():
+    labels = label_map_from_masks(ellipses(9, 20, 30)) * 1000
+    small = compact(labels)
+    assert small.dtype == np.uint8
+    assert np.array_equal(masks_from_label_map(small), masks_from_label_map(labels))
+    assert compact(np.arange(1, 301).reshape(1, 10, 30)).dtype == np.int32
+
+
+class Halves(MaskGenerator):
+    """Left and right half: a third party's generator in a few lines."""
+
+    name = 'halves'
+
+    def __init__(self, share: float = 0.5) -> None:
+        self.share = share
+        self.calls = 0
+
+    def label_map(self, image):
+        self.calls += 1
+        labels = np.ones((1, *image.shape[:2]), np.int32)
+        labels[:, :, int(self.share * image.shape[1]) :] = 2
+        return labels
+
+    @property
+    def settings(self):
+        return {'type': self.name, 'share': self.share}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / 'photos'
+    (folder / 'sub').mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    for name in ('a.png', 'b.jpg', 'sub/c.d.png'):
+        Image.fromarray(rng.integers(0, 255, (20, 30, 3)).astype(np.uint8)).save(folder / name)
+    return folder
+
+
+def test_masks_of_a_folder_are_made_once(photos, tmp_path):
+    generator = Halves()
+    first = make_masks(photos, tmp_path / 'masks', generator)
+    assert (first.made, first.kept, first.failed) == (3, 0, {})
+    assert (first.masks, first.coverage) == ([2, 2, 2], [1.0, 1.0, 1.0])
+    assert read_masks(tmp_path / 'masks' / 'sub' / 'c.d.png', (20, 30)).max() == 2
+    again = make_masks(photos, tmp_path / 'masks', generator)
+    assert (again.made, again.kept, generator.calls) == (0, 3, 3)
+
+
+def test_damaged_and_half_written_files_are_made_again(photos, tmp_path):
+    make_masks(photos, tmp_path / 'masks', Halves())
+    file = tmp_path / 'masks' / 'a.png'
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) - 20])
+    assert make_masks(photos, tmp_path / 'masks', Halves()).made == 1
+    assert file.read_bytes() == whole
+
+
+def test_an_unreadable_photo_is_reported_and_the_rest_is_done(photos, tmp_path):
+    (photos / 'broken.png').write_bytes(b'')
+    summary = make_masks(photos, tmp_path / 'masks', Halves())
+    assert summary.made == 3
+    assert list(summary.failed) == ['broken.png']
+    assert 'failed: broken.png' in summary.text()
+
+
+def test_settings_are_recorded_and_never_mixed(photos, tmp_path):
+    target = tmp_path / 'masks'
+    make_masks(photos, target, Halves())
+    assert read_record(target)['settings'] == {'type': 'halves', 'share': 0.5}
+    with pytest.raises(MaskError, match=r'other settings \(share differ\)'):
+        make_masks(photos, target, Halves(0.2))
+    forced = Halves(0.2)
+    make_masks(photos, target, forced, shard=(0, 3), force=True)
+    assert forced.calls == 1
+    # the files of the old settings do not pass for those of the new ones
+    assert make_masks(photos, target, Halves(0.2)).made == 2
+    (target / 'masks.json').write_text('{')
+    with pytest.raises(MaskError, match='damaged'):
+        make_masks(photos, target, Halves(0.2))
+
+
+def test_shards_share_the_work_and_give_the_same_files(photos, tmp_path):
+    make_masks(photos, tmp_path / 'whole', Halves())
+    made = [make_masks(photos, tmp_path / 'parts', Halves(), shard=(i, 2)).made for i in range(2)]
+    assert made == [2, 1]
+    for name in ('a.png', 'b.png', 'sub/c.d.png'):
+        assert (tmp_path / 'parts' / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
+    with pytest.raises(MaskError, match='shard 2/2 does not exist'):
+        make_masks(photos, tmp_path / 'parts', Halves(), shard=(2, 2))
+
+
+def test_folders_without_photos_and_ambiguous_names_are_refused(photos, tmp_path):
+    (tmp_path / 'none').mkdir()
+    with pytest.raises(MaskError, match='holds no images'):
+        make_masks(tmp_path / 'none', tmp_path / 'masks', Halves())
+    with pytest.raises(MaskError, match='is no folder'):
+        make_masks(tmp_path / 'gone', tmp_path / 'masks', Halves())
+    Image.new('RGB', (30, 20)).save(photos / 'a.jpg')
+    with pytest.raises(MaskError, match=r'a\.jpg and a\.png .* would share'):
+        make_masks(photos, tmp_path / 'masks', Halves())
+
+
+def test_a_full_disk_leaves_no_half_file(photos, tmp_path, monkeypatch):
+    import basicsr.masks.files as files
+
+    def full(labels, stamp=''):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(files, 'encode_label_map', full)
+    with pytest.raises(OSError, match='No space left'):
+        make_masks(photos, tmp_path / 'masks', Halves())
+    assert [path.name for path in (tmp_path / 'masks').iterdir()] == ['masks.json']
+
+
+def test_overlays_show_regions(photos, tmp_path):
+    make_masks(photos, tmp_path / 'masks', Halves(), overlays=tmp_path / 'shown')
+    assert sorted(path.name for path in (tmp_path / 'shown').rglob('*.jpg')) == ['a.jpg', 'b.jpg', 'c.d.jpg']
+    image = np.full((10, 12, 3), 128, np.uint8)
+    labels = np.zeros((1, 10, 12), int)
+    labels[0, :, :6] = 1
+    shown = overlay(image, labels)
+    assert np.array_equal(shown[:, 8:], image[:, 8:])
+    assert not np.array_equal(shown[5, 2], image[5, 2])
+
+
+def test_felzenszwalb_partitions_a_photo_and_enlarges_what_it_made_small():
+    from skimage.data import astronaut
+
+    photo = astronaut()
+    labels = build_generator({'type': 'felzenszwalb', 'max_pixels': 40000})(photo)
+    assert labels.shape == (1, 512, 512)
+    assert labels.min() == 1
+    assert np.array_equal(np.unique(labels), np.arange(1, labels.max() + 1))
+    assert labels.max() > 10
+    colour = [photo[labels[0] == k].mean(0) for k in range(1, labels.max() + 1)]
+    rest = photo - np.stack(colour)[labels[0] - 1]
+    assert rest.var() < 0.35 * photo.var()  # regions are of similar colour
+    assert np.array_equal(labels, build_generator({'type': 'felzenszwalb', 'max_pixels': 40000})(photo))
+
+
+def test_generators_refuse_what_is_no_photo_and_wrong_arguments():
+    with pytest.raises(MaskError, match=r'\(H, W, 3\) uint8'):
+        build_generator({'type': 'felzenszwalb'})(np.zeros((4, 4), np.uint8))
+    with pytest.raises(ArgumentError, match='scale > 0'):
+        build_generator({'type': 'felzenszwalb', 'scale': -1})
+    with pytest.raises(UnknownNameError, match="did you mean 'felzenszwalb'"):
+        build_generator({'type': 'felzenswalb'})
+    assert MASK_GENERATOR_REGISTRY.names() == ['felzenszwalb', 'sam']
+
+
+@pytest.fixture
+def tiny_sam(tmp_path, monkeypatch):
+    """The file of a Segment Anything network of a few thousand random weights, known as vit_b."""
+    import segment_anything
+    import torch
+    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+    def build(checkpoint=None):
+        return Sam(
+            image_encoder=ImageEncoderViT(
+                img_size=64, patch_size=16, embed_dim=16, depth=1, num_heads=2, out_chans=32, use_rel_pos=True
+            ),
+            prompt_encoder=PromptEncoder(
+                embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=4
+            ),
+            mask_decoder=MaskDecoder(
+                num_multimask_outputs=3,
+                transformer=TwoWayTransformer(depth=1, embedding_dim=32, mlp_dim=32, num_heads=2),
+                transformer_dim=32,
+                iou_head_depth=2,
+                iou_head_hidden_dim=16,
+            ),
+        )
+
+    monkeypatch.setitem(segment_anything.sam_model_registry, 'vit_b', build)
+    torch.manual_seed(0)
+    torch.save(build().state_dict(), tmp_path / 'sam.pth')
+    return tmp_path / 'sam.pth'
+
+
+OPEN = {'pred_iou_thresh': -1e9, 'stability_score_thresh': -1.0, 'box_nms_thresh': 1.0, 'points_per_side': 4}
+
+
+def test_segment_anything_gives_its_own_masks_in_its_order(tiny_sam, photos):
+    import torch
+    from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
+
+    block = {'type': 'sam', 'checkpoint': str(tiny_sam), 'model': 'vit_b', 'device': 'cpu', **OPEN}
+    photo = np.asarray(Image.open(photos / 'a.png'))
+    labels = build_generator(block)(photo)
+    network = sam_model_registry['vit_b']()
+    network.load_state_dict(torch.load(tiny_sam, weights_only=True))
+    own = SamAutomaticMaskGenerator(network.eval(), **OPEN).generate(photo)
+    assert len(own) >= 20
+    planes = np.stack([mask['segmentation'] for mask in own])
+    assert np.array_equal(masks_from_label_map(labels)[:, 0], planes[planes.any((1, 2))])
+    assert len(labels) > 1  # they overlap
+    turned = build_generator({**block, 'channel_order': 'bgr'})(np.ascontiguousarray(photo[..., ::-1]))
+    assert np.array_equal(turned, labels)
+
+
+def test_no_mask_found_is_an_empty_map(tiny_sam, photos, tmp_path):
+    block = {'type': 'sam', 'checkpoint': str(tiny_sam), 'model': 'vit_b', 'device': 'cpu', 'points_per_side': 2}
+    summary = make_masks(photos, tmp_path / 'masks', build_generator({**block, 'pred_iou_thresh': 1e9}))
+    assert summary.masks == [0, 0, 0]
+    assert summary.coverage == [0.0, 0.0, 0.0]
+    settings = json.loads((tmp_path / 'masks' / 'masks.json').read_text())['settings']
+    assert (settings['type'], settings['channel_order'], len(settings['checkpoint'])) == ('sam', 'rgb', 64)
+
+
+def test_a_checkpoint_of_another_size_is_named(tiny_sam):
+    with pytest.raises(WeightsError, match=r'sam\.pth is no vit_l of Segment Anything'):
+        build_generator({'type': 'sam', 'checkpoint': str(tiny_sam), 'model': 'vit_l', 'device': 'cpu'})
