@@ -90,12 +90,7 @@ def read_masks(path: str | Path, size: tuple[int, int] | None = None) -> NDArray
     Raises:
         MaskError: the file is missing, damaged, of another format, or of another size; it is named.
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise MaskError(f'{path}: cannot be read ({error.strerror or error})') from error
-    return decode_masks(data, str(path), size)
+    return decode_masks(_content(path), str(path), size)
 
 
 def decode_masks(data: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray[np.int32]:
@@ -114,12 +109,7 @@ def read_gray(path: str | Path, size: tuple[int, int] | None = None) -> NDArray[
     Raises:
         MaskError: the file is missing, damaged, not 8-bit gray, or of another size.
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise MaskError(f'{path}: cannot be read ({error.strerror or error})') from error
-    return decode_gray(data, str(path), size)
+    return decode_gray(_content(path), str(path), size)
 
 
 def decode_gray(data: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
@@ -139,6 +129,13 @@ def find_masks(folder: str | Path, stem: str) -> Path | None:
         if candidate.is_file():
             return candidate
     return None
+
+
+def _content(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise MaskError(f'{path}: cannot be read ({error.strerror or error})') from error
 
 
 def _labels_of_png(data: bytes, name: str) -> NDArray[np.int32]:
