@@ -52,6 +52,10 @@ class ImageFileError(BasicsrError, OSError):
     """A file is not an image that can be read."""
 
 
+class DataError(BasicsrError, ValueError):
+    """A data set cannot be read: files are missing, ambiguous, or do not belong together."""
+
+
 class WeightsError(BasicsrError, RuntimeError):
     """A network file cannot be read, or does not belong to the network."""
 

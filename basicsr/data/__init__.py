@@ -1,0 +1,50 @@
+"""Samples: image pairs with their masks from disk, data bases or generated blur, cropped and flipped as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from basicsr.data.loading import build_dataloader, collate, to_floats
+from basicsr.utils.registry import DATASET_REGISTRY, BlockLike, plain_block
+from basicsr.utils.signature import parameters_of
+
+__all__ = ['DATASET_REGISTRY', 'build_dataloader', 'build_dataset', 'collate', 'to_floats']
+
+NOT_OF_DATASETS = (
+    'name',
+    'num_worker_per_gpu',
+    'batch_size_per_gpu',
+    'dataset_enlarge_ratio',
+    'prefetch_mode',
+    'num_prefetch_queue',
+    'pin_memory',
+    'use_shuffle',
+)
+"""Keys of a data set in an option file that belong to the loader and the tables."""
+
+
+def build_dataset(opt: BlockLike | Any, **arguments: Any) -> Dataset[Any]:
+    """Build the data set that ``opt['type']`` names.
+
+    Args:
+        opt: ``type`` and the arguments of the class, or one data set of an option file; left unchanged. Keys of the
+            loader are left out, as is what is null and unknown to the class (``dataroot_mask`` of pairs without masks).
+        **arguments: further arguments (``phase``, ``seed``, ``reference``), where the class takes them.
+
+    Raises:
+        UnknownNameError: no such data set.
+        ArgumentError: the arguments do not fit its signature.
+        DataError: files are missing; the message lists them.
+    """
+    dumped = opt.model_dump() if not isinstance(opt, Mapping) and hasattr(opt, 'model_dump') else opt
+    block = {key: value for key, value in plain_block(dumped, 'dataset').items() if key not in NOT_OF_DATASETS}
+    known: Any = ()
+    if isinstance(block.get('type'), str):
+        known = parameters_of(DATASET_REGISTRY.get(block['type']))
+    block = {key: value for key, value in block.items() if key in known or value is not None}
+    block |= {key: value for key, value in arguments.items() if key in known}
+    dataset: Dataset[Any] = DATASET_REGISTRY.build(block)
+    return dataset

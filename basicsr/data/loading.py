@@ -1,0 +1,164 @@
+"""From samples to batches on the device."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from basicsr.data.samplers import EnlargedSampler, EpochSampler
+from basicsr.utils.errors import ShapeError
+
+Batch = dict[str, Any]
+_WHITE = {torch.uint8: 255.0, torch.uint16: 65535.0}
+
+
+def collate(items: Sequence[Mapping[str, Any]]) -> Batch:
+    """Put the items of a data set together.
+
+    Args:
+        items: what ``dataset[i]`` returns; all with the same keys and image size.
+
+    Returns:
+        ``lq``, ``gt``: (B, C, H, W), uint8, or uint16 if one of them is; ``masks``: (B, L, H, W) label maps, layers
+        padded with zeros, in the largest of their types; ``mask_seed``: (B,) int64; paths: lists of B.
+
+    Raises:
+        ShapeError: images of different sizes, or masks for some of them only.
+    """
+    keys = items[0].keys()
+    if any(item.keys() != keys for item in items):
+        raise ShapeError(f'{_names(items)}: some items have masks or ground truth and others do not')
+    batch: Batch = {}
+    for key in keys:
+        values = [item[key] for item in items]
+        if key in ('lq', 'gt'):
+            batch[key] = _stack_images(values, items)
+        elif key == 'masks':
+            batch[key] = _stack_masks(values, items)
+        else:
+            batch[key] = torch.tensor(values, dtype=torch.int64) if key == 'mask_seed' else values
+    return batch
+
+
+def to_floats(batch: Batch, device: torch.device | str, gray_masks: bool = False) -> Batch:
+    """Move a batch to the device, where its images become floats in [0, 1].
+
+    Args:
+        batch: of :func:`collate`; left as it is.
+        device: where to. Page-locked batches are copied without waiting.
+        gray_masks: ``masks`` are the gray pictures of the CAT method and become floats as well; label maps stay
+            integers.
+
+    Returns:
+        the batch with ``lq`` and ``gt`` (and gray ``masks``) in float32; ``mask_seed`` stays where it is.
+    """
+    moved = dict(batch)
+    for key in ('lq', 'gt', 'masks'):
+        if key in batch:
+            tensor = batch[key].to(device, non_blocking=True)
+            moved[key] = _unit(tensor) if key != 'masks' or gray_masks else tensor
+    return moved
+
+
+def build_dataloader(
+    dataset: Dataset[Any],
+    opt: Mapping[str, Any] | Any = None,
+    phase: str | None = None,
+    world: int = 1,
+    rank: int = 0,
+    seed: int = 0,
+    reference: bool = False,
+    sampler: Sampler[int] | None = None,
+) -> DataLoader[Any]:
+    """A loader of batches as :func:`collate` makes them.
+
+    Args:
+        dataset: of :func:`basicsr.data.build_dataset`.
+        opt: mapping or object with ``num_worker_per_gpu`` (default 0), ``batch_size_per_gpu`` (1),
+            ``dataset_enlarge_ratio`` (1), ``pin_memory`` (False); other keys are left alone.
+        phase: 'train' shuffles and drops incomplete batches; the others go over the images in order, one at a time and
+            without workers. The data set's own phase if None.
+        world: number of processes.
+        rank: number of this process.
+        seed: of the order and of the workers.
+        reference: the order of the original.
+        sampler: another order.
+
+    Returns:
+        the loader; call ``loader.sampler.set_epoch`` and ``dataset.set_epoch`` before each pass in training.
+    """
+    phase = phase or getattr(dataset, 'phase', 'test')
+    length = len(dataset)  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(seed)  # the loader draws from it, not from the one of dropout
+    pin_memory = bool(_option(opt, 'pin_memory', False)) and torch.cuda.is_available()
+    if phase != 'train':
+        order: Any = range(rank, length, world) if sampler is None else sampler
+        return DataLoader(
+            dataset, batch_size=1, sampler=order, collate_fn=collate, pin_memory=pin_memory, generator=generator
+        )
+    batch_size, ratio = _option(opt, 'batch_size_per_gpu', 1), _option(opt, 'dataset_enlarge_ratio', 1)
+    workers = _option(opt, 'num_worker_per_gpu', 0)
+    if sampler is None and reference:
+        sampler = EnlargedSampler(length, world, rank, ratio)
+    elif sampler is None:
+        sampler = EpochSampler(length, batch_size, world, rank, ratio, seed)
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=collate,
+        drop_last=True,
+        pin_memory=pin_memory,
+        persistent_workers=workers > 0,
+        worker_init_fn=partial(start_worker, first_seed=workers * rank + seed),
+        generator=generator,
+    )
+
+
+def start_worker(worker: int, first_seed: int) -> None:
+    """Seed numpy and ``random`` of a worker process as the original does, and keep it to one thread."""
+    np.random.seed((first_seed + worker) % 2**32)  # noqa: NPY002 - third-party code may draw from it
+    random.seed(first_seed + worker)
+    cv2.setNumThreads(0)
+
+
+def _option(opt: Any, name: str, default: Any) -> Any:
+    value = opt.get(name) if isinstance(opt, Mapping) else getattr(opt, name, None)
+    return default if value is None else value
+
+
+def _stack_images(images: list[torch.Tensor], items: Sequence[Mapping[str, Any]]) -> torch.Tensor:
+    if len({image.shape for image in images}) > 1:
+        shapes = ', '.join(str(tuple(image.shape)) for image in images)
+        raise ShapeError(f'{_names(items)}: images of one batch have one size, these have {shapes}; load one at a time')
+    if len({image.dtype for image in images}) > 1:  # 8 and 16 bits: v / 255 = 257 v / 65535
+        images = [i if i.dtype == torch.uint16 else (i.int() * 257).to(torch.uint16) for i in images]
+    return torch.stack(images)
+
+
+def _stack_masks(masks: list[torch.Tensor], items: Sequence[Mapping[str, Any]]) -> torch.Tensor:
+    if len({labels.shape[1:] for labels in masks}) > 1:
+        raise ShapeError(f'{_names(items)}: the masks of one batch have one size')
+    layers, *size = max(labels.shape for labels in masks)
+    dtype = max((labels.dtype for labels in masks), key=lambda kind: kind.itemsize)
+    stacked = torch.zeros(len(masks), layers, *size, dtype=dtype)
+    for target, labels in zip(stacked, masks, strict=True):
+        target[: len(labels)] = labels
+    return stacked
+
+
+def _names(items: Sequence[Mapping[str, Any]]) -> str:
+    return ', '.join(str(item.get('lq_path', '?')) for item in items)
+
+
+def _unit(tensor: torch.Tensor) -> torch.Tensor:
+    white = _WHITE.get(tensor.dtype)
+    return tensor if white is None else tensor.float() / white

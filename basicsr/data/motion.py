@@ -1,0 +1,188 @@
+"""Motion during an exposure: straight paths, camera shake, and measured kernels, as displacements in pixels.
+
+A path is an array (T, 2) of displacements (down, right) in pixels, equally long in time. The sharp image shows the
+scene at the middle of the exposure, so the middle row of every path is zero.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from basicsr.utils.errors import ArgumentError, ImageFileError, ShapeError
+from basicsr.utils.image import imread
+
+Floats = NDArray[np.float64]
+
+
+def draw_length(rng: np.random.Generator, mean: float, shape: float) -> float:
+    """Length of a path in pixels, from a gamma distribution.
+
+    Args:
+        rng: where the number comes from.
+        mean: of the distribution, in pixels; 0 for no motion.
+        shape: of the distribution; small values mean many short and a few very long paths.
+    """
+    return float(rng.gamma(shape, mean / shape))
+
+
+def samples_for(length: float, most: int = 33) -> int:
+    """How many displacements a path of this length needs for steps of at most one pixel: an odd number.
+
+    Args:
+        length: of the longest path of a scene, in pixels.
+        most: upper limit, an odd number; beyond it the steps get longer.
+    """
+    return min(most, 2 * int(np.ceil(length / 2)) + 1)
+
+
+def straight_path(length: float, angle: float, samples: int) -> Floats:
+    """Constant speed in one direction.
+
+    Args:
+        length: in pixels.
+        angle: of the direction, in radians; 0 is to the right, a quarter turn is down.
+        samples: T, odd.
+
+    Returns:
+        displacements (T, 2).
+    """
+    return (_times(samples) - 0.5)[:, None] * (length * np.array([np.sin(angle), np.cos(angle)]))
+
+
+def shake_path(length: float, rng: np.random.Generator, samples: int, smoothness: float = 0.3) -> Floats:
+    """Camera shake: a random walk whose velocity changes smoothly.
+
+    Args:
+        length: along the path, in pixels (up to the rounding of corners between the samples).
+        rng: where the walk comes from; what it draws does not depend on ``samples``.
+        samples: T, odd.
+        smoothness: for what part of the exposure the velocity stays alike.
+
+    Returns:
+        displacements (T, 2).
+    """
+    steps = 64
+    raw = rng.normal(size=(2 * steps, 2))
+    distance = np.arange(-steps // 2, steps // 2 + 1) / (smoothness * steps)
+    window = np.exp(-2 * distance**2)
+    velocity = np.stack([np.convolve(axis, window, 'same')[steps // 2 : -(steps // 2)] for axis in raw.T], axis=1)
+    walk = np.concatenate([np.zeros((1, 2)), np.cumsum(velocity, axis=0)])
+    walk *= length / np.linalg.norm(np.diff(walk, axis=0), axis=1).sum()
+    return at_times(walk - walk[steps // 2], _times(samples))
+
+
+def at_times(path: Floats, times: Floats) -> Floats:
+    """A path at other moments of the exposure, interpolated.
+
+    Args:
+        path: displacements (T, 2).
+        times: (N,), 0 at the first and 1 at the last row of the path.
+
+    Returns:
+        displacements (N, 2).
+    """
+    own = np.linspace(0, 1, len(path))
+    return np.stack([np.interp(times, own, axis) for axis in path.T], axis=1)
+
+
+def kernel_of_path(path: Floats, weights: Floats | None = None) -> Floats:
+    """The blur kernel of a path: the whole image convolved with it is the mean of its displaced copies.
+
+    Args:
+        path: displacements (T, 2).
+        weights: (T,), sum 1; equal if None.
+
+    Returns:
+        (2·R + 1, 2·R + 1), sum 1; each displacement is spread over its four pixels as bilinear interpolation does.
+    """
+    weights = np.full(len(path), 1 / len(path)) if weights is None else weights
+    radius = int(np.ceil(np.abs(path).max(initial=0))) + 1
+    kernel = np.zeros((2 * radius + 1, 2 * radius + 1))
+    corner = np.floor(path).astype(int)
+    part = path - corner
+    for down in (0, 1):
+        for right in (0, 1):
+            share = np.abs(1 - down - part[:, 0]) * np.abs(1 - right - part[:, 1])
+            np.add.at(kernel, (corner[:, 0] + down + radius, corner[:, 1] + right + radius), weights * share)
+    return kernel
+
+
+def path_of_kernel(kernel: Floats, most: int = 64) -> tuple[Floats, Floats]:
+    """A blur kernel as weighted displacements, so that it can be combined with other motion.
+
+    A kernel does not tell in what order the camera passed its pixels; they are put in the order of its longest
+    axis. With too many pixels, neighbours are merged at their common centre, in blocks that grow until few enough
+    are left.
+
+    Args:
+        kernel: (H, W), not negative.
+        most: number of displacements that may be returned.
+
+    Returns:
+        displacements (T, 2) from the pixel nearest to the kernel's centre of mass, and weights (T,) with sum 1.
+
+    Raises:
+        ShapeError: not two-dimensional, or without a pixel.
+        ArgumentError: negative, not finite, or all zero.
+    """
+    kernel = np.asarray(kernel, np.float64)
+    if kernel.ndim != 2 or not kernel.size:
+        raise ShapeError(f'a blur kernel is an array (H, W), got the shape {kernel.shape}')
+    if not np.isfinite(kernel).all() or kernel.min() < 0 or kernel.sum() <= 0:
+        raise ArgumentError('a blur kernel holds finite values that are not negative and not all zero')
+    kernel = kernel / kernel.sum()
+    kernel = np.where(kernel > 1e-3 * kernel.max(), kernel, 0.0)
+    places = np.argwhere(kernel > 0)
+    weights = kernel[kernel > 0] / kernel.sum()
+    path = places - np.rint(weights @ places)
+    block, merged, masses = 1, path, weights
+    while len(merged) > most:
+        block += 1
+        _, group = np.unique(places // block, axis=0, return_inverse=True)
+        group = group.reshape(-1)
+        masses = np.bincount(group, weights)
+        merged = np.stack([np.bincount(group, weights * axis) / masses for axis in path.T], axis=1)
+    centred = merged - masses @ merged
+    axis = np.linalg.eigh((centred * masses[:, None]).T @ centred)[1][:, -1]
+    order = np.argsort(centred @ axis, kind='stable')
+    return merged[order], masses[order]
+
+
+def load_kernel(file: str | Path, most: int = 64) -> tuple[Floats, Floats]:
+    """A kernel file as weighted displacements.
+
+    Args:
+        file: ``.npy`` with an array (H, W), or an image (gray values are the weights).
+        most: see :func:`path_of_kernel`.
+
+    Returns:
+        displacements (T, 2) and weights (T,).
+
+    Raises:
+        ImageFileError: the file is missing or broken.
+        ShapeError: not two-dimensional.
+        ArgumentError: negative, not finite, or all zero.
+    """
+    if Path(file).suffix.lower() == '.npy':
+        try:
+            kernel = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ImageFileError(f'{file}: no kernel can be read from it ({error})') from error
+        if kernel.dtype.kind not in 'biuf':
+            raise ImageFileError(f'{file}: a blur kernel holds numbers, got {kernel.dtype}')
+    else:
+        kernel = imread(file, channels=1)[:, :, 0]
+    try:
+        return path_of_kernel(kernel, most)
+    except (ShapeError, ArgumentError) as error:
+        raise type(error)(f'{file}: {error}') from error
+
+
+def _times(samples: int) -> Floats:
+    """Moments of the exposure from 0 to 1 with 0.5 among them."""
+    if samples < 1 or samples % 2 == 0:
+        raise ArgumentError(f'a path has an odd number of samples, so that one is the middle; got {samples}')
+    return np.linspace(0, 1, samples) if samples > 1 else np.array([0.5])

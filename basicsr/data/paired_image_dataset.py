@@ -1,0 +1,66 @@
+"""Pairs of blurred and sharp images."""
+
+from __future__ import annotations
+
+from basicsr.data.items import Augmentation, Channels, ImageFileDataset, Phase, open_pairs
+from basicsr.data.pairing import Pairing
+from basicsr.data.sample import Sample
+from basicsr.data.storage import DISK, IoBackend
+from basicsr.utils.registry import DATASET_REGISTRY
+from basicsr.utils.signature import NotNegative, Positive
+
+
+@DATASET_REGISTRY.register()
+class PairedImageDataset(ImageFileDataset):
+    """Blurred and sharp images from two folders.
+
+    ``dataset[i]`` holds ``lq`` and ``gt``, uint8 or uint16 (C, H, W) RGB, ``lq_path``, ``gt_path`` and ``mask_seed``.
+
+    Args:
+        dataroot_gt: folder of the sharp images, with sub-folders; or an LMDB.
+        dataroot_lq: folder of the blurred images; or an LMDB.
+        filename_tmpl: name of a blurred image, without extension; ``{}`` is the stem of its sharp image.
+        meta_info_file: text file whose lines start with the names of the sharp images to use; None takes all.
+        pairing: how files find their partners: by 'stem' (complete or an error), 'list' (those of ``meta_info_file``),
+            or 'natural_order'.
+        io_backend: ``{type: disk}`` for folders, ``{type: lmdb}`` for LMDB folders.
+        phase: 'train' crops, flips and transposes at random; 'val' and 'test' return whole images.
+        gt_size: side of the training crops in pixels; smaller images are reflected.
+        use_flip: exchange left and right at random.
+        use_rot: exchange top and bottom, and rows and columns, at random.
+        channels: 3 turns gray files into RGB, 1 turns colours into gray; transparency is dropped.
+        mean, std: must be None: images stay integers until they are on the device.
+        seed: of all random draws.
+        reference: draw from Python's ``random`` as the original does.
+
+    Raises:
+        DataError: a folder is missing or empty, or partners are missing; the message lists them.
+        ArgumentError: arguments that make no sense.
+    """
+
+    def __init__(
+        self,
+        dataroot_gt: str,
+        dataroot_lq: str,
+        filename_tmpl: str = '{}',
+        meta_info_file: str | None = None,
+        pairing: Pairing = 'stem',
+        io_backend: IoBackend = DISK,
+        phase: Phase = 'test',
+        gt_size: Positive = 256,
+        use_flip: bool = True,
+        use_rot: bool = True,
+        channels: Channels = 3,
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
+        seed: NotNegative = 0,
+        reference: bool = False,
+    ) -> None:
+        self.pairs = open_pairs(
+            dataroot_gt, dataroot_lq, filename_tmpl, meta_info_file, pairing, io_backend, channels, mean, std
+        )
+        super().__init__(len(self.pairs.keys), Augmentation(phase, gt_size, use_flip, use_rot, seed, reference))
+
+    def sample(self, index: int) -> Sample:
+        """The whole pair as it lies on disk."""
+        return self.pairs.read(index)

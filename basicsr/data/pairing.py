@@ -1,0 +1,177 @@
+"""Which files belong together: blurred, sharp and mask files of one image, complete or an error."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from basicsr.data.storage import IMAGE_SUFFIXES, Store
+from basicsr.utils.errors import ArgumentError, DataError
+
+logger = logging.getLogger(__name__)
+
+Pairing = Literal['stem', 'list', 'natural_order']
+SHOWN = 20  # names in one message, of each kind
+
+
+def find_pairs(
+    gt: Store,
+    lq: Store,
+    pairing: Pairing = 'stem',
+    filename_tmpl: str = '{}',
+    meta_info_file: str | Path | None = None,
+) -> list[tuple[str, str]]:
+    """The keys of sharp and blurred images that belong together, in the order of the sharp ones' names.
+
+    ``stem``: names without extension agree, sub-folders included. ``list``: the same for the images that a file lists,
+    in its order; others may lie beside them. ``natural_order``: the n-th of one side belongs to the n-th of the other,
+    numbers in names sorted by value.
+
+    Args:
+        gt: sharp images.
+        lq: blurred images.
+        pairing: see above; ``stem`` with a ``meta_info_file`` is ``list``.
+        filename_tmpl: name of a blurred image without extension; ``{}`` is the stem of its sharp image.
+        meta_info_file: the first word of each line is the name of a sharp image.
+
+    Returns:
+        (key in ``gt``, key in ``lq``) for each pair.
+
+    Raises:
+        DataError: a partner is missing, or several files have one stem; all of them in one message.
+        ArgumentError: ``pairing`` and ``meta_info_file`` do not fit, or the template has not one ``{}``.
+    """
+    if filename_tmpl.count('{}') != 1:
+        raise ArgumentError(f"filename_tmpl is a name with one '{{}}' for the stem, not {filename_tmpl!r}")
+    pairing = 'list' if pairing == 'stem' and meta_info_file is not None else pairing
+    if (pairing == 'list') != (meta_info_file is not None):
+        raise ArgumentError(f'pairing: {pairing} with meta_info_file: {meta_info_file}; a list needs its file')
+    gt_keys, lq_keys = _by_stem(gt), _by_stem(lq)
+    if pairing == 'natural_order':
+        pairs = _in_natural_order(gt, lq)
+    else:
+        stems = _listed(Path(str(meta_info_file))) if pairing == 'list' else sorted(gt_keys)
+        partners = {stem: _fill_template(filename_tmpl, stem) for stem in stems}
+        missing = {
+            f'no sharp image in {gt.root}': [stem for stem in stems if stem not in gt_keys],
+            f'no blurred image in {lq.root}': [name for name in partners.values() if name not in lq_keys],
+        }
+        if pairing == 'stem':
+            wanted = set(partners.values())
+            missing[f'no sharp image in {gt.root} for the blurred'] = [name for name in lq_keys if name not in wanted]
+        _refuse(missing, f'the pairs are not complete (pairing: {pairing}, filename_tmpl: {filename_tmpl})')
+        pairs = [(gt_keys[stem], lq_keys[name]) for stem, name in partners.items()]
+    logger.info('%d pairs by %s: sharp %s, blurred %s', len(pairs), pairing, gt.root, lq.root)
+    return pairs
+
+
+def find_masks(lq: Store, keys: Sequence[str], masks: Store, advice: str) -> list[str]:
+    """The key of the mask file of each blurred image: the one with the same stem.
+
+    Args:
+        lq: blurred images.
+        keys: those in use.
+        masks: mask files. A folder may hold more than is needed, a data base may not.
+        advice: what to do where masks are missing.
+
+    Raises:
+        DataError: masks are missing, or several files have one stem.
+    """
+    stems = [lq.stem(key) for key in keys]
+    mask_keys = _by_stem(masks, set(stems))
+    missing = {f'no masks in {masks.root}': [stem for stem in stems if stem not in mask_keys]}
+    if masks.closed:
+        known = {lq.stem(key) for key in lq.keys}
+        missing[f'no blurred image in {lq.root} for the masks'] = [
+            stem for stem in map(masks.stem, masks.keys) if stem not in known
+        ]
+    _refuse(missing, f'{lq.root} and its masks do not agree', advice)
+    return [mask_keys[stem] for stem in stems]
+
+
+def how_to_make_masks(images: Path, masks: Path, gray: bool = False) -> str:
+    """What to do where masks are missing; ``gray`` for the pictures of the CAT method."""
+    if gray:
+        return (
+            f'{masks} needs an 8-bit gray PNG for each image of {images}; basicsr.masks.gray_from_masks draws one from '
+            f'the masks of an image'
+        )
+    command = f'python scripts/make_masks.py --input {shlex.quote(str(images))} --output {shlex.quote(str(masks))}'
+    return f'make the masks with:\n  {command}'
+
+
+def sorted_keys(store: Store) -> list[str]:
+    """All keys, in the order of their stems.
+
+    Raises:
+        DataError: several files have one stem.
+    """
+    keys = _by_stem(store)
+    return [keys[stem] for stem in sorted(keys)]
+
+
+def _by_stem(store: Store, wanted: set[str] | None = None) -> dict[str, str]:
+    """Key for each stem that is wanted (all by default)."""
+    stems = [(store.stem(key), key) for key in store.keys]
+    if wanted is not None:
+        stems = [(stem, key) for stem, key in stems if stem in wanted]
+    counts = Counter(stem for stem, _ in stems)
+    twice = [store.path(key) for stem, key in stems if counts[stem] > 1]
+    _refuse({'these files': twice}, f'{store.root} has several files with one name, apart from the extension')
+    return dict(stems)
+
+
+def _refuse(problems: dict[str, list[str]], summary: str, advice: str = '') -> None:
+    """One error for everything that is missing."""
+    problems = {title: names for title, names in problems.items() if names}
+    if problems:
+        lines = [f'{title} ({len(names)}): {_few(names)}' for title, names in problems.items()]
+        raise DataError('\n  '.join([summary, *lines]) + (f'\n{advice}' if advice else ''))
+
+
+def _few(names: list[str]) -> str:
+    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
+    return ', '.join(names[:SHOWN]) + more
+
+
+def _fill_template(template: str, stem: str) -> str:
+    path = PurePosixPath(stem)
+    return str(path.with_name(template.replace('{}', path.name)))
+
+
+def _listed(file: Path) -> list[str]:
+    """The stems that a list names, in its order."""
+    try:
+        lines = file.expanduser().read_text(encoding='utf-8').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f'{file}: the list cannot be read ({error})') from error
+    names = [PurePosixPath(line.split()[0].replace('\\', '/')) for line in lines if line.strip()]
+    stems = [str(name.with_suffix('') if name.suffix.lower() in IMAGE_SUFFIXES else name) for name in names]
+    if not stems:
+        raise DataError(f'{file}: the list is empty')
+    _refuse({'twice': sorted(s for s, n in Counter(stems).items() if n > 1)}, f'{file} lists an image more than once')
+    return stems
+
+
+def _in_natural_order(gt: Store, lq: Store) -> list[tuple[str, str]]:
+    if len(gt.keys) != len(lq.keys):
+        raise DataError(
+            f'{gt.root} has {len(gt.keys)} images, {lq.root} has {len(lq.keys)}; natural_order needs as many of both'
+        )
+    return list(zip(_naturally_sorted(gt.keys), _naturally_sorted(lq.keys), strict=True))
+
+
+def _naturally_sorted(keys: Iterable[str]) -> list[str]:
+    """Numbers by value: ``a9`` before ``a10``."""
+    return sorted(
+        keys, key=lambda key: [(part.isdecimal(), int(part) if part.isdecimal() else part) for part in _parts(key)]
+    )
+
+
+def _parts(key: str) -> list[str]:
+    return re.split(r'(\d+)', key.lower())

@@ -1,0 +1,167 @@
+"""One sample: image, ground truth and masks in one object, so that they are cropped and flipped by the same call."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from basicsr.utils.errors import ShapeError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a data set knows of one image; every method returns a new sample and leaves this one as it is.
+
+    Args:
+        lq: (H, W, C) RGB, the blurred image, uint8 or uint16.
+        lq_path: where it came from.
+        gt: the sharp image in the same form; None if there is none.
+        gt_path: where it came from; '' without one.
+        masks: label map (L, H, W), or the gray plane (1, H, W) of the CAT method; None without masks.
+        is_gray: ``masks`` is a gray plane; the original flips it with the image even where it rotates mask stacks.
+    """
+
+    lq: Array
+    lq_path: str
+    gt: Array | None = None
+    gt_path: str = ''
+    masks: Array | None = None
+    is_gray: bool = False
+
+    def __post_init__(self) -> None:
+        size = self.lq.shape[:2]
+        if self.lq.ndim != 3 or (self.gt is not None and self.gt.shape != self.lq.shape):
+            other = None if self.gt is None else self.gt.shape
+            raise ShapeError(f'{self.lq_path} is {self.lq.shape} and {self.gt_path} {other}; a pair has one shape')
+        if self.masks is not None and self.masks.shape[1:] != size:
+            raise ShapeError(f'the masks of {self.lq_path} have {self.masks.shape[1:]} pixels, the image {size}')
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.lq.shape[0], self.lq.shape[1]
+
+    def padded(self, least: int) -> Sample:
+        """At least ``least`` pixels a side: reflected below and to the right, edge pixels repeated."""
+        below, right = (max(0, least - side) for side in self.size)
+        if not below and not right:
+            return self
+        edges = ((0, below), (0, right))
+        lq = np.pad(self.lq, (*edges, (0, 0)), 'symmetric')
+        gt = None if self.gt is None else np.pad(self.gt, (*edges, (0, 0)), 'symmetric')
+        masks = None if self.masks is None else np.pad(self.masks, ((0, 0), *edges), 'symmetric')
+        return replace(self, lq=lq, gt=gt, masks=masks)
+
+    def crop(self, top: int, left: int, height: int, width: int) -> Sample:
+        """The window with that upper left corner."""
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        return self._each(lambda image: image[rows, columns], lambda masks: masks[:, rows, columns])
+
+    def flip_horizontally(self) -> Sample:
+        """Left and right exchanged."""
+        return self._each(lambda image: image[:, ::-1], lambda masks: masks[..., ::-1])
+
+    def flip_vertically(self) -> Sample:
+        """Top and bottom exchanged."""
+        return self._each(lambda image: image[::-1], lambda masks: masks[:, ::-1])
+
+    def transpose(self, misaligned: bool = False) -> Sample:
+        """Rows and columns exchanged.
+
+        Args:
+            misaligned: rotate label maps by 90 degrees counter-clockwise instead, as the original does by mistake.
+        """
+        turn_masks = misaligned and not self.is_gray
+        return self._each(
+            lambda image: image.swapaxes(0, 1),
+            lambda masks: np.rot90(masks, axes=(1, 2)) if turn_masks else masks.swapaxes(1, 2),
+        )
+
+    def as_item(self, mask_seed: int = 0) -> dict[str, Any]:
+        """What ``dataset[i]`` returns: integer tensors ``lq``, ``gt`` (C, H, W) RGB, ``masks`` (L, H, W), and more.
+
+        Args:
+            mask_seed: seeds the mask dropout of this sample.
+        """
+        item: dict[str, Any] = {'lq': _tensor(self.lq.transpose(2, 0, 1)), 'lq_path': self.lq_path}
+        if self.gt is not None:
+            item |= {'gt': _tensor(self.gt.transpose(2, 0, 1)), 'gt_path': self.gt_path}
+        if self.masks is not None:
+            item['masks'] = _tensor(self.masks)
+        return item | {'mask_seed': mask_seed}
+
+    def _each(self, image: Any, masks: Any) -> Sample:
+        gt = None if self.gt is None else image(self.gt)
+        return replace(self, lq=image(self.lq), gt=gt, masks=None if self.masks is None else masks(self.masks))
+
+
+class Draws(Protocol):
+    """Where the random numbers of an augmentation come from."""
+
+    def below(self, end: int) -> int:
+        """A whole number from 0 to ``end`` inclusive."""
+
+    def coin(self) -> bool:
+        """True half of the time."""
+
+
+class SeededDraws:
+    """Draws that depend on (seed, epoch, index) alone, not on workers, processes or what was drawn before."""
+
+    def __init__(self, seed: int, epoch: int, index: int) -> None:
+        self._generator = np.random.default_rng([seed, epoch, index])
+
+    def below(self, end: int) -> int:
+        """A whole number from 0 to ``end`` inclusive."""
+        return int(self._generator.integers(end + 1))
+
+    def coin(self) -> bool:
+        """True half of the time."""
+        return bool(self._generator.random() < 0.5)
+
+
+class ReferenceDraws:
+    """The original's draws, from Python's ``random`` module and its state."""
+
+    def below(self, end: int) -> int:
+        """A whole number from 0 to ``end`` inclusive."""
+        return random.randint(0, end)  # noqa: S311
+
+    def coin(self) -> bool:
+        """True half of the time."""
+        return random.random() < 0.5  # noqa: S311
+
+
+def augment(
+    sample: Sample, crop_size: int, use_flip: bool, use_rot: bool, draws: Draws, misaligned: bool = False
+) -> Sample:
+    """Cut a random square and flip it, in the original's order of draws.
+
+    Args:
+        sample: padded first if it is smaller than the square.
+        crop_size: side in pixels.
+        use_flip: exchange left and right at random.
+        use_rot: exchange top and bottom, and rows and columns, at random.
+        draws: where the numbers come from: row, column, then one coin for each that is in use.
+        misaligned: see :meth:`Sample.transpose`.
+    """
+    sample = sample.padded(crop_size)
+    top, left = (draws.below(side - crop_size) for side in sample.size)
+    sample = sample.crop(top, left, crop_size, crop_size)
+    horizontal, vertical, transposed = (use and draws.coin() for use in (use_flip, use_rot, use_rot))
+    if horizontal:
+        sample = sample.flip_horizontally()
+    if vertical:
+        sample = sample.flip_vertically()
+    return sample.transpose(misaligned) if transposed else sample
+
+
+def _tensor(array: Array) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))

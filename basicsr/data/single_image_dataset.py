@@ -1,0 +1,72 @@
+"""Images without ground truth."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from basicsr.data.items import (
+    Augmentation,
+    Channels,
+    ImageFileDataset,
+    check_channels,
+    open_masks,
+    read_image,
+    small_labels,
+)
+from basicsr.data.pairing import sorted_keys
+from basicsr.data.sample import Sample
+from basicsr.data.storage import DISK, IoBackend, Store, open_store
+from basicsr.masks.files import decode_masks
+from basicsr.utils.errors import ArgumentError
+from basicsr.utils.registry import DATASET_REGISTRY
+from basicsr.utils.signature import NotNegative
+
+
+@DATASET_REGISTRY.register()
+class SingleImageDataset(ImageFileDataset):
+    """Blurred images that have no ground truth, whole, with or without region masks.
+
+    ``dataset[i]`` holds ``lq``, uint8 or uint16 (C, H, W) RGB, ``lq_path``, ``mask_seed``, and ``masks``, a label map
+    (L, H, W), if there are any.
+
+    Args:
+        dataroot_lq: folder of the images, with sub-folders; or an LMDB.
+        dataroot_mask: folder of their mask files, as for ``PairedImageGroupMaskDataset``; None without masks.
+        io_backend: ``{type: disk}`` for folders, ``{type: lmdb}`` for LMDB folders.
+        phase: 'val' or 'test'; there is nothing to train on.
+        channels: 3 turns gray files into RGB, 1 turns colours into gray; transparency is dropped.
+        seed: of ``mask_seed``.
+
+    Raises:
+        DataError: a folder is missing or empty, two files have one stem, or masks are missing.
+        ArgumentError: arguments that make no sense.
+    """
+
+    def __init__(
+        self,
+        dataroot_lq: str,
+        dataroot_mask: str | None = None,
+        io_backend: IoBackend = DISK,
+        phase: Literal['val', 'test'] = 'test',
+        channels: Channels = 3,
+        seed: NotNegative = 0,
+    ) -> None:
+        check_channels(channels)
+        if phase not in ('val', 'test'):
+            raise ArgumentError(f"images without ground truth are for the phases 'val' and 'test', not {phase!r}")
+        self.lq = open_store(dataroot_lq, io_backend)
+        self.keys = sorted_keys(self.lq)
+        self.masks: Store | None = None
+        if dataroot_mask is not None:
+            self.masks, self.mask_keys = open_masks(dataroot_mask, io_backend, self.lq, self.keys)
+        self.channels = channels
+        super().__init__(len(self.keys), Augmentation(phase, 1, False, False, seed, False))
+
+    def sample(self, index: int) -> Sample:
+        """The whole image, with its label map if there is one."""
+        image, path = read_image(self.lq, self.keys[index], self.channels)
+        if self.masks is None:
+            return Sample(image, path)
+        key = self.mask_keys[index]
+        labels = decode_masks(self.masks.read(key), self.masks.path(key), image.shape[:2])
+        return Sample(image, path, masks=small_labels(labels))

@@ -1,0 +1,211 @@
+"""Generated training pairs: sharp photos or dead leaves whose regions move on their own under a shaking camera."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from basicsr.data.dead_leaves import Image, dead_leaves
+from basicsr.data.motion import (
+    at_times,
+    draw_length,
+    load_kernel,
+    samples_for,
+    shake_path,
+    straight_path,
+)
+from basicsr.data.region_blur import Displacements, render, render_photo
+from basicsr.data.sample import Sample
+from basicsr.masks.generator import build_generator
+from basicsr.masks.label_map import compact
+from basicsr.utils.errors import ArgumentError, ImageFileError
+from basicsr.utils.image import imread
+from basicsr.utils.registry import DATASET_REGISTRY
+from basicsr.utils.signature import NotNegative, Positive, Share, TypeBlock
+
+PHOTO_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
+_KEPT_BYTES = 256 << 20
+
+
+@DATASET_REGISTRY.register()
+class SyntheticBlurDataset(Dataset[dict[str, Any]]):
+    """Pairs with region-wise motion blur and the label map of the regions, made when they are asked for.
+
+    ``dataset[i]`` depends on the seed, the epoch and i alone. It holds lq and gt, uint8 (3, H, W) RGB, ``masks``,
+    integers (1, H, W) with ids from 1, ``lq_path`` and ``gt_path`` (the photo's path, or
+    ``dead_leaves:seed/epoch/i``), and ``mask_seed``.
+
+    Args:
+        dataroot_gt: folder of sharp photos, sub-folders included; None makes dead leaves only.
+        share_photos: share of samples that come from photos, if there are any.
+        length: number of samples in one epoch.
+        gt_size: side of the samples in pixels.
+        path_length: mean length of the paths of moving regions, in pixels (a gamma distribution).
+        path_shape: shape of this distribution and of that of the shake.
+        straight_share: share of moving regions with a straight path; the others move along a smooth curve.
+        shake_length: mean length of the camera's own path, which moves everything, in pixels.
+        moving_share: share of regions that move on their own.
+        gamma: frames are averaged as grey value^gamma; 1 averages grey values.
+        noise: smallest and largest standard deviation of the noise at mid grey, of white = 1.
+        kernel_files: blur kernels (`.npy` or images); one of them, at random, is the camera's path of each sample.
+        masks: 'generator' lets the regions of photos move, 'none' takes each photo as one region.
+        generator: what makes the regions of photos; felzenszwalb with its defaults if None.
+        seed: of all random numbers.
+
+    Raises:
+        ImageFileError: the folder is missing or holds no photo, or a kernel cannot be read.
+        ArgumentError: a share outside 0 to 1, or another argument that makes no sense.
+    """
+
+    def __init__(
+        self,
+        dataroot_gt: str | None = None,
+        share_photos: Share = 0.5,
+        length: Positive = 1000,
+        gt_size: Positive = 128,
+        path_length: Annotated[float, Ge(0)] = 10.0,
+        path_shape: Annotated[float, Gt(0)] = 2.0,
+        straight_share: Share = 0.5,
+        shake_length: Annotated[float, Ge(0)] = 3.0,
+        moving_share: Share = 0.7,
+        gamma: Annotated[float, Gt(0)] = 2.2,
+        noise: tuple[float, float] = (0.0, 0.01),
+        kernel_files: list[str] | None = None,
+        masks: Literal['generator', 'none'] = 'generator',
+        generator: Annotated[dict[str, Any] | None, TypeBlock('mask generator')] = None,
+        seed: NotNegative = 0,
+    ) -> None:
+        given = locals()
+        for name in ('share_photos', 'straight_share', 'moving_share'):
+            if not 0 <= given[name] <= 1:
+                raise ArgumentError(f'{name} is a share from 0 to 1, got {given[name]}')
+        limits = {'path_length': 0, 'shake_length': 0, 'length': 1, 'gt_size': 1, 'seed': 0}
+        for name, least in limits.items():
+            if given[name] < least:
+                raise ArgumentError(f'{name} is at least {least}, got {given[name]}')
+        if path_shape <= 0 or gamma <= 0:
+            raise ArgumentError(f'path_shape and gamma are above 0, got {path_shape} and {gamma}')
+        if len(noise) != 2 or not 0 <= noise[0] <= noise[1]:
+            raise ArgumentError(f'noise is the smallest and the largest standard deviation, got {noise}')
+        if masks not in ('generator', 'none'):
+            raise ArgumentError(f"masks is 'generator' or 'none', got '{masks}'")
+        self.length = length
+        self.gt_size = gt_size
+        self.path_length, self.path_shape, self.straight_share = path_length, path_shape, straight_share
+        self.shake_length, self.moving_share = shake_length, moving_share
+        self.gamma, self.noise = gamma, noise
+        self.seed = seed
+        self.margin = int(np.ceil(1.5 * path_length + shake_length))
+        self.photos = [] if dataroot_gt is None else find_photos(dataroot_gt)
+        self.share_photos = share_photos if self.photos else 0.0
+        self.kernels = [load_kernel(file) for file in kernel_files or ()]
+        use_generator = masks == 'generator' and self.share_photos > 0
+        self.generator = build_generator(generator or {'type': 'felzenszwalb'}) if use_generator else None
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # workers that live on see it change
+        self._kept: OrderedDict[Path, Image] = OrderedDict()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose which samples come next; workers that are running already take it over."""
+        self._epoch[0] = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < self.length:
+            raise IndexError(f'sample {index} of {self.length}')
+        epoch = int(self._epoch[0])
+        rng = np.random.default_rng([self.seed, epoch, index])
+        mask_seed = int(rng.integers(2**31))
+        std = float(rng.uniform(*self.noise))
+        if rng.random() < self.share_photos:
+            photo = self.photos[int(rng.integers(len(self.photos)))]
+            lq, gt, labels = self._from_photo(photo, std, rng)
+            name = str(photo)
+        else:
+            lq, gt, labels = self._from_dead_leaves(std, rng)
+            name = f'dead_leaves:{self.seed}/{epoch}/{index}'
+        return Sample(lq, name, gt, name, compact(labels)).as_item(mask_seed)
+
+    def _from_dead_leaves(self, std: float, rng: np.random.Generator) -> tuple[Image, Image, NDArray[Any]]:
+        size = self.gt_size, self.gt_size
+        layers, labels = dead_leaves(*size, rng, margin=int(np.ceil(self.path_length)))
+        paths, shake, weights = self._draw_motion(len(layers), rng)
+        return *render(layers, size, paths, shake, weights, self.gamma, std, rng), labels
+
+    def _from_photo(self, path: Path, std: float, rng: np.random.Generator) -> tuple[Image, Image, NDArray[Any]]:
+        photo = self._read(path)
+        sharp = photo[np.ix_(*(self._window(side, rng) for side in photo.shape[:2]))]
+        labels = np.ones((1, *sharp.shape[:2]), np.int32)
+        if self.generator is not None:
+            labels = np.asarray(self.generator(sharp), np.int32)
+        regions = labels[0].copy()
+        for layer in labels[1:]:  # later layers hold the masks that overlap earlier ones, mostly parts of them
+            np.copyto(regions, layer, where=layer > 0)
+        ids = rng.permutation(np.unique(regions[regions > 0]))
+        paths, shake, weights = self._draw_motion(len(ids), rng)
+        moving = {int(number): own for number, own in zip(ids, paths, strict=True) if own is not None}
+        lq, gt = render_photo(sharp, regions, moving, shake, weights, self.gamma, std, rng, self.margin)
+        inner = slice(self.margin, self.margin + self.gt_size)
+        return lq, gt, labels[:, inner, inner]
+
+    def _window(self, side: int, rng: np.random.Generator) -> NDArray[np.intp]:
+        """Rows or columns of a crop with its margin; beyond the photo they turn back, edge pixel repeated."""
+        start = int(rng.integers(max(0, side - self.gt_size) + 1))
+        places = np.arange(start - self.margin, start + self.gt_size + self.margin) % (2 * side)
+        return np.minimum(places, 2 * side - 1 - places)
+
+    def _draw_motion(
+        self, regions: int, rng: np.random.Generator
+    ) -> tuple[list[Displacements | None], Displacements, Displacements | None]:
+        """Paths of the regions, None for those at rest, of the camera, and how long each displacement lasts."""
+        moves = rng.random(regions) < self.moving_share
+        lengths = [draw_length(rng, self.path_length, self.path_shape) if move else 0.0 for move in moves]
+        shake_length = draw_length(rng, self.shake_length, self.path_shape)
+        samples = samples_for(max([shake_length, *lengths]))
+        paths = [self._draw_path(length, samples, rng) if length else None for length in lengths]
+        shake = shake_path(shake_length, rng, samples)
+        if not self.kernels:
+            return paths, shake, None
+        shake, weights = self.kernels[int(rng.integers(len(self.kernels)))]
+        times = np.cumsum(weights) - weights / 2
+        return [None if path is None else at_times(path, times) for path in paths], shake, weights
+
+    def _draw_path(self, length: float, samples: int, rng: np.random.Generator) -> Displacements:
+        if rng.random() < self.straight_share:
+            return straight_path(length, rng.uniform(0, 2 * np.pi), samples)
+        return shake_path(length, rng, samples)
+
+    def _read(self, path: Path) -> Image:
+        """The photo as (H, W, 3) uint8; what was read last is kept, up to 256 MiB."""
+        if path in self._kept:
+            self._kept.move_to_end(path)
+            return self._kept[path]
+        photo = imread(path, channels=3)
+        if photo.dtype == np.uint16:
+            photo = np.rint(photo / 257)
+        photo = photo.astype(np.uint8)
+        self._kept[path] = photo
+        while sum(image.nbytes for image in self._kept.values()) > _KEPT_BYTES and len(self._kept) > 1:
+            self._kept.popitem(last=False)
+        return photo
+
+
+def find_photos(folder: str | Path) -> list[Path]:
+    """All image files of a folder and its sub-folders, sorted.
+
+    Raises:
+        ImageFileError: no such folder, or no image in it.
+    """
+    photos = sorted(path for path in Path(folder).rglob('*') if path.suffix.lower() in PHOTO_SUFFIXES)
+    if not photos:
+        what = 'holds no photo' if Path(folder).is_dir() else 'is no folder'
+        raise ImageFileError(f'{folder}: {what}; dataroot_gt names a folder of {", ".join(PHOTO_SUFFIXES)} files')
+    return photos

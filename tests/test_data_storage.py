@@ -1,0 +1,181 @@
+"""LMDB in the original's layout, there and back, in every process."""
+
+from __future__ import annotations
+
+import pickle
+
+import cv2
+import lmdb
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from basicsr.data import build_dataset, collate
+from basicsr.data.storage import FolderStore, LmdbStore, write_lmdb
+from basicsr.masks.files import write_label_map
+from basicsr.utils.errors import DataError, ImageFileError
+
+LMDB = {'type': 'lmdb'}
+NAMES = ('a.1', 'a.2', 'photo (1)', 'sub/ü')
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Four pairs with label maps, and the same as data bases; the two blocks."""
+    rng = np.random.default_rng(1)
+    for name in NAMES:
+        for folder in ('gt', 'lq', 'masks'):
+            (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+        for folder in ('gt', 'lq'):
+            cv2.imwrite(str(tmp_path / folder / f'{name}.png'), rng.integers(0, 256, (20, 24, 3), np.uint8))
+        write_label_map(tmp_path / 'masks' / f'{name}.png', rng.integers(0, 7, (2, 20, 24)))
+    for folder in ('gt', 'lq'):
+        assert write_lmdb(tmp_path / folder, tmp_path / f'{folder}.lmdb') == 4
+    write_lmdb(tmp_path / 'masks', tmp_path / 'masks.lmdb', 'masks')
+
+    def block(suffix=''):
+        roots = {'gt': 'gt', 'lq': 'lq', 'mask': 'masks'}
+        return {
+            'type': 'PairedImageGroupMaskDataset',
+            **{f'dataroot_{key}': str(tmp_path / f'{root}{suffix}') for key, root in roots.items()},
+        }
+
+    return tmp_path, block(), {**block('.lmdb'), 'io_backend': LMDB}
+
+
+def test_samples_are_those_of_the_folders(folders):
+    root, disk, data_base = folders
+    one, other = build_dataset(disk), build_dataset(data_base)
+    assert len(one) == len(other) == 4
+    for mine, theirs in zip(one, other, strict=True):
+        for key in ('lq', 'gt', 'masks', 'mask_seed'):
+            assert torch.equal(torch.as_tensor(mine[key]), torch.as_tensor(theirs[key]))
+    assert [item['lq_path'] for item in other] == [str(root / 'lq.lmdb' / f'{name}.png') for name in NAMES]
+
+
+def test_the_layout_is_the_originals(folders, tmp_path):
+    root, *_ = folders
+    assert {path.name for path in (root / 'lq.lmdb').iterdir()} == {'data.mdb', 'lock.mdb', 'meta_info.txt'}
+    assert (root / 'lq.lmdb' / 'meta_info.txt').read_text(encoding='utf-8').splitlines() == [
+        f'{name}.png (20,24,3) 1' for name in NAMES
+    ]
+    stacks = np.random.default_rng(2).random((3, 1, 5, 6)) < 0.5
+    (tmp_path / 'npz').mkdir()
+    np.savez_compressed(tmp_path / 'npz' / 'x.y.npz', masks=stacks)
+    write_lmdb(tmp_path / 'npz', tmp_path / 'npz.lmdb', 'masks')
+    assert (tmp_path / 'npz.lmdb' / 'meta_info.txt').read_text() == 'x.y.npz (3, 1, 5, 6)\n'
+    store = LmdbStore(tmp_path / 'npz.lmdb')
+    assert store.keys == ['x.y']
+    assert store.read('x.y') == (tmp_path / 'npz' / 'x.y.npz').read_bytes()
+
+
+def test_a_data_base_of_the_original_is_read(tmp_path):
+    image = np.random.default_rng(3).integers(0, 256, (6, 8, 3), np.uint8)
+    with lmdb.open(str(tmp_path / 'x.lmdb'), map_size=1 << 20) as environment, environment.begin(write=True) as put:
+        put.put(b'GOPR0372_07_00-000047', cv2.imencode('.png', image)[1].tobytes())
+    (tmp_path / 'x.lmdb' / 'meta_info.txt').write_text('GOPR0372_07_00-000047.png (6,8,3) 1\n')
+    dataset = build_dataset({'type': 'SingleImageDataset', 'dataroot_lq': str(tmp_path / 'x.lmdb'), 'io_backend': LMDB})
+    np.testing.assert_array_equal(dataset[0]['lq'].permute(1, 2, 0).flip(2), image)
+
+
+@pytest.mark.parametrize('method', ['fork', 'spawn'])
+def test_workers_read_it_after_the_main_process_has(folders, method):
+    *_, data_base = folders
+    dataset = build_dataset(data_base)
+    here = [dataset[i]['lq'] for i in range(4)]
+    loader = DataLoader(dataset, num_workers=1, multiprocessing_context=method, collate_fn=collate)
+    for mine, batch in zip(here, loader, strict=True):
+        assert torch.equal(mine, batch['lq'][0])
+    assert torch.equal(dataset[1]['lq'], here[1])
+
+
+def test_it_can_be_pickled_while_open(folders):
+    _, disk, data_base = folders
+    for block in (disk, data_base):
+        dataset = build_dataset(block)
+        expected = dataset[2]['masks']
+        assert torch.equal(pickle.loads(pickle.dumps(dataset))[2]['masks'], expected)
+
+
+def test_unequal_keys_are_refused(folders, tmp_path):
+    root, _, data_base = folders
+    (root / 'masks' / 'a.1.png').unlink()
+    (root / 'masks' / 'a.2.png').rename(root / 'masks' / 'extra.png')
+    write_lmdb(root / 'masks', root / 'fewer.lmdb', 'masks')
+    with pytest.raises(DataError, match=r'no masks in .*fewer.lmdb \(2\): a\.1, a\.2\n.*\(1\): extra'):
+        build_dataset({**data_base, 'dataroot_mask': str(root / 'fewer.lmdb')})
+    (root / 'lq' / 'a.1.png').unlink()
+    write_lmdb(root / 'lq', root / 'lq2.lmdb')
+    with pytest.raises(DataError, match=r'no blurred image in .*lq2.lmdb \(1\): a\.1'):
+        build_dataset({**data_base, 'dataroot_lq': str(root / 'lq2.lmdb')})
+
+
+def test_damaged_ones_are_refused(folders):
+    root, *_ = folders
+    for wrong, message in ((root / 'lq', "ends with '.lmdb'"), (root / 'no.lmdb', 'no data.mdb')):
+        with pytest.raises(DataError, match=message):
+            LmdbStore(wrong)
+    meta = root / 'lq.lmdb' / 'meta_info.txt'
+    lines = meta.read_text(encoding='utf-8')
+    meta.write_text(lines + 'ghost.png (1,1,3) 1\n', encoding='utf-8')
+    with pytest.raises(DataError, match="has no key 'ghost'"):
+        LmdbStore(root / 'lq.lmdb').read('ghost')
+    for text, message in (('\n', 'lists no files'), (lines * 2, 'the same key twice')):
+        meta.write_text(text, encoding='utf-8')
+        with pytest.raises(DataError, match=message):
+            LmdbStore(root / 'lq.lmdb')
+    meta.unlink()
+    with pytest.raises(DataError, match=r'no meta_info\.txt'):
+        LmdbStore(root / 'lq.lmdb')
+    (root / 'gt.lmdb' / 'data.mdb').write_bytes(b'no data base')
+    with pytest.raises(DataError, match='cannot be read'):
+        LmdbStore(root / 'gt.lmdb').read('a.1')
+
+
+def test_writing_leaves_nothing_half_done(folders):
+    root, *_ = folders
+    before = sorted(root.iterdir())
+    with pytest.raises(DataError, match='exists already'):
+        write_lmdb(root / 'lq', root / 'gt.lmdb')
+    with pytest.raises(DataError, match=r"ends with '\.lmdb'"):
+        write_lmdb(root / 'lq', root / 'data')
+    (root / 'lq' / 'z.png').write_bytes(b'\x89PNG')
+    with pytest.raises(ImageFileError, match=r'z\.png'):
+        write_lmdb(root / 'lq', root / 'new.lmdb')
+    (root / 'lq' / 'a.1.jpg').write_bytes(b'x')
+    with pytest.raises(DataError, match=r'several files for one key: a\.1'):
+        write_lmdb(root / 'lq', root / 'new.lmdb')
+    assert sorted(root.iterdir()) == before
+
+
+def test_it_grows_as_needed(monkeypatch, tmp_path):
+    monkeypatch.setattr('basicsr.data.storage._FIRST_MAP_SIZE', 1 << 15)
+    (tmp_path / 'many').mkdir()
+    noise = np.random.default_rng(4).integers(0, 256, (100, 100, 3), np.uint8)
+    for number in range(5):
+        cv2.imwrite(str(tmp_path / 'many' / f'{number}.png'), noise)
+    write_lmdb(tmp_path / 'many', tmp_path / 'many.lmdb')
+    store = LmdbStore(tmp_path / 'many.lmdb')
+    for key in store.keys:
+        decoded = cv2.imdecode(np.frombuffer(store.read(key), np.uint8), cv2.IMREAD_COLOR)
+        np.testing.assert_array_equal(decoded, noise)
+
+
+def test_a_replaced_data_base_is_opened_again(folders):
+    root, *_ = folders
+    store = LmdbStore(root / 'lq.lmdb')
+    assert store.read('a.1') != LmdbStore(root / 'gt.lmdb').read('a.1')
+    (root / 'lq.lmdb').rename(root / 'old.lmdb')
+    write_lmdb(root / 'gt', root / 'lq.lmdb')
+    assert store.read('a.1') == LmdbStore(root / 'gt.lmdb').read('a.1')
+
+
+def test_links_to_a_folder_above_end(tmp_path):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a' / 'x.png').write_bytes(b'x')
+    (tmp_path / 'a' / 'up').symlink_to(tmp_path)
+    (tmp_path / 'linked').symlink_to(tmp_path / 'a')
+    (tmp_path / 'again').symlink_to(tmp_path / 'a')
+    assert FolderStore(tmp_path / 'linked').keys == ['x.png']
+    assert FolderStore(tmp_path).keys == ['a/x.png', 'again/x.png', 'linked/x.png']
