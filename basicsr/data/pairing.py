@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from basicsr.data.storage import IMAGE_SUFFIXES, Store
+from basicsr.data.storage import Store
 from basicsr.utils.errors import ArgumentError, DataError
+from basicsr.utils.image import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
 

@@ -19,11 +19,10 @@ import numpy as np
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.masks.files import decode_masks
 from basicsr.utils.errors import ArgumentError, DataError
-from basicsr.utils.image import decode_image
+from basicsr.utils.image import IMAGE_SUFFIXES, decode_image
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
 IoBackend = dict[Literal['type'], Literal['disk', 'lmdb']]
 DISK: IoBackend = {'type': 'disk'}
 LONGEST_KEY = 511  # bytes, a limit of LMDB

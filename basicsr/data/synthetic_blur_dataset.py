@@ -26,11 +26,10 @@ from basicsr.data.sample import Sample
 from basicsr.masks.generator import build_generator
 from basicsr.masks.label_map import compact
 from basicsr.utils.errors import ArgumentError, ImageFileError
-from basicsr.utils.image import imread
+from basicsr.utils.image import IMAGE_SUFFIXES, imread
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive, Share, TypeBlock
 
-PHOTO_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 _KEPT_BYTES = 256 << 20
 
 
@@ -204,8 +203,8 @@ def find_photos(folder: str | Path) -> list[Path]:
     Raises:
         ImageFileError: no such folder, or no image in it.
     """
-    photos = sorted(path for path in Path(folder).rglob('*') if path.suffix.lower() in PHOTO_SUFFIXES)
+    photos = sorted(path for path in Path(folder).rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES)
     if not photos:
         what = 'holds no photo' if Path(folder).is_dir() else 'is no folder'
-        raise ImageFileError(f'{folder}: {what}; dataroot_gt names a folder of {", ".join(PHOTO_SUFFIXES)} files')
+        raise ImageFileError(f'{folder}: {what}; dataroot_gt names a folder of {", ".join(IMAGE_SUFFIXES)} files')
     return photos

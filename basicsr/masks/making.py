@@ -20,12 +20,11 @@ import basicsr
 from basicsr.masks.files import read_masks, read_stamp, write_label_map
 from basicsr.masks.generator import MaskGenerator
 from basicsr.utils.errors import BasicsrError, MaskError
-from basicsr.utils.image import imread
+from basicsr.utils.image import IMAGE_SUFFIXES, imread
 
 logger = logging.getLogger(__name__)
 
 RECORD = 'masks.json'
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 
 
 @dataclass

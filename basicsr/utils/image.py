@@ -15,6 +15,9 @@ from basicsr.utils.errors import ImageFileError, ShapeError
 
 Array: TypeAlias = npt.NDArray[Any]
 
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
+"""What counts as an image in a folder, in lower case."""
+
 _WHITE: dict[Any, float] = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 _COLOURS = {None: cv2.IMREAD_ANYCOLOR, 1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
 _ENDS = {b'\x89PNG': b'IEND', b'\xff\xd8\xff': b'\xff\xd9'}
