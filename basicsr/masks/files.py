@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from basicsr.masks.gray_coding import label_map_from_gray
 from basicsr.masks.label_map import check_label_map, label_map_from_masks
 from basicsr.utils.errors import MaskError
+from basicsr.utils.files import whole_file
 
 SUFFIXES = ('.png', '.npz')
 SHAPE_KEY = 'label_map'  # PNG text chunk: 'L H W'
@@ -37,17 +36,9 @@ def write_label_map(path: str | Path, labels: NDArray[Any], stamp: str = '') -> 
         MaskError: no label map, or an id above 65535.
         OSError: the disk is full or the folder cannot be written.
     """
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name[:100]}.')
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            file.write(encode_label_map(labels, stamp))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    data = encode_label_map(labels, stamp)
+    with whole_file(Path(path)) as file:
+        file.write(data)
 
 
 def read_stamp(path: str | Path) -> str:

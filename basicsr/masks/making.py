@@ -20,6 +20,7 @@ import basicsr
 from basicsr.masks.files import read_masks, read_stamp, write_label_map
 from basicsr.masks.generator import MaskGenerator
 from basicsr.utils.errors import BasicsrError, MaskError
+from basicsr.utils.files import whole_file
 from basicsr.utils.image import IMAGE_SUFFIXES, imread
 
 logger = logging.getLogger(__name__)
@@ -168,9 +169,8 @@ def _claim(target: Path, settings: dict[str, Any], force: bool) -> None:
             'use another folder, or --force to make all of them again'
         )
     text = json.dumps({'settings': settings, 'basicsr': basicsr.__version__}, indent=2, sort_keys=True)
-    temporary = target / f'.{RECORD}.{os.getpid()}'
-    temporary.write_text(text + '\n', encoding='utf-8')
-    temporary.replace(target / RECORD)
+    with whole_file(target / RECORD) as file:
+        file.write(f'{text}\n'.encode())
 
 
 def _finished(path: Path, image: Path, stamp: str) -> NDArray[Any] | None:

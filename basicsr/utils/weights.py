@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.utils.errors import UnsafeWeightsError, WeightsError, nearest
+from basicsr.utils.files import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -134,15 +133,8 @@ def save_weights(path: str | Path, net: nn.Module, **more: Any) -> None:
     for key, value in (('network_g', getattr(net, 'options', None)), ('mask_value', getattr(net, 'mask_value', None))):
         if value is not None:
             content[key] = value
-    temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}')
-    try:
-        with temporary.open('xb') as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        torch.save(content, file)
 
 
 def _load_plain(path: Path) -> Any:
