@@ -11,8 +11,10 @@ sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != 
 import argparse
 import inspect
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from pydantic.fields import FieldInfo
 
 from basicsr.options import Options, legacy, reference
 from basicsr.options.checking import sections
@@ -27,11 +29,12 @@ from basicsr.options.fields import (
     Section,
     is_legacy,
 )
+from basicsr.options.schema_data import DatasetOptions
 from basicsr.utils.console import run
 from basicsr.utils.registry import REGISTRIES
 from basicsr.utils.signature import parameters_of
 
-BLOCKS: tuple[type[Block], ...] = (NetworkBlock, LossBlock, MetricBlock, OptimizerBlock, SchedulerBlock)
+BLOCKS: tuple[type[Block], ...] = (DatasetOptions, NetworkBlock, LossBlock, MetricBlock, OptimizerBlock, SchedulerBlock)
 
 INTRODUCTION = """\
 # Options
@@ -66,10 +69,17 @@ def markdown() -> str:
     parts = [INTRODUCTION, '## Keys\n']
     for place, section in sections().items():
         name = '.'.join(place).replace('datasets.*', 'datasets.<phase>')
-        parts += [f'### `{name}`\n' if name else '### Top level\n', f'{summary_of(section)}\n', _section_table(section)]
+        parts += [
+            f'### `{name}`\n' if name else '### Top level\n',
+            f'{summary_of(section)}\n',
+            _field_table(section.model_fields),
+        ]
     parts += ['## Types\n']
     for block in BLOCKS:
         parts.append(f'### Types of {block.kind} blocks\n')
+        if block.own_fields():
+            parts += [f'{summary_of(block)}\n', 'Beside the arguments of its type it has these keys:\n']
+            parts.append(_field_table(block.own_fields()))
         for name in block.names():
             entry = REGISTRIES[block.kind].get(name)
             parts.append(f'#### `{name}`\n')
@@ -113,8 +123,12 @@ def json_schema() -> dict[str, Any]:
 
 
 def _section_schema(section: type[Section]) -> dict[str, Any]:
+    return _closed(summary_of(section), _field_schemas(section.model_fields))
+
+
+def _field_schemas(fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
     properties: dict[str, Any] = {}
-    for name, field in section.model_fields.items():
+    for name, field in fields.items():
         schema = {**describe_type(field.annotation, tuple(field.metadata))[1], 'description': field.description}
         default = None if field.is_required() else field.get_default(call_default_factory=True)
         if isinstance(default, (bool, int, float, str)):
@@ -122,7 +136,7 @@ def _section_schema(section: type[Section]) -> dict[str, Any]:
         if is_legacy(field):
             schema['deprecated'] = True
         properties[name] = schema
-    return _closed(summary_of(section), properties)
+    return properties
 
 
 def _block_schema(block: type[Block], name: str) -> dict[str, Any]:
@@ -132,7 +146,8 @@ def _block_schema(block: type[Block], name: str) -> dict[str, Any]:
     if foreign_package(entry):  # which arguments there are depends on the version of the package
         return {'type': 'object', 'properties': properties}
     texts = argument_texts(entry)
-    for argument, parameter in parameters_of(entry, registry.supplied).items():
+    properties |= _field_schemas(block.own_fields())
+    for argument, parameter in parameters_of(entry, (*registry.supplied, *block.supplied)).items():
         schema = dict(describe_type(parameter.annotation)[1])
         if argument in texts:
             schema['description'] = texts[argument]
@@ -147,9 +162,9 @@ def _closed(description: str, properties: dict[str, Any]) -> dict[str, Any]:
     return {'type': 'object', 'description': description, 'properties': properties, 'additionalProperties': False}
 
 
-def _section_table(section: type[Section]) -> str:
+def _field_table(fields: Mapping[str, FieldInfo]) -> str:
     rows = []
-    for name, field in section.model_fields.items():
+    for name, field in fields.items():
         words = describe_type(field.annotation, tuple(field.metadata))[0]
         default = '**required**'
         if not field.is_required():
@@ -165,7 +180,7 @@ def _argument_table(block: type[Block], name: str) -> str:
     entry = registry.get(name)
     texts = argument_texts(entry)
     rows = []
-    for argument, parameter in parameters_of(entry, registry.supplied).items():
+    for argument, parameter in parameters_of(entry, (*registry.supplied, *block.supplied)).items():
         required = parameter.default is inspect.Parameter.empty
         default = '**required**' if required else f'`{plain_text(parameter.default)}`'
         rows.append((f'`{argument}`', describe_type(parameter.annotation)[0], default, texts.get(argument, '')))

@@ -146,7 +146,7 @@ def test_samplers_refuse_what_does_not_exist():
 
 def test_reference_mode_takes_the_originals_order(block):
     dataset = build_dataset({**block, 'reference': True})
-    loader = build_dataloader(dataset, {'batch_size_per_gpu': 2}, reference=True)
+    loader = build_dataloader(dataset, {'batch_size_per_gpu': 2, 'sampler': 'reference'})
     assert isinstance(loader.sampler, EnlargedSampler)
     assert len(list(loader)) == 3  # the seventh sample makes no whole batch
 

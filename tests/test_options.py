@@ -9,8 +9,10 @@ import pydantic
 import pytest
 import yaml
 
+from basicsr.data import NOT_OF_DATASETS, build_dataset
 from basicsr.options import dump, load_options
 from basicsr.options.checking import sections
+from basicsr.options.schema_data import DatasetOptions
 from basicsr.utils.errors import OptionError
 
 TRAIN = """\
@@ -72,7 +74,7 @@ def test_values_defaults_and_positions(file: Path) -> None:
     assert type(options.train.scheduler.arguments['T_max']) is int
     assert (options.val.val_freq, type(options.val.val_freq)) == (5000, int)
     assert options.train.perceptual_opt is None
-    assert options.datasets['train'].io_backend.type == 'disk'
+    assert options.datasets['train'].batch_size_per_gpu == 32
     assert options.path.param_key == 'params'
     assert options.source == file
     assert str(options.position('train.scheduler.eta_min')) == f'{file}:15'
@@ -105,7 +107,7 @@ def test_all_problems_at_once_sorted_by_line(file: Path) -> None:
         'x.yml:1: name: a required key is missing (Name of the experiment: its folder is `experiments/<name>`)',
         "x.yml:1: nmae: unknown key; did you mean 'name'?",
         "x.yml:3: network_g.type: unknown network 'SegNAFNetLokal'; did you mean 'SegNAFNetLocal'?",
-        'x.yml:8: datasets.train.dataroot_lq: a required key is missing (Folder of the blurred images)',
+        "x.yml:8: datasets.train: PairedImageDataset needs the key 'dataroot_lq'",
         'x.yml:12: datasets.train.gt_size: expected a valid integer, got 12.5 (float)',
         "x.yml:14: train.optim_g.lrr: unknown key 'lrr' of AdamW; did you mean 'lr'?",
         "x.yml:15: train.scheduler: CosineAnnealingLR needs the key 'T_max'",
@@ -143,10 +145,15 @@ REFUSED = [
     ('val:max_minibatch=.inf', "'.inf' is no float that an option can have"),
     ('datasets={}', 'datasets: dictionary should have at least 1 item'),
     ('datasets:trian={}', 'datasets.trian: unknown phase; a key of datasets is train, val or test, with'),
-    ('datasets:train:mean=[1, 2]', 'datasets.train.mean: expected a list of more values, got [1, 2] (list)'),
-    ('datasets:train:mean=[1, 2, 3]', "datasets.train: 'mean' and 'std' need each other"),
+    ('datasets:train:mean=[1, 2, 3]', 'datasets.train.mean: expected nothing (null), got [1, 2, 3] (list)'),
+    ('datasets:train:phase=val', "datasets.train.phase: unknown key 'phase' of PairedImageDataset"),
+    ('datasets:train={name: x, type: SingleImageDataset, dataroot_lq: b}', 'SingleImageDataset is not for train'),
+    ('datasets:train:batch_size_per_gpu=0', 'datasets.train.batch_size_per_gpu: expected greater than 0, got 0 (int)'),
     ('datasets:train:filename_tmpl=x', "datasets.train.filename_tmpl: expected a file name (no slashes) with one '{}'"),
-    ('datasets:train:type=PairedImageDatset', "got 'PairedImageDatset' (str); did you mean 'PairedImageDataset'?"),
+    (
+        'datasets:train:type=PairedImageDatset',
+        "unknown dataset 'PairedImageDatset'; did you mean 'PairedImageDataset'?",
+    ),
     (
         'datasets:train:type=PairedImageMaskDataset',
         "datasets.train: PairedImageMaskDataset needs the key 'dataroot_mask'",
@@ -192,6 +199,44 @@ def test_every_key_of_the_schema_is_protected_against_typing_errors(file: Path, 
             where = '.'.join([*path, typo])
             wanted = f"--force_yml '{where.replace('.', ':')}=1': {where}: unknown key; did you mean '{key}'?"
             assert wanted in problems_of(file, f'{where.replace(".", ":")}=1')
+
+
+def test_keys_of_data_sets_are_protected_too(file: Path) -> None:
+    for typo, key in (
+        ('batch_sise_per_gpu', 'batch_size_per_gpu'),
+        ('gt_sise', 'gt_size'),
+        ('dataroot_gt2', 'dataroot_gt'),
+    ):
+        (problem,) = problems_of(file, f'datasets:train:{typo}=1')
+        assert f"datasets.train.{typo}: unknown key '{typo}' of PairedImageDataset; did you mean '{key}'?" in problem
+    both = problems_of(file, 'datasets:train:gt_sise=1', 'datasets:train:pin_memory=perhaps')
+    assert [problem.split(': ', 2)[1] for problem in both] == ['datasets.train.gt_sise', 'datasets.train.pin_memory']
+
+
+def test_keys_of_the_loader_are_none_of_the_data_sets() -> None:
+    assert set(NOT_OF_DATASETS) == set(DatasetOptions.own_fields())
+
+
+def test_generated_data_and_images_without_ground_truth_can_be_named(file: Path) -> None:
+    blur = '{name: b, type: SyntheticBlurDataset, length: 4, generator: {type: felzenszwalb, scale: 50}}'
+    single = '{name: s, type: SingleImageDataset, dataroot_lq: ~/x}'
+    options = load_options(file, [f'datasets:train={blur}', f'datasets:test={single}'])
+    assert len(build_dataset(options.datasets['train'], phase='train', seed=3)) == 4  # type: ignore[arg-type]
+    assert options.datasets['test'].arguments == {'dataroot_lq': str(Path('~/x').expanduser())}
+    problems = problems_of(
+        file, 'datasets:train={name: b, type: SyntheticBlurDataset, generator: {type: felzenszwalb, scal: 5}}'
+    )
+    assert 'datasets.train.generator.scal: unknown key' in problems[0]
+
+
+def test_reference_mode_reaches_data_sets(file: Path) -> None:
+    train = load_options(file, ['mode=reference']).datasets['train']
+    assert (train.sampler, train.arguments['reference']) == ('reference', True)
+    assert (
+        load_options(file, ['mode=reference', 'datasets:train:sampler=default']).datasets['train'].sampler == 'default'
+    )
+    assert load_options(file).datasets['train'].sampler == 'default'
+    assert 'reference' not in load_options(file).datasets['train'].arguments
 
 
 def test_errors_in_included_files_name_them(file: Path) -> None:
@@ -251,7 +296,7 @@ def test_keys_of_the_original_switch_to_reference_with_one_notice_each(
     assert options.network_g.arguments['mask_value'] == 1 / 255
     assert options.val.metrics['psnr'].as_dict() == {'type': 'psnr', 'crop_border': 0, 'data_range': 'guess'}
     assert options.val.metrics['other'].as_dict() == {'type': 'psnr', 'data_range': 255}
-    assert options.datasets['train'].io_backend.type == 'disk'
+    assert options.datasets['train'].arguments['io_backend'] == {'type': 'disk'}
 
 
 def test_a_stated_mode_stays(file: Path) -> None:

@@ -65,7 +65,10 @@ def test_the_four_methods() -> None:
         assert options.train.scheduler.as_dict() == {'type': 'CosineAnnealingLR', 'T_max': 200000, 'eta_min': 1e-7}
         assert options.train.total_iter == 200000
         assert sorted(options.val.metrics) == ['mcr', 'psnr', 'ssim']
-        assert (options.datasets['train'].gt_size, options.datasets['train'].batch_size_per_gpu) == (256, 32)
+        assert (options.datasets['train'].arguments['gt_size'], options.datasets['train'].batch_size_per_gpu) == (
+            256,
+            32,
+        )
 
 
 @pytest.mark.parametrize('path', ORIGINAL, ids=relative)

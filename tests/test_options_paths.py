@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pydantic
 import pytest
@@ -34,10 +35,16 @@ def file(tmp_path: Path) -> Path:
 def test_home_and_variables_expand(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv('HOME', '/home/me')
     monkeypatch.setenv('SETS', str(tmp_path))
-    force = ['dataroot_gt=~/gt', 'dataroot_lq=$SETS/lq', 'dataroot_mask=${SETS}_x/m', 'meta_info_file=~/a$b~']
+    force = [
+        'type=PairedImageGroupMaskDataset',
+        'dataroot_gt=~/gt',
+        'dataroot_lq=$SETS/lq',
+        'dataroot_mask=${SETS}_x/m',
+        'meta_info_file=~/a$b~',
+    ]
     monkeypatch.setenv('b', 'B')
     options = load_options(file, [f'datasets:train:{text}' for text in force] + ['path:resume_state=$SETS/1.state'])
-    train = options.datasets['train']
+    train = SimpleNamespace(**options.datasets['train'].arguments)
     assert (train.dataroot_gt, train.dataroot_lq) == ('/home/me/gt', f'{tmp_path}/lq')
     assert (train.dataroot_mask, train.meta_info_file) == (f'{tmp_path}_x/m', '/home/me/aB~')
     assert options.path.resume_state == f'{tmp_path}/1.state'

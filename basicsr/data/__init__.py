@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -18,6 +17,7 @@ NOT_OF_DATASETS = (
     'num_worker_per_gpu',
     'batch_size_per_gpu',
     'dataset_enlarge_ratio',
+    'sampler',
     'prefetch_mode',
     'num_prefetch_queue',
     'pin_memory',
@@ -26,25 +26,21 @@ NOT_OF_DATASETS = (
 """Keys of a data set in an option file that belong to the loader and the tables."""
 
 
-def build_dataset(opt: BlockLike | Any, **arguments: Any) -> Dataset[Any]:
+def build_dataset(opt: BlockLike, **arguments: Any) -> Dataset[Any]:
     """Build the data set that ``opt['type']`` names.
 
     Args:
         opt: ``type`` and the arguments of the class, or one data set of an option file; left unchanged. Keys of the
-            loader are left out, as is what is null and unknown to the class (``dataroot_mask`` of pairs without masks).
-        **arguments: further arguments (``phase``, ``seed``, ``reference``), where the class takes them.
+            loader are left out.
+        **arguments: further arguments (``phase``, ``seed``), where the class takes them; the block's own win.
 
     Raises:
         UnknownNameError: no such data set.
         ArgumentError: the arguments do not fit its signature.
         DataError: files are missing; the message lists them.
     """
-    dumped = opt.model_dump() if not isinstance(opt, Mapping) and hasattr(opt, 'model_dump') else opt
-    block = {key: value for key, value in plain_block(dumped, 'dataset').items() if key not in NOT_OF_DATASETS}
-    known: Any = ()
-    if isinstance(block.get('type'), str):
-        known = parameters_of(DATASET_REGISTRY.get(block['type']))
-    block = {key: value for key, value in block.items() if key in known or value is not None}
-    block |= {key: value for key, value in arguments.items() if key in known}
+    block = {key: value for key, value in plain_block(opt, 'dataset').items() if key not in NOT_OF_DATASETS}
+    known = parameters_of(DATASET_REGISTRY.get(block['type'])) if isinstance(block.get('type'), str) else {}
+    block = {key: value for key, value in arguments.items() if key in known} | block
     dataset: Dataset[Any] = DATASET_REGISTRY.build(block)
     return dataset

@@ -74,7 +74,6 @@ def build_dataloader(
     world: int = 1,
     rank: int = 0,
     seed: int = 0,
-    reference: bool = False,
     sampler: Sampler[int] | None = None,
 ) -> DataLoader[Any]:
     """A loader of batches as :func:`collate` makes them.
@@ -82,13 +81,13 @@ def build_dataloader(
     Args:
         dataset: of :func:`basicsr.data.build_dataset`.
         opt: mapping or object with ``num_worker_per_gpu`` (default 0), ``batch_size_per_gpu`` (1),
-            ``dataset_enlarge_ratio`` (1), ``pin_memory`` (False); other keys are left alone.
+            ``dataset_enlarge_ratio`` (1), ``pin_memory`` (False), ``sampler`` ('default', or 'reference' for the
+            original's order); other keys are left alone.
         phase: 'train' shuffles and drops incomplete batches; the others go over the images in order, one at a time and
             without workers. The data set's own phase if None.
         world: number of processes.
         rank: number of this process.
         seed: of the order and of the workers.
-        reference: the order of the original.
         sampler: another order.
 
     Returns:
@@ -105,7 +104,7 @@ def build_dataloader(
         )
     batch_size, ratio = _option(opt, 'batch_size_per_gpu', 1), _option(opt, 'dataset_enlarge_ratio', 1)
     workers = _option(opt, 'num_worker_per_gpu', 0)
-    if sampler is None and reference:
+    if sampler is None and _option(opt, 'sampler', 'default') == 'reference':
         sampler = EnlargedSampler(length, world, rank, ratio)
     elif sampler is None:
         sampler = EpochSampler(length, batch_size, world, rank, ratio, seed)

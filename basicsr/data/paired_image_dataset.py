@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from basicsr.data.items import Augmentation, Channels, ImageFileDataset, Phase, open_pairs
-from basicsr.data.pairing import Pairing
+from basicsr.data.pairing import Pairing, Template
 from basicsr.data.sample import Sample
 from basicsr.data.storage import DISK, IoBackend
 from basicsr.utils.registry import DATASET_REGISTRY
-from basicsr.utils.signature import NotNegative, Positive
+from basicsr.utils.signature import File, Folder, NotNegative, Positive
 
 
 @DATASET_REGISTRY.register()
@@ -40,10 +40,10 @@ class PairedImageDataset(ImageFileDataset):
 
     def __init__(
         self,
-        dataroot_gt: str,
-        dataroot_lq: str,
-        filename_tmpl: str = '{}',
-        meta_info_file: str | None = None,
+        dataroot_gt: Folder,
+        dataroot_lq: Folder,
+        filename_tmpl: Template = '{}',
+        meta_info_file: File | None = None,
         pairing: Pairing = 'stem',
         io_backend: IoBackend = DISK,
         phase: Phase = 'test',
@@ -51,8 +51,8 @@ class PairedImageDataset(ImageFileDataset):
         use_flip: bool = True,
         use_rot: bool = True,
         channels: Channels = 3,
-        mean: tuple[float, float, float] | None = None,
-        std: tuple[float, float, float] | None = None,
+        mean: None = None,
+        std: None = None,
         seed: NotNegative = 0,
         reference: bool = False,
     ) -> None:

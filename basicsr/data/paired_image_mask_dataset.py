@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from basicsr.data.items import Augmentation, Channels, ImageFileDataset, Phase, open_masks, open_pairs
-from basicsr.data.pairing import Pairing
+from basicsr.data.pairing import Pairing, Template
 from basicsr.data.sample import Sample
 from basicsr.data.storage import DISK, IoBackend
 from basicsr.masks.files import decode_gray
 from basicsr.utils.registry import DATASET_REGISTRY
-from basicsr.utils.signature import NotNegative, Positive
+from basicsr.utils.signature import File, Folder, NotNegative, Positive
 
 
 @DATASET_REGISTRY.register()
@@ -44,11 +44,11 @@ class PairedImageMaskDataset(ImageFileDataset):
 
     def __init__(
         self,
-        dataroot_gt: str,
-        dataroot_lq: str,
-        dataroot_mask: str,
-        filename_tmpl: str = '{}',
-        meta_info_file: str | None = None,
+        dataroot_gt: Folder,
+        dataroot_lq: Folder,
+        dataroot_mask: Folder,
+        filename_tmpl: Template = '{}',
+        meta_info_file: File | None = None,
         pairing: Pairing = 'stem',
         io_backend: IoBackend = DISK,
         phase: Phase = 'test',
@@ -56,8 +56,8 @@ class PairedImageMaskDataset(ImageFileDataset):
         use_flip: bool = True,
         use_rot: bool = True,
         channels: Channels = 3,
-        mean: tuple[float, float, float] | None = None,
-        std: tuple[float, float, float] | None = None,
+        mean: None = None,
+        std: None = None,
         seed: NotNegative = 0,
         reference: bool = False,
     ) -> None:

@@ -8,7 +8,10 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from basicsr.data.storage import Store
 from basicsr.utils.errors import ArgumentError, DataError
@@ -18,6 +21,16 @@ logger = logging.getLogger(__name__)
 
 Pairing = Literal['stem', 'list', 'natural_order']
 SHOWN = 20  # names in one message, of each kind
+
+
+def _has_stem(template: str) -> str:
+    if template.count('{}') != 1 or '/' in template or '\\' in template:
+        raise PydanticCustomError('template', "expected a file name (no slashes) with one '{}' for the stem")
+    return template
+
+
+Template = Annotated[str, AfterValidator(_has_stem)]
+"""A file name with one ``{}`` for the stem."""
 
 
 def find_pairs(

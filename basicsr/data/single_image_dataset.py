@@ -19,7 +19,7 @@ from basicsr.data.storage import DISK, IoBackend, Store, open_store
 from basicsr.masks.files import decode_masks
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import DATASET_REGISTRY
-from basicsr.utils.signature import NotNegative
+from basicsr.utils.signature import Folder, NotNegative
 
 
 @DATASET_REGISTRY.register()
@@ -44,8 +44,8 @@ class SingleImageDataset(ImageFileDataset):
 
     def __init__(
         self,
-        dataroot_lq: str,
-        dataroot_mask: str | None = None,
+        dataroot_lq: Folder,
+        dataroot_mask: Folder | None = None,
         io_backend: IoBackend = DISK,
         phase: Literal['val', 'test'] = 'test',
         channels: Channels = 3,

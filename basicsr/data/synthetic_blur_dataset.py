@@ -28,7 +28,7 @@ from basicsr.masks.label_map import compact
 from basicsr.utils.errors import ArgumentError, ImageFileError
 from basicsr.utils.image import IMAGE_SUFFIXES, imread
 from basicsr.utils.registry import DATASET_REGISTRY
-from basicsr.utils.signature import NotNegative, Positive, Share, TypeBlock
+from basicsr.utils.signature import File, Folder, NotNegative, Positive, Share, TypeBlock
 
 _KEPT_BYTES = 256 << 20
 
@@ -65,7 +65,7 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        dataroot_gt: str | None = None,
+        dataroot_gt: Folder | None = None,
         share_photos: Share = 0.5,
         length: Positive = 1000,
         gt_size: Positive = 128,
@@ -76,7 +76,7 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         moving_share: Share = 0.7,
         gamma: Annotated[float, Gt(0)] = 2.2,
         noise: tuple[float, float] = (0.0, 0.01),
-        kernel_files: list[str] | None = None,
+        kernel_files: list[File] | None = None,
         masks: Literal['generator', 'none'] = 'generator',
         generator: Annotated[dict[str, Any] | None, TypeBlock('mask generator')] = None,
         seed: NotNegative = 0,

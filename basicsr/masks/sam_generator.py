@@ -15,7 +15,7 @@ from basicsr.masks.label_map import label_map_from_masks
 from basicsr.utils.device import select_device
 from basicsr.utils.errors import WeightsError
 from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
-from basicsr.utils.signature import NotNegative, Positive
+from basicsr.utils.signature import File, NotNegative, Positive
 from basicsr.utils.weights import load_weights, read_weights
 
 
@@ -41,7 +41,7 @@ class SamGenerator(MaskGenerator):
 
     def __init__(
         self,
-        checkpoint: str,
+        checkpoint: File,
         model: Literal['vit_h', 'vit_l', 'vit_b'] = 'vit_h',
         device: str = 'auto',
         channel_order: Literal['rgb', 'bgr'] = 'rgb',

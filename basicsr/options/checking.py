@@ -68,7 +68,11 @@ def _problems(error: ValidationError, data: Any) -> list[Problem]:
     for location, items in mismatches.items():
         problems.append(Problem(location, _mismatch(items, value_at(data, location))))
     misnamed = [existing_part(item['loc'], data) for item in error.errors() if item['type'] == 'phase']
-    return [p for p in problems if not any(p.location != top and p.location[: len(top)] == top for top in misnamed)]
+    return [
+        p
+        for p in problems
+        if not any(p.location[: len(top)] == top and not p.message.startswith('unknown phase') for top in misnamed)
+    ]
 
 
 def _hint(key: str, section: type[BaseModel]) -> str:

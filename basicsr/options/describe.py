@@ -16,8 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from basicsr.options.fields import Block, KeyPattern
-from basicsr.options.paths import PathMark
-from basicsr.utils.signature import TypeBlock
+from basicsr.utils.signature import PathMark, TypeBlock
 
 _WORDS: dict[Any, tuple[str, dict[str, Any]]] = {
     bool: ('true or false', {'type': 'boolean'}),

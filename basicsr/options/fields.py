@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from basicsr.options import reference
+from basicsr.options.paths import expand_block
 from basicsr.utils.errors import nearest
 from basicsr.utils.registry import REGISTRIES
-from basicsr.utils.signature import Problem
+from basicsr.utils.signature import Problem, readable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def _whole(value: Any) -> Any:
@@ -62,19 +75,22 @@ class Section(BaseModel):
 class Block(BaseModel):
     """``type:`` and the arguments of the class that it names.
 
-    The class's signature is the only description of the arguments; they are checked against it when the block is made.
+    The class's signature is the only description of the arguments; they are checked against it when the block is made,
+    and paths among them expand. Fields of a subclass are keys that stand beside the arguments.
     """
 
     model_config = ConfigDict(extra='allow', frozen=True, strict=True)
 
     kind: ClassVar[str]
     """Kind of the registry that knows the type."""
+    supplied: ClassVar[tuple[str, ...]] = ()
+    """Arguments that code passes, beside those that the registry knows of."""
 
     type: str = Field(description='Registered name of what to build; the other keys are its arguments.')
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The keys beside ``type``; a copy."""
+        """The arguments of the class; a copy."""
         return copy.deepcopy(self.model_extra or {})
 
     def as_dict(self) -> dict[str, Any]:
@@ -86,22 +102,38 @@ class Block(BaseModel):
         """The types that an option file may name."""
         return REGISTRIES[cls.kind].names()
 
-    @model_validator(mode='before')
     @classmethod
-    def _fit(cls, block: Any, info: ValidationInfo) -> Any:
+    def own_fields(cls) -> dict[str, FieldInfo]:
+        """The keys beside ``type`` and the arguments."""
+        return {name: field for name, field in cls.model_fields.items() if name != 'type'}
+
+    @model_validator(mode='wrap')
+    @classmethod
+    def _fit(cls, block: Any, make: Callable[[Any], Self], info: ValidationInfo) -> Self:
         if not isinstance(block, Mapping):
-            return block
+            return make(block)
+        own = cls.own_fields()
         if (info.context or {}).get('mode') == 'reference':
-            block = reference.apply(cls.kind, block)
-        fitted, problems = REGISTRIES[cls.kind].check(block)
+            block = reference.apply(cls.kind, block, own)
+        beside = {key: value for key, value in block.items() if key in own}
+        arguments = {key: value for key, value in block.items() if key not in own}
+        fitted, problems = REGISTRIES[cls.kind].check(arguments, cls.supplied, own)
         name = fitted.get('type')
         if isinstance(name, str) and name in REGISTRIES[cls.kind] and name not in cls.names():
             hint = nearest(name, cls.names()) or f'; known are {", ".join(cls.names())}'
             problems = [Problem(('type',), f"'{name}' is called from code, not from option files{hint}")]
+        if not problems:
+            fitted, problems = expand_block(cls.kind, fitted)
+        try:
+            made = make({**fitted, 'type': name if isinstance(name, str) else '', **beside})
+        except ValidationError as error:
+            if not problems:
+                raise
+            problems += readable(error, beside)
         if problems:
             summary = '; '.join(problem.message for problem in problems)
             raise PydanticCustomError('block', '{summary}', {'summary': summary, 'problems': problems})
-        return fitted
+        return made
 
 
 class NetworkBlock(Block):

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel
 from pydantic_core import PydanticCustomError
 
 from basicsr.utils.errors import OptionError
+from basicsr.utils.registry import REGISTRIES
+from basicsr.utils.signature import PathMark, Problem, nested_block, parameters_of, path_mark, value_at
 
 if TYPE_CHECKING:
     from basicsr.options.schema import Options
 
+Location = tuple[str | int, ...]
+
 _VARIABLE = re.compile(r'\$(?:(\w+)|\{([^}]*)\})')
-
-
-@dataclass(frozen=True)
-class PathMark:
-    """Marks a field that names a file or folder that must exist when something is run."""
-
-    kind: Literal['file', 'folder']
 
 
 def expand(path: str | None) -> str | None:
@@ -48,9 +45,18 @@ def expand(path: str | None) -> str | None:
     return str(Path(path).expanduser()) if home else path
 
 
-FolderPath = Annotated[str, AfterValidator(expand), PathMark('folder')]
-OptionalFolderPath = Annotated[str | None, AfterValidator(expand), PathMark('folder')]
 OptionalFilePath = Annotated[str | None, AfterValidator(expand), PathMark('file')]
+
+
+def expand_block(kind: str, block: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """The ``type:`` block with the paths among its arguments expanded, and what is wrong with them."""
+    expanded, problems = copy.deepcopy(dict(block)), []
+    for location, _, path in _paths_of_block(kind, block):
+        try:
+            value_at(expanded, location[:-1])[location[-1]] = expand(path)
+        except PydanticCustomError as error:
+            problems.append(Problem(location, error.message()))
+    return expanded, problems
 
 
 def check_paths(options: Options) -> None:
@@ -70,14 +76,14 @@ def check_paths(options: Options) -> None:
                 (
                     position is None or not position.line,
                     position,
-                    f'{where}{".".join(location)}: no such {kind}: {path}{seen_from}',
+                    f'{where}{".".join(map(str, location))}: no such {kind}: {path}{seen_from}',
                 )
             )
     if problems:
         raise OptionError(text for *_, text in sorted(problems, key=lambda problem: problem[:2]))
 
 
-def _paths_of(section: BaseModel, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, str]]:
+def _paths_of(section: BaseModel, above: Location) -> Iterator[tuple[Location, str, str]]:
     """Location, kind and value of every path below a section."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
@@ -87,3 +93,20 @@ def _paths_of(section: BaseModel, above: tuple[str, ...]) -> Iterator[tuple[tupl
         for key, inner in value.items() if isinstance(value, dict) else [(None, value)]:
             if isinstance(inner, BaseModel):
                 yield from _paths_of(inner, (*above, name) if key is None else (*above, name, key))
+    kind = getattr(section, 'kind', None)
+    if kind is not None:
+        block = {'type': getattr(section, 'type', None), **(section.model_extra or {})}
+        yield from ((above + place, what, path) for place, what, path in _paths_of_block(kind, block))
+
+
+def _paths_of_block(kind: str, block: Mapping[str, Any]) -> Iterator[tuple[Location, str, str]]:
+    """Location, kind and value of every path among the arguments of a ``type:`` block and of the blocks inside it."""
+    for name, parameter in parameters_of(REGISTRIES[kind].get(block['type'])).items():
+        value, inner = block.get(name), nested_block(parameter)
+        several = isinstance(value, list)
+        for place, item in [((name, i), v) for i, v in enumerate(value)] if several else [((name,), value)]:  # type: ignore[arg-type]
+            mark = path_mark(parameter.annotation)
+            if inner is not None and isinstance(item, Mapping):
+                yield from ((place + p, what, path) for p, what, path in _paths_of_block(inner.kind, item))
+            elif mark is not None and isinstance(item, str):
+                yield place, mark.kind, item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,19 @@ SWITCHES = (
         'the original divides boolean masks by 255 before the network sees them; its published weights expect that',
     ),
     Switch(
+        'dataset',
+        'reference',
+        True,
+        "the original draws crops and flips from Python's `random`, and turns region masks the wrong way in half "
+        'of the training samples',
+    ),
+    Switch(
+        'dataset',
+        'sampler',
+        'reference',
+        'the original seeds the order with the epoch alone, and it depends on the number of processes',
+    ),
+    Switch(
         'metric',
         'data_range',
         'guess',
@@ -36,12 +49,18 @@ SWITCHES = (
 )
 
 
-def apply(kind: str, block: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``type:`` block as reference mode has it; the argument stays as it is."""
+def apply(kind: str, block: Mapping[str, Any], beside: Iterable[str] = ()) -> dict[str, Any]:
+    """The ``type:`` block as reference mode has it; the argument stays as it is.
+
+    Args:
+        kind: of its registry.
+        block: ``type`` and arguments.
+        beside: keys of the block that are not arguments of its class.
+    """
     registry, name = REGISTRIES[kind], block.get('type')
     changed = dict(block)
     if isinstance(name, str) and name in registry:
-        known = parameters_of(registry.get(name), registry.supplied)
+        known = {*parameters_of(registry.get(name), registry.supplied), *beside}
         for switch in SWITCHES:
             if switch.kind == kind and switch.argument in known:
                 changed.setdefault(switch.argument, switch.value)

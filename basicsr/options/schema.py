@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
 
 from basicsr.options.fields import FolderName, Legacy, NetworkBlock, NotNegative, Section, WholeNumber, is_legacy
 from basicsr.options.paths import OptionalFilePath
 from basicsr.options.reader import Position, Tree
-from basicsr.options.schema_data import DatasetOptions, Phase
+from basicsr.options.schema_data import DatasetOptions, Phase, phase_of
 from basicsr.options.schema_train import LoggerOptions, TrainOptions, ValOptions
+from basicsr.utils.registry import REGISTRIES
+from basicsr.utils.signature import fit_value, parameters_of
 
 
 class PathOptions(Section):
@@ -87,6 +90,19 @@ class Options(Section):
         default=None, description='Ignored: a network that takes masks gets those of its data set.'
     )
 
+    @model_validator(mode='after')
+    def _phases_fit(self) -> Options:
+        for key, dataset in self.datasets.items():
+            parameter = parameters_of(REGISTRIES['dataset'].get(dataset.type)).get('phase')
+            phase = phase_of(key)
+            if parameter is not None and fit_value(parameter.annotation, phase)[1]:
+                raise PydanticCustomError(
+                    'needs',
+                    'datasets.{key}: {type} is not for {phase}',
+                    {'key': key, 'type': dataset.type, 'phase': phase},
+                )
+        return self
+
     _origin: Origin = PrivateAttr(default_factory=Origin)
 
     @property
@@ -99,7 +115,7 @@ class Options(Section):
         """One line for each thing the original's option files say that means something else here."""
         return self._origin.notices
 
-    def position(self, key: str | Sequence[str]) -> Position | None:
+    def position(self, key: str | Sequence[str | int]) -> Position | None:
         """Where a key (``train.optim_g.lr``, or its parts) was set; its parent's place if it was not."""
         parts = key.split('.') if isinstance(key, str) else key
         return self._origin.tree.locate(parts) if self._origin.tree else None

@@ -93,12 +93,15 @@ class Registry:
             raise UnknownNameError(f"unknown {self.kind} '{name}'{hint}{broken}")
         return self._entries[name]
 
-    def check(self, options: BlockLike, supplied: Iterable[str] = ()) -> tuple[dict[str, Any], list[Problem]]:
+    def check(
+        self, options: BlockLike, supplied: Iterable[str] = (), beside: Iterable[str] = ()
+    ) -> tuple[dict[str, Any], list[Problem]]:
         """Check a block without building it; blocks inside it (``backbone:``) are checked as well.
 
         Args:
             options: ``type`` and the keyword arguments of the entry that it names.
             supplied: parameters that code passes beside the registry's own ``supplied``.
+            beside: keys that may stand in the block but are not the entry's, for hints.
 
         Returns:
             the block, with whole-number floats turned into ints where an int is expected, and all problems.
@@ -114,7 +117,7 @@ class Registry:
             return dict(options), [Problem(('type',), str(error))]
         supplied = (*self.supplied, *supplied)
         arguments = {key: value for key, value in options.items() if key != 'type'}
-        fitted, problems = fit_arguments(entry, arguments, supplied)
+        fitted, problems = fit_arguments(entry, arguments, supplied, beside)
         for name, parameter in parameters_of(entry, supplied).items():
             mark = nested_block(parameter)
             if mark is None or arguments.get(name) is None:

@@ -11,11 +11,13 @@ import json
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
 from basicsr.utils.errors import nearest
+
+_NOTHING = 'Input should be None'
 
 Share = Annotated[float, Ge(0), Le(1)]
 """A part of a whole, 0 to 1."""
@@ -31,6 +33,17 @@ class TypeBlock:
     """
 
     kind: str
+
+
+@dataclass(frozen=True)
+class PathMark:
+    """Marks a value that names a file or folder, which must exist when something is run."""
+
+    kind: Literal['file', 'folder']
+
+
+Folder = Annotated[str, PathMark('folder')]
+File = Annotated[str, PathMark('file')]
 
 
 @dataclass(frozen=True)
@@ -65,8 +78,17 @@ def nested_block(parameter: inspect.Parameter) -> TypeBlock | None:
     return None
 
 
+def path_mark(annotation: Any) -> PathMark | None:
+    """The mark of a parameter that names a file or folder, or several, or may be None."""
+    for mark in getattr(annotation, '__metadata__', ()):
+        if isinstance(mark, PathMark):
+            return mark
+    found = [mark for part in typing.get_args(annotation) if (mark := path_mark(part)) is not None]
+    return found[0] if found else None
+
+
 def fit_arguments(
-    factory: Callable[..., Any], arguments: Mapping[str, Any], supplied: Iterable[str] = ()
+    factory: Callable[..., Any], arguments: Mapping[str, Any], supplied: Iterable[str] = (), beside: Iterable[str] = ()
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Check ``arguments`` against ``factory``'s signature without calling it.
 
@@ -74,6 +96,7 @@ def fit_arguments(
         factory: class or function that the arguments are for.
         arguments: plain values as read from YAML.
         supplied: parameters that code supplies (an optimizer's ``params``), not the option file.
+        beside: keys that may stand in the block but are not the factory's, for hints.
 
     Returns:
         the arguments (whole-number floats where an int is expected became ints), and all problems.
@@ -82,7 +105,7 @@ def fit_arguments(
     fitted, problems = dict(arguments), []
     for name in arguments:
         if name not in known:
-            hint = nearest(str(name), known) or f'; it takes {", ".join(known) or "no arguments"}'
+            hint = nearest(str(name), [*known, *beside]) or f'; it takes {", ".join(known) or "no arguments"}'
             problems.append(Problem((name,), f"unknown key '{name}' of {factory.__name__}{hint}"))
     for name, parameter in known.items():
         if name not in arguments:
@@ -115,7 +138,7 @@ def fit_value(annotation: Any, value: Any) -> tuple[Any, list[Problem]]:
             mistakes = mistakes or error
         else:
             return candidate, []
-    return value, _readable(mistakes, value)
+    return value, readable(mistakes, value)
 
 
 def _whole_numbers_as_ints(value: Any) -> Any:
@@ -129,13 +152,16 @@ def _whole_numbers_as_ints(value: Any) -> Any:
     return value
 
 
-def _readable(error: Any, value: Any) -> list[Problem]:
-    """One problem for each place in the value; the branches of a union are joined by 'or'."""
+def readable(error: Any, value: Any) -> list[Problem]:
+    """A ``pydantic.ValidationError`` as one problem for each place in the value; branches of a union joined by 'or'."""
     messages: dict[tuple[str | int, ...], list[str]] = {}
     for item in error.errors(include_url=False, include_context=False):
         location = existing_part(item['loc'], value)
-        if item['type'] not in ('needs_python_object', 'is_instance_of', 'none_required'):
+        if item['type'] not in ('needs_python_object', 'is_instance_of'):
             messages.setdefault(location, []).append(message_of(item))
+    for texts in messages.values():
+        if len(texts) > 1 and _NOTHING in texts:  # `or None` of optional arguments
+            texts.remove(_NOTHING)
     return [Problem(place, mismatch(texts, value_at(value, place))) for place, texts in messages.items()]
 
 
@@ -153,7 +179,13 @@ def mismatch(messages: Iterable[str], value: Any) -> str:
     others = [text[:1].lower() + text[1:] for text in messages if not text.startswith(prefix)]
     got = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + '...'
     kind = '' if value is None else f' ({type(value).__name__})'
-    for theirs, ours in (('a valid dictionary', 'a mapping'), ('an object', 'a mapping'), ('a valid array', 'a list')):
+    for theirs, ours in (
+        ('a valid dictionary', 'a mapping'),
+        ('an object', 'a mapping'),
+        ('a valid array', 'a list'),
+        ('None', 'nothing (null)'),
+        ('null', 'nothing (null)'),
+    ):
         expected = expected.replace(theirs, ours)
     parts = ([f'expected {expected}'] if expected else []) + others
     return f'{"; ".join(parts)}, got {"nothing (null)" if value is None else got}{kind}'
