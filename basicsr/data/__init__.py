@@ -7,10 +7,11 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from basicsr.data.loading import build_dataloader, collate, to_floats
+from basicsr.data.prefetch import prefetch
 from basicsr.utils.registry import DATASET_REGISTRY, BlockLike, plain_block
 from basicsr.utils.signature import parameters_of
 
-__all__ = ['DATASET_REGISTRY', 'build_dataloader', 'build_dataset', 'collate', 'to_floats']
+__all__ = ['DATASET_REGISTRY', 'build_dataloader', 'build_dataset', 'collate', 'prefetch', 'to_floats']
 
 NOT_OF_DATASETS = (
     'name',

@@ -160,4 +160,6 @@ def _names(items: Sequence[Mapping[str, Any]]) -> str:
 
 def _unit(tensor: torch.Tensor) -> torch.Tensor:
     white = _WHITE.get(tensor.dtype)
+    if tensor.dtype == torch.uint16:  # not every device computes with uint16; the same bits as int16 all of them know
+        tensor = tensor.view(torch.int16).int() & 0xFFFF
     return tensor if white is None else tensor.float() / white
