@@ -1,7 +1,9 @@
-"""Registries, input rules, label maps, devices."""
+"""Registries, input rules, label maps, devices, files."""
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import threading
@@ -13,8 +15,11 @@ import torch
 
 from basicsr.archs.input_rule import InputRule
 from basicsr.masks import label_map_from_masks, masks_from_label_map
+from basicsr.utils import console
 from basicsr.utils.device import select_device
-from basicsr.utils.errors import ArgumentError, MaskError, OptionError, UnknownNameError
+from basicsr.utils.errors import ArgumentError, ImageFileError, MaskError, OptionError, UnknownNameError
+from basicsr.utils.files import whole_file, whole_folder
+from basicsr.utils.image import imread, imwrite
 from basicsr.utils.registry import Registry
 from tests.conftest import ROOT
 from tests.test_map_unit import ellipses
@@ -150,3 +155,54 @@ def test_devices_are_chosen_in_one_place():
         select_device('gpu')
     with pytest.raises(OptionError, match='is not on this machine'):
         select_device('cuda:99')
+
+
+def test_what_a_user_can_mend_about_files_is_a_message_and_other_failures_are_bugs(tmp_path, capsys):
+    def fail(number, *name):
+        def main():
+            raise OSError(number, os.strerror(number), *name)
+
+        return console.run(main)
+
+    assert fail(errno.EACCES, '/x/y.png') == 1
+    assert capsys.readouterr().err == '/x/y.png: Permission denied; choose a folder that you may write to\n'
+    assert fail(errno.ENOSPC) == 1
+    assert capsys.readouterr().err.startswith('No space left on device; free some space and run it again')
+    with pytest.raises(OSError, match='Bad file descriptor'):
+        fail(errno.EBADF)
+
+
+def test_failed_writing_names_the_file_and_leaves_nothing(tmp_path):
+    target = tmp_path / 'a.txt'
+    target.write_text('old')
+    with pytest.raises(OSError, match='No space') as caught, whole_file(target) as file:
+        file.write(b'half')
+        raise OSError(errno.ENOSPC, 'No space left on device')
+    assert caught.value.filename == str(target)
+    assert target.read_text() == 'old'
+    with pytest.raises(OSError, match='No space') as caught, whole_folder(tmp_path / 'new') as folder:
+        (folder / 'x').write_bytes(b'half')
+        raise OSError(errno.ENOSPC, 'No space left on device', str(folder / 'x'))
+    assert caught.value.filename == str(tmp_path / 'new')
+    with pytest.raises(OSError, match='elsewhere'), whole_folder(tmp_path / 'new'):
+        raise OSError(errno.EIO, 'broken', 'elsewhere')
+    assert [path.name for path in tmp_path.iterdir()] == ['a.txt']
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.tif', '.bmp', '.jpg'])
+def test_images_are_written_as_they_are_read(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    smooth = np.clip(np.cumsum(rng.normal(0, 3, (20, 25, 3)), axis=1) + 120, 0, 255)
+    for image in (smooth.astype(np.uint8), smooth[..., :1].astype(np.uint8), (smooth * 257).astype(np.uint16)):
+        if image.dtype == np.uint16 and suffix in ('.bmp', '.jpg'):
+            with pytest.raises(ImageFileError, match='cannot be written in this format'):
+                imwrite(tmp_path / f'x{suffix}', image)
+            continue
+        imwrite(tmp_path / f'x{suffix}', image)
+        back = imread(tmp_path / f'x{suffix}')
+        assert back.dtype == image.dtype
+        assert np.abs(back.astype(int) - image).max() <= (0 if suffix != '.jpg' else 40)
+    with pytest.raises(ImageFileError, match=r'x\.xyz'):
+        imwrite(tmp_path / 'x.xyz', smooth.astype(np.uint8))
+    with pytest.raises(ImageFileError, match='float64'):
+        imwrite(tmp_path / 'x.png', smooth)

@@ -18,7 +18,6 @@ from basicsr.data.storage import IoBackend, Store, open_store
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.masks.label_map import compact
 from basicsr.utils.errors import ArgumentError, DataError
-from basicsr.utils.image import decode_image
 
 Phase = Literal['train', 'val', 'test']
 Channels = Literal[1, 3]
@@ -163,12 +162,13 @@ def open_masks(
 
 def read_image(store: Store, key: str, channels: Channels) -> tuple[NDArray[Any], str]:
     """An image (H, W, C) RGB, uint8 or uint16, and its path."""
-    path = store.path(key)
-    return decode_image(store.read(key), path, channels), path
+    return store.image(key, channels), store.path(key)
 
 
-def small_labels(labels: NDArray[np.int32]) -> NDArray[Any]:
+def small_labels(labels: NDArray[Any]) -> NDArray[Any]:
     """The label map in uint8 where its ids fit; larger ids are renumbered first."""
+    if labels.dtype == np.uint8:
+        return labels
     return labels.astype(np.uint8) if labels.max(initial=0) <= 255 else compact(labels)
 
 

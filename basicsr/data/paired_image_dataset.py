@@ -17,13 +17,13 @@ class PairedImageDataset(ImageFileDataset):
     ``dataset[i]`` holds ``lq`` and ``gt``, uint8 or uint16 (C, H, W) RGB, ``lq_path``, ``gt_path`` and ``mask_seed``.
 
     Args:
-        dataroot_gt: folder of the sharp images, with sub-folders; or an LMDB.
-        dataroot_lq: folder of the blurred images; or an LMDB.
+        dataroot_gt: folder of the sharp images, with sub-folders; or an LMDB or raw store.
+        dataroot_lq: folder of the blurred images; or an LMDB or raw store.
         filename_tmpl: name of a blurred image, without extension; ``{}`` is the stem of its sharp image.
         meta_info_file: text file whose lines start with the names of the sharp images to use; None takes all.
         pairing: how files find their partners: by 'stem' (complete or an error), 'list' (those of ``meta_info_file``),
             or 'natural_order'.
-        io_backend: ``{type: disk}`` for folders, ``{type: lmdb}`` for LMDB folders.
+        io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` of ``scripts/make_store.py``.
         phase: 'train' crops, flips and transposes at random; 'val' and 'test' return whole images.
         gt_size: side of the training crops in pixels; smaller images are reflected.
         use_flip: exchange left and right at random.

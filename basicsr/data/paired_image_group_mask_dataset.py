@@ -8,7 +8,6 @@ from basicsr.data.items import Augmentation, Channels, ImageFileDataset, Phase, 
 from basicsr.data.pairing import Pairing, Template
 from basicsr.data.sample import Sample
 from basicsr.data.storage import DISK, IoBackend
-from basicsr.masks.files import decode_masks
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import File, Folder, NotNegative, Positive
 
@@ -20,15 +19,15 @@ class PairedImageGroupMaskDataset(ImageFileDataset):
     ``dataset[i]`` is that of ``PairedImageDataset`` and ``masks``, a label map (L, H, W) of integers.
 
     Args:
-        dataroot_gt: folder of the sharp images, with sub-folders; or an LMDB.
-        dataroot_lq: folder of the blurred images; or an LMDB.
+        dataroot_gt: folder of the sharp images, with sub-folders; or an LMDB or raw store.
+        dataroot_lq: folder of the blurred images; or an LMDB or raw store.
         dataroot_mask: folder of the mask files, named as the blurred images: label maps or gray pictures (``.png``), or
-            stacks (``.npz``); or an LMDB.
+            stacks (``.npz``); or an LMDB or raw store.
         filename_tmpl: name of a blurred image, without extension; ``{}`` is the stem of its sharp image.
         meta_info_file: text file whose lines start with the names of the sharp images to use; None takes all.
         pairing: how files find their partners: by 'stem' (complete or an error), 'list' (those of ``meta_info_file``),
             or 'natural_order'.
-        io_backend: ``{type: disk}`` for folders, ``{type: lmdb}`` for LMDB folders.
+        io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` of ``scripts/make_store.py``.
         phase: 'train' crops, flips and transposes at random; 'val' and 'test' return whole images.
         gt_size: side of the training crops in pixels; smaller images are reflected.
         use_flip: exchange left and right at random.
@@ -74,5 +73,5 @@ class PairedImageGroupMaskDataset(ImageFileDataset):
         """The whole pair with its label map as it lies on disk."""
         sample = self.pairs.read(index)
         key = self.mask_keys[index]
-        labels = decode_masks(self.masks.read(key), self.masks.path(key), sample.size)
+        labels = self.masks.labels(key, sample.size)
         return replace(sample, masks=small_labels(labels))

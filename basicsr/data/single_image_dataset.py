@@ -16,7 +16,6 @@ from basicsr.data.items import (
 from basicsr.data.pairing import sorted_keys
 from basicsr.data.sample import Sample
 from basicsr.data.storage import DISK, IoBackend, Store, open_store
-from basicsr.masks.files import decode_masks
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import Folder, NotNegative
@@ -30,9 +29,9 @@ class SingleImageDataset(ImageFileDataset):
     (L, H, W), if there are any.
 
     Args:
-        dataroot_lq: folder of the images, with sub-folders; or an LMDB.
+        dataroot_lq: folder of the images, with sub-folders; or an LMDB or raw store.
         dataroot_mask: folder of their mask files, as for ``PairedImageGroupMaskDataset``; None without masks.
-        io_backend: ``{type: disk}`` for folders, ``{type: lmdb}`` for LMDB folders.
+        io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` of ``scripts/make_store.py``.
         phase: 'val' or 'test'; there is nothing to train on.
         channels: 3 turns gray files into RGB, 1 turns colours into gray; transparency is dropped.
         seed: of ``mask_seed``.
@@ -68,5 +67,5 @@ class SingleImageDataset(ImageFileDataset):
         if self.masks is None:
             return Sample(image, path)
         key = self.mask_keys[index]
-        labels = decode_masks(self.masks.read(key), self.masks.path(key), image.shape[:2])
+        labels = self.masks.labels(key, (image.shape[0], image.shape[1]))
         return Sample(image, path, masks=small_labels(labels))

@@ -1,60 +1,79 @@
-"""Where the files of a data set lie: folders on disk, or LMDB data bases in the original's layout."""
+"""Where samples lie: folders of files here, LMDB and raw arrays in modules of their own, behind one interface."""
 
 from __future__ import annotations
 
-import io
-import logging
 import os
-import re
-import shutil
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Collection
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, get_args
 
-import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
-from basicsr.masks.files import decode_masks
+from basicsr.masks.files import decode_gray, decode_masks
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.image import IMAGE_SUFFIXES, decode_image
 
-logger = logging.getLogger(__name__)
-
-IoBackend = dict[Literal['type'], Literal['disk', 'lmdb']]
+Array = NDArray[Any]
+Backend = Literal['disk', 'lmdb', 'raw']
+IoBackend = dict[Literal['type'], Backend]
 DISK: IoBackend = {'type': 'disk'}
-LONGEST_KEY = 511  # bytes, a limit of LMDB
-
-_META_LINE = re.compile(r'^(.+) \([\d, ]+\)(?: \d+)?$')
-_FIRST_MAP_SIZE = 1 << 24
-
-# An LMDB may be opened once in a process, and a process that was forked must open it again.
-_environments: dict[str, tuple[int, tuple[int, int], Any]] = {}  # path: process, identity of the file, environment
 
 
-class Store(Protocol):
-    """Files by key. A store holds no open file, so it can be pickled and sent to worker processes."""
+class Store(ABC):
+    """Images or mask files by key. A store holds no open file, so it can be pickled and sent to worker processes."""
 
-    @property
-    def root(self) -> Path:
-        """The folder."""
+    root: Path
+    """The folder."""
+    keys: list[str]
+    """The keys of all files, sorted."""
+    closed: ClassVar[bool]
+    """Whether every file in it must find its partners (a data base), or others may lie beside them (a folder)."""
 
-    @property
-    def keys(self) -> list[str]:
-        """The keys of all files, sorted."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether every file in it must find its partners (a data base), or others may lie beside them (a folder)."""
-
+    @abstractmethod
     def stem(self, key: str) -> str:
         """What partners share: the key without its extension; sub-folders and other dots stay."""
 
+    @abstractmethod
     def path(self, key: str) -> str:
         """Where the file lies, for messages and results."""
 
+    @abstractmethod
+    def image(self, key: str, channels: Literal[1, 3] | None = None) -> Array:
+        """An image (H, W, C) RGB, uint8 or uint16; it may be read-only.
+
+        Args:
+            key: one of ``keys``.
+            channels: 3 turns gray into RGB, 1 turns colours into gray, None keeps what is there.
+
+        Raises:
+            DataError: it cannot be read; it is named.
+            ImageFileError: it is broken, or no image.
+        """
+
+    @abstractmethod
+    def labels(self, key: str, size: tuple[int, int] | None = None) -> Array:
+        """A label map (L, H, W) of integers; it may be read-only.
+
+        Args:
+            key: one of ``keys``.
+            size: (H, W) that it must have; None takes any.
+
+        Raises:
+            DataError: it cannot be read; it is named.
+            MaskError: it is broken, no label map, or of another size.
+        """
+
+    @abstractmethod
+    def gray(self, key: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """A gray mask picture (H, W) of the CAT method; it may be read-only. Arguments and errors as for labels."""
+
+
+class FileStore(Store):
+    """A store of encoded files."""
+
+    @abstractmethod
     def read(self, key: str) -> bytes:
         """The whole file.
 
@@ -62,8 +81,20 @@ class Store(Protocol):
             DataError: it cannot be read; it is named.
         """
 
+    def image(self, key: str, channels: Literal[1, 3] | None = None) -> Array:
+        """The file decoded; see :meth:`Store.image`."""
+        return decode_image(self.read(key), self.path(key), channels)
 
-class FolderStore:
+    def labels(self, key: str, size: tuple[int, int] | None = None) -> Array:
+        """The file decoded, whichever of the known formats it has."""
+        return decode_masks(self.read(key), self.path(key), size)
+
+    def gray(self, key: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """The file decoded."""
+        return decode_gray(self.read(key), self.path(key), size)
+
+
+class FolderStore(FileStore):
     """The files of a folder and its sub-folders; hidden ones and other types are left out.
 
     Keys are paths below the folder, with ``/`` and with their extension.
@@ -85,8 +116,8 @@ class FolderStore:
         self.keys = sorted(_files_below(self.root, suffixes))
         if not self.keys:
             hint = ''
-            if self.root.suffix == '.lmdb' or any(self.root.glob('*.mdb')):
-                hint = '; it looks like an LMDB, which is read with io_backend: {type: lmdb}'
+            if self.root.suffix in ('.lmdb', '.raw'):
+                hint = f'; by its name it is read with io_backend: {{type: {self.root.suffix[1:]}}}'
             raise DataError(f'{self.root}: no files of type {", ".join(suffixes)} in this folder{hint}')
 
     def stem(self, key: str) -> str:
@@ -105,112 +136,27 @@ class FolderStore:
             raise DataError(f'{self.path(key)}: cannot be read ({error.strerror or error})') from error
 
 
-class LmdbStore:
-    """An LMDB in the original's layout: ``<name>.lmdb/`` with ``data.mdb`` and ``meta_info.txt``.
-
-    Keys are file names without their last extension; names with dots work. It is opened at the first reading in
-    each process, without locks and read-ahead.
-
-    Args:
-        root: the folder; ``~`` is the home.
-
-    Raises:
-        DataError: not such a folder, or it lists no files.
-    """
-
-    closed = True
-
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root).expanduser()
-        if self.root.suffix != '.lmdb':
-            raise DataError(f"{self.root}: an LMDB is a folder whose name ends with '.lmdb'")
-        for name in ('data.mdb', 'meta_info.txt'):
-            if not (self.root / name).is_file():
-                raise DataError(f'{self.root}: no {name} in this folder; make the LMDB again')
-        lines = (self.root / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
-        names = [_name_of_meta_line(line) for line in lines if line.strip()]
-        self._names = {str(PurePosixPath(name).with_suffix('')): name for name in names}
-        if not names or len(self._names) < len(names):
-            problem = 'the same key twice' if names else 'no files'
-            raise DataError(f'{self.root / "meta_info.txt"}: lists {problem}; make the LMDB again')
-        self.keys = sorted(self._names)
-
-    def stem(self, key: str) -> str:
-        """The key itself."""
-        return key
-
-    def path(self, key: str) -> str:
-        """The data base, and the name that the file had."""
-        return str(self.root / self._names[key])
-
-    def read(self, key: str) -> bytes:
-        """The value of that key."""
-        import lmdb
-
-        try:
-            with _environment(self.root).begin() as transaction:
-                value = transaction.get(key.encode())
-        except lmdb.Error as error:
-            raise DataError(f'{self.root}: cannot be read ({error}); make the LMDB again') from error
-        if value is None:
-            raise DataError(f"{self.root}: has no key '{key}', which its meta_info.txt lists; make the LMDB again")
-        return bytes(value)
-
-
 def open_store(root: str | Path, io_backend: IoBackend = DISK, suffixes: Collection[str] = IMAGE_SUFFIXES) -> Store:
     """The store that an option file describes.
 
     Args:
-        root: folder of files, or LMDB folder.
-        io_backend: ``{type: disk}`` or ``{type: lmdb}``.
+        root: folder of files, LMDB folder, or raw store.
+        io_backend: ``{type: disk}``, ``{type: lmdb}`` or ``{type: raw}``.
         suffixes: file types to take from a folder.
-    """
-    if io_backend not in ({'type': 'disk'}, {'type': 'lmdb'}):
-        raise ArgumentError(f'io_backend is {{type: disk}} or {{type: lmdb}}, not {io_backend}')
-    return LmdbStore(root) if io_backend['type'] == 'lmdb' else FolderStore(root, suffixes)
-
-
-def write_lmdb(source: str | Path, target: str | Path, kind: Literal['images', 'masks'] = 'images') -> int:
-    """Make an LMDB of the original's layout from a folder.
-
-    It is written beside the target and renamed at the end, so it exists complete or not at all.
-
-    Args:
-        source: the folder, with its sub-folders.
-        target: ``<name>.lmdb``, which must not exist.
-        kind: 'images' become PNG; 'masks' (``.npz``, label maps, gray pictures) are checked and kept byte for byte.
-
-    Returns:
-        number of files.
 
     Raises:
-        DataError: the target exists or has another ending, the folder has no files, or two files share a key.
-        ImageFileError: an image cannot be read.
-        MaskError: a mask file cannot be read.
+        ArgumentError: another back-end.
+        DataError: there is no such store.
     """
-    target = Path(target).expanduser()
-    if target.suffix != '.lmdb':
-        raise DataError(f"{target}: the name of an LMDB ends with '.lmdb'")
-    if target.exists():
-        raise DataError(f'{target}: exists already; remove it or choose another name')
-    store = FolderStore(source, IMAGE_SUFFIXES if kind == 'images' else MASK_SUFFIXES)
-    stems = [store.stem(key) for key in store.keys]
-    twice = sorted(stem for stem, count in Counter(stems).items() if count > 1)
-    if twice:
-        raise DataError(f'{store.root}: several files for one key: {", ".join(twice[:20])}')
-    too_long = [stem for stem in stems if len(stem.encode()) > LONGEST_KEY]
-    if too_long:
-        raise DataError(f'{store.root}: names in an LMDB have at most {LONGEST_KEY} bytes; shorten {too_long[0]}')
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f'.{target.stem[:100]}.', suffix='.lmdb'))
-    try:
-        _fill(temporary, store, _image_entry if kind == 'images' else _mask_entry)
-        temporary.chmod(0o755)
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    logger.info('%s: %d %s from %s', target, len(stems), kind, store.root)
-    return len(stems)
+    from basicsr.data.lmdb_store import LmdbStore
+    from basicsr.data.raw_store import RawStore
+
+    kind = io_backend.get('type') if isinstance(io_backend, Mapping) else None
+    if kind not in get_args(Backend) or len(io_backend) > 1:
+        raise ArgumentError(f'io_backend is {{type: disk}}, {{type: lmdb}} or {{type: raw}}, not {io_backend}')
+    if kind == 'disk':
+        return FolderStore(root, suffixes)
+    return LmdbStore(root) if kind == 'lmdb' else RawStore(root)
 
 
 def _files_below(root: Path, suffixes: Collection[str]) -> list[str]:
@@ -228,70 +174,3 @@ def _files_below(root: Path, suffixes: Collection[str]) -> list[str]:
             if not name.startswith('.') and Path(name).suffix.lower() in suffixes:
                 found.append((Path(folder) / name).relative_to(root).as_posix())
     return found
-
-
-def _name_of_meta_line(line: str) -> str:
-    """``a b.png (4,4,3) 1`` → ``a b.png``; ``a.npz (2, 1, 4, 4)`` → ``a.npz``."""
-    match = _META_LINE.match(line.strip())
-    return match.group(1) if match else line.split()[0]
-
-
-def _environment(root: Path) -> Any:
-    import lmdb
-
-    path = str(root.resolve())
-    status = (root / 'data.mdb').stat()
-    process, identity = os.getpid(), (status.st_dev, status.st_ino)
-    known = _environments.get(path)
-    if known is not None:
-        if known[:2] == (process, identity):
-            return known[2]
-        known[2].close()  # of the process that forked this one, or of a data base that was replaced
-    environment = lmdb.open(path, readonly=True, lock=False, readahead=False, meminit=False)
-    _environments[path] = process, identity, environment
-    return environment
-
-
-def _fill(folder: Path, store: FolderStore, entry: Callable[[bytes, str], tuple[bytes, str]]) -> None:
-    import lmdb
-
-    size = _FIRST_MAP_SIZE
-    lines = []
-    # one transaction a file, none synchronised: all is flushed once at the end
-    with lmdb.open(str(folder), map_size=size, sync=False, metasync=False) as environment:
-        for key in store.keys:
-            value, suffix_and_shape = entry(store.read(key), store.path(key))
-            stem = store.stem(key)
-            while True:
-                try:
-                    with environment.begin(write=True) as transaction:
-                        transaction.put(stem.encode(), value)
-                    break
-                except lmdb.MapFullError:
-                    size *= 2
-                    environment.set_mapsize(size)
-            lines.append(f'{stem}{suffix_and_shape}\n')
-        environment.sync(True)
-    (folder / 'meta_info.txt').write_text(''.join(lines), encoding='utf-8')
-
-
-def _image_entry(data: bytes, name: str) -> tuple[bytes, str]:
-    image = decode_image(data, name)
-    height, width, channels = image.shape
-    done, png = cv2.imencode('.png', image[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    if not done:
-        raise DataError(f'{name}: cannot be written as PNG')
-    return png.tobytes(), f'.png ({height},{width},{channels}) 1'
-
-
-def _mask_entry(data: bytes, name: str) -> tuple[bytes, str]:
-    labels = decode_masks(data, name)
-    layers, height, width = labels.shape
-    if data.startswith(b'PK'):
-        return data, f'.npz ({_stack_length(data)}, 1, {height}, {width})'
-    return data, f'.png ({height * layers},{width},1) 1'
-
-
-def _stack_length(data: bytes) -> int:
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        return len(file['masks'])

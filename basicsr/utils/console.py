@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from basicsr.utils.errors import BasicsrError
+
+_ADVICE = {  # what a user can mend about files; any other OSError is a bug of ours
+    errno.ENOSPC: 'free some space and run it again: what is finished is kept',
+    errno.EDQUOT: 'free some space and run it again: what is finished is kept',
+    errno.EFBIG: 'the system does not allow files of this size here (ulimit -f)',
+    errno.EACCES: 'choose a folder that you may write to',
+    errno.EPERM: 'choose a folder that you may write to',
+    errno.EROFS: 'choose a folder that you may write to',
+    errno.ENAMETOOLONG: 'shorten the name',
+    errno.ENOTDIR: 'a file is in the place of a folder; choose another name',
+    errno.EEXIST: 'a file is in the place of a folder; choose another name',
+}
 
 
 def run(main: Callable[[], int]) -> int:
@@ -26,6 +39,11 @@ def run(main: Callable[[], int]) -> int:
         print(missing_package(error.name or 'a package'), file=sys.stderr)  # noqa: T201
     except BrokenPipeError:  # the reader of our output has seen enough (| head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in _ADVICE:
+            raise
+        name = f'{error.filename}: ' if error.filename else ''
+        print(f'{name}{error.strerror}; {_ADVICE[error.errno]}', file=sys.stderr)  # noqa: T201
     except KeyboardInterrupt:
         return 130
     return 1

@@ -1,13 +1,16 @@
-"""Writing files whole or not at all."""
+"""Writing files and folders whole or not at all, and inside the folder they belong to."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from basicsr.utils.errors import BasicsrError, DataError
 
 
 @contextmanager
@@ -21,7 +24,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         path: its folder must exist.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written.
+        OSError: the disk is full or the folder cannot be written; its ``filename`` is ``path``.
     """
     temporary = path.with_name(f'.{secrets.token_hex(8)}.part')  # short, whatever the length of the name
     try:
@@ -30,5 +33,65 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise _named(error, temporary, path) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Make a folder that gets its name once it is complete: it exists whole or not at all.
+
+    Args:
+        path: must not exist; the folders above it are made.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; its ``filename`` is ``path``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{secrets.token_hex(8)}.part')
+    temporary.mkdir()
+    try:
+        yield temporary
+        temporary.rename(path)
+    except OSError as error:
+        raise _named(error, temporary, path) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(path: Path) -> None:
+    """Make sure that nothing is overwritten.
+
+    Raises:
+        DataError: there is something of that name.
+    """
+    if path.exists():
+        raise DataError(f'{path}: exists already; remove it or choose another name')
+
+
+def inside(folder: Path, name: str, source: Path) -> Path:
+    """The path of a file below a folder, for names that come from a file of somebody else.
+
+    Args:
+        folder: where it has to lie.
+        name: with ``/`` between sub-folders.
+        source: what named it, for messages.
+
+    Raises:
+        DataError: the name leads out of the folder.
+    """
+    path = folder / name
+    if Path(name).is_absolute() or '..' in Path(name).parts or not path.name:
+        raise DataError(f'{source}: names a file {name!r}, which would lie outside of its folder')
+    return path
+
+
+def _named(error: OSError, temporary: Path, path: Path) -> OSError:
+    """The error with the name people know: a failed write has none, and nobody knows the temporary one."""
+    if isinstance(error, BasicsrError) or not (
+        error.filename is None or str(error.filename).startswith(str(temporary))
+    ):
+        return error
+    return OSError(error.errno, error.strerror, str(path))

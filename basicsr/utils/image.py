@@ -1,4 +1,4 @@
-"""Reading image files, and turning network outputs into images."""
+"""Reading and writing image files, and turning network outputs into images."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from basicsr.utils.errors import ImageFileError, ShapeError
+from basicsr.utils.files import whole_file
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -20,6 +21,7 @@ IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
 
 _WHITE: dict[Any, float] = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 _COLOURS = {None: cv2.IMREAD_ANYCOLOR, 1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
+_WRITING = {'.png': [cv2.IMWRITE_PNG_COMPRESSION, 3], '.jpg': [cv2.IMWRITE_JPEG_QUALITY, 95]}
 _ENDS = {b'\x89PNG': b'IEND', b'\xff\xd8\xff': b'\xff\xd9'}
 
 
@@ -74,6 +76,38 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None) 
         raise ImageFileError(f'{name}: holds {image.dtype} values; only 8- and 16-bit images are read')
     image = np.asarray(image)
     return image[:, :, np.newaxis] if image.ndim == 2 else np.ascontiguousarray(image[:, :, ::-1])
+
+
+def imwrite(path: str | Path, image: Array) -> None:
+    """Write an image file; it appears complete or not at all.
+
+    Args:
+        path: its extension decides the format; its folder must exist.
+        image: (H, W, 3) RGB, (H, W, 1) or (H, W); uint8, or uint16 for PNG and TIFF.
+
+    Raises:
+        ImageFileError: no image, or a format that cannot hold it.
+        OSError: the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    planes = image[..., None] if image.ndim == 2 else image
+    wide = path.suffix.lower() in ('.png', '.tif', '.tiff')
+    if (
+        planes.ndim != 3
+        or planes.shape[2] not in (1, 3)
+        or planes.dtype not in ((np.uint8, np.uint16) if wide else (np.uint8,))
+    ):
+        raise ImageFileError(f'{path}: an image of {image.dtype} {image.shape} cannot be written in this format')
+    try:
+        done, data = cv2.imencode(
+            path.suffix, np.ascontiguousarray(planes[..., ::-1]), _WRITING.get(path.suffix.lower(), [])
+        )
+    except cv2.error as error:
+        raise ImageFileError(f'{path}: no image format that OpenCV writes ({error.err})') from error
+    if not done:
+        raise ImageFileError(f'{path}: cannot be encoded')
+    with whole_file(path) as file:
+        file.write(data.tobytes())
 
 
 @overload
