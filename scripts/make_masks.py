@@ -38,6 +38,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--set', nargs='+', default=[], metavar='KEY=VALUE', help='further arguments of the generator')
     parser.add_argument('--shard', type=shard, metavar='i/n', help='do every n-th image from the i-th; 0/1 is all')
     parser.add_argument('--overlay', type=Path, metavar='DIR', help='also draw the regions over the photos')
+    parser.add_argument('--gray', type=Path, metavar='DIR', help='also write the gray pictures of the CAT method')
+    parser.add_argument(
+        '--gray-coding',
+        choices=('fixed', 'reference'),
+        default='fixed',
+        help='how masks become gray values; reference is the sum of codes of the original',
+    )
     parser.add_argument('--force', action='store_true', help='make all masks again, whatever is there')
     return parser.parse_args()
 
@@ -75,12 +82,14 @@ def main() -> int:
     logging.basicConfig(format='%(message)s', level=logging.INFO)
     from basicsr.masks.generator import build_generator
     from basicsr.masks.making import make_masks, shards_of_environment, with_progress
+    from basicsr.masks.pictures import Companion, GrayPictures, Overlays
 
     part = arguments.shard or shards_of_environment()
     generator = build_generator(generator_block(arguments, int(os.environ.get('LOCAL_RANK', 0))))
-    summary = make_masks(
-        arguments.input, arguments.output, generator, part, arguments.overlay, arguments.force, with_progress
-    )
+    companions: list[Companion] = [] if arguments.overlay is None else [Overlays(arguments.overlay)]
+    if arguments.gray is not None:
+        companions.append(GrayPictures(arguments.gray, arguments.gray_coding))
+    summary = make_masks(arguments.input, arguments.output, generator, part, companions, arguments.force, with_progress)
     print(summary.text())
     return 1 if summary.failed else 0
 

@@ -21,7 +21,9 @@ from basicsr.masks import (
     write_label_map,
 )
 from basicsr.masks.files import find_masks, read_gray
-from basicsr.masks.making import make_masks, overlay, read_record
+from basicsr.masks.making import make_masks
+from basicsr.masks.pictures import GrayPictures, Overlays, overlay
+from basicsr.masks.record import read_record
 from basicsr.utils.errors import ArgumentError, MaskError, UnknownNameError, WeightsError
 from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
 from tests.test_map_unit import ellipses
@@ -261,8 +263,29 @@ def test_a_full_disk_leaves_no_half_file(photos, tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / 'masks').iterdir()] == ['masks.json']
 
 
+@pytest.mark.parametrize('coding', ['fixed', 'reference'])
+def test_gray_pictures_beside_the_label_maps(photos, tmp_path, coding):
+    gray = tmp_path / 'gray'
+    make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayPictures(gray, coding)])
+    names = sorted(path.relative_to(gray) for path in gray.rglob('*.png'))
+    assert names == sorted(path.relative_to(tmp_path / 'masks') for path in (tmp_path / 'masks').rglob('*.png'))
+    for name in names:
+        masks = masks_from_label_map(read_masks(tmp_path / 'masks' / name))
+        assert np.array_equal(read_gray(gray / name), gray_from_masks(masks, coding))
+    assert read_record(gray)['settings'] == {**Halves().settings, 'gray_coding': coding}
+    (gray / names[0]).write_bytes(b'')
+    (gray / names[1]).unlink()
+    kept = (gray / names[-1]).stat().st_mtime_ns
+    make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayPictures(gray, coding)])
+    assert sorted(path.relative_to(gray) for path in gray.rglob('*.png')) == names
+    assert read_gray(gray / names[0]).any() and (gray / names[-1]).stat().st_mtime_ns == kept
+    other = 'fixed' if coding == 'reference' else 'reference'
+    with pytest.raises(MaskError, match=r'gray holds masks made with other settings \(gray_coding differ\)'):
+        make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayPictures(gray, other)])
+
+
 def test_overlays_show_regions(photos, tmp_path):
-    make_masks(photos, tmp_path / 'masks', Halves(), overlays=tmp_path / 'shown')
+    make_masks(photos, tmp_path / 'masks', Halves(), companions=[Overlays(tmp_path / 'shown')])
     assert sorted(path.name for path in (tmp_path / 'shown').rglob('*.jpg')) == ['a.jpg', 'b.jpg', 'c.d.jpg']
     image = np.full((10, 12, 3), 128, np.uint8)
     labels = np.zeros((1, 10, 12), int)
