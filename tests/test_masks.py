@@ -6,8 +6,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from basicsr.archs.map_unit import mask_average_pooling
+from basicsr.data import build_dataset, collate, to_floats
 from basicsr.masks import (
     MaskGenerator,
     build_generator,
@@ -383,3 +386,22 @@ def test_no_mask_found_is_an_empty_map(tiny_sam, photos, tmp_path):
 def test_a_checkpoint_of_another_size_is_named(tiny_sam):
     with pytest.raises(WeightsError, match=r'sam\.pth is no vit_l of Segment Anything'):
         build_generator({'type': 'sam', 'checkpoint': str(tiny_sam), 'model': 'vit_l', 'device': 'cpu'})
+
+
+def test_three_hundred_masks_deep_in_each_other_survive_file_and_data_set(vector, tmp_path):
+    case = vector('masks', 'gray_coding')
+    masks = case['in/overlap_300/sam_masks'].astype(bool)
+    labels = label_map_from_masks(masks)
+    assert len(labels) == 16 and labels.max() == 300
+    for folder in ('gt', 'masks'):
+        (tmp_path / folder).mkdir()
+    image = np.random.default_rng(0).integers(0, 256, (*masks.shape[-2:], 3)).astype(np.uint8)
+    Image.fromarray(image).save(tmp_path / 'gt' / 'x.png')
+    write_label_map(tmp_path / 'masks' / 'x.png', labels)
+    paths = {'dataroot_gt': tmp_path / 'gt', 'dataroot_lq': tmp_path / 'gt', 'dataroot_mask': tmp_path / 'masks'}
+    block = {'type': 'PairedImageGroupMaskDataset', **{key: str(path) for key, path in paths.items()}}
+    batch = to_floats(collate([build_dataset(block)[0]]), 'cpu')
+    pooled = mask_average_pooling(batch['lq'], batch['masks'])
+    stack = torch.from_numpy(masks.reshape(300, 1, *masks.shape[-2:])).float()
+    torch.testing.assert_close(pooled, mask_average_pooling(batch['lq'], [stack]), atol=1e-4, rtol=1e-5)
+    assert float(pooled.max()) > 3  # many masks over one pixel add up, as Algorithm 1 has it
