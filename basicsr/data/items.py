@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -66,6 +66,9 @@ class ImageFileDataset(Dataset[dict[str, Any]]):
         length: number of samples.
         augmentation: what becomes of a sample.
     """
+
+    gray_masks: ClassVar[bool] = False
+    """Whether ``masks`` is a gray picture (CAT) and no label map."""
 
     def __init__(self, length: int, augmentation: Augmentation) -> None:
         self.augmentation = augmentation

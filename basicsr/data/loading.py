@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -123,10 +124,22 @@ def build_dataloader(
 
 
 def start_worker(worker: int, first_seed: int) -> None:
-    """Seed numpy and ``random`` of a worker process as the original does, and keep it to one thread."""
+    """Seed numpy and ``random`` of a worker process as the original does, and keep it to one thread.
+
+    Signals that ask a training to stop reach all of its processes at once; the workers leave them to it, since the
+    step that it finishes needs their data.
+    """
+    for name in ('SIGINT', 'SIGTERM', 'SIGUSR1'):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _let_pass_once)
     np.random.seed((first_seed + worker) % 2**32)  # noqa: NPY002 - third-party code may draw from it
     random.seed(first_seed + worker)
     cv2.setNumThreads(0)
+
+
+def _let_pass_once(number: int, frame: object) -> None:
+    """Ignore the first such signal: it was sent to everybody. A second one is for this process."""
+    signal.signal(number, signal.SIG_DFL)
 
 
 def _option(opt: Any, name: str, default: Any) -> Any:

@@ -41,6 +41,8 @@ class PairedImageMaskDataset(ImageFileDataset):
         ArgumentError: arguments that make no sense.
     """
 
+    gray_masks = True
+
     def __init__(
         self,
         dataroot_gt: Folder,

@@ -34,6 +34,11 @@ class PathOptions(Section):
     resume_state: OptionalFilePath = Field(
         default=None, description='Training state (`<iter>.state`) to continue from.'
     )
+    resume_with_changes: bool = Field(
+        default=False,
+        description='Go on although the recipe is another one than that of the training state; false is an error that '
+        'lists what differs.',
+    )
     ignore_resume_networks: tuple[Literal['network_g'], ...] = Field(
         default=(), description='Networks that take their `pretrain_...` weights and not those beside `resume_state`.'
     )
@@ -101,6 +106,17 @@ class Options(Section):
                     'datasets.{key}: {type} is not for {phase}',
                     {'key': key, 'type': dataset.type, 'phase': phase},
                 )
+        return self
+
+    @model_validator(mode='after')
+    def _best_is_a_metric(self) -> Options:
+        label = self.logger.best_metric
+        if label is not None and label not in self.val.metrics:
+            known = ', '.join(self.val.metrics) or 'there are none'
+            text = "logger.best_metric: '{label}' is no label of val.metrics ({known})"
+            raise PydanticCustomError('needs', text, {'label': label, 'known': known})
+        if label is not None and not any(phase_of(key) == 'val' for key in self.datasets):
+            raise PydanticCustomError('needs', 'logger.best_metric: there is no validation set under datasets.val')
         return self
 
     _origin: Origin = PrivateAttr(default_factory=Origin)

@@ -41,7 +41,7 @@ class DatasetOptions(Block):
 
     name: FolderName = Field(description='Name of the data set in logs, tables and result folders.')
     num_worker_per_gpu: NotNegative = Field(default=16, description='Processes that load training data, for each GPU.')
-    batch_size_per_gpu: Positive = Field(default=32, description='Training samples in one step, for each GPU.')
+    batch_size_per_gpu: Positive = Field(default=32, description='Training samples at once on each GPU.')
     dataset_enlarge_ratio: Positive = Field(default=1, description='How often one pass goes over the training set.')
     sampler: Literal['default', 'reference'] = Field(
         default='default',

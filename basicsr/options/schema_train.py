@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -12,6 +12,7 @@ from basicsr.options.fields import (
     Legacy,
     LossBlock,
     MetricBlock,
+    NotNegative,
     OptimizerBlock,
     Positive,
     SchedulerBlock,
@@ -31,7 +32,29 @@ class TrainOptions(Section):
     )
     pixel_opt: LossBlock | None = Field(default=None, description='Loss between the output and the sharp image.')
     perceptual_opt: LossBlock | None = Field(default=None, description='A second loss, added to `pixel_opt`.')
-    use_grad_clip: bool = Field(default=True, description='Limit the norm of the whole gradient to 0.01.')
+    total_batch_size: Positive | None = Field(
+        default=None,
+        description='Samples in one step of all processes together, whatever their number; gradients of several '
+        'batches of at most `batch_size_per_gpu` are added up where needed. null is `batch_size_per_gpu` times the '
+        'number of processes.',
+    )
+    use_grad_clip: bool = Field(default=True, description='Limit the norm of the whole gradient.')
+    grad_clip_norm: Annotated[float, Field(gt=0)] = Field(default=0.01, description='What it is limited to.')
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description='Keep a moving average of the weights, which validation and results use; 0 is none.'
+    )
+    precision: Literal['fp32', 'bf16', 'fp16'] = Field(
+        default='fp32', description='Arithmetic of the network in training; weights and losses stay in fp32.'
+    )
+    channels_last: bool = Field(default=True, description='Keep the channels of a pixel side by side in memory.')
+    compile: bool = Field(default=False, description='Compile the network with `torch.compile`; for GPUs.')
+    deterministic: bool = Field(default=False, description='On GPUs: only algorithms that give the same bits again.')
+    max_bad_steps: Positive = Field(
+        default=10, description='Steps in a row with a loss or gradient that is not finite before training stops.'
+    )
+    on_bad_image: Literal['raise', 'skip'] = Field(
+        default='raise', description='An image that cannot be read ends the training, or another one takes its place.'
+    )
     mixup: Annotated[bool | None, Legacy()] = Field(default=None, description='Must be false: there is no such method.')
 
     @model_validator(mode='after')
@@ -45,6 +68,8 @@ class ValOptions(Section):
     """Validation during training, and the evaluation of a test file."""
 
     val_freq: Positive = Field(default=10_000, description='Training steps between two validations.')
+    validate_first: bool = Field(default=True, description='Validate after the first training step as well.')
+    max_images: Positive | None = Field(default=None, description='Score the first images only; null scores all.')
     save_img: bool = Field(default=False, description='Write the output images.')
     metrics: dict[FolderName, MetricBlock] = Field(
         default_factory=dict, description='Metrics by the label they get in logs and tables.'
@@ -84,5 +109,14 @@ class LoggerOptions(Section):
 
     print_freq: Positive = Field(default=10, description='Training steps between two log lines.')
     save_checkpoint_freq: Positive = Field(default=5_000, description='Training steps between two checkpoints.')
+    keep_checkpoints: Positive | None = Field(
+        default=10, description='How many checkpoints to keep, the last ones; null keeps all.'
+    )
+    best_metric: str | None = Field(
+        default=None,
+        description='Label of a metric in `val.metrics`: the network that is best on the first validation set is kept '
+        'as `net_g_best.pth`.',
+    )
+    images: NotNegative = Field(default=4, description='Validation images to show in TensorBoard.')
     use_tb_logger: bool = Field(default=True, description='Write TensorBoard files.')
     wandb: WandbOptions | None = Field(default=None, description='Weights & Biases; null does without.')

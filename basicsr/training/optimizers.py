@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
-from basicsr.utils.registry import OPTIMIZER_REGISTRY, BlockLike
+from basicsr.utils.registry import OPTIMIZER_REGISTRY, BlockLike, plain_block
+
+_FUSED = ('AdamW', 'Adam', 'SGD')
 
 for _optimizer in (
     torch.optim.AdamW,
@@ -22,13 +24,15 @@ for _optimizer in (
 
 
 def build_optimizer(
-    params: torch.nn.Module | Iterable[torch.Tensor] | Iterable[dict[str, Any]], opt: BlockLike
+    params: torch.nn.Module | Iterable[torch.Tensor] | Iterable[dict[str, Any]], opt: BlockLike, fuse: bool = False
 ) -> torch.optim.Optimizer:
     """Build the optimizer that a block names; the block is left as it is.
 
     Args:
         params: a network, parameters, or groups of them as torch takes them.
         opt: ``type`` ('AdamW') and keyword arguments.
+        fuse: update all parameters in one pass where the optimizer can and the block says nothing about it; the
+            result is the same up to rounding.
 
     Raises:
         ArgumentError: missing ``type``, unknown or unfit arguments.
@@ -40,5 +44,8 @@ def build_optimizer(
         0.001
     """
     params = params.parameters() if isinstance(params, torch.nn.Module) else params
-    optimizer: torch.optim.Optimizer = OPTIMIZER_REGISTRY.build(opt, params=list(params))
+    block = plain_block(opt, 'optimizer')
+    if fuse and block.get('type') in _FUSED and not {'fused', 'foreach', 'capturable', 'differentiable'} & set(block):
+        block['fused'] = True
+    optimizer: torch.optim.Optimizer = OPTIMIZER_REGISTRY.build(block, params=list(params))
     return optimizer

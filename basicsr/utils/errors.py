@@ -60,6 +60,14 @@ class WeightsError(BasicsrError, RuntimeError):
     """A network file cannot be read, or does not belong to the network."""
 
 
+class CheckpointError(BasicsrError, RuntimeError):
+    """A checkpoint cannot be written, or cannot be continued from."""
+
+
+class TrainingError(BasicsrError, RuntimeError):
+    """Training cannot go on: too many steps that are not finite, or another process has failed."""
+
+
 class UnsafeWeightsError(WeightsError):
     """A network file holds pickled objects other than tensors and plain values; it was not loaded."""
 

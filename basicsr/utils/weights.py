@@ -51,7 +51,7 @@ def read_weights(path: str | Path, param_key: str | None = 'params') -> Weights:
         WeightsError: the file is missing, damaged, or has no state_dict under that key.
     """
     path = Path(path)
-    content = _load_plain(path)
+    content = load_plain(path)
     if not isinstance(content, Mapping):
         raise WeightsError(f'{path} holds a {type(content).__name__}, not a dictionary of parameters')
     if param_key is not None and param_key not in content:
@@ -137,7 +137,13 @@ def save_weights(path: str | Path, net: nn.Module, **more: Any) -> None:
         torch.save(content, file)
 
 
-def _load_plain(path: Path) -> Any:
+def load_plain(path: Path) -> Any:
+    """Everything in a file that ``torch.save`` wrote, if it is tensors and plain values; nothing is executed.
+
+    Raises:
+        UnsafeWeightsError: it holds other pickled objects.
+        WeightsError: the file is missing or damaged.
+    """
     if not path.is_file():
         raise WeightsError(f'{path} ' + ('is a folder, not a network file' if path.is_dir() else 'does not exist'))
     try:

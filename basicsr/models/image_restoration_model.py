@@ -1,0 +1,278 @@
+"""ImageRestorationModel: what one training step and one restoration of a batch are."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from basicsr.archs import build_network
+from basicsr.losses import WeightedSumLoss, build_loss
+from basicsr.options import Options
+from basicsr.options.schema_train import TrainOptions
+from basicsr.training.checkpoints import Checkpoint
+from basicsr.training.distributed import Processes
+from basicsr.training.ema import MovingAverage
+from basicsr.training.optimizers import build_optimizer
+from basicsr.training.precision import Arithmetic
+from basicsr.training.schedules import advance, build_scheduler
+from basicsr.utils.errors import CheckpointError, OptionError
+from basicsr.utils.registry import MODEL_REGISTRY
+from basicsr.utils.weights import Weights, load_weights, read_weights
+
+Batch = Mapping[str, Any]
+Prior = Literal['none', 'gray', 'regions']
+
+
+@MODEL_REGISTRY.register()
+class ImageRestorationModel:
+    """A network, and with ``options.train`` the recipe that trains it.
+
+    Args:
+        options: of an option file.
+        processes: this process among those of the job; its device is where the network is.
+        dtype: of weights and images; float64 is for tests.
+
+    Raises:
+        OptionError: the recipe does not fit the device.
+        WeightsError: the weights under ``path.pretrain_network_g`` do not fit.
+    """
+
+    def __init__(
+        self, options: Options, processes: Processes | None = None, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.processes = processes or Processes()
+        self.device, self.dtype = self.processes.device, dtype
+        self.net = build_network(options.network_g)
+        self.prior = prior_of(self.net)
+        if options.path.pretrain_network_g is not None:
+            weights = read_weights(options.path.pretrain_network_g, options.path.param_key)
+            load_weights(self.net, weights, strict=options.path.strict_load_g)
+        train = options.train
+        self._memory_format = (
+            torch.channels_last if train is not None and train.channels_last else torch.contiguous_format
+        )
+        self.net.to(self.device, dtype).to(memory_format=self._memory_format)
+        self.ema: MovingAverage | None = None
+        self.iteration = 0
+        self.grad_norm = math.nan
+        self.problem: str | None = None
+        if train is not None:
+            self._prepare_training(train, options.find_unused_parameters)
+
+    def _prepare_training(self, train: TrainOptions, find_unused_parameters: bool) -> None:
+        self.recipe = train
+        self.losses = {
+            name: build_loss(block).to(self.device)
+            for name, block in (('l_pix', train.pixel_opt), ('l_percep', train.perceptual_opt))
+            if block is not None
+        }
+        self._forward: nn.Module = self.net
+        if self.processes.world > 1:  # makes all processes start with the weights of the first
+            self._forward = DistributedDataParallel(
+                self.net, gradient_as_bucket_view=True, find_unused_parameters=find_unused_parameters
+            )
+        if train.compile:
+            self._forward = torch.compile(self._forward)  # type: ignore[assignment]
+        self.optimizer = build_optimizer(self.net, train.optim_g, fuse=True)
+        self.scheduler = build_scheduler(self.optimizer, train.scheduler, train.total_iter)
+        self.arithmetic = Arithmetic(train.precision, self.device)
+        if train.ema_decay:
+            self.ema = MovingAverage(self.net, train.ema_decay)
+        self.bad_steps = 0
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last step (of the first parameter group)."""
+        return float(self.optimizer.param_groups[0]['lr'])
+
+    @property
+    def result_net(self) -> nn.Module:
+        """The network that validation and results use: the moving average if there is one."""
+        return self.net if self.ema is None else self.ema.net
+
+    def train_step(self, *batches: Batch) -> dict[str, float]:
+        """One step of the optimizer.
+
+        A loss or gradient that is not finite, in whichever process, makes all of them skip the step; ``problem`` then
+        says what and where, and ``bad_steps`` counts such steps in a row.
+
+        Args:
+            batches: one, or several whose gradients are averaged: ``lq``, ``gt`` (B, C, H, W) floats in [0, 1] on the
+                device, and ``masks`` and ``mask_seed`` for networks that take masks.
+
+        Returns:
+            the losses of this process by name, means over the batches.
+        """
+        self.iteration += 1
+        advance(self.optimizer, self.scheduler, self.iteration, self.recipe.warmup_iter)
+        self.net.train()
+        self.optimizer.zero_grad()
+        sums: dict[str, Tensor] = {}
+        for number, batch in enumerate(batches, 1):
+            with self._without_exchange() if number < len(batches) else contextlib.nullcontext():
+                terms = self._losses_of(batch)
+                self.arithmetic.backward(torch.stack([terms[name] for name in self.losses]).sum() / len(batches))
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0) + value.detach() / len(batches)
+        self.arithmetic.unscale(self.optimizer)
+        norm = self._limit_gradient()
+        *values, self.grad_norm = torch.stack([*sums.values(), norm]).tolist()  # the one time the host waits
+        losses = dict(zip(sums, values, strict=True))
+        self._step_if_finite(losses, batches)
+        return losses
+
+    def _without_exchange(self) -> contextlib.AbstractContextManager[Any]:
+        """Gradients stay in this process until the last batch of a step."""
+        return getattr(self._forward, 'no_sync', contextlib.nullcontext)()
+
+    def _losses_of(self, batch: Batch) -> dict[str, Tensor]:
+        """Each loss, and the terms of sums of losses beside them."""
+        with self.arithmetic.autocast():
+            outputs = self._forward(*self.inputs(batch))
+        target = batch['gt'].to(self.dtype)
+        terms: dict[str, Tensor] = {}
+        for output in [outputs] if isinstance(outputs, Tensor) else outputs:
+            for name, loss in self.losses.items():
+                if isinstance(loss, WeightedSumLoss):
+                    parts = loss.terms(output, target)
+                    value = torch.stack(list(parts.values())).sum()
+                else:
+                    parts, value = {}, loss(output, target)
+                for key, part in {name: value, **{f'{name}_{term}': part for term, part in parts.items()}}.items():
+                    terms[key] = terms[key] + part if key in terms else part
+        return terms
+
+    def _limit_gradient(self) -> Tensor:
+        """Clip the gradient if the recipe says so; its norm before that."""
+        parameters = [p for p in self.net.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self.recipe.use_grad_clip:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.grad_clip_norm, norm)
+        return norm.to(self.device)
+
+    def _step_if_finite(self, losses: Mapping[str, float], batches: Sequence[Batch]) -> None:
+        wrong = [name for name, value in losses.items() if not math.isfinite(value)]
+        bad_loss, bad_gradient = self.processes.any(bool(wrong), not math.isfinite(self.grad_norm))
+        if not (bad_loss or bad_gradient):
+            self.arithmetic.step(self.optimizer)
+            if self.ema is not None:
+                self.ema.update(self.net)
+            self.bad_steps, self.problem = 0, None
+            return
+        overflow = not bad_loss and self.arithmetic.scale > 1  # fp16 has too small a range for this loss scale
+        self.arithmetic.skip(overflow)
+        self.bad_steps += 0 if overflow else 1
+        if overflow:
+            self.problem = f'fp16 overflowed; the loss scale is {self.arithmetic.scale:g} now'
+            return
+        files = ', '.join(path for batch in batches for path in batch.get('lq_path', ()))
+        own = f'{", ".join(wrong) or "the gradient"} not finite, images: {files}' if wrong or not bad_loss else ''
+        self.problem = '; '.join(text for text in self.processes.gather_text(own) if text)
+
+    def inputs(self, batch: Batch) -> tuple[Any, ...]:
+        """What the network is called with: image, gray masks as a fourth channel, or region masks and their seeds."""
+        lq = batch['lq'].to(self.dtype)
+        if self.prior == 'gray':
+            lq = torch.cat([lq, batch['masks'].to(self.dtype)], 1)
+        lq = lq.contiguous(memory_format=self._memory_format)
+        if self.prior != 'regions':
+            return (lq,)
+        if self.net.training and 'mask_seeds' in _parameters(self.net):
+            return lq, batch['masks'], batch.get('mask_seed')
+        return lq, batch['masks']
+
+    def restore(self, batch: Batch) -> Tensor:
+        """Restore a batch with the weights that results use, in full precision and without dropout.
+
+        Args:
+            batch: as for :meth:`train_step`, ``gt`` is not needed; any image size.
+
+        Returns:
+            (B, C, H, W) float on the device, nominally in [0, 1], not clamped.
+        """
+        net = self.result_net
+        was_training = net.training
+        net.eval()
+        with torch.inference_mode():
+            output = net(*self.inputs(batch))
+        net.train(was_training)
+        return (output if isinstance(output, Tensor) else output[-1]).to(self.dtype)
+
+    def require_fit(self, key: str, dataset: Any) -> None:
+        """Make sure that a data set has the masks that the network takes; reads its first sample.
+
+        Args:
+            key: where the data set stands in the option file, for the message.
+            dataset: of :func:`basicsr.data.build_dataset`.
+
+        Raises:
+            OptionError: masks that are missing, of the other kind, or for nothing.
+        """
+        name, item = type(self.net).__name__, dataset[0]
+        gray = getattr(dataset, 'gray_masks', None)
+        needs = {
+            'regions': 'region masks; use a data set with them, such as PairedImageGroupMaskDataset',
+            'gray': 'a gray mask picture (mask: true); use PairedImageMaskDataset',
+        }
+        if self.prior != 'none' and ('masks' not in item or bool(gray) != (self.prior == 'gray')):
+            raise OptionError(f'{key}: {type(dataset).__name__} does not fit {name}, which needs {needs[self.prior]}')
+        if self.prior == 'none' and 'masks' in item and gray is not None:  # None: made with the image, not read
+            raise OptionError(
+                f'{key}: {type(dataset).__name__} reads masks, but {name} takes none; use PairedImageDataset, '
+                'or a network with masks'
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What training needs beside the weights, as tensors and plain values."""
+        return {
+            'optimizers': [self.optimizer.state_dict()],
+            'schedulers': [self.scheduler.state_dict()],
+            'scaler': self.arithmetic.state_dict(),
+            'bad_steps': self.bad_steps,
+        }
+
+    def load(self, checkpoint: Checkpoint, keep_weights: bool = False) -> None:
+        """Continue from a checkpoint.
+
+        Args:
+            checkpoint: of the same network and optimizer.
+            keep_weights: leave the network's weights as they are.
+
+        Raises:
+            WeightsError: it belongs to another network.
+            CheckpointError: it belongs to another optimizer or schedule.
+        """
+        state = checkpoint.state
+        if not keep_weights:
+            file = checkpoint.path
+            mask_value = getattr(self.net, 'mask_value', None)
+            load_weights(self.net, Weights(file, checkpoint.params, mask_value=mask_value))
+            if self.ema is not None:
+                averages = checkpoint.params_ema or checkpoint.params
+                load_weights(self.ema.net, Weights(file, averages, mask_value=mask_value))
+        try:
+            self.optimizer.load_state_dict(state['optimizers'][0])
+            self.scheduler.load_state_dict(state['schedulers'][0])
+            self.arithmetic.load_state_dict(state.get('scaler', {}))
+        except (ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
+            raise CheckpointError(f'{checkpoint.path} is of another optimizer or schedule: {error}') from error
+        self.iteration, self.bad_steps = checkpoint.iteration, int(state.get('bad_steps', 0))
+
+
+def prior_of(net: nn.Module) -> Prior:
+    """Which masks a network takes: a second argument ``masks``, a gray picture as one more channel, or none."""
+    if 'masks' in _parameters(net):
+        return 'regions'
+    extra = getattr(net, 'in_channels', 0) - getattr(net, 'img_channel', 0)
+    return 'gray' if extra == 1 and getattr(net, 'options', {}).get('mask') else 'none'
+
+
+def _parameters(net: nn.Module) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(net.forward).parameters

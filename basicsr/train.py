@@ -1,0 +1,340 @@
+"""Train a network: python basicsr/train.py -opt options/train/GoPro/SAMDeblur.yml
+
+Exit codes: 0 done; 1 an error, which its message explains; 3 too many steps in a row were not finite (the training is
+saved); 4 another process of the job failed; 75 a signal (SIGTERM, SIGINT, SIGUSR1) came and the training is saved: the
+same command with --auto_resume continues it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+
+import argparse
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # --help needs no torch
+    from basicsr.options import Options
+    from basicsr.training.checkpoints import Checkpoint
+    from basicsr.training.distributed import Processes
+    from basicsr.training.loggers import RunLog
+    from basicsr.training.signals import StopRequest
+
+logger = logging.getLogger('basicsr.train')
+
+EXIT_NOT_FINITE = 3
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    from basicsr.options import add_arguments
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument(
+        '--launcher',
+        choices=('none', 'pytorch', 'slurm'),
+        default='none',
+        help='what started the processes: pytorch is torchrun, slurm is srun',
+    )
+    parser.add_argument(
+        '--auto_resume', action='store_true', help='continue from the last checkpoint of the experiment, if any'
+    )
+    parser.add_argument('--debug', action='store_true', help='try it out: two small steps, two images, one checkpoint')
+    parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)  # old launchers pass it
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train as the command line says; returns the exit code."""
+    args = parse(arguments)
+    logging.basicConfig(format='%(asctime)s %(levelname)s: %(message)s', datefmt='%m-%d %H:%M:%S')
+    from basicsr.options import load_options
+    from basicsr.training.debugging import debug_overrides
+    from basicsr.training.distributed import EXIT_PEER_FAILED, PeerError, start_processes
+    from basicsr.training.signals import stop_on_signals
+
+    options = load_options(args.opt, args.force_yml)
+    with stop_on_signals() as stop:
+        device = 'cpu' if options.num_gpu == 0 else 'auto'
+        processes = start_processes(args.launcher, device, options.dist_params.port)
+        logging.getLogger('basicsr').setLevel(logging.INFO if processes.is_first else logging.ERROR)
+        if args.debug:
+            changes = debug_overrides(options.name, options.datasets, processes.world)
+            options = load_options(args.opt, [*args.force_yml, *changes])
+        try:
+            with processes:
+                training = Training(options, processes, stop, args.auto_resume and not args.debug, args.debug)
+                return training.run()
+        except PeerError as error:
+            logger.error('%s', error)
+            return EXIT_PEER_FAILED
+
+
+class Training:
+    """One run of the recipe in an option file.
+
+    Args:
+        options: with ``train`` and ``datasets.train``.
+        processes: this process among those of the job.
+        stop: set by a signal.
+        auto_resume: continue from the last checkpoint of the experiment, if there is one.
+        debug: a trial, whose folder is cleared first and whose checkpoint is read back.
+
+    Raises:
+        BasicsrError: what the user can mend: options, data, checkpoints.
+    """
+
+    def __init__(
+        self, options: Options, processes: Processes, stop: StopRequest, auto_resume: bool, debug: bool = False
+    ) -> None:
+        from basicsr.data import build_dataset
+        from basicsr.models import build_model
+        from basicsr.models.validation import Validation
+        from basicsr.options import build_on_paper, check_paths
+        from basicsr.options.schema_data import phase_of
+        from basicsr.training.batching import share_batch
+        from basicsr.training.checkpoints import CheckpointFolder
+        from basicsr.training.feed import TrainingData
+        from basicsr.training.randomness import derived_seed, seed_everything
+        from basicsr.training.resuming import choose_seed, compare_recipes, find_checkpoint, open_experiment, recipe_of
+
+        self.options, self.processes, self.stop, self.debug = options, processes, stop, debug
+        self.recipe, block = require_training(options)
+        build_on_paper(options)
+        check_paths(options)
+        batching = share_batch(self.recipe.total_batch_size, block.batch_size_per_gpu, processes.world)
+
+        self.experiment = Path('experiments') / options.name
+        self.folder = CheckpointFolder(self.experiment, options.logger.keep_checkpoints)
+        resume_state = options.path.resume_state
+        processes.first_does(lambda: open_experiment(self.experiment, auto_resume, resume_state, debug))
+        own_weights = 'network_g' in options.path.ignore_resume_networks
+        checkpoint = find_checkpoint(self.folder, auto_resume, resume_state, not own_weights, processes)
+        seed = choose_seed(options.manual_seed, checkpoint, processes)
+        self.settings = recipe_of(options.as_dict(), seed, batching.total)
+        if checkpoint is not None:
+            compare_recipes(checkpoint, self.settings, options.path.resume_with_changes)
+
+        seed_everything(seed, self.recipe.deterministic)  # every process builds the same network
+        datasets = {
+            key: build_dataset(
+                opt, phase=phase_of(key), seed=seed if key == 'train' else derived_seed(seed, f'datasets.{key}')
+            )
+            for key, opt in options.datasets.items()
+            if key == 'train' or phase_of(key) == 'val'
+        }
+        self.model = build_model(options, processes=processes)
+        for key, dataset in datasets.items():
+            self.model.require_fit(f'datasets.{key}', dataset)
+        validated = {key: dataset for key, dataset in datasets.items() if key != 'train'}
+        self.validation = Validation(options, validated, self.model, processes, self.experiment / 'visualization')
+        self.data = TrainingData(
+            datasets['train'],
+            block.as_dict(),
+            batching,
+            processes,
+            seed,
+            skip_bad=self.recipe.on_bad_image == 'skip',
+            gray_masks=self.model.prior == 'gray',
+        )
+        seed_everything(seed + processes.rank, self.recipe.deterministic)
+        self.best: float | None = None
+        self.validation_pending = False
+        if checkpoint is not None:
+            self.continue_from(checkpoint, own_weights)
+        logger.info(
+            'experiment %s: %s of %s steps done, %d in an epoch; %s process(es) on %s in %s; %s',
+            self.experiment.resolve(),
+            f'{self.model.iteration:,}',
+            f'{self.recipe.total_iter:,}',
+            self.data.steps_per_epoch,
+            processes.world,
+            processes.device.type,
+            self.recipe.precision,
+            batching,
+        )
+
+    def run(self) -> int:
+        """Train to the end, or until a signal comes or too many steps are not finite; returns the exit code."""
+        from basicsr.training.signals import EXIT_STOPPED
+
+        model, logging_options = self.model, self.options.logger
+        stopped = diverged = False
+        with self.open_log() as log:
+            if self.validation_pending:
+                stopped = not self.validate(log)
+            steps, timer = self.data.steps(), Timer()
+            while model.iteration < self.recipe.total_iter and not (stopped or diverged):
+                batches = next(steps)
+                timer.data_is_here()
+                losses = model.train_step(*batches)
+                timer.step_is_done()
+
+                if model.problem is not None:
+                    logger.warning('step %d skipped: %s', model.iteration, model.problem)
+                if model.iteration % logging_options.print_freq == 0 or model.iteration == 1:
+                    means = self.processes.mean(losses)
+                    if log is not None:
+                        log.step(model.iteration, self.data.epoch, means, model.lr, model.grad_norm, *timer.means())
+                diverged = model.bad_steps >= self.recipe.max_bad_steps
+                (stopped,) = self.processes.any(bool(self.stop))
+                if self.validation.is_due(model.iteration):
+                    self.validation_pending = True
+                    stopped = stopped or not self.validate(log)
+                    timer = Timer()
+                last = model.iteration == self.recipe.total_iter
+                if model.iteration % logging_options.save_checkpoint_freq == 0 or last or stopped or diverged:
+                    self.save()
+            steps.close()
+
+            if model.iteration >= self.recipe.total_iter:
+                self.save_network('latest')
+                if self.debug:
+                    self.read_back()
+                logger.info('done: %s', self.folder.network_file('latest').resolve())
+                return 0
+            if diverged:
+                logger.error(
+                    'stopped after %d steps in a row that were not finite; the weights before them are saved',
+                    model.bad_steps,
+                )
+                return EXIT_NOT_FINITE
+            logger.info('stopped by %s after step %d; --auto_resume continues', self.stop.name, model.iteration)
+            return EXIT_STOPPED
+
+    def validate(self, log: RunLog | None) -> bool:
+        """Validate, and keep the network if it is the best so far; False if a signal came meanwhile."""
+        scores = self.validation.run(self.model.iteration, log, lambda: bool(self.stop))
+        if scores is None:
+            return False
+        self.validation_pending = False
+        label = self.options.logger.best_metric
+        if label is not None and self.validation.is_better(scores[label], self.best):
+            self.best = scores[label]
+            self.save_network('best')
+        return True
+
+    def save(self) -> None:
+        """Write a checkpoint; every process takes part."""
+        from basicsr.training.randomness import generator_states
+
+        model = self.model
+        state = {
+            'epoch': self.data.epoch,
+            'consumed': self.data.consumed,
+            **model.state_dict(),
+            'generators': self.processes.gather(generator_states()),
+            'recipe': self.settings,
+            'best': self.best,
+            'validation_pending': self.validation_pending,
+        }
+        self.processes.first_does(lambda: self.folder.save(model.iteration, model.net, self.about_network(), state))
+
+    def save_network(self, name: str) -> None:
+        """Write the network alone, as ``net_g_<name>.pth``."""
+        self.processes.first_does(lambda: self.folder.save_network(name, self.model.net, self.about_network()))
+
+    def about_network(self) -> dict[str, Any]:
+        """What a network file holds beside the weights: their average, what they come from, what wrote them."""
+        from basicsr.training.checkpoints import provenance
+
+        options = {**self.options.as_dict(), 'manual_seed': self.settings['manual_seed']}
+        about = {'iter': self.model.iteration, 'options': options, **provenance()}
+        if self.model.ema is not None:
+            about['params_ema'] = {key: value.cpu() for key, value in self.model.ema.net.state_dict().items()}
+        return about
+
+    def continue_from(self, checkpoint: Checkpoint, own_weights: bool) -> None:
+        """Take up the training where a checkpoint left it.
+
+        Args:
+            checkpoint: of the same recipe, unless the user wants another one.
+            own_weights: keep the weights that the network has.
+        """
+        from basicsr.training.randomness import restore_generators
+        from basicsr.training.resuming import own_generators
+
+        state = checkpoint.state
+        self.model.load(checkpoint, keep_weights=own_weights)
+        self.data.epoch, self.data.consumed = int(state['epoch']), int(state['consumed'])
+        self.best, self.validation_pending = state.get('best'), bool(state.get('validation_pending'))
+        generators = own_generators(state['generators'], self.processes, checkpoint.iteration)
+        if generators is not None:
+            restore_generators(generators)
+        logger.info('continuing from %s', checkpoint.path)
+
+    def open_log(self) -> Any:
+        """The log of the first process; nothing in the others."""
+        import contextlib
+
+        from basicsr.training.loggers import RunLog
+
+        if not self.processes.is_first:
+            return contextlib.nullcontext()
+        options = self.options.logger
+        return RunLog(
+            self.experiment,
+            self.options.name,
+            self.recipe.total_iter,
+            self.model.iteration,
+            options.use_tb_logger,
+            None if options.wandb is None else options.wandb.model_dump(),
+            self.options.as_dict(),
+        )
+
+    def read_back(self) -> None:
+        """Make sure that the checkpoint of a trial can be continued from."""
+        from basicsr.training.checkpoints import read_checkpoint
+
+        self.model.load(read_checkpoint(self.folder.state_file(self.model.iteration)))
+        logger.info('trial: data, network, steps, validation and checkpoint work; see %s', self.experiment.resolve())
+
+
+class Timer:
+    """Seconds of a step, and of these waiting for data; means since the last look."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+        self._data, self._steps = 0.0, 0
+
+    def data_is_here(self) -> None:
+        """The batches of a step are on the device."""
+        self._data += time.perf_counter() - self._last
+
+    def step_is_done(self) -> None:
+        """The step is done."""
+        self._last = time.perf_counter()
+        self._steps += 1
+
+    def means(self) -> tuple[float, float]:
+        """Seconds of a step, and waiting for data; starts anew."""
+        result = (self._last - self._start) / self._steps, self._data / self._steps
+        self._start, self._data, self._steps = self._last, 0.0, 0
+        return result
+
+
+def require_training(options: Options) -> tuple[Any, Any]:
+    """The recipe and the training set of an option file.
+
+    Raises:
+        OptionError: it is for evaluation only.
+    """
+    from basicsr.utils.errors import OptionError
+
+    missing = [key for key, there in (('train', options.train), ('datasets.train', 'train' in options.datasets))
+               if not there]  # fmt: skip
+    if missing:
+        raise OptionError(f'{options.source}: {" and ".join(missing)} missing; this option file is for evaluation')
+    return options.train, options.datasets['train']
+
+
+if __name__ == '__main__':
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))

@@ -1,0 +1,207 @@
+"""Checkpoints: a network file and a training state that count only together, and the folder that keeps them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import secrets
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import basicsr
+from basicsr.utils.errors import CheckpointError, WeightsError
+from basicsr.utils.files import whole_file
+from basicsr.utils.weights import load_plain, read_weights, save_weights
+
+logger = logging.getLogger(__name__)
+
+STATE_KEYS = ('iter', 'epoch', 'consumed', 'optimizers', 'schedulers', 'generators', 'recipe', 'pair')
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network file and its training state, read.
+
+    Args:
+        iteration: training steps done.
+        path: the training state.
+        params: weights by name.
+        params_ema: their moving average; None without one.
+        state: all else that training needs.
+    """
+
+    iteration: int
+    path: Path
+    params: dict[str, Tensor]
+    params_ema: dict[str, Tensor] | None
+    state: dict[str, Any]
+
+
+class CheckpointFolder:
+    """``models`` and ``training_states`` of an experiment.
+
+    A checkpoint is the pair ``models/net_g_<iter>.pth`` and ``training_states/<iter>.state``, both with the same random
+    ``pair`` number: a file that is left over from another run, or from a save that was cut off, makes no pair.
+
+    Args:
+        experiment: folder of the experiment.
+        keep: how many pairs to keep, the last ones; None keeps all.
+    """
+
+    def __init__(self, experiment: Path, keep: int | None = None) -> None:
+        self.models = experiment / 'models'
+        self.states = experiment / 'training_states'
+        self.keep = keep
+
+    def network_file(self, iteration: int | str) -> Path:
+        """Where the network of that iteration (or 'latest', 'best') lies."""
+        return self.models / f'net_g_{iteration}.pth'
+
+    def state_file(self, iteration: int) -> Path:
+        """Where the training state of that iteration lies."""
+        return self.states / f'{iteration}.state'
+
+    def save(self, iteration: int, net: nn.Module, about: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """Write a pair, the training state last; then drop the oldest pairs.
+
+        Args:
+            iteration: training steps done.
+            net: the network.
+            about: more of the network file (``params_ema``, ``options``, ...).
+            state: the training state.
+
+        Raises:
+            CheckpointError: the disk is full or the folder cannot be written; older pairs stay as they are.
+        """
+        pair = secrets.token_hex(8)
+        self.save_network(iteration, net, {**about, 'pair': pair})
+        path = self.state_file(iteration)
+        try:
+            with whole_file(path) as file:
+                torch.save({**state, 'iter': iteration, 'pair': pair}, file)
+        except (OSError, RuntimeError) as error:
+            raise _not_saved(path, error) from error
+        if self.keep is not None:
+            for old in self.iterations()[self.keep :]:
+                self.state_file(old).unlink(missing_ok=True)  # first: a network alone is no checkpoint
+                self.network_file(old).unlink(missing_ok=True)
+
+    def save_network(self, name: int | str, net: nn.Module, about: Mapping[str, Any]) -> None:
+        """Write a network file alone, such as ``net_g_latest.pth``.
+
+        Raises:
+            CheckpointError: the disk is full or the folder cannot be written.
+        """
+        path = self.network_file(name)
+        try:
+            save_weights(path, net, **about)
+        except (OSError, RuntimeError) as error:
+            raise _not_saved(path, error) from error
+
+    def iterations(self) -> list[int]:
+        """The iterations with a training state, latest first; other files are left alone."""
+        if not self.states.is_dir():
+            return []
+        names = [path.stem for path in self.states.glob('*.state') if path.is_file()]
+        return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
+
+    def latest(self) -> Checkpoint | None:
+        """The last pair that is whole; what is skipped on the way is logged."""
+        found = set(self.iterations())
+        for path in self.models.glob('net_g_*.pth') if self.models.is_dir() else ():
+            name = path.stem.removeprefix('net_g_')
+            if name.isdigit() and int(name) not in found and int(name) > max(found, default=0):
+                logger.warning('%s is skipped: its training state was never written', path)
+        for iteration in self.iterations():
+            try:
+                return read_checkpoint(self.state_file(iteration))
+            except (CheckpointError, WeightsError) as error:
+                logger.warning('skipped: %s', error)
+        return None
+
+    def prepare(self) -> None:
+        """Make the folders, and clear away what a killed save has left."""
+        for folder in (self.models, self.states):
+            folder.mkdir(parents=True, exist_ok=True)
+            for part in folder.glob('.*.part'):
+                part.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path, network: bool = True) -> Checkpoint:
+    """Read a training state and the network file beside it (``../models/net_g_<iter>.pth``).
+
+    Args:
+        path: ``<iter>.state``.
+        network: whether the network file is needed.
+
+    Raises:
+        CheckpointError: the file is no training state of this project, the two make no pair, or hold NaN.
+        WeightsError: a file is missing or damaged, or holds anything but tensors and plain values.
+    """
+    content = load_plain(path)
+    missing = [key for key in STATE_KEYS if not isinstance(content, Mapping) or key not in content]
+    if missing:
+        lacks = f'it lacks {", ".join(missing)}' if len(missing) < len(STATE_KEYS) else 'it holds none of its entries'
+        raise CheckpointError(
+            f'{path} is no training state of this project: {lacks}. Weights of another project can be '
+            'started from: path.pretrain_network_g'
+        )
+    state = dict(content)
+    iteration = int(state['iter'])
+    if not network:
+        return Checkpoint(iteration, path, {}, None, state)
+    file = CheckpointFolder(path.parent.parent).network_file(iteration)
+    if not file.is_file():
+        raise CheckpointError(f'{path}: its network file {file} is missing')
+    net = load_plain(file)
+    if not isinstance(net, Mapping) or net.get('pair') != state['pair']:
+        raise CheckpointError(f'{path} and {file} do not belong together; one of them is of another run')
+    params = read_weights(file).state
+    ema = read_weights(file, 'params_ema').state if 'params_ema' in net else None
+    for name, tensor in [*params.items(), *(ema or {}).items()]:
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f'{file}: {name} holds values that are not finite')
+    return Checkpoint(iteration, path, params, ema, state)
+
+
+def provenance() -> dict[str, Any]:
+    """What a checkpoint says of the program that wrote it: versions and git commit, plain values."""
+    return {
+        'versions': {'basicsr': basicsr.__version__, 'torch': str(torch.__version__), 'python': platform.python_version()},
+        'git_commit': _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of this clone, with '+' if files were changed; None outside of one."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / '.git').exists():
+        return None
+    environment = {key: value for key, value in os.environ.items() if not key.startswith('GIT_')}
+    try:
+        commit, changes = (
+            subprocess.run(  # noqa: S603 - fixed arguments
+                ['git', '-C', str(folder), *arguments],  # noqa: S607
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=30,
+                env=environment,
+            ).stdout.strip()
+            for arguments in (('rev-parse', 'HEAD'), ('status', '--porcelain', '--untracked-files=no'))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ('+' if changes else '')
+
+
+def _not_saved(path: Path, error: Exception) -> CheckpointError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split('\n')[0]
+    return CheckpointError(f'{path} could not be saved ({reason}); older checkpoints are as they were')

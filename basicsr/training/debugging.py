@@ -1,0 +1,30 @@
+"""``--debug``: what a trial changes in the options, so that it takes less than a minute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def debug_overrides(name: str, datasets: Iterable[str], world: int) -> list[str]:
+    """Values for ``--force_yml`` that turn a recipe into two small steps in a folder of their own.
+
+    Args:
+        name: of the experiment.
+        datasets: keys of its data sets.
+        world: processes.
+    """
+    overrides = [
+        f'name={name}_debug',
+        'train:total_iter=2',
+        f'train:total_batch_size={2 * world}',
+        'val:val_freq=2',
+        'val:validate_first=false',
+        'val:max_images=2',
+        'logger:print_freq=1',
+        'logger:save_checkpoint_freq=2',
+        'logger:wandb=null',
+        'path:resume_state=null',
+    ]
+    if 'train' in datasets:
+        overrides += ['datasets:train:batch_size_per_gpu=2', 'datasets:train:num_worker_per_gpu=1']
+    return overrides

@@ -1,0 +1,178 @@
+"""What a training tells: lines on the console and in a file, the same as JSON lines, TensorBoard, wandb."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from basicsr.utils.console import missing_package
+from basicsr.utils.errors import OptionError
+from basicsr.utils.files import whole_file
+
+logger = logging.getLogger(__name__)
+
+Values = Mapping[str, float]
+
+
+class RunLog:
+    """The log of one run, written by its first process.
+
+    ``log/<name>.jsonl`` has one object a line: ``iter``, ``epoch``, the losses, ``lr``, ``grad_norm``, ``seconds`` (of
+    a step) and ``data_seconds`` (of them waiting for data); or ``iter``, ``dataset`` and its scores.
+
+    Args:
+        experiment: folder of the experiment.
+        name: of the run.
+        total_iter: last iteration, for the time that remains.
+        start: iteration that the run starts after; later lines of an earlier run are cut off.
+        tensorboard: write TensorBoard files to ``log/tensorboard``.
+        wandb: ``project`` and ``resume_id``; None does without.
+        options: stored with the run in wandb.
+
+    Raises:
+        OptionError: tensorboard or wandb is asked for and not installed.
+    """
+
+    def __init__(
+        self,
+        experiment: Path,
+        name: str,
+        total_iter: int,
+        start: int = 0,
+        tensorboard: bool = False,
+        wandb: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        folder = experiment / 'log'
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f'{name}.jsonl'
+        self._name, self._total_iter, self._start = name, total_iter, start
+        self._begin = time.monotonic()
+        cut_back(self.path, start)
+        self._file = self.path.open('a', encoding='utf-8')
+        self._text = logging.FileHandler(folder / f'{name}.log', encoding='utf-8')
+        self._text.setFormatter(logging.Formatter('%(asctime)s %(levelname)s: %(message)s'))
+        logging.getLogger('basicsr').addHandler(self._text)
+        self._board = _tensorboard(folder / 'tensorboard', start) if tensorboard else None
+        self._wandb = _wandb(name, wandb, options) if wandb and wandb.get('project') else None
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the files."""
+        if error is not None and not isinstance(error, KeyboardInterrupt):
+            self._text.handle(logging.LogRecord('basicsr', logging.ERROR, '', 0, str(error), (), None))
+        logging.getLogger('basicsr').removeHandler(self._text)
+        self._text.close()
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+    def step(
+        self, iteration: int, epoch: int, losses: Values, lr: float, grad_norm: float, seconds: float, data: float
+    ) -> None:
+        """Tell of a step.
+
+        Args:
+            iteration: 1-based.
+            epoch: number of the pass over the data.
+            losses: means over all processes.
+            lr: learning rate.
+            grad_norm: before clipping.
+            seconds: of a step, mean since the last line.
+            data: of these, waiting for data.
+        """
+        done = max(1, iteration - self._start)
+        eta = timedelta(seconds=round((time.monotonic() - self._begin) / done * (self._total_iter - iteration)))
+        shown = ' '.join(f'{name}: {value:.4e}' for name, value in losses.items())
+        logger.info(
+            '[%s] epoch: %d iter: %s lr: %.3e eta: %s time: %.3f data: %.3f grad: %.3e %s',
+            self._name[:16],
+            epoch,
+            f'{iteration:,}',
+            lr,
+            eta,
+            seconds,
+            data,
+            grad_norm,
+            shown,
+        )
+        self._write({'iter': iteration, 'epoch': epoch, **losses, 'lr': lr, 'grad_norm': grad_norm,
+                     'seconds': round(seconds, 4), 'data_seconds': round(data, 4)})  # fmt: skip
+        scalars = {f'losses/{name}': value for name, value in losses.items()}
+        self._scalars(iteration, {**scalars, 'lr': lr, 'grad_norm': grad_norm, 'data_seconds': data})
+
+    def scores(self, iteration: int, dataset: str, scores: Values) -> None:
+        """Tell of a validation."""
+        shown = ' '.join(f'{label}: {value:.4f}' for label, value in scores.items())
+        logger.info('validation on %s after %s steps: %s', dataset, f'{iteration:,}', shown or 'no metrics')
+        self._write({'iter': iteration, 'dataset': dataset, **scores})
+        self._scalars(iteration, {f'metrics/{dataset}/{label}': value for label, value in scores.items()})
+
+    def picture(self, iteration: int, name: str, image: NDArray[np.uint8]) -> None:
+        """Show an image (H, W, 3) RGB in TensorBoard."""
+        if self._board is not None:
+            self._board.add_image(name, image, iteration, dataformats='HWC')
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        finite = {k: v if not isinstance(v, float) or math.isfinite(v) else str(v) for k, v in record.items()}
+        self._file.write(json.dumps(finite, allow_nan=False) + '\n')
+        self._file.flush()
+
+    def _scalars(self, iteration: int, values: Values) -> None:
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, iteration)
+        if self._wandb is not None:
+            self._wandb.log(dict(values), step=iteration)
+
+
+def cut_back(path: Path, iteration: int) -> None:
+    """Drop the lines of a JSON-lines file that tell of later iterations, or are incomplete."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding='utf-8', errors='replace').splitlines(keepends=True):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if line.endswith('\n') and isinstance(record, dict) and record.get('iter', 0) <= iteration:
+            kept.append(line)
+    with whole_file(path) as file:
+        file.write(''.join(kept).encode())
+
+
+def _tensorboard(folder: Path, start: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        advice = missing_package('tensorboard')
+        raise OptionError(f'logger.use_tb_logger: {advice}; or set it to false') from error
+    return SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+
+
+def _wandb(name: str, block: Mapping[str, Any], options: Mapping[str, Any] | None) -> Any:
+    try:
+        import wandb
+    except ImportError as error:
+        raise OptionError('logger.wandb: wandb is not installed; run `pip install wandb`, or remove the key') from error
+    resume = block.get('resume_id')
+    return wandb.init(
+        project=block['project'], name=name, id=resume, resume='must' if resume else None, config=dict(options or {})
+    )
