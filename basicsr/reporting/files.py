@@ -35,7 +35,7 @@ def file_stem(name: str) -> str:
         ('GoPro', 'a_b-c14cdd')
     """
     plain = re.sub(r'[^A-Za-z0-9._-]+', '_', name).lstrip('.-')[:60].rstrip('.')
-    return plain if plain == name else f'{plain or "_"}-{hashlib.sha256(name.encode()).hexdigest()[:6]}'
+    return plain if plain and plain == name else f'{plain or "_"}-{hashlib.sha256(name.encode()).hexdigest()[:6]}'
 
 
 def write_report(folder: Path, report: Report) -> tuple[Path, Path]:

@@ -50,7 +50,7 @@ class RowWriter:
     ) -> None:
         self._pictures = pictures
         self._files = PictureFolder(folder, dataset)
-        self._choice = None if pictures is None else _choice(pictures, total, definitions)
+        self._choice = None if pictures is None else Choice(pictures, total, definitions)
         self._full: dict[int, ImageRow] = {}  # rows whose full pictures are on the disk
         self._count = 0
         path = _part(folder, dataset, rank)
@@ -190,7 +190,7 @@ def join(
     _check_all_came(dataset, rows, len(skipped), total)
 
     if pictures is not None:
-        choice, files = _choice(pictures, total, definitions), PictureFolder(folder, dataset)
+        choice, files = Choice(pictures, total, definitions), PictureFolder(folder, dataset)
         for row in rows:
             choice.offer(row)
         kept = choice.kept
@@ -207,10 +207,6 @@ def join(
 
 def _part(folder: Path, dataset: str, rank: int) -> Path:
     return folder / PARTS / f'{file_stem(dataset)}.rank{rank}.jsonl'
-
-
-def _choice(pictures: Pictures, total: int, definitions: Sequence[Definition]) -> Choice:
-    return Choice(pictures, total, Report(RunFacts(''), '', tuple(definitions), ()).main_label)
 
 
 def _read_part(path: Path, rank: int) -> tuple[list[ImageRow], dict[str, str]]:

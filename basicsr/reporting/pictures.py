@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from basicsr.masks.making import region_tints
 from basicsr.reporting.files import file_stem
-from basicsr.reporting.records import ImageRow
+from basicsr.reporting.records import Definition, ImageRow, ranking_label
 from basicsr.utils.errors import OptionError, ShapeError
 from basicsr.utils.files import whole_file
 
@@ -37,7 +37,7 @@ class Pictures:
 
     Args:
         best: number of images with the largest gain.
-        worst: number of images with the smallest gain.
+        worst: number of images with the smallest gain that are not collapsed.
         collapsed: number of collapsed images, those that lost most; None keeps all of them.
         others: number of further images, spread evenly over the data set.
         format: of input, output and target: 'png' and 'webp' keep every pixel, 'jpg' is small and does not.
@@ -96,11 +96,12 @@ class Choice:
     Args:
         pictures: how many.
         total: number of images of the whole data set.
-        label: the score whose gain ranks the images; None if there is none.
+        definitions: of the scores; the gain in the first one in dB ranks the images.
     """
 
-    def __init__(self, pictures: Pictures, total: int, label: str | None) -> None:
-        self._label = label
+    def __init__(self, pictures: Pictures, total: int, definitions: Sequence[Definition]) -> None:
+        self._label = ranking_label(definitions)
+        self._sign = 1.0 if all(item.higher_is_better for item in definitions if item.label == self._label) else -1.0
         self._best, self._worst = _Ranks(pictures.best), _Ranks(pictures.worst)
         self._collapsed = _Ranks(pictures.collapsed)
         count = min(pictures.others, total)
@@ -113,10 +114,12 @@ class Choice:
         gain = None if self._label is None else row.gain(self._label)
         if gain is None:
             return
-        self._best.offer(gain, row.index)
-        self._worst.offer(-gain, row.index)
+        gain *= self._sign
         if row.collapsed:
             self._collapsed.offer(-gain, row.index)
+        else:
+            self._best.offer(gain, row.index)
+            self._worst.offer(-gain, row.index)
 
     @property
     def kept(self) -> set[int]:
@@ -164,7 +167,8 @@ def thumbnails(lq: Array, output: Array, gt: Array | None, side: int) -> dict[st
     files = {}
     for kind, image in zip(THUMBNAILS, (lq, output, gt), strict=True):
         if image is not None:
-            files[kind] = ('.jpg', encode(cv2.resize(eight_bit(image), size, interpolation=cv2.INTER_AREA), 'jpg', 80))
+            small = np.asarray(cv2.resize(eight_bit(image), size, interpolation=cv2.INTER_AREA), np.uint8)
+            files[kind] = ('.jpg', encode(small, 'jpg', 80))
     return files
 
 
@@ -181,7 +185,7 @@ def error_map(output: Array, gt: Array, amplify: int) -> NDArray[np.uint8]:
     """
     difference = cv2.absdiff(eight_bit(output), eight_bit(gt)).astype(np.uint16).max(-1)
     levels = np.minimum(difference * amplify, 255).astype(np.uint8)
-    return error_colours()[levels]
+    return np.asarray(error_colours()[levels])
 
 
 def error_colours() -> NDArray[np.uint8]:

@@ -248,9 +248,8 @@ class Report:
 
     @property
     def main_label(self) -> str | None:
-        """What images are ranked by: the first label whose scores are in dB, else the first."""
-        in_decibels = [item.label for item in self.definitions if item.unit == 'dB']
-        return (in_decibels or list(self.labels) or [None])[0]
+        """What images are ranked by."""
+        return ranking_label(self.definitions)
 
     def average(self, label: str) -> Average:
         """Of the outputs."""
@@ -266,6 +265,12 @@ class Report:
     def collapsed(self) -> tuple[str, ...]:
         """Names of the collapsed images."""
         return tuple(row.name for row in self.rows if row.collapsed)
+
+
+def ranking_label(definitions: Iterable[Definition]) -> str | None:
+    """What images are ranked by: the first label in dB, else the first that is not the mode collapse rate."""
+    labels = [item for item in definitions if item.label != MCR]
+    return next((item.label for item in [*(item for item in labels if item.unit == 'dB'), *labels]), None)
 
 
 def listed(names: Iterable[str], most: int = 10) -> str:

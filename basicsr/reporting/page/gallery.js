@@ -47,14 +47,14 @@ function columnsOf(set) {
   });
   for (const label of set.labels) {
     set.runs.forEach((run, i) => columns.push({
-      title: several ? `${label.title} ${run}` : label.title,
+      title: several ? `${label.title} of ${run}` : label.title,
       value: (row) => scoreOf(row, label.label, i),
       text: (row) => textOf(scoreOf(row, label.label, i), label.decimals),
     }));
     if (several) {
       change(`${label.title} difference`, (row) => minus(scoreOf(row, label.label, 1), scoreOf(row, label.label, 0)), label);
     } else if (set.rows.some((row) => inputOf(row, label.label) !== null)) {
-      change(`${label.title} gain over input`, (row) => minus(scoreOf(row, label.label), inputOf(row, label.label)), label);
+      change(`${label.title} gain`, (row) => minus(scoreOf(row, label.label), inputOf(row, label.label)), label);
     }
   }
   set.runs.forEach((run, i) => {
@@ -177,13 +177,14 @@ function showCards() {
   const { set } = page;
   const ranked = set.rows.filter((row) => merit(set, row) !== null).sort((a, b) => merit(set, a) - merit(set, b) || a.index - b.index);
   const collapsed = sorted(set, null).filter(isCollapsed);
-  const ends = Math.min(set.ends, Math.floor(ranked.length / 2));
   const several = set.runs.length > 1;
+  const others = several ? ranked : ranked.filter((row) => !isCollapsed(row)); // those stand above already
+  const ends = Math.min(set.ends, Math.ceil(others.length / 2));
   const what = several ? `${set.runs[1]} against ${set.runs[0]}` : 'gain over the input';
   const groups = [
     [`Collapsed: ${collapsed.length}`, collapsed.slice(0, 24), collapsed.length > 24],
-    [several ? `Largest losses, ${what}` : `Worst, by ${what}`, ranked.slice(0, ends)],
-    [several ? `Largest gains, ${what}` : `Best, by ${what}`, ranked.slice(ranked.length - ends).reverse()],
+    [several ? `Largest losses, ${what}` : `Worst${collapsed.length ? ' of the others' : ''}, by ${what}`, others.slice(0, ends)],
+    [several ? `Largest gains, ${what}` : `Best, by ${what}`, others.slice(Math.max(ends, others.length - ends)).reverse()],
   ];
   byId('notable').replaceChildren(...groups.filter(([, rows]) => rows.length).map(([title, rows, more]) => {
     const parts = [element('h2', { textContent: title }), element('div', { className: 'cards' }, rows.map((row) => cardOf(set, row)))];

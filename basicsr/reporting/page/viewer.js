@@ -69,7 +69,10 @@ function openViewer(set, row, order) {
   byId('viewer-name').textContent = row.name;
   byId('viewer-place').textContent = `${order.indexOf(row) + 1} of ${order.length}, ${row.width} × ${row.height} pixels`;
   showScores(set, row);
-  if (first) viewer.dialog.showModal();
+  if (first) {
+    viewer.dialog.showModal();
+    viewer.stage.focus(); // where the keys work
+  }
   showPair(...pair);
   if (first || viewer.fitted) fit();
   else draw();
@@ -163,7 +166,7 @@ function draw() {
   byId('pane-left').style.clipPath = viewer.beside ? '' : `inset(0 ${width - cut}px 0 0)`;
   byId('pane-right').style.clipPath = viewer.beside ? '' : `inset(0 0 0 ${cut}px)`;
   byId('divider').style.left = `${cut}px`;
-  byId('divider').hidden = byId('slide-choice').hidden = viewer.beside;
+  byId('divider').hidden = byId('slide').hidden = viewer.beside;
   byId('slide').value = 100 * viewer.divider;
   byId('zoom').textContent = `${Math.round(100 * viewer.scale * device)} %`;
 }
