@@ -125,7 +125,7 @@ function fit() {
 
 /* Zoom so that the pixel under (x, y) of a pane stays there. */
 function zoomTo(scale, x = paneWidth() / 2, y = viewer.stage.clientHeight / 2) {
-  const next = Math.min(Math.max(scale, fitScale() / 2), 32);
+  const next = Math.min(Math.max(scale, Math.min(fitScale() / 2, pixelScale())), 32);
   viewer.x = x - (x - viewer.x) * next / viewer.scale;
   viewer.y = y - (y - viewer.y) * next / viewer.scale;
   viewer.scale = next;
