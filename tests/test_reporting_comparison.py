@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,9 +145,9 @@ def test_the_table_names_runs_by_what_tells_them_apart():
     assert row == ('PSNR, dB', '2', '29.00', '30.00', '+1.000', '+1.000 to +1.000', '2 : 0')
 
 
-def compare_runs(*arguments: object) -> subprocess.CompletedProcess[str]:
+def compare_runs(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, ROOT / 'scripts/compare_runs.py', *arguments]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
 
 
 def test_the_script_prints_the_table_and_writes_the_gallery(tmp_path):
@@ -164,6 +166,19 @@ def test_the_script_prints_the_table_and_writes_the_gallery(tmp_path):
     )
     assert '50 % interval' in done.stdout
     assert '../b/pictures/' in elsewhere.read_text(encoding='utf-8')
+
+
+def test_the_documented_commands_run(tmp_path):
+    for name, gain in (('NAFNet', 1.0), ('SAMDeblur', 2.0)):
+        evaluate(tmp_path / 'results' / name, [gain, gain + 1], replace(FACTS, run=name, network=name))
+    commands = re.findall(r'^\.venv/bin/python (scripts/.+)$', (ROOT / 'docs/reports.md').read_text(), re.M)
+    assert len(commands) == 2
+    for command in commands:
+        script, *arguments = command.split()
+        done = compare_runs(*arguments, cwd=tmp_path)
+        assert (script, done.returncode) == ('scripts/compare_runs.py', 0), done.stderr
+    assert (tmp_path / 'results/both.html').is_file()
+    assert (tmp_path / 'results/SAMDeblur/compared_with_NAFNet.html').is_file()
 
 
 def test_the_script_says_what_is_missing_without_a_traceback(tmp_path):
