@@ -13,7 +13,7 @@ import pytest
 from basicsr.reporting import Pictures, RowWriter, join, read_report
 from basicsr.reporting.pictures import FULL, encode, error_colours, error_map, full_pictures, thumbnails
 from basicsr.utils.errors import OptionError, ReportError, ShapeError
-from basicsr.utils.image import imread
+from basicsr.utils.image import decode_image, imread
 from tests.reports import DEFINITIONS, FACTS, evaluate, pictures_of
 
 GAINS = [1.0, -5.0, 0.5, 3.0, -0.5, -9.0, 2.0, 0.0, 1.5, 2.5, -3.5]
@@ -129,6 +129,8 @@ def test_the_error_map_shows_amplified_differences_in_even_colours():
     shown, colours = error_map(output, gt, 8), error_colours()
     for place, level in (((0, 0), 0), ((0, 1), 32), ((0, 2), 128), ((1, 0), 255)):
         assert np.array_equal(shown[place], colours[level]), place
+    data = full_pictures(output, output, gt, None, Pictures(amplify=8))['error'][1]
+    assert np.array_equal(decode_image(data, 'error', channels=3), shown)
     brightness = colours @ np.array([0.2126, 0.7152, 0.0722])
     assert (np.diff(brightness) > -0.5).all()
     assert brightness[0] < 5

