@@ -22,6 +22,10 @@ NOT_RUN = {  # commands that this test is run by, or that measure for minutes
     'python -m benchmarks.metrics',
     '.venv/bin/python scripts/make_masks.py --input photos --output masks --generator sam '
     '--checkpoint sam_vit_h_4b8939.pth',
+    # run on two small runs by test_reporting_comparison.py
+    '.venv/bin/python scripts/compare_runs.py results/NAFNet results/SAMDeblur',
+    '.venv/bin/python scripts/compare_runs.py results/NAFNet results/SAMDeblur '
+    '--dataset GoPro --output results/both.html',
 }
 
 

@@ -104,13 +104,30 @@ def overlay(image: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.uint8]
         image: (H, W, 3) RGB uint8.
         labels: label map (L, H, W).
     """
+    tints = region_tints(labels)
+    shown = image / 255 * (1 - tints[..., 3:]) + tints[..., :3] * tints[..., 3:]
+    return np.asarray((shown * 255).round(), np.uint8)
+
+
+def region_tints(labels: NDArray[Any]) -> NDArray[np.float64]:
+    """Tints and outlines of the regions alone, to be laid over any picture of that size.
+
+    Args:
+        labels: label map (L, H, W).
+
+    Returns:
+        (H, W, 4) RGBA in [0, 1]; alpha is 0 where no region is, 1 on the outlines.
+    """
     from skimage.color import hsv2rgb
     from skimage.segmentation import find_boundaries
 
-    shown = image / 255
+    colour = np.zeros((*labels.shape[1:], 3))  # times alpha, until the end
+    alpha = np.zeros((*labels.shape[1:], 1))
     for layer in labels:
         hue = (np.arange(layer.max() + 1) * 0.618034) % 1  # neighbouring ids get distant colours
         colours = hsv2rgb(np.stack([hue, np.full_like(hue, 0.8), np.full_like(hue, 0.95)], -1))
-        shown = np.where(layer[..., None] > 0, 0.65 * shown + 0.35 * colours[layer], shown)
-        shown[find_boundaries(layer, mode='inner')] = (1.0, 0.85, 0.1)
-    return np.asarray((shown * 255).round(), np.uint8)
+        covered = np.where(layer[..., None] > 0, 0.35, 0.0)
+        colour, alpha = colour * (1 - covered) + colours[layer] * covered, alpha * (1 - covered) + covered
+        outline = find_boundaries(layer, mode='inner')
+        colour[outline], alpha[outline] = (1.0, 0.85, 0.1), 1.0
+    return np.concatenate([colour / np.maximum(alpha, 1e-9), alpha], -1)

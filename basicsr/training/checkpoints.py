@@ -174,7 +174,11 @@ def read_checkpoint(path: Path, network: bool = True) -> Checkpoint:
 def provenance() -> dict[str, Any]:
     """What a checkpoint says of the program that wrote it: versions and git commit, plain values."""
     return {
-        'versions': {'basicsr': basicsr.__version__, 'torch': str(torch.__version__), 'python': platform.python_version()},
+        'versions': {
+            'basicsr': basicsr.__version__,
+            'torch': str(torch.__version__),
+            'python': platform.python_version(),
+        },
         'git_commit': _git_commit(),
     }
 

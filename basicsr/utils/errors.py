@@ -56,6 +56,10 @@ class DataError(BasicsrError, ValueError):
     """A data set cannot be read: files are missing, ambiguous, or do not belong together."""
 
 
+class ReportError(BasicsrError, ValueError):
+    """A report of an evaluation cannot be written or read, or two reports cannot be compared."""
+
+
 class WeightsError(BasicsrError, RuntimeError):
     """A network file cannot be read, or does not belong to the network."""
 

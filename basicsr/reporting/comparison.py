@@ -1,0 +1,274 @@
+"""Two runs on the same images: the difference, and how sure it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from basicsr.reporting.records import MCR, Definition, ImageRow, Report, listed
+from basicsr.utils.errors import ReportError
+
+Method: TypeAlias = Literal['bca', 'percentile']
+
+_CHUNK = 4_000_000  # random draws held at once, 32 MB
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean of (second - first) over the images of one label.
+
+    Args:
+        label: key in the rows' scores.
+        count: number of images.
+        first: mean of the first run over the images whose scores are finite in both.
+        second: mean of the second run over the same.
+        mean: mean difference; images that are perfect in both runs count as no difference.
+        low: lower end of the confidence interval.
+        high: upper end.
+        wins: images on which the second run is better, by the metric's own direction.
+        ties: images with equal scores.
+        left_out: images with a score that is missing, or infinite in one run alone.
+    """
+
+    label: str
+    count: int
+    first: float
+    second: float
+    mean: float
+    low: float
+    high: float
+    wins: int
+    ties: int
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def losses(self) -> int:
+        """Images on which the first run is better."""
+        return self.count - self.wins - self.ties
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs on one data set.
+
+    Args:
+        first: report of the first run.
+        second: report of the second run, whose differences are counted positive where its scores are larger.
+        differences: one for each label that both have, the mode collapse rate last.
+        confidence: of the intervals, 0 to 1.
+        method: of the intervals.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+
+    first: Report
+    second: Report
+    differences: tuple[Difference, ...]
+    confidence: float
+    method: Method
+    resamples: int
+    seed: int
+
+    def difference(self, label: str) -> Difference:
+        """The difference under that label.
+
+        Raises:
+            ReportError: the two runs do not share this label.
+        """
+        for item in self.differences:
+            if item.label == label:
+                return item
+        raise ReportError(f"no '{label}' in both runs; there are {listed(item.label for item in self.differences)}")
+
+
+def compare(
+    first: Report,
+    second: Report,
+    confidence: float = 0.95,
+    method: Method = 'bca',
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two runs image by image.
+
+    Args:
+        first: report of the first run.
+        second: report of the second run on the same images, in any order.
+        confidence: of the intervals, between 0 and 1.
+        method: 'bca' (bias-corrected and accelerated) or 'percentile'; Efron and Tibshirani 1993, chapters 13, 14.
+        resamples: how often the images are drawn anew.
+        seed: the same seed gives the same intervals.
+
+    Raises:
+        ReportError: the images differ (with their names), were not blurred alike, a label means different things, or
+            there is no common score.
+    """
+    pairs = _pairs(first, second)
+    definitions = [item for item in first.definitions if item.label in {other.label for other in second.definitions}]
+    for definition in definitions:
+        _check_same_meaning(definition, next(item for item in second.definitions if item.label == definition.label))
+        _check_same_inputs(pairs, definition.label)
+    definitions.sort(key=lambda item: item.label == MCR)
+    differences = [
+        _difference(definition, pairs, confidence, method, resamples, seed)
+        for definition in definitions
+        if any(a.score(definition.label) is not None and b.score(definition.label) is not None for a, b in pairs)
+    ]
+    if not differences:
+        raise ReportError(f'{first.dataset}: the two runs share no score; was there ground truth?')
+    return Comparison(first, second, tuple(differences), confidence, method, resamples, seed)
+
+
+def bootstrap_interval(
+    values: NDArray[Any] | Sequence[float],
+    confidence: float = 0.95,
+    method: Method = 'bca',
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """A confidence interval of the mean.
+
+    Args:
+        values: one number an image (for a paired comparison, the differences); finite.
+        confidence: between 0 and 1.
+        method: 'bca' or 'percentile'; without spread both are the mean itself.
+        resamples: how often the values are drawn anew, with replacement.
+        seed: of the draws.
+
+    Returns:
+        lower and upper end.
+
+    Raises:
+        ReportError: no values, or a confidence that is none.
+    """
+    values = np.asarray(values, np.float64)
+    if not values.size or not np.isfinite(values).all():
+        raise ReportError(f'a confidence interval needs finite numbers, got {values.size} values')
+    if not 0 < confidence < 1 or resamples < 1 or method not in ('bca', 'percentile'):
+        raise ReportError(f"confidence {confidence} (0 to 1), resamples {resamples}, method '{method}' do not fit")
+    if values.min() == values.max():
+        return float(values[0]), float(values[0])
+    means = _resampled_means(values, resamples, np.random.default_rng(seed))
+    tails = ((1 - confidence) / 2, (1 + confidence) / 2)
+    if method == 'bca':
+        tails = _bca_tails(values, means, tails)
+    low, high = np.quantile(means, tails)
+    return float(low), float(high)
+
+
+def _resampled_means(values: NDArray[np.float64], resamples: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    rows = max(1, _CHUNK // len(values))
+    means = []
+    for start in range(0, resamples, rows):
+        drawn = rng.integers(0, len(values), (min(rows, resamples - start), len(values)))
+        means.append(values[drawn].mean(1))
+    return np.concatenate(means)
+
+
+def _bca_tails(
+    values: NDArray[np.float64], means: NDArray[np.float64], tails: tuple[float, float]
+) -> tuple[float, float]:
+    """Where to cut the resampled means: shifted by their bias, stretched by the skewness of the values."""
+    normal = NormalDist()
+    centre = values.mean()
+    below = (np.count_nonzero(means < centre) + 0.5 * np.count_nonzero(means == centre)) / len(means)
+    if not 0 < below < 1:
+        return tails
+    bias = normal.inv_cdf(float(below))
+    # leaving value i out moves the mean by (mean - value i) / (n - 1); the factor cancels
+    deviation = values - centre
+    acceleration = float((deviation**3).sum() / (6 * (deviation**2).sum() ** 1.5))
+
+    def shifted(tail: float) -> float:
+        z = bias + normal.inv_cdf(tail)
+        return normal.cdf(bias + z / (1 - acceleration * z))
+
+    return shifted(tails[0]), shifted(tails[1])
+
+
+def _difference(
+    definition: Definition,
+    pairs: Sequence[tuple[ImageRow, ImageRow]],
+    confidence: float,
+    method: Method,
+    resamples: int,
+    seed: int,
+) -> Difference:
+    both = [(a.name, a.score(definition.label), b.score(definition.label)) for a, b in pairs]
+    finite = [(x, y) for _, x, y in both if x is not None and y is not None and math.isfinite(x) and math.isfinite(y)]
+    perfect = sum(x is not None and x == y and math.isinf(x) for _, x, y in both)  # no difference, and no finite mean
+    left_out = [name for name, x, y in both if x is None or y is None or not (x == y or math.isfinite(y - x))]
+    if not finite:
+        raise ReportError(f"'{definition.label}' is finite in both runs for no image; nothing can be compared")
+    x, y = np.array(finite).T
+    change = np.concatenate([y - x, np.zeros(perfect)])
+    low, high = bootstrap_interval(change, confidence, method, resamples, seed)
+    better = change > 0 if definition.higher_is_better else change < 0
+    return Difference(
+        label=definition.label,
+        count=len(change),
+        first=float(x.mean()),
+        second=float(y.mean()),
+        mean=float(change.mean()),
+        low=low,
+        high=high,
+        wins=int(better.sum()),
+        ties=int((change == 0).sum()),
+        left_out=tuple(left_out),
+    )
+
+
+def _pairs(first: Report, second: Report) -> list[tuple[ImageRow, ImageRow]]:
+    others = {row.name: row for row in second.rows}
+    names = {row.name for row in first.rows}
+    problems = [
+        f'only in {run}: {listed(missing)}'
+        for run, missing in (
+            (_run_name(first), [name for name in sorted(names) if name not in others]),
+            (_run_name(second), [name for name in sorted(others) if name not in names]),
+        )
+        if missing
+    ]
+    if problems:
+        raise ReportError(f'{first.dataset}: the runs have different images; {"; ".join(problems)}')
+    if not names:
+        raise ReportError(f'{first.dataset}: the runs have no images')
+    return [(row, others[row.name]) for row in first.rows]
+
+
+def _run_name(report: Report) -> str:
+    return f"run '{report.facts.run}'"
+
+
+def _check_same_meaning(a: Definition, b: Definition) -> None:
+    if (a.variant, dict(a.settings)) != (b.variant, dict(b.settings)):
+        raise ReportError(
+            f"'{a.label}' is {a.variant} {dict(a.settings)} in the first run and {b.variant} {dict(b.settings)} "
+            'in the second; such scores cannot be compared, evaluate one of them again'
+        )
+
+
+def _check_same_inputs(pairs: Sequence[tuple[ImageRow, ImageRow]], label: str) -> None:
+    differing = [
+        a.name
+        for a, b in pairs
+        if label in a.input_scores
+        and label in b.input_scores
+        and not math.isclose(a.input_scores[label], b.input_scores[label], rel_tol=1e-6, abs_tol=1e-6)
+    ]
+    if differing:
+        raise ReportError(
+            f"the blurred inputs of {listed(differing)} have another '{label}' in the second run; "
+            'the runs were made on different pictures of the same names'
+        )

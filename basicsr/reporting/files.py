@@ -1,0 +1,226 @@
+"""Reports as files: JSON that reads back into the same records, CSV for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from basicsr.reporting.records import ImageRow, Report
+from basicsr.utils.errors import ReportError
+from basicsr.utils.files import whole_file
+
+FORMAT = 'basicsr report 1'
+FIXED_COLUMNS = ('index', 'name', 'width', 'height', 'seconds', 'tiled', 'collapsed', 'marks')
+INPUT = '_input'
+NOTE = 'JSON has no infinity and no NaN: each null listed in not_finite, by its place, stands for that value'
+
+
+def file_stem(name: str) -> str:
+    """A name of a data set or image as part of a file name that every file system takes.
+
+    Other characters than letters, digits, ``.``, ``_`` and ``-`` are replaced, and a hash keeps such names apart.
+
+    Example:
+        >>> file_stem('GoPro'), file_stem('a/b')
+        ('GoPro', 'a_b-c14cdd')
+    """
+    plain = re.sub(r'[^A-Za-z0-9._-]+', '_', name).lstrip('.-')[:60].rstrip('.')
+    return plain if plain and plain == name else f'{plain or "_"}-{hashlib.sha256(name.encode()).hexdigest()[:6]}'
+
+
+def write_report(folder: Path, report: Report) -> tuple[Path, Path]:
+    """Write ``<dataset>.json`` and ``<dataset>.csv``, each whole or not at all.
+
+    Args:
+        folder: the result folder, ``results/<run>``; made if it is missing.
+        report: what to write.
+
+    Returns:
+        paths of the JSON and the CSV file.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = file_stem(report.dataset)
+    for suffix, text in (('.csv', csv_text(report)), ('.json', json_text(report))):
+        with whole_file(folder / f'{stem}{suffix}') as file:
+            file.write(text.encode())
+    return folder / f'{stem}.json', folder / f'{stem}.csv'
+
+
+def json_text(report: Report) -> str:
+    """A report as strict JSON."""
+    averages = {
+        which: {
+            label: {**dataclasses.asdict(average), 'mean': average.mean}
+            for label, average in ((item.label, average_of(item.label)) for item in report.definitions)
+        }
+        for which, average_of in (('output', report.average), ('blurred input', report.input_average))
+    }
+    not_finite: dict[str, str] = {}
+    body = _finite({'averages': averages, 'report': dataclasses.asdict(report)}, '', not_finite)
+    head = {'format': FORMAT, 'note': NOTE, 'not_finite': not_finite}
+    return json.dumps({**head, **body}, ensure_ascii=False, allow_nan=False, indent=1) + '\n'
+
+
+def read_report(path: Path) -> Report:
+    """Read what ``write_report`` wrote as JSON.
+
+    Args:
+        path: ``results/<run>/<dataset>.json``.
+
+    Raises:
+        ReportError: no such file, or not such a report.
+    """
+    tree = _read_json(path)
+    if not isinstance(tree, dict) or tree.get('format') != FORMAT:
+        raise ReportError(f"{path}: not a report (its 'format' is not '{FORMAT}'); name a JSON file of an evaluation")
+    try:
+        for place, value in tree['not_finite'].items():
+            _put(tree, place, float(value))
+        return TypeAdapter(Report).validate_python(tree['report'])
+    except ValidationError as error:
+        problems = '; '.join(f'{".".join(map(str, item["loc"]))}: {item["msg"]}' for item in error.errors()[:5])
+        raise ReportError(f'{path}: damaged ({problems}); evaluate again') from error
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise ReportError(f'{path}: damaged ({error!r}); evaluate again') from error
+
+
+def read_reports(folder: Path) -> list[Report]:
+    """All reports of a result folder, in the order of their data sets' names.
+
+    Raises:
+        ReportError: no folder, no reports, or a damaged one.
+    """
+    if not folder.is_dir():
+        raise ReportError(f'{folder} is no folder; name a result folder such as results/<run>')
+    reports = [read_report(path) for path in sorted(folder.glob('*.json')) if _is_report(path)]
+    if not reports:
+        raise ReportError(f'{folder} holds no reports (*.json of an evaluation)')
+    return reports
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a JSON file claims to be a report, so that a damaged one is not taken for something else."""
+    with path.open('rb') as file:
+        return FORMAT.encode() in file.read(200)
+
+
+def csv_text(report: Report) -> str:
+    """Rows after RFC 4180: ``index, name, ...``, then each label for the output and, with ``_input``, for the input.
+
+    Numbers are written with a point and read back as the same numbers; what is missing is empty.
+    """
+    stream = io.StringIO(newline='')
+    writer = csv.writer(stream, lineterminator='\r\n')
+    writer.writerow([*FIXED_COLUMNS, *(name for label in report.labels for name in (label, label + INPUT))])
+    for row in report.rows:
+        fixed = (
+            row.index,
+            row.name,
+            row.width,
+            row.height,
+            row.seconds,
+            row.tiled,
+            row.collapsed,
+            '; '.join(row.marks),
+        )
+        scores = [value for label in report.labels for value in (row.scores.get(label), row.input_scores.get(label))]
+        writer.writerow([_cell(value) for value in (*fixed, *scores)])
+    return stream.getvalue()
+
+
+def read_csv(path: Path) -> list[ImageRow]:
+    """Read the rows of a CSV file that ``write_report`` wrote; they have no pictures.
+
+    Raises:
+        ReportError: no such file, or not such a table; names the line.
+    """
+    try:
+        text = path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReportError(f'{path}: cannot be read ({error})') from error
+    lines = csv.reader(io.StringIO(text, newline=''))
+    head = next(lines, [])
+    if tuple(head[: len(FIXED_COLUMNS)]) != FIXED_COLUMNS:
+        raise ReportError(f'{path}: not a table of an evaluation; its first line begins with {",".join(FIXED_COLUMNS)}')
+    rows = []
+    for number, cells in enumerate(lines, start=2):
+        try:
+            rows.append(_row_of_cells(dict(zip(head, cells, strict=True)), head[len(FIXED_COLUMNS) :]))
+        except ValueError as error:
+            raise ReportError(f'{path}: row {number} is damaged ({error}); evaluate again') from error
+    return rows
+
+
+def _row_of_cells(cells: dict[str, str], columns: Sequence[str]) -> ImageRow:
+    scores = {column: float(cells[column]) for column in columns if cells[column]}
+    outputs, inputs = columns[0::2], columns[1::2]
+    return ImageRow(
+        index=int(cells['index']),
+        name=cells['name'],
+        width=int(cells['width']),
+        height=int(cells['height']),
+        seconds=float(cells['seconds']) if cells['seconds'] else None,
+        tiled=cells['tiled'] == 'true',
+        collapsed=cells['collapsed'] == 'true' if cells['collapsed'] else None,
+        marks=tuple(cells['marks'].split('; ')) if cells['marks'] else (),
+        scores={label: scores[label] for label in outputs if label in scores},
+        input_scores={label: scores[name] for label, name in zip(outputs, inputs, strict=True) if name in scores},
+    )
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ''
+    if isinstance(value, bool):
+        return 'true' if value else 'false'
+    return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def _finite(value: Any, place: str, not_finite: dict[str, str]) -> Any:
+    """The tree with null for NaN and infinity, which are noted under their JSON pointer (RFC 6901)."""
+    if isinstance(value, dict):
+        escaped = ((key, str(key).replace('~', '~0').replace('/', '~1')) for key in value)
+        return {key: _finite(value[key], f'{place}/{part}', not_finite) for key, part in escaped}
+    if isinstance(value, list | tuple):
+        return [_finite(item, f'{place}/{number}', not_finite) for number, item in enumerate(value)]
+    if isinstance(value, float):
+        value = float(value)  # of NumPy's own kind, too
+        if not math.isfinite(value):
+            not_finite[place] = str(value)
+            return None
+    return value
+
+
+def _put(tree: Any, place: str, value: float) -> None:
+    """Set what a JSON pointer names."""
+    *parents, last = _keys(place)
+    for key in parents:
+        tree = tree[int(key)] if isinstance(tree, list) else tree[key]
+    tree[last] = value
+
+
+def _keys(place: str) -> Iterator[str]:
+    for part in place.split('/')[1:]:
+        yield part.replace('~1', '/').replace('~0', '~')
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise ReportError(f'{path}: cannot be read ({error.strerror or error})') from error
+    except ValueError as error:
+        raise ReportError(f'{path}: damaged ({error}); evaluate again') from error

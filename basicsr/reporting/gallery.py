@@ -1,0 +1,260 @@
+"""The gallery: one static HTML page that opens from the disk, for one run or for two."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from basicsr.reporting.comparison import Comparison
+from basicsr.reporting.files import file_stem
+from basicsr.reporting.pictures import error_colours
+from basicsr.reporting.records import MCR, ImageRow, Report
+from basicsr.reporting.tables import (
+    Published,
+    Table,
+    comparison_notes,
+    comparison_table,
+    facts_lines,
+    names_of,
+    network_name,
+    notes_of,
+    summary_table,
+)
+from basicsr.utils.errors import ReportError
+from basicsr.utils.files import whole_file
+
+GALLERY = 'gallery.html'
+PAGE = 'page'
+ENDS = 10
+"""How many of the best and of the worst images stand above the table."""
+
+Link: TypeAlias = Callable[[str], str]
+
+
+def write_gallery(folder: Path, reports: Sequence[Report], published: Published | None = None) -> Path:
+    """Write ``gallery.html`` into the result folder, whole or not at all; it shows the pictures that lie there.
+
+    Args:
+        folder: the result folder, to which the rows' pictures are relative.
+        reports: of one run, one for each data set.
+        published: values of the paper by data set and label, for the summary.
+
+    Returns:
+        path of the page.
+
+    Raises:
+        ReportError: no reports.
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    if not reports:
+        raise ReportError(f'{folder}: a gallery needs at least one report')
+    sets = []
+    for report in reports:
+        rows = [{**_row(row), 'runs': [_run_of_row(row, _link('.'))]} for row in report.rows]
+        sets.append(_data_set(report, rows, [network_name(report)]))
+    summaries = [
+        _section(report, [summary_table(report, (published or {}).get(report.dataset))], notes_of(report))
+        for report in reports
+    ]
+    target = folder / GALLERY
+    _write_page(target, reports[0].facts.run, sets, summaries, [reports[0]], reports)
+    return target
+
+
+def write_comparison(target: Path, first_folder: Path, second_folder: Path, comparisons: Sequence[Comparison]) -> Path:
+    """Write a gallery of two runs side by side, whole or not at all.
+
+    Args:
+        target: the page; its folder is made if it is missing. It refers to the pictures in both result folders by
+            relative paths, so the three must move together.
+        first_folder: result folder of the first run.
+        second_folder: result folder of the second run.
+        comparisons: one for each data set that both have.
+
+    Returns:
+        ``target``.
+
+    Raises:
+        ReportError: no comparisons.
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    if not comparisons:
+        raise ReportError(f'{target}: a comparison needs at least one data set that both runs have')
+    links = [_link(_relative(folder, target.parent)) for folder in (first_folder, second_folder)]
+    sets, summaries = [], []
+    for comparison in comparisons:
+        others = {row.name: row for row in comparison.second.rows}
+        rows = []
+        for row in comparison.first.rows:
+            pair = [_run_of_row(row, links[0]), _run_of_row(others[row.name], links[1])]
+            rows.append({**_row(row), 'runs': pair})
+        sets.append(_data_set(comparison.first, rows, list(names_of(comparison))))
+        tables = [comparison_table(comparison), _both_summaries(comparison)]
+        summaries.append(_section(comparison.first, tables, comparison_notes(comparison)))
+    both = [comparisons[0].first, comparisons[0].second]
+    title = ' against '.join(names_of(comparisons[0])[::-1])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _write_page(target, title, sets, summaries, both, [item.first for item in comparisons])
+    return target
+
+
+def comparison_file(first_folder: Path, second_folder: Path) -> Path:
+    """Where the comparison of two runs goes unless somebody says otherwise: into the second run's folder."""
+    return second_folder / f'compared_with_{file_stem(first_folder.resolve().name)}.html'
+
+
+def _both_summaries(comparison: Comparison) -> Table:
+    """The averages of both runs below those of the blurred input."""
+    first, second = summary_table(comparison.first), summary_table(comparison.second)
+    if first.head != second.head:  # one run has scores that the other lacks
+        return first
+    names = names_of(comparison)
+    return Table(first.head, (first.rows[0], (names[0], *first.rows[1][1:]), (names[1], *second.rows[1][1:])))
+
+
+def _data_set(report: Report, rows: list[dict[str, Any]], runs: list[str]) -> dict[str, Any]:
+    labels = [
+        {
+            'label': item.label,
+            'title': item.variant,
+            'unit': item.unit,
+            'decimals': item.decimals,
+            'higher': item.higher_is_better,
+        }
+        for item in report.definitions
+        if item.label != MCR and any(item.label in row.scores for row in report.rows)
+    ]
+    return {
+        'name': report.dataset,
+        'runs': runs,
+        'labels': labels,
+        'main': report.main_label,
+        'ends': ENDS,
+        'errorScale': report.error_scale,
+        'rows': rows,
+    }
+
+
+def _row(row: ImageRow) -> dict[str, Any]:
+    return {
+        'index': row.index,
+        'name': row.name,
+        'width': row.width,
+        'height': row.height,
+        'input': {label: _plain(value) for label, value in row.input_scores.items()},
+    }
+
+
+def _run_of_row(row: ImageRow, link: Link) -> dict[str, Any]:
+    return {
+        'scores': {label: _plain(value) for label, value in row.scores.items()},
+        'collapsed': row.collapsed,
+        'seconds': row.seconds,
+        'tiled': row.tiled,
+        'marks': row.marks,
+        'pictures': {kind: link(path) for kind, path in row.pictures.items()},
+    }
+
+
+def _plain(value: float) -> float | str:
+    """A number of strict JSON; infinity and NaN as text, which the page reads."""
+    return round(value, 6) if math.isfinite(value) else str(value)
+
+
+def _relative(folder: Path, start: Path) -> str:
+    """Path of a folder as seen from the page; absolute where there is none (another drive)."""
+    try:
+        return Path(os.path.relpath(folder.resolve(), start.resolve())).as_posix()
+    except ValueError:
+        return folder.resolve().as_uri()
+
+
+def _link(base: str) -> Link:
+    """What turns a path relative to ``base`` into an address, with every special character encoded."""
+    prefix = base if base.startswith('file:') else quote(base)
+    return lambda path: quote(path) if prefix == '.' else f'{prefix}/{quote(path)}'
+
+
+def _section(report: Report, tables: Sequence[Table], notes: Sequence[str]) -> str:
+    """Summary of a data set, as HTML."""
+    parts = [f'<h3>{html.escape(report.dataset)}</h3>', *map(_html_table, tables)]
+    return '\n'.join([*parts, *(f'<p class="note">{html.escape(note)}</p>' for note in notes)])
+
+
+def _html_table(table: Table) -> str:
+    head = ''.join(f'<th scope="col">{html.escape(cell)}</th>' for cell in table.head)
+    rows = ''.join(
+        f'<tr><th scope="row">{html.escape(first)}</th>{"".join(f"<td>{html.escape(cell)}</td>" for cell in rest)}</tr>'
+        for first, *rest in table.rows
+    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _definitions(reports: Sequence[Report]) -> str:
+    unique = {item.label: item for report in reports for item in report.definitions}
+    items = []
+    for item in unique.values():
+        settings = ', '.join(f'{key} = {value}' for key, value in item.settings.items())
+        text = f'{item.text} Data range: {item.data_range}.' + (f' Settings: {settings}.' if settings else '')
+        items.append(f'<dt>{html.escape(item.variant)} <code>{html.escape(item.label)}</code></dt>')
+        items.append(f'<dd>{html.escape(text)}</dd>')
+    return f'<dl>{"".join(items)}</dl>'
+
+
+def _facts(runs: Sequence[Report]) -> str:
+    parts = []
+    for report in runs:
+        lines = ''.join(
+            f'<dt>{html.escape(what)}</dt><dd>{html.escape(value)}</dd>' for what, value in facts_lines(report)
+        )
+        parts.append(f'<h3>{html.escape(report.facts.run)}</h3><dl class="facts">{lines}</dl>')
+    return ''.join(parts)
+
+
+def _write_page(
+    target: Path,
+    title: str,
+    sets: list[dict[str, Any]],
+    summaries: Sequence[str],
+    runs: Sequence[Report],
+    reports: Sequence[Report],
+) -> None:
+    """Put the parts of the page together.
+
+    Nothing from outside (names of files, data sets, runs) reaches the page but escaped: as HTML in the summary, as
+    JSON in the data, from which the script makes text nodes only. The content policy lets this one script run alone.
+    """
+    source = resources.files('basicsr.reporting') / PAGE
+    style = (source / 'gallery.css').read_text(encoding='utf-8')
+    script = ''.join((source / name).read_text(encoding='utf-8') for name in ('viewer.js', 'gallery.js'))
+    stops = ', '.join('#{:02x}{:02x}{:02x}'.format(*error_colours()[level]) for level in range(0, 256, 17))
+    page = Template((source / 'gallery.html').read_text(encoding='utf-8')).substitute(
+        title=html.escape(title),
+        style=style + f':root {{ --error-colours: {stops}; }}\n',
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=_json_in_html({'title': title, 'sets': sets}),
+        summaries='\n'.join(summaries),
+        definitions=_definitions(reports),
+        facts=_facts(runs),
+    )
+    with whole_file(target) as file:
+        file.write(page.encode())
+
+
+def _json_in_html(value: Any) -> str:
+    """JSON that no browser can take for markup."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':'))
+    for character in '<>&\u2028\u2029':
+        text = text.replace(character, f'\\u{ord(character):04x}')
+    return text

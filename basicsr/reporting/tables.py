@@ -1,0 +1,238 @@
+"""Tables of averages and of differences, for the console and as Markdown; and ``summary.md``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from basicsr.reporting.comparison import Comparison, Difference
+from basicsr.reporting.records import MCR, Average, Definition, Report
+from basicsr.utils.files import whole_file
+
+SUMMARY = 'summary.md'
+
+Published = Mapping[str, Mapping[str, float]]
+"""Values printed in a paper, by data set and label."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A head and rows of text.
+
+    Args:
+        head: one cell a column.
+        rows: so many cells each.
+        numbers: whether all columns but the first are numbers, which stand to the right.
+    """
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: bool = True
+
+    def text(self) -> str:
+        """Columns of equal width, the first to the left, the others to the right."""
+        lines = [self.head, *self.rows]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.head))]
+        return '\n'.join(
+            '  '.join(
+                cell.ljust(width) if column == 0 else cell.rjust(width)
+                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        )
+
+    def markdown(self) -> str:
+        """A Markdown table; text of the cells is escaped."""
+        rule = '|'.join(['---', *['---:' if self.numbers else '---'] * (len(self.head) - 1)])
+        rows = ['| ' + ' | '.join(_escaped(cell) for cell in line) + ' |' for line in (self.head, *self.rows)]
+        return '\n'.join([rows[0], f'|{rule}|', *rows[1:]])
+
+
+def summary_table(report: Report, published: Mapping[str, float] | None = None) -> Table:
+    """Averages of one data set: a row for the blurred input, one for the network.
+
+    Args:
+        report: whose averages.
+        published: values of the paper by label; a column beside ours, and the difference.
+    """
+    head, blurred, ours = ['', 'images'], ['blurred input', str(len(report.rows))], [network_name(report)]
+    ours.append(str(len(report.rows)))
+    for definition in shown_definitions(report):
+        label = definition.label
+        head.append(title_of(definition))
+        blurred.append(cell_of(report.input_average(label), definition))
+        ours.append(cell_of(report.average(label), definition))
+        if published and label in published:
+            head += ['published', 'difference']
+            blurred += ['', '']
+            mean = report.average(label).mean
+            change = '' if mean is None else signed(mean - published[label], definition)
+            ours += [number(published[label], definition), change]
+    return Table(tuple(head), (tuple(blurred), tuple(ours)))
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Differences of two runs: one row a label."""
+    first, second = names_of(comparison)
+    head = ('', 'images', first, second, 'difference', f'{100 * comparison.confidence:g} % interval', 'better : worse')
+    definitions = {definition.label: definition for definition in comparison.first.definitions}
+    rows = []
+    for item in comparison.differences:
+        definition = definitions[item.label]
+        rows.append(
+            (
+                title_of(definition),
+                str(item.count),
+                number(item.first, definition),
+                number(item.second, definition),
+                signed(item.mean, definition, more=1),
+                interval(item, definition),
+                f'{item.wins} : {item.losses}',
+            )
+        )
+    return Table(head, tuple(rows))
+
+
+def comparison_notes(comparison: Comparison) -> list[str]:
+    """What stands below a comparison table."""
+    name = {'bca': 'bias-corrected accelerated (BCa)', 'percentile': 'percentile'}[comparison.method]
+    notes = [
+        f'Difference: {names_of(comparison)[1]} minus {names_of(comparison)[0]}. Paired bootstrap over images, {name}, '
+        f'{comparison.resamples} resamples, seed {comparison.seed}; frames of one scene are taken for independent.'
+    ]
+    for item in comparison.differences:
+        if item.left_out:
+            notes.append(f'{item.label}: {len(item.left_out)} images without a finite score in both runs left out.')
+    return notes
+
+
+def summary_markdown(reports: Sequence[Report], published: Published | None = None) -> str:
+    """All data sets of a run, with definitions and where the numbers come from."""
+    parts = [f'# {_escaped(reports[0].facts.run)}']
+    for report in reports:
+        parts += [
+            f'## {_escaped(report.dataset)}',
+            summary_table(report, (published or {}).get(report.dataset)).markdown(),
+        ]
+        parts += [_escaped(note) for note in notes_of(report)]
+    definitions = {definition.label: definition for report in reports for definition in report.definitions}
+    rows = tuple(
+        (item.label, item.variant, item.text, item.data_range, ', '.join(f'{k}={v}' for k, v in item.settings.items()))
+        for item in definitions.values()
+    )
+    parts += [
+        '## What was computed',
+        Table(('label', 'variant', 'definition', 'data range', 'settings'), rows, numbers=False).markdown(),
+    ]
+    parts += ['## How', Table(('', ''), tuple(facts_lines(reports[0])), numbers=False).markdown()]
+    return '\n\n'.join(parts) + '\n'
+
+
+def write_summary(folder: Path, reports: Sequence[Report], published: Published | None = None) -> Path:
+    """Write ``summary.md``, whole or not at all.
+
+    Args:
+        folder: the result folder; made if it is missing.
+        reports: of one run, one or more.
+        published: values of the paper by data set and label.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / SUMMARY) as file:
+        file.write(summary_markdown(reports, published).encode())
+    return folder / SUMMARY
+
+
+def notes_of(report: Report) -> list[str]:
+    """What stands below the averages of a data set."""
+    notes = []
+    if report.collapsed:
+        notes.append(f'Collapsed: {", ".join(report.collapsed)}.')
+    if report.skipped:
+        listed = '; '.join(f'{name} ({reason})' for name, reason in report.skipped.items())
+        notes.append(f'Skipped, and in no average: {listed}.')
+    tiled = sum(row.tiled for row in report.rows)
+    if tiled:
+        notes.append(f'Cut into tiles: {tiled} of {len(report.rows)} images.')
+    marks: dict[str, int] = {}
+    for row in report.rows:
+        for mark in row.marks:
+            marks[mark] = marks.get(mark, 0) + 1
+    return notes + [f'Marked {mark}: {count} of {len(report.rows)} images.' for mark, count in sorted(marks.items())]
+
+
+def facts_lines(report: Report) -> list[tuple[str, str]]:
+    """Where the numbers come from, what and value; empty values are left out."""
+    facts = report.facts
+    lines = [
+        ('network', facts.network),
+        ('checkpoint', facts.checkpoint),
+        ('SHA-256 of the checkpoint', facts.checkpoint_sha256),
+        ('options', facts.options),
+        ('date', facts.date),
+        ('device', facts.device),
+        ('versions', ', '.join(f'{name} {version}' for name, version in facts.versions.items())),
+    ]
+    return [(what, value) for what, value in lines if value]
+
+
+def shown_definitions(report: Report) -> list[Definition]:
+    """The columns of the averages: labels with at least one score."""
+    return [item for item in report.definitions if report.average(item.label).count]
+
+
+def network_name(report: Report) -> str:
+    """How tables call what was evaluated."""
+    return report.facts.network or report.facts.run
+
+
+def names_of(comparison: Comparison) -> tuple[str, str]:
+    """How tables call two runs: by their networks if these differ, else by the runs' names."""
+    first, second = comparison.first, comparison.second
+    if network_name(first) != network_name(second):
+        return network_name(first), network_name(second)
+    if first.facts.run != second.facts.run:
+        return first.facts.run, second.facts.run
+    return f'{first.facts.run} (1)', f'{second.facts.run} (2)'
+
+
+def title_of(definition: Definition) -> str:
+    """Head of a column: what exactly was computed, and its unit."""
+    return f'{definition.variant}, {definition.unit}' if definition.unit else definition.variant
+
+
+def cell_of(average: Average, definition: Definition) -> str:
+    """A mean as tables print it; the mode collapse rate with the count behind it."""
+    text = number(average.mean, definition)
+    if definition.label == MCR and average.count:
+        return f'{text} ({round(average.sum / 100)} of {average.count})'
+    return f'{text} ({average.infinite} infinite)' if average.infinite else text
+
+
+def number(value: float | None, definition: Definition) -> str:
+    """A score with the decimals of its metric; an empty cell for None."""
+    if value is None:
+        return ''
+    return f'{value:.{definition.decimals}f}' if math.isfinite(value) else str(value)
+
+
+def signed(value: float, definition: Definition, more: int = 0) -> str:
+    """A difference with its sign and, on wish, more decimals."""
+    return f'{value:+.{definition.decimals + more}f}'
+
+
+def interval(item: Difference, definition: Definition) -> str:
+    """A confidence interval."""
+    return f'{signed(item.low, definition, 1)} to {signed(item.high, definition, 1)}'
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    plain = ' '.join(text.split())
+    for character in '\\`*_[]<>|#':
+        plain = plain.replace(character, f'\\{character}')
+    return plain

@@ -1,0 +1,62 @@
+"""Compare two evaluated runs image by image: differences with confidence intervals, and a gallery of both.
+
+Examples:
+    python scripts/compare_runs.py results/NAFNet results/SAMDeblur
+    python scripts/compare_runs.py results/NAFNet results/SAMDeblur --dataset REDS --output both.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('first', type=Path, help='result folder of the first run')
+    parser.add_argument('second', type=Path, help='result folder of the second run, on the same data sets')
+    parser.add_argument('--dataset', nargs='+', metavar='NAME', help='only these; by default all that both runs have')
+    parser.add_argument('--output', type=Path, metavar='FILE', help='the page; by default in the second folder')
+    parser.add_argument('--confidence', type=float, default=0.95, metavar='P', help='of the intervals, 0.95 by default')
+    parser.add_argument('--method', choices=['bca', 'percentile'], default='bca', help='of the intervals')
+    parser.add_argument('--resamples', type=int, default=10_000, metavar='N', help='of the bootstrap, 10000 by default')
+    parser.add_argument('--seed', type=int, default=0, help='of the bootstrap, 0 by default')
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Print the tables and write the gallery."""
+    arguments = parse()
+    from basicsr.reporting import compare, comparison_notes, comparison_table, read_reports, write_comparison
+    from basicsr.reporting.gallery import comparison_file
+    from basicsr.utils.errors import ReportError
+
+    first, second = (
+        {report.dataset: report for report in read_reports(f)} for f in (arguments.first, arguments.second)
+    )
+    names = arguments.dataset or [name for name in first if name in second]
+    missing = [name for name in names if name not in first or name not in second]
+    if missing or not names:
+        raise ReportError(
+            f'{", ".join(missing) or "any data set"} is not in both runs: {arguments.first} has {", ".join(first)}; '
+            f'{arguments.second} has {", ".join(second)}'
+        )
+    how = {key: getattr(arguments, key) for key in ('confidence', 'method', 'resamples', 'seed')}
+    comparisons = [compare(first[name], second[name], **how) for name in names]
+    for comparison in comparisons:
+        print(f'{comparison.first.dataset}\n{comparison_table(comparison).text()}')
+        print('\n'.join(comparison_notes(comparison)) + '\n')
+    target = arguments.output or comparison_file(arguments.first, arguments.second)
+    print(f'gallery: {write_comparison(target, arguments.first, arguments.second, comparisons)}')
+    return 0
+
+
+if __name__ == '__main__':
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))

@@ -1,0 +1,75 @@
+"""Small reports for the tests of tables, files and the gallery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from basicsr.metrics import build_metric
+from basicsr.reporting import (
+    MCR,
+    Definition,
+    ImageRow,
+    Pictures,
+    Report,
+    RowWriter,
+    RunFacts,
+    definition_of,
+    join,
+    write_report,
+)
+
+DEFINITIONS = tuple(definition_of(name, build_metric({'type': name})) for name in ('psnr', 'ssim', MCR))
+FACTS = RunFacts(
+    'run a', network='NetA', options='options/test/GoPro.yml', checkpoint='a.pth', checkpoint_sha256='ab' * 32
+)
+
+
+def row(index: int, psnr: float, before: float = 25.0, name: str | None = None, **more: object) -> ImageRow:
+    collapsed = before - psnr > 3
+    scores, inputs = {'psnr': psnr, 'ssim': psnr / 40}, {'psnr': before, 'ssim': before / 40}
+    given = {'height': 4, 'width': 6, 'scores': scores, 'input_scores': inputs, 'collapsed': collapsed, **more}
+    return ImageRow(index=index, name=name or f'image{index}', **given)  # type: ignore[arg-type]
+
+
+def report(
+    values: list[float], facts: RunFacts = FACTS, definitions: tuple[Definition, ...] = DEFINITIONS, **more: object
+) -> Report:
+    rows = tuple(row(index, value) for index, value in enumerate(values))
+    return Report(facts, 'GoPro', definitions, rows, **more)  # type: ignore[arg-type]
+
+
+def pictures_of(index: int, size: tuple[int, int] = (60, 90)) -> dict[str, np.ndarray]:
+    """A target with structure, an input darker by 20, an output darker by 5."""
+    rng = np.random.default_rng(index)
+    gt = rng.integers(60, 200, (*size, 3), dtype=np.uint8)
+    labels = np.zeros((1, *size), int)
+    labels[0, :, : size[1] // 2] = 1
+    return {'lq': gt - 20, 'gt': gt, 'output': gt - 5, 'labels': labels}
+
+
+def evaluate(
+    folder: Path,
+    gains: list[float],
+    facts: RunFacts = FACTS,
+    pictures: Pictures | None = Pictures(),  # noqa: B008 - frozen
+    names: list[str] | None = None,
+    ranks: int = 1,
+) -> Report:
+    """What an evaluation does: each process writes its rows, rank 0 joins them."""
+    for rank in range(ranks):
+        with RowWriter(folder, 'GoPro', DEFINITIONS, len(gains), pictures, rank) as rows:
+            for index in range(rank, len(gains), ranks):
+                rows.add(
+                    index=index,
+                    name=names[index] if names else f'image{index}',
+                    scores={'psnr': 25 + gains[index], 'ssim': 0.5 + gains[index] / 100},
+                    input_scores={'psnr': 25.0, 'ssim': 0.5},
+                    collapsed=gains[index] < -3,
+                    seconds=index / 10,
+                    **pictures_of(index),
+                )
+    done = join(folder, facts, 'GoPro', DEFINITIONS, len(gains), pictures, ranks)
+    write_report(folder, done)
+    return done
