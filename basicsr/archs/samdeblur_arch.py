@@ -72,6 +72,36 @@ class MaskGuided(nn.Module):
         prior = self._padded_prior(lq, masks, mask_seeds)[1]
         return self.input_rule.crop(prior, *lq.shape[-2:])
 
+    def with_prior(self, lq: Tensor, masks: Masks, padded: bool = False) -> Tensor:
+        """Image and prior along the channels, as the network behind the prior sees them: what tiles are cut from.
+
+        Args:
+            lq: see :meth:`forward`.
+            masks: see :meth:`forward`.
+            padded: leave the padding of ``input_rule`` on.
+
+        Returns:
+            (B, C + prior_channels, H, W), or (..., H', W').
+        """
+        both = torch.cat(self._padded_prior(lq, masks, None), 1)
+        return both if padded else self.input_rule.crop(both, *lq.shape[-2:])
+
+    def restore_with_prior(self, x: Tensor) -> Any:
+        """Restore what :meth:`with_prior` returned, or tiles of it; any size.
+
+        Args:
+            x: (B, C + prior_channels, H, W).
+        """
+        restored = self._restore(self.restoring_rule.pad(x))
+        if isinstance(restored, Tensor):
+            return self.restoring_rule.crop(restored, *x.shape[-2:])
+        return [*restored[:-1], self.restoring_rule.crop(restored[-1], *x.shape[-2:])]
+
+    @property
+    def restoring_rule(self) -> InputRule:
+        """What the network behind the prior asks of its input; its reach, where that of the prior is global."""
+        return self.input_rule
+
     def _padded_prior(self, lq: Tensor, masks: Masks, mask_seeds: MaskSeeds | None) -> tuple[Tensor, Tensor]:
         check_image(lq, self.img_channel, type(self).__name__)
         check_masks(masks, lq)
@@ -119,6 +149,12 @@ class SAMDeblur(MaskGuided):
         self.input_rule = replace(network.input_rule, halo='global')  # region means reach across the image
         self._build_prior(self.img_channel, prior_channels, mask_dropout, mask_value)
         self.backbone = network
+
+    @property
+    def restoring_rule(self) -> InputRule:
+        """The backbone's rule."""
+        rule: InputRule = self.backbone.input_rule
+        return rule
 
     def _restore(self, x: Tensor) -> Any:
         return self.backbone(x)

@@ -76,7 +76,14 @@ class ValOptions(Section):
     )
     use_image: bool = Field(default=True, description='Score images rounded to 8 bits, as they are written.')
     rgb2bgr: bool = Field(default=True, description='Score images in B, G, R order, as OpenCV reads them.')
-    grids: bool = Field(default=False, description='Cut images into overlapping tiles; needs a tile size.')
+    tile: Positive | Literal['auto'] | None = Field(
+        default='auto',
+        description='Side of the tiles, in pixels, that large images are cut into; `auto` cuts what does not fit into '
+        'the memory; null never cuts.',
+    )
+    grids: bool = Field(
+        default=False, description='As the original cuts: cut images into overlapping tiles; needs a tile size.'
+    )
     crop_size_h: Positive | None = Field(default=None, description='Height of the tiles in pixels.')
     crop_size_w: Positive | None = Field(default=None, description='Width of the tiles in pixels.')
     crop_size_h_ratio: Annotated[float, Field(gt=0, le=1)] | None = Field(

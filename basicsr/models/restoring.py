@@ -1,0 +1,104 @@
+"""One image of any size through a network: whole where it fits into the memory, else in tiles."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from basicsr.archs.map_unit import Masks
+from basicsr.models.tiling import Grid, local_form, restore_grid, restore_tiled
+from basicsr.options.schema_train import ValOptions
+
+logger = logging.getLogger(__name__)
+
+Tile = int | Literal['auto'] | None
+
+WHOLE_ON_CPU = 4_000_000
+"""Pixels of the largest image that 'auto' restores whole on a CPU, whose memory ends without a warning."""
+FIRST_TILE, SMALLEST_TILE = 1024, 256
+
+
+@dataclass(frozen=True)
+class Restored:
+    """An output, and how it came about.
+
+    Args:
+        image: (1, C, H, W) float, not clamped.
+        tile: side of the tiles in pixels; None for the whole image, 0 for the original's grid.
+    """
+
+    image: Tensor
+    tile: int | None = None
+
+
+def restore_image(
+    net: nn.Module, lq: Tensor, masks: Masks | None = None, tile: Tile = 'auto', grid: Grid | None = None
+) -> Restored:
+    """Restore one image.
+
+    Args:
+        net: in evaluation mode.
+        lq: (1, C, H, W) float; for CAT networks with the gray picture as last channel.
+        masks: of the image, for networks that take them.
+        tile: side of the tiles in pixels; None never cuts; 'auto' cuts what does not fit, into tiles that get smaller
+            until they fit.
+        grid: the original's way of cutting, which wins over ``tile``.
+
+    Raises:
+        torch.OutOfMemoryError: (or RuntimeError, on a CPU) not even the smallest tiles fit.
+    """
+    with torch.inference_mode():
+        if grid is not None:
+            return Restored(restore_grid(net, lq, masks, grid), 0)
+        height, width = lq.shape[-2:]
+        if isinstance(tile, int):
+            return _in_tiles(net, lq, masks, tile)
+        size = FIRST_TILE
+        if tile is None or lq.device.type != 'cpu' or height * width <= WHOLE_ON_CPU:
+            try:
+                return Restored(_whole(net, lq, masks))
+            except RuntimeError as error:
+                if tile is None or not is_out_of_memory(error):
+                    raise
+            size = min(FIRST_TILE, max(height, width) // 2)
+        while True:
+            try:
+                return _in_tiles(net, lq, masks, max(size, SMALLEST_TILE))
+            except RuntimeError as error:
+                if size <= SMALLEST_TILE or not is_out_of_memory(error):
+                    raise
+            size //= 2
+            if lq.device.type == 'cuda':
+                torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error says that the device, or the machine, has no memory left."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or 'allocate memory' in text or 'not enough memory' in text
+
+
+def grid_of(options: ValOptions, height: int, width: int) -> Grid | None:
+    """The tiles that ``val.grids`` asks for; None without it."""
+    if not options.grids:
+        return None
+    tall = options.crop_size_h or int((options.crop_size_h_ratio or 1) * height)
+    wide = options.crop_size_w or int((options.crop_size_w_ratio or 1) * width)
+    return Grid(max(1, tall), max(1, wide), options.max_minibatch)
+
+
+def _in_tiles(net: nn.Module, lq: Tensor, masks: Masks | None, tile: int) -> Restored:
+    if max(lq.shape[-2:]) <= tile:
+        return Restored(_whole(net, lq, masks))
+    logger.debug('restoring %d x %d pixels in tiles of %d', *lq.shape[-2:], tile)
+    return Restored(restore_tiled(local_form(net), lq, masks, tile), tile)
+
+
+def _whole(net: nn.Module, lq: Tensor, masks: Masks | None) -> Tensor:
+    output = net(lq) if masks is None else net(lq, masks)
+    result: Tensor = output if isinstance(output, Tensor) else output[-1]
+    return result

@@ -1,0 +1,210 @@
+"""Images larger than the memory: cut into overlapping tiles, restored one by one, blended.
+
+A tile is restored as a part of the whole image: padding and the prior of the regions come from the whole image and are
+cut with the tile. Where a network has finite support (``input_rule.halo``), pixels that depend on what lies beyond the
+tile's edge are thrown away, so the result equals that of the whole image. Networks with global pooling should come in
+their Local form (``local_form``): each tile still pools over windows of its own, so their results differ a little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from basicsr.archs import build_network
+from basicsr.archs.map_unit import Masks
+from basicsr.archs.samdeblur_arch import MaskGuided
+from basicsr.utils.errors import ArgumentError
+from basicsr.utils.registry import ARCH_REGISTRY
+
+UNSEEN = 32
+"""Pixels near a cut that are not used where the support is the whole image."""
+RAMP = 32
+"""Pixels over which neighbouring tiles are blended."""
+
+Window = tuple[int, int, int, int]
+"""Top, left, height, width in pixels."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The tiles of the original's ``grids`` option: fixed size, evenly spread, their overlaps averaged.
+
+    Args:
+        height: of a tile in pixels.
+        width: of a tile in pixels.
+        most: tiles restored in one batch; None is all of them.
+    """
+
+    height: int
+    width: int
+    most: int | None = None
+
+    def windows(self, height: int, width: int) -> list[Window]:
+        """The tiles of an image, row by row."""
+        tall, wide = min(self.height, height), min(self.width, width)
+        return [(top, left, tall, wide) for top in _starts(height, tall) for left in _starts(width, wide)]
+
+
+def restore_grid(net: nn.Module, lq: Tensor, masks: Masks | None, grid: Grid) -> Tensor:
+    """Restore as the original's ``grids`` option does: whole tiles, uniform mean where they overlap.
+
+    Args:
+        net: in evaluation mode; it pads each tile by its own rule.
+        lq: (1, C, H, W) float; for CAT networks with the gray picture as last channel.
+        masks: of the whole image, for networks that take them: their prior is made once and cut with the tiles.
+        grid: size of the tiles.
+
+    Returns:
+        (1, C, H, W).
+    """
+    parts = _Parts.of(net, lq, masks, pad=False)
+    windows = grid.windows(*lq.shape[-2:])
+    total = lq.new_zeros(1, parts.channels, *lq.shape[-2:])
+    count = lq.new_zeros(1, 1, *lq.shape[-2:])
+    for start in range(0, len(windows), grid.most or len(windows)):
+        some = windows[start : start + (grid.most or len(windows))]
+        restored = parts.restore(torch.cat([_cut(parts.image, window) for window in some]))
+        for tile, window in zip(restored, some, strict=True):
+            _cut(total, window).add_(tile)
+            _cut(count, window).add_(1)
+    return total / count
+
+
+def restore_tiled(net: nn.Module, lq: Tensor, masks: Masks | None, tile: int) -> Tensor:
+    """Restore in overlapping tiles with smooth seams.
+
+    Args:
+        net: in evaluation mode; with global pooling in its Local form (see ``local_form``).
+        lq: (1, C, H, W) float; for CAT networks with the gray picture as last channel.
+        masks: of the whole image, for networks that take them.
+        tile: side of the tiles in pixels, what is thrown away included; rounded up to what the network needs.
+
+    Returns:
+        (1, C, H, W); with finite support equal to ``net(lq)`` but for rounding.
+
+    Raises:
+        ArgumentError: the tile is not larger than what has to be thrown away on both sides.
+    """
+    size = lq.shape[-2:]
+    parts = _Parts.of(net, lq, masks, pad=True)
+    padded = parts.image.shape[-2:]
+    lost = UNSEEN if parts.halo == 'global' else int(parts.halo)
+    rule: Any = net.input_rule
+    axes = [_axis(length, tile, lost, multiple) for length, multiple in zip(padded, rule.multiple, strict=True)]
+    total = lq.new_zeros(1, parts.channels, *padded)
+    weight = lq.new_zeros(1, 1, *padded)
+    for top, tall, rows in axes[0]:
+        for left, wide, columns in axes[1]:
+            window = top, left, tall, wide
+            share = (rows.to(lq)[:, None] * columns.to(lq)[None])[None, None]
+            restored = parts.restore(_cut(parts.image, window)) * share
+            _cut(total, window).add_(restored)
+            _cut(weight, window).add_(share)
+    result: Tensor = rule.crop(total / weight, *size)
+    return result
+
+
+def local_form(net: nn.Module) -> nn.Module:
+    """The network with windowed in place of global pooling (TLC), sharing the weights; itself if it has no such form.
+
+    Args:
+        net: built by ``build_network``, so that it knows its options.
+    """
+    options = getattr(net, 'options', None)
+    name = f'{options["type"]}Local' if isinstance(options, dict) and 'type' in options else ''
+    if isinstance(options, dict) and isinstance(options.get('backbone'), dict):
+        inner = local_form_options(options['backbone'])
+        changed = {**options, 'backbone': inner}
+    elif name in ARCH_REGISTRY and options is not None:
+        changed = {**options, 'type': name}
+    else:
+        return net
+    if changed == options:
+        return net
+    with torch.device('meta'):
+        local = build_network(changed)
+    local.load_state_dict(net.state_dict(keep_vars=True), assign=True)
+    return local.train(net.training)
+
+
+def local_form_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The block of the Local form, if there is one."""
+    name = f'{options.get("type")}Local'
+    return {**options, 'type': name} if name in ARCH_REGISTRY else options
+
+
+@dataclass
+class _Parts:
+    """What tiles are cut from, and what restores a batch of them."""
+
+    image: Tensor
+    restore: Callable[[Tensor], Tensor]
+    halo: Any
+    channels: int
+
+    @classmethod
+    def of(cls, net: Any, lq: Tensor, masks: Masks | None, pad: bool) -> _Parts:
+        if isinstance(net, MaskGuided):
+            if masks is None:
+                raise ArgumentError(f'{type(net).__name__} needs masks')
+            image = net.with_prior(lq, masks, padded=pad)
+            restore, rule = net.restore_with_prior, net.restoring_rule
+        elif masks is not None:
+            raise ArgumentError(f'{type(net).__name__} takes masks in a way of its own and cannot be cut into tiles')
+        else:
+            image, restore, rule = net.input_rule.pad(lq) if pad else lq, net, net.input_rule
+        channels = getattr(net, 'img_channel', lq.shape[1])
+        return cls(image, lambda tiles: _last(restore(tiles)), rule.halo, channels)
+
+
+def _last(output: Any) -> Tensor:
+    return output if isinstance(output, Tensor) else output[-1]
+
+
+def _cut(image: Tensor, window: Window) -> Tensor:
+    top, left, height, width = window
+    return image[..., top : top + height, left : left + width]
+
+
+def _starts(length: int, tile: int) -> Iterator[int]:
+    """Where tiles start: as few as cover the length, evenly spread, the last one at its end."""
+    count = (length - 1) // tile + 1
+    step = tile if count == 1 else -int(-((length - tile) / (count - 1) - 1e-8) // 1)
+    start = 0
+    while start + tile < length:
+        yield start
+        start += step
+    yield length - tile
+
+
+def _axis(length: int, tile: int, lost: int, multiple: int) -> list[tuple[int, int, Tensor]]:
+    """Start, length and weights of the tiles along one side, all starts on multiples of the network's stride."""
+
+    def rounded(value: int) -> int:
+        return -(-value // multiple) * multiple
+
+    tile = rounded(tile)
+    if tile >= length:
+        return [(0, length, torch.ones(length))]
+    lost = rounded(lost)
+    step = (tile - 2 * lost - RAMP) // multiple * multiple
+    if step < multiple:
+        least = rounded(2 * lost + RAMP + multiple)
+        raise ArgumentError(f'a tile of {tile} pixels leaves nothing to use of this network; use {least} or more')
+    starts = [*range(0, length - tile, step), length - tile]
+    return [(start, tile, _weights(tile, lost, start > 0, start + tile < length)) for start in starts]
+
+
+def _weights(tile: int, lost: int, before: bool, after: bool) -> Tensor:
+    """0 where a tile is not used, 1 inside, a smooth ramp between; sides at the image's own edge stay 1."""
+    position = torch.arange(tile) + 0.5 - lost
+    ramp = torch.sin(torch.pi / 2 * (position / RAMP).clamp(0, 1)) ** 2
+    weights = torch.ones(tile)
+    if before:
+        weights = weights * ramp
+    return weights * ramp.flip(0) if after else weights

@@ -1,0 +1,180 @@
+"""Tiles give the image back: exactly where the support is finite, without seams where it is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from basicsr.archs import build_network
+from basicsr.archs.input_rule import InputRule
+from basicsr.models.restoring import FIRST_TILE, SMALLEST_TILE, grid_of, restore_image
+from basicsr.models.tiling import Grid, local_form, restore_grid, restore_tiled
+from basicsr.options.schema_train import ValOptions
+from basicsr.utils.errors import ArgumentError
+
+SMALL = {'width': 8, 'enc_blk_nums': [1, 1], 'dec_blk_nums': [1, 1], 'middle_blk_num': 1}
+
+
+class Numbered(nn.Module):
+    """Adds 0.1 for every tile it has seen; remembers their sizes."""
+
+    input_rule = InputRule()
+    img_channel = 3
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+        self.batches = []
+
+    def forward(self, lq):
+        numbers = torch.arange(self.seen, self.seen + len(lq)).view(-1, 1, 1, 1)
+        self.seen += len(lq)
+        self.batches.append(tuple(lq.shape))
+        return lq + 0.1 * numbers
+
+
+@pytest.mark.vectors
+@pytest.mark.parametrize('most', [None, 1, 4])
+def test_grids_of_the_original(vector, most):
+    case = vector('sam_deblur', 'grids')
+    for number, about in enumerate(case.meta['cases']):
+        options = ValOptions(grids=True, max_minibatch=most, **about['val'])
+        grid = grid_of(options, about['h'], about['w'])
+        windows = grid.windows(about['h'], about['w'])
+        assert [[top, left] for top, left, *_ in windows] == about['corners']
+        assert [list(window[2:]) for window in windows] == [about['tile']] * len(windows)
+        net = Numbered()
+        stitched = restore_grid(net, torch.from_numpy(case[f'in/lq{number}']), None, grid)
+        np.testing.assert_allclose(stitched.numpy(), case[f'out/stitched{number}'], rtol=1e-6, atol=1e-6)
+        assert max(shape[0] for shape in net.batches) == (len(windows) if most is None else min(most, len(windows)))
+
+
+def random_net(block, seed=0):
+    torch.manual_seed(seed)
+    net = build_network(block).eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(torch.randn_like(parameter) * (parameter.std() + 0.05).nan_to_num(0.05))
+    return net
+
+
+def image_and_regions(height, width, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    lq = torch.rand(1, 3, height, width, generator=generator)
+    coarse = torch.randint(0, 12, (1, 1, height // 20 + 1, width // 20 + 1), generator=generator)
+    labels = coarse.repeat_interleave(20, 2).repeat_interleave(20, 3)[..., :height, :width].contiguous()
+    return lq, labels
+
+
+@pytest.mark.parametrize('size', [(149, 203), (96, 400), (131, 64)])
+@pytest.mark.parametrize('guided', [False, True])
+def test_finite_support_gives_the_whole_image_exactly(size, guided):
+    block = {'type': 'PlainUNet', 'width': 8}
+    net = random_net({'type': 'SAMDeblur', 'backbone': block} if guided else block).double()
+    halo = (net.backbone if guided else net).input_rule.halo
+    lq, labels = image_and_regions(*size)
+    lq, masks = lq.double(), labels if guided else None
+    with torch.inference_mode():
+        whole = net(lq, masks) if guided else net(lq)
+        tiled = restore_tiled(net, lq, masks, 2 * halo + 60)
+    assert whole.std() > 0.01
+    torch.testing.assert_close(tiled, whole, atol=1e-10, rtol=0)
+
+
+def test_tiles_that_are_too_small_for_the_network_are_refused():
+    net = build_network({'type': 'PlainUNet', 'width': 4}).eval()
+    least = 2 * net.input_rule.halo + 32
+    with pytest.raises(ArgumentError, match=r'leaves nothing to use of this network; use \d+ or more'):
+        restore_tiled(net, torch.rand(1, 3, 300, 300), None, least // 2)
+    with pytest.raises(ArgumentError, match='needs masks'):
+        restore_tiled(build_network({'type': 'SegNAFNet', **SMALL}), torch.rand(1, 3, 300, 300), None, 200)
+
+
+def test_global_pooling_in_tiles_has_no_seams():
+    """Where tiles meet, the difference to the whole image changes as smoothly as elsewhere."""
+    net = local_form(random_net({'type': 'SegNAFNet', 'seg_channel': 2, **SMALL}, seed=3))
+    assert type(net).__name__ == 'SegNAFNetLocal'
+    lq, labels = image_and_regions(320, 512)
+    lq = nn.functional.avg_pool2d(lq, 9, 1, 4)
+    with torch.inference_mode():
+        whole, tiled = net(lq, labels), restore_tiled(net, lq, labels, 224)
+    error = (tiled - whole)[0]
+    assert 0 < error.abs().max() < 0.2 * whole.std()
+    steps = (error[..., 1:] - error[..., :-1]).abs().mean((0, 1))  # across each column boundary
+    assert steps.max() < 4 * steps.median()
+
+
+def test_the_prior_of_a_tile_is_that_of_the_whole_image():
+    net = random_net({'type': 'SegNAFNet', 'seg_channel': 2, **SMALL})
+    lq, labels = image_and_regions(150, 90)
+    with torch.inference_mode():
+        both = net.with_prior(lq, labels)
+        torch.testing.assert_close(both[:, 3:], net.prior(lq, labels))
+        torch.testing.assert_close(both[:, :3], lq)
+        torch.testing.assert_close(
+            net.restore_with_prior(net.with_prior(lq[..., :64], labels[..., :64])).shape, (1, 3, 150, 64)
+        )
+        whole = net(lq, labels)
+        torch.testing.assert_close(restore_tiled(net, lq, labels, 160), whole)  # one tile is the whole
+        one = restore_grid(net, lq[:, :, :144, :80], labels[..., :144, :80], Grid(144, 80))
+        torch.testing.assert_close(one, net(lq[:, :, :144, :80], labels[..., :144, :80]))
+
+
+@pytest.mark.parametrize(
+    'block', [{'type': 'NAFNet', **SMALL}, {'type': 'SAMDeblur', 'backbone': {'type': 'NAFNet', **SMALL}}]
+)
+def test_the_local_form_shares_the_weights(block):
+    net = build_network(block).eval()
+    local = local_form(net)
+    inner = getattr(local, 'backbone', local)
+    assert type(inner).__name__ == 'NAFNetLocal' and not local.training
+    assert all(a is b for a, b in zip(net.parameters(), local.parameters(), strict=True))
+    assert local_form(local) is local
+    plain = build_network({'type': 'PlainUNet', 'width': 4})
+    assert local_form(plain) is plain
+
+
+class Hungry(nn.Module):
+    """Has memory for so many pixels."""
+
+    input_rule = InputRule(halo=1)
+    img_channel = 3
+
+    def __init__(self, pixels, message):
+        super().__init__()
+        self.pixels, self.message, self.tried = pixels, message, []
+
+    def forward(self, lq):
+        self.tried.append(max(lq.shape[-2:]))
+        if lq[0, 0].numel() > self.pixels:
+            raise RuntimeError(self.message)
+        return lq * 2
+
+
+CPU_FULL = (
+    "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+)
+
+
+def test_tiles_get_smaller_until_they_fit():
+    lq = torch.rand(1, 3, 1500, 1300)
+    net = Hungry(300 * 300, CPU_FULL)
+    restored = restore_image(net, lq)
+    assert torch.allclose(restored.image, lq * 2) and restored.tile == SMALLEST_TILE
+    assert net.tried[0] == 1500 and sorted(set(net.tried), reverse=True) == [1500, 750, 375, 256]
+    assert restore_image(Hungry(10**9, ''), lq).tile is None
+    assert restore_image(Hungry(10**9, ''), lq, tile=400).tile == 400
+    with pytest.raises(RuntimeError, match='allocate memory'):
+        restore_image(Hungry(100, CPU_FULL), lq)
+    with pytest.raises(RuntimeError, match='allocate memory'):
+        restore_image(Hungry(300 * 300, CPU_FULL), lq, tile=None)
+    with pytest.raises(RuntimeError, match='a bug'):
+        restore_image(Hungry(100, 'a bug'), lq)
+
+
+def test_large_images_are_cut_on_a_cpu():
+    net = Hungry(10**9, '')
+    restored = restore_image(net, torch.rand(1, 3, 2100, 2000))
+    assert restored.tile == FIRST_TILE and max(net.tried) == FIRST_TILE
