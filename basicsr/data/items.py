@@ -63,16 +63,16 @@ class ImageFileDataset(Dataset[dict[str, Any]]):
     In reference mode the draws come from Python's ``random`` instead, and depend on its state.
 
     Args:
-        length: number of samples.
+        names: of the samples: the path of the blurred image below its folder, without extension.
         augmentation: what becomes of a sample.
     """
 
     gray_masks: ClassVar[bool] = False
     """Whether ``masks`` is a gray picture (CAT) and no label map."""
 
-    def __init__(self, length: int, augmentation: Augmentation) -> None:
+    def __init__(self, names: Sequence[str], augmentation: Augmentation) -> None:
         self.augmentation = augmentation
-        self._length = length
+        self.names = list(names)
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that live on see it change
 
     @property
@@ -89,11 +89,11 @@ class ImageFileDataset(Dataset[dict[str, Any]]):
         raise NotImplementedError
 
     def __len__(self) -> int:
-        return self._length
+        return len(self.names)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """``lq``, ``gt`` uint8 or uint16 (C, H, W) RGB, ``masks`` integers (L, H, W), paths, ``mask_seed``."""
-        index = range(self._length)[index]  # counts from the end where negative; IndexError beyond
+        index = range(len(self.names))[index]  # counts from the end where negative; IndexError beyond
         epoch = int(self._epoch)
         sample = self.augmentation(self.sample(index), epoch, index)
         return sample.as_item(mask_seed(self.augmentation.seed, epoch, index))
@@ -114,6 +114,11 @@ class ImagePairs:
     lq: Store
     keys: Sequence[tuple[str, str]]
     channels: Channels
+
+    @property
+    def names(self) -> list[str]:
+        """Of the blurred images: the path below their folder, without extension."""
+        return [self.lq.stem(key) for _, key in self.keys]
 
     def read(self, index: int) -> Sample:
         """The pair as a sample without masks.

@@ -59,7 +59,7 @@ class PairedImageDataset(ImageFileDataset):
         self.pairs = open_pairs(
             dataroot_gt, dataroot_lq, filename_tmpl, meta_info_file, pairing, io_backend, channels, mean, std
         )
-        super().__init__(len(self.pairs.keys), Augmentation(phase, gt_size, use_flip, use_rot, seed, reference))
+        super().__init__(self.pairs.names, Augmentation(phase, gt_size, use_flip, use_rot, seed, reference))
 
     def sample(self, index: int) -> Sample:
         """The whole pair as it lies on disk."""

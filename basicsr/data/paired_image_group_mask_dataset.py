@@ -74,7 +74,7 @@ class PairedImageGroupMaskDataset(ImageFileDataset):
         if masks == 'auto':
             make_missing_masks(self.pairs.lq, lq_keys, dataroot_mask, generator)
         self.masks, self.mask_keys = open_masks(dataroot_mask, io_backend, self.pairs.lq, lq_keys)
-        super().__init__(len(self.pairs.keys), Augmentation(phase, gt_size, use_flip, use_rot, seed, reference))
+        super().__init__(self.pairs.names, Augmentation(phase, gt_size, use_flip, use_rot, seed, reference))
 
     def sample(self, index: int) -> Sample:
         """The whole pair with its label map as it lies on disk."""

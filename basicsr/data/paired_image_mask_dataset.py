@@ -67,7 +67,7 @@ class PairedImageMaskDataset(ImageFileDataset):
         )
         lq_keys = [lq for _, lq in self.pairs.keys]
         self.masks, self.mask_keys = open_gray(dataroot_mask, io_backend, self.pairs.lq, lq_keys)
-        super().__init__(len(self.pairs.keys), Augmentation(phase, gt_size, use_flip, use_rot, seed, reference))
+        super().__init__(self.pairs.names, Augmentation(phase, gt_size, use_flip, use_rot, seed, reference))
 
     def sample(self, index: int) -> Sample:
         """The whole pair with its gray picture as it lies on disk."""

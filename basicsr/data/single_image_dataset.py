@@ -68,7 +68,7 @@ class SingleImageDataset(ImageFileDataset):
                 make_missing_masks(self.lq, self.keys, dataroot_mask, generator)
             self.masks, self.mask_keys = open_masks(dataroot_mask, io_backend, self.lq, self.keys)
         self.channels = channels
-        super().__init__(len(self.keys), Augmentation(phase, 1, False, False, seed, False))
+        super().__init__([self.lq.stem(key) for key in self.keys], Augmentation(phase, 1, False, False, seed, False))
 
     def sample(self, index: int) -> Sample:
         """The whole image, with its label map if there is one."""

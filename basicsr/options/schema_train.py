@@ -70,6 +70,9 @@ class ValOptions(Section):
     val_freq: Positive = Field(default=10_000, description='Training steps between two validations.')
     validate_first: bool = Field(default=True, description='Validate after the first training step as well.')
     max_images: Positive | None = Field(default=None, description='Score the first images only; null scores all.')
+    on_bad_image: Literal['raise', 'skip'] = Field(
+        default='raise', description='What an evaluation does with an image that cannot be read: stop, or leave it out.'
+    )
     save_img: bool = Field(default=False, description='Write the output images.')
     metrics: dict[FolderName, MetricBlock] = Field(
         default_factory=dict, description='Metrics by the label they get in logs and tables.'

@@ -1,0 +1,69 @@
+"""Evaluate a network on the data sets of an option file: python basicsr/test.py -opt options/test/REDS.yml
+
+Writes results/<name>/: summary.md, a CSV and a JSON file for each data set, and gallery.html. Exit code 1 if an image
+could not be evaluated.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+
+import argparse
+import logging
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    from basicsr.options import add_arguments
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument(
+        '--launcher',
+        choices=('none', 'pytorch', 'slurm'),
+        default='none',
+        help='what started the processes: pytorch is torchrun, slurm is srun',
+    )
+    parser.add_argument('--output', type=Path, metavar='DIR', help='where results go; results/<name> by default')
+    parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)  # old launchers pass it
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Evaluate, and print the tables."""
+    args = parse(arguments)
+    logging.basicConfig(format='%(message)s', level=logging.WARNING)
+    from basicsr.models.testing import Evaluation
+    from basicsr.options import build_on_paper, check_paths, load_options
+    from basicsr.reporting import GALLERY, summary_table
+    from basicsr.training.distributed import EXIT_PEER_FAILED, PeerError, start_processes
+
+    options = load_options(args.opt, args.force_yml)
+    build_on_paper(options)
+    check_paths(options)
+    device = 'cpu' if options.num_gpu == 0 else 'auto'
+    processes = start_processes(args.launcher, device, options.dist_params.port)
+    try:
+        with processes:
+            evaluation = Evaluation(options, processes, args.output)
+            reports = evaluation.run()
+    except PeerError as error:
+        print(error, file=sys.stderr)
+        return EXIT_PEER_FAILED
+    for report in reports:
+        print(f'\n{report.dataset}\n{summary_table(report).text()}')
+        for name, reason in report.skipped.items():
+            print(f'left out: {name}: {reason}')
+    if reports:
+        print(f'\n{evaluation.folder / "summary.md"}\n{evaluation.folder / GALLERY}')
+    return 1 if any(report.skipped for report in reports) else 0
+
+
+if __name__ == '__main__':
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))
