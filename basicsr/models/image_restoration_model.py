@@ -53,7 +53,8 @@ class ImageRestorationModel:
         self.prior = prior_of(self.net)
         if options.path.pretrain_network_g is not None:
             weights = read_weights(options.path.pretrain_network_g, options.path.param_key)
-            load_weights(self.net, weights, strict=options.path.strict_load_g)
+            unstated = 'mask_value' not in options.network_g.arguments  # then the file knows
+            load_weights(self.net, weights, options.path.strict_load_g, adopt_mask_value=unstated)
         train = options.train
         self._memory_format = (
             torch.channels_last if train is not None and train.channels_last else torch.contiguous_format

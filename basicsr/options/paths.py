@@ -76,11 +76,26 @@ def check_paths(options: Options) -> None:
                 (
                     position is None or not position.line,
                     position,
-                    f'{where}{".".join(map(str, location))}: no such {kind}: {path}{seen_from}',
+                    f'{where}{".".join(map(str, location))}: no such {kind}: {path}{seen_from}{_how_to_get(path)}',
                 )
             )
     if problems:
         raise OptionError(text for *_, text in sorted(problems, key=lambda problem: problem[:2]))
+
+
+def _how_to_get(path: str) -> str:
+    """Where files come from that our own option files name, if it is such a file."""
+    parts = Path(path).parts
+    if parts[:1] == ('datasets',):
+        return '; docs/data.md says how to prepare it'
+    if parts[:1] != ('experiments',) or len(parts) < 3:
+        return ''
+    for file in sorted((Path(__file__).resolve().parents[2] / 'options' / 'train').glob('*/*.yml')):
+        if re.search(rf'^name: *{re.escape(parts[1])} *(#.*)?$', file.read_text(encoding='utf-8'), re.MULTILINE):
+            shown = file.relative_to(file.parents[3]).as_posix()
+            made = f'; `python basicsr/train.py -opt {shown}` makes it'
+            return f'{made}, or name another file with --force_yml path:pretrain_network_g=FILE'
+    return ''
 
 
 def _paths_of(section: BaseModel, above: Location) -> Iterator[tuple[Location, str, str]]:
