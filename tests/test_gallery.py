@@ -128,6 +128,13 @@ def test_a_page_without_script_still_has_the_summary(tmp_path):
     assert any(tag == 'noscript' for tag, _ in page.tags)
 
 
+def test_hundreds_of_collapsed_names_are_folded(tmp_path):
+    few = Page(write_gallery(tmp_path, [report([20.0] * 3)]))
+    many = Page(write_gallery(tmp_path, [report([20.0] * 300)]))
+    assert 'image299' in many.text
+    assert [sum(tag == 'details' for tag, _ in page.tags) for page in (few, many)] == [2, 3]
+
+
 def test_a_comparison_has_differences_and_both_checkpoints(tmp_path):
     other = replace(FACTS, run='run b', network='NetB', checkpoint='b.pth')
     both = compare(report([30.0, 20.0, 28.0]), report([31.0, 26.0, 28.5], other))

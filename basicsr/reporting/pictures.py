@@ -199,7 +199,7 @@ def encode_error_map(output: Array, gt: Array, amplify: int) -> bytes:
 
 def _error_levels(output: Array, gt: Array, amplify: int) -> NDArray[np.uint8]:
     difference = cv2.absdiff(eight_bit(output), eight_bit(gt)).astype(np.uint16).max(-1)
-    return np.minimum(difference * amplify, 255).astype(np.uint8)
+    return np.asarray(np.minimum(difference * amplify, 255), np.uint8)
 
 
 def error_colours() -> NDArray[np.uint8]:
