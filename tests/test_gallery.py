@@ -67,6 +67,12 @@ def test_every_picture_is_a_file_beside_the_page(tmp_path):
         assert (tmp_path / unquote(urlsplit(link).path)).is_file()
 
 
+def test_addresses_are_encoded_whatever_the_file_is_called(tmp_path):
+    done = report([30.0])
+    done = replace(done, rows=(replace(done.rows[0], pictures={'output': 'p/a #1 50%.png', 'input': 'javascript:x'}),))
+    assert links(Page(write_gallery(tmp_path, [done]))) == ['p/a%20%231%2050%25.png', 'javascript%3Ax']
+
+
 def test_pictures_of_runs_in_folders_with_odd_names_are_found(tmp_path):
     folders = tmp_path / 'a #1 %41', tmp_path / 'sub' / 'ü?'
     reports = [evaluate(folder, [1.0, 2.0], replace(FACTS, run=folder.name)) for folder in folders]

@@ -259,6 +259,13 @@ def test_masks_lie_over_the_pictures_on_wish(gallery, tmp_path):
     assert change[:, middle + 40 : middle + 150].mean() < 1
 
 
+def test_error_maps_keep_their_colours_under_masks(gallery):
+    open_first(gallery, 'image3')
+    gallery.key('m')
+    gallery.run("showPair('error0', 'output0')")
+    assert gallery.run("[...document.querySelectorAll('.tints')].map((one) => one.hidden)") == [True, False]
+
+
 def test_the_error_map_comes_with_its_scale(gallery):
     open_first(gallery, 'image3')
     assert gallery.run("byId('legend').hidden")
