@@ -302,6 +302,18 @@ def test_the_keyboard_goes_through_the_images(gallery):
     gallery.wait("!byId('viewer').open && location.hash === ''")
 
 
+def test_each_image_is_fitted_and_none_needs_pictures(browser, tmp_path):
+    done = report([25.0, 26.0])
+    done = replace(done, rows=(done.rows[0], replace(done.rows[1], height=400, width=100)))
+    browser.open(write_gallery(tmp_path, [done]).as_uri())
+    browser.run("document.querySelector('#table .name').click()")
+    for height in (4, 400):
+        assert browser.run("viewer.scale * viewer.row.height / byId('stage').clientHeight") == pytest.approx(1)
+        assert browser.run('viewer.row.height') == height
+        browser.key('n')
+    assert browser.problems == []
+
+
 def test_an_address_leads_to_an_image(browser, folder):
     browser.open((folder / 'a/gallery.html').as_uri() + '#d=1&i=2')
     assert browser.run("byId('viewer-name').textContent") == 'image2'
