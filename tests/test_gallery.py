@@ -67,6 +67,12 @@ def test_every_picture_is_a_file_beside_the_page(tmp_path):
         assert (tmp_path / unquote(urlsplit(link).path)).is_file()
 
 
+def test_addresses_are_encoded_whatever_the_file_is_called(tmp_path):
+    done = report([30.0])
+    done = replace(done, rows=(replace(done.rows[0], pictures={'output': 'p/a #1 50%.png', 'input': 'javascript:x'}),))
+    assert links(Page(write_gallery(tmp_path, [done]))) == ['p/a%20%231%2050%25.png', 'javascript%3Ax']
+
+
 def test_pictures_of_runs_in_folders_with_odd_names_are_found(tmp_path):
     folders = tmp_path / 'a #1 %41', tmp_path / 'sub' / 'ü?'
     reports = [evaluate(folder, [1.0, 2.0], replace(FACTS, run=folder.name)) for folder in folders]
@@ -126,6 +132,13 @@ def test_a_page_without_script_still_has_the_summary(tmp_path):
     for part in ('blurred input', 'NetA', '50.00 (1 of 2)', 'REDS', '26.93', 'image1', 'SSIM 3-D', 'ab' * 32, 'a.pth'):
         assert part in page.text, part
     assert any(tag == 'noscript' for tag, _ in page.tags)
+
+
+def test_hundreds_of_collapsed_names_are_folded(tmp_path):
+    few = Page(write_gallery(tmp_path, [report([20.0] * 3)]))
+    many = Page(write_gallery(tmp_path, [report([20.0] * 300)]))
+    assert 'image299' in many.text
+    assert [sum(tag == 'details' for tag, _ in page.tags) for page in (few, many)] == [2, 3]
 
 
 def test_a_comparison_has_differences_and_both_checkpoints(tmp_path):

@@ -259,6 +259,13 @@ def test_masks_lie_over_the_pictures_on_wish(gallery, tmp_path):
     assert change[:, middle + 40 : middle + 150].mean() < 1
 
 
+def test_error_maps_keep_their_colours_under_masks(gallery):
+    open_first(gallery, 'image3')
+    gallery.key('m')
+    gallery.run("showPair('error0', 'output0')")
+    assert gallery.run("[...document.querySelectorAll('.tints')].map((one) => one.hidden)") == [True, False]
+
+
 def test_the_error_map_comes_with_its_scale(gallery):
     open_first(gallery, 'image3')
     assert gallery.run("byId('legend').hidden")
@@ -293,6 +300,18 @@ def test_the_keyboard_goes_through_the_images(gallery):
     assert gallery.run("[byId('left').value, byId('right').value]") == ['output0', 'target']
     gallery.key('Escape')
     gallery.wait("!byId('viewer').open && location.hash === ''")
+
+
+def test_each_image_is_fitted_and_none_needs_pictures(browser, tmp_path):
+    done = report([25.0, 26.0])
+    done = replace(done, rows=(done.rows[0], replace(done.rows[1], height=400, width=100)))
+    browser.open(write_gallery(tmp_path, [done]).as_uri())
+    browser.run("document.querySelector('#table .name').click()")
+    for height in (4, 400):
+        assert browser.run("viewer.scale * viewer.row.height / byId('stage').clientHeight") == pytest.approx(1)
+        assert browser.run('viewer.row.height') == height
+        browser.key('n')
+    assert browser.problems == []
 
 
 def test_an_address_leads_to_an_image(browser, folder):
@@ -392,6 +411,7 @@ def test_the_content_policy_stops_what_would_get_through(gallery):
 
 def test_two_runs_are_compared(browser, folder):
     browser.open((folder / 'both.html').as_uri())
+    assert names(browser)[:3] == ['image1', 'image5', 'image0']  # collapsed first, then by the difference
     sort_by(browser, 'PSNR difference')
     sort_by(browser, 'PSNR difference')
     assert names(browser)[0] == 'image4'

@@ -37,6 +37,7 @@ GALLERY = 'gallery.html'
 PAGE = 'page'
 ENDS = 10
 """How many of the best and of the worst images stand above the table."""
+LONG_NOTE = 400
 
 Link: TypeAlias = Callable[[str], str]
 
@@ -188,7 +189,15 @@ def _link(base: str) -> Link:
 def _section(report: Report, tables: Sequence[Table], notes: Sequence[str]) -> str:
     """Summary of a data set, as HTML."""
     parts = [f'<h3>{html.escape(report.dataset)}</h3>', *map(_html_table, tables)]
-    return '\n'.join([*parts, *(f'<p class="note">{html.escape(note)}</p>' for note in notes)])
+    return '\n'.join([*parts, *map(_html_note, notes)])
+
+
+def _html_note(note: str) -> str:
+    """A note; a long one, with hundreds of names, can be unfolded."""
+    if len(note) <= LONG_NOTE:
+        return f'<p class="note">{html.escape(note)}</p>'
+    start = html.escape(note[:60])
+    return f'<details><summary>{start} …</summary><p class="note">{html.escape(note)}</p></details>'
 
 
 def _html_table(table: Table) -> str:

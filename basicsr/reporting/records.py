@@ -85,7 +85,8 @@ class ImageRow:
         seconds: the network took; None if it was not measured.
         tiled: whether the image was cut into tiles.
         marks: what a reader should know, as 'psnr_realblur: not_aligned'.
-        pictures: files by kind (see ``pictures.KINDS``), relative to the result folder, with forward slashes.
+        pictures: files by kind (``FULL`` and ``THUMBNAILS`` of ``pictures.py``), relative to the result folder, with
+            forward slashes.
     """
 
     index: int

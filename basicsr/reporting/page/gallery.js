@@ -39,6 +39,7 @@ function merit(set, row) {
 /* One entry a column: its title, the value it is sorted by, what it shows, and a class for the cell. */
 function columnsOf(set) {
   const several = set.runs.length > 1;
+  const of = (run) => (several ? ` of ${run}` : '');
   const columns = [{ title: 'image', value: (row) => row.name, text: (row) => row.name }];
   const change = (title, value, { decimals, higher }) => columns.push({
     title, value,
@@ -47,7 +48,7 @@ function columnsOf(set) {
   });
   for (const label of set.labels) {
     set.runs.forEach((run, i) => columns.push({
-      title: several ? `${label.title} of ${run}` : label.title,
+      title: `${label.title}${of(run)}`,
       value: (row) => scoreOf(row, label.label, i),
       text: (row) => textOf(scoreOf(row, label.label, i), label.decimals),
     }));
@@ -58,17 +59,18 @@ function columnsOf(set) {
     }
   }
   set.runs.forEach((run, i) => {
-    const of = several ? ` ${run}` : '';
     if (set.rows.some((row) => row.runs[i].collapsed !== null)) {
       columns.push({
-        title: `collapsed${of}`,
+        title: several ? `collapsed in ${run}` : 'collapsed',
         value: (row) => Number(row.runs[i].collapsed ?? 0),
         text: (row) => (row.runs[i].collapsed ? 'collapsed' : ''),
         kind: () => 'flag',
       });
     }
+  });
+  set.runs.forEach((run, i) => {
     if (set.rows.some((row) => row.runs[i].seconds !== null)) {
-      columns.push({ title: `seconds${of}`, value: (row) => row.runs[i].seconds, text: (row) => textOf(row.runs[i].seconds, 2) });
+      columns.push({ title: `seconds${of(run)}`, value: (row) => row.runs[i].seconds, text: (row) => textOf(row.runs[i].seconds, 2) });
     }
   });
   columns.push({

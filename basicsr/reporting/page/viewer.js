@@ -160,7 +160,10 @@ function draw() {
     image.style.transform = `translate(${snap(viewer.x)}px, ${snap(viewer.y)}px) scale(${viewer.scale})`;
     image.classList.toggle('sharp', viewer.scale * device >= 1.99);
   }
-  for (const image of stage.querySelectorAll('.tints')) image.hidden = !byId('masks').checked || byId('masks-choice').hidden;
+  for (const side of ['left', 'right']) { // colours of an error map mean something: no tints over them
+    const wanted = byId('masks').checked && !byId('masks-choice').hidden && !byId(side).value.startsWith('error');
+    byId(`pane-${side}`).querySelector('.tints').hidden = !wanted;
+  }
   stage.classList.toggle('beside', viewer.beside);
   const cut = viewer.divider * width;
   byId('pane-left').style.clipPath = viewer.beside ? '' : `inset(0 ${width - cut}px 0 0)`;
