@@ -85,7 +85,7 @@ class FastAutomaticMasks:
         points = self._grid * (width, height)
         scale = input_size[1] / width, input_size[0] / height
         batches = [
-            self._stable_masks(torch.from_numpy(points[start : start + self.points_per_batch] * scale), start, upsampler)
+            self._stable_masks(torch.from_numpy(points[start:][: self.points_per_batch] * scale), start, upsampler)
             for start in range(0, len(points), self.points_per_batch)
         ]
         logits, quality, stability, boxes, prompt = (torch.cat(parts) for parts in zip(*batches, strict=True))

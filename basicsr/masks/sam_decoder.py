@@ -5,8 +5,8 @@ The network is that of arXiv 2304.02643, appendix A. What is computed differentl
 * What no prompt changes is computed once per image: the image tokens that enter the first layer, their projections
   there, and the projections of the positional encoding everywhere, for (keys + pe) W = keys W + pe W.
 * A prompt has a handful of tokens and the image thousands. So projections of image tokens are moved to the other side
-  of their products: q · (W key) = (Wᵀ q) · key, Σ p (W key) = W (Σ p key), and (Σ p v) W = Σ p (v W). A bias of a key adds
-  the same to all that one softmax sees, and the weights of a softmax add up to one.
+  of their products: q · (W key) = (Wᵀ q) · key, Σ p (W key) = W (Σ p key), and (Σ p v) W = Σ p (v W). The bias of a key
+  adds the same to all that one softmax sees, and the weights of a softmax add up to one.
 * The transposed convolutions have stride and kernel 2, so they are matrix products over tokens.
 * The mask of token 0, which an automatic mask never uses, and prompts without any good enough mask are not upsampled.
 """
@@ -152,8 +152,8 @@ class PromptDecoder:
         for index, layer in enumerate(self._layers):
             if index:
                 queries = _attend_to_self(layer, queries, tokens)
-                queries = queries + self._read(layer.cross_attn_token_to_image, self._reads[index], queries, tokens, keys)
-                queries = layer.norm2(queries)
+                read = self._read(layer.cross_attn_token_to_image, self._reads[index], queries, tokens, keys)
+                queries = layer.norm2(queries + read)
                 queries = layer.norm3(queries + layer.mlp(queries))
             keys = self._write(index, queries, tokens, keys)
         queries = queries + self._read(self._final, self._final_read, queries, tokens, keys)
@@ -178,11 +178,9 @@ class PromptDecoder:
         queries = _attend_to_self(layer, tokens, tokens)
         attention = layer.cross_attn_token_to_image
         query = _scaled(_heads(attention.q_proj(queries + tokens), attention.num_heads))
-        heads, prompts = query.shape[1], len(tokens)
         query = query.transpose(0, 1).flatten(1, 2).to(self.dtype)  # (heads, P · T, d)
         read = torch.softmax(query @ self._first_keys, -1) @ self._first_values
-        read = read.float().unflatten(1, (prompts, -1)).permute(1, 2, 0, 3).flatten(2)
-        assert read.shape[-1] == heads * self._first_values.shape[-1]
+        read = read.float().unflatten(1, (len(tokens), -1)).permute(1, 2, 0, 3).flatten(2)
         queries = layer.norm2(queries + attention.out_proj(read))
         return torch.as_tensor(layer.norm3(queries + layer.mlp(queries)))
 
@@ -206,7 +204,8 @@ class PromptDecoder:
         shares = torch.softmax(scores.view(prompts, heads, count, -1), 2).flatten(1, 2)
         rows = (value.to(self.dtype) @ weights.value).float() + attention.out_proj.bias / heads
         keys = torch.baddbmm(keys, shares.transpose(1, 2), rows.flatten(1, 2).to(self.dtype))
-        return F.layer_norm(keys, keys.shape[-1:], *self._norms[index], eps=layer.norm4.eps)
+        weight, bias = self._norms[index]
+        return F.layer_norm(keys, keys.shape[-1:], weight, bias, layer.norm4.eps)
 
     def _scores(self, tokens: Tensor, weights: _Cross, keys: Tensor) -> Tensor:
         """Products of projected tokens (P, heads, T, d) with projected image tokens: (P, heads · T, N)."""
@@ -217,9 +216,10 @@ class PromptDecoder:
         """Image tokens (P, N, C) and one row of weights for each mask (P, M, c) to float32 logits (P, M, 4 h, 4 w)."""
         (first, first_bias), (second, second_bias) = self._upscaling
         fine = F.linear(keys, first, first_bias).unflatten(-1, (4, -1))
-        fine = self._activation(F.layer_norm(fine, fine.shape[-1:], *self._up_norm, eps=self._up_eps))
+        weight, bias = self._up_norm
+        fine = self._activation(F.layer_norm(fine, fine.shape[-1:], weight, bias, self._up_eps))
         finer = self._activation(F.linear(fine, second, second_bias).unflatten(-1, (4, -1)))  # (P, N, 4, 4, c)
-        logits = finer.flatten(1, 3) @ rows.to(self.dtype).transpose(1, 2)
+        logits: Tensor = finer.flatten(1, 3) @ rows.to(self.dtype).transpose(1, 2)
         height, width = self._grid
         logits = logits.float().view(len(keys), height, width, 2, 2, 2, 2, -1)  # rows and columns of both steps
         return logits.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(len(keys), -1, 4 * height, 4 * width)
@@ -239,8 +239,8 @@ def _split(weight: Tensor, heads: int) -> Tensor:
 
 def _heads(x: Tensor, heads: int) -> Tensor:
     """(..., T, heads · d) to (..., heads, T, d)."""
-    return x.unflatten(-1, (heads, -1)).transpose(-2, -3)
+    return x.reshape(*x.shape[:-1], heads, -1).transpose(-2, -3)
 
 
 def _scaled(x: Tensor) -> Tensor:
-    return x * x.shape[-1] ** -0.5
+    return x / x.shape[-1] ** 0.5

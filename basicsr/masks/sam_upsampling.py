@@ -32,9 +32,7 @@ class Upsampler:
 
     chunk = 32
 
-    def __init__(
-        self, sam: Any, input_size: tuple[int, int], image_size: tuple[int, int], offset: float = 1.0
-    ) -> None:
+    def __init__(self, sam: Any, input_size: tuple[int, int], image_size: tuple[int, int], offset: float = 1.0) -> None:
         self.sam, self.input_size, self.image_size = sam, input_size, image_size
         self.threshold = float(sam.mask_threshold)
         self.high, self.low = self.threshold + offset, self.threshold - offset
@@ -72,9 +70,7 @@ class RegionUpsampler(Upsampler):
     is known from the values around it, the mask is enlarged whole.
     """
 
-    def __init__(
-        self, sam: Any, input_size: tuple[int, int], image_size: tuple[int, int], offset: float = 1.0
-    ) -> None:
+    def __init__(self, sam: Any, input_size: tuple[int, int], image_size: tuple[int, int], offset: float = 1.0) -> None:
         super().__init__(sam, input_size, image_size, offset)
         side = int(sam.image_encoder.img_size)
         grid = sam.prompt_encoder.image_embedding_size
@@ -101,9 +97,7 @@ class RegionUpsampler(Upsampler):
         planes = np.zeros((len(logits), *self.image_size), np.bool_)
         for plane, logit in zip(planes, logits, strict=True):
             values, top, left = self._region(logit)
-            np.greater(
-                values, self.threshold, out=plane[top : top + values.shape[0], left : left + values.shape[1]]
-            )
+            np.greater(values, self.threshold, out=plane[top : top + values.shape[0], left : left + values.shape[1]])
         return planes
 
     def _region(self, logit: Tensor) -> tuple[Floats, int, int]:
