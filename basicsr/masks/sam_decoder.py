@@ -219,10 +219,10 @@ class PromptDecoder:
         weight, bias = self._up_norm
         fine = self._activation(F.layer_norm(fine, fine.shape[-1:], weight, bias, self._up_eps))
         finer = self._activation(F.linear(fine, second, second_bias).unflatten(-1, (4, -1)))  # (P, N, 4, 4, c)
-        logits: Tensor = finer.flatten(1, 3) @ rows.to(self.dtype).transpose(1, 2)
+        logits = finer.flatten(1, 3) @ rows.to(self.dtype).transpose(1, 2)
         height, width = self._grid
-        logits = logits.float().view(len(keys), height, width, 2, 2, 2, 2, -1)  # rows and columns of both steps
-        return logits.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(len(keys), -1, 4 * height, 4 * width)
+        parts: Tensor = logits.float().view(len(keys), height, width, 2, 2, 2, 2, -1)  # rows and columns of both steps
+        return parts.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(len(keys), -1, 4 * height, 4 * width)
 
 
 def _attend_to_self(layer: Any, queries: Tensor, tokens: Tensor) -> Tensor:

@@ -85,8 +85,7 @@ class RegionUpsampler(Upsampler):
         """See :class:`Upsampler`."""
         inside, around = np.zeros(len(logits), np.int32), np.zeros(len(logits), np.int32)
         boxes = np.zeros((len(logits), 4), np.int64)
-        for number, logit in enumerate(logits):
-            values, top, left = self._region(logit)
+        for number, values, top, left in self._regions(logits):
             inside[number] = np.count_nonzero(values > self.high)
             around[number] = np.count_nonzero(values > self.low)
             boxes[number] = _box(values > self.threshold, top, left)
@@ -95,17 +94,35 @@ class RegionUpsampler(Upsampler):
     def planes(self, logits: Tensor) -> NDArray[np.bool_]:
         """See :class:`Upsampler`."""
         planes = np.zeros((len(logits), *self.image_size), np.bool_)
-        for plane, logit in zip(planes, logits, strict=True):
-            values, top, left = self._region(logit)
-            np.greater(values, self.threshold, out=plane[top : top + values.shape[0], left : left + values.shape[1]])
+        for number, values, top, left in self._regions(logits):
+            box = slice(top, top + values.shape[0]), slice(left, left + values.shape[1])
+            np.greater(values, self.threshold, out=planes[number][box])
         return planes
 
-    def _region(self, logit: Tensor) -> tuple[Floats, int, int]:
-        """Values of the part of the photo outside which all are below the lowest cut, and its first row and column."""
-        small = logit.numpy()
+    def _regions(self, logits: Tensor) -> Iterator[tuple[int, Floats, int, int]]:
+        """For every mask, in any order: its number, and what :meth:`_region` says."""
+        doubtful = []
+        for number, logit in enumerate(logits):
+            region = self._region(logit.numpy())
+            if region is None:
+                doubtful.append(number)
+            else:
+                yield number, *region
+        for start in range(0, len(doubtful), 3):
+            # three planes as in the network's answer to a prompt: torch's rounding depends on their number
+            three = (doubtful[start : start + 3] * 3)[:3]
+            planes = self.sam.postprocess_masks(logits[three][None], self.input_size, self.image_size)[0].numpy()
+            for number, values in zip(doubtful[start : start + 3], planes, strict=False):
+                yield number, values, 0, 0
+
+    def _region(self, small: Floats) -> tuple[Floats, int, int] | None:
+        """Values of the part of the photo outside which all are below the lowest cut, and its first row and column.
+
+        None if rounding decides about one of them.
+        """
         largest = float(np.abs(small).max())
         if not np.isfinite(largest):
-            return self._whole(logit), 0, 0
+            return None
         inside = small > self.low - ROUNDING * (largest + 1)
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         if not len(rows):
@@ -114,9 +131,7 @@ class RegionUpsampler(Upsampler):
         first, last = self._rows.first[top], self._rows.last[bottom - 1] + 1
         wide = self._columns.apply(small[first:last].T, left, right).T
         values = self._rows.apply(wide, top, bottom, int(first))
-        if self._doubtful(values, small, top, left, ROUNDING * largest):
-            return self._whole(logit), 0, 0
-        return values, top, left
+        return None if self._doubtful(values, small, top, left, ROUNDING * largest) else (values, top, left)
 
     def _doubtful(self, values: Floats, small: Floats, top: int, left: int, error: float) -> bool:
         """Whether a value is so near a cut that rounding decides."""
@@ -130,11 +145,6 @@ class RegionUpsampler(Upsampler):
                 if abs(values[y, x] - cut) <= ROUNDING * max(np.abs(small[rows, columns]).max(), abs(cut)):
                     return True
         return False
-
-    def _whole(self, logit: Tensor) -> Floats:
-        # three planes as in the network's answer to a prompt: torch's rounding depends on their number
-        planes = logit.expand(1, 3, -1, -1).contiguous()
-        return np.asarray(self.sam.postprocess_masks(planes, self.input_size, self.image_size)[0, 0].numpy())
 
 
 class _Band:
