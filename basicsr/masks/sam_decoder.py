@@ -13,6 +13,7 @@ The network is that of arXiv 2304.02643, appendix A. What is computed differentl
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -243,4 +244,4 @@ def _heads(x: Tensor, heads: int) -> Tensor:
 
 
 def _scaled(x: Tensor) -> Tensor:
-    return x / x.shape[-1] ** 0.5
+    return x / math.sqrt(x.shape[-1])

@@ -17,7 +17,7 @@ from basicsr.utils.device import fast_bfloat16, select_device
 from basicsr.utils.errors import OptionError, WeightsError
 from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
-from basicsr.utils.weights import load_weights, read_weights
+from basicsr.utils.weights import Weights, load_weights, read_weights
 
 
 @MASK_GENERATOR_REGISTRY.register(name='sam')
@@ -71,9 +71,9 @@ class SamGenerator(MaskGenerator):
         try:
             load_weights(network, weights)
         except WeightsError as error:
-            raise WeightsError(
-                f'{checkpoint} is no {model} of Segment Anything; does `model` say its size? {error}'
-            ) from error
+            held = _size_of(weights)
+            advice = f'it holds {held}: set model: {held}' if held else 'does `model` say its size?'
+            raise WeightsError(f'{checkpoint} is no {model} of Segment Anything; {advice}. {error}') from error
         thresholds: dict[str, Any] = {
             'points_per_side': points_per_side,
             'pred_iou_thresh': pred_iou_thresh,
@@ -112,6 +112,12 @@ class SamGenerator(MaskGenerator):
     def settings(self) -> dict[str, Any]:
         """Thresholds, network, channel order and the hash of the weights."""
         return dict(self._settings)
+
+
+def _size_of(weights: Weights) -> str | None:
+    """The published network that a file holds, by the width of its image encoder."""
+    patches = weights.state.get('image_encoder.patch_embed.proj.weight')
+    return None if patches is None else {768: 'vit_b', 1024: 'vit_l', 1280: 'vit_h'}.get(len(patches))
 
 
 def _own_generator(network: Any, points_per_batch: int, thresholds: dict[str, Any], half: bool) -> Any:
