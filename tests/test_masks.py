@@ -328,24 +328,8 @@ def tiny_sam(tmp_path, monkeypatch):
     """The file of a Segment Anything network of a few thousand random weights, known as vit_b."""
     import segment_anything
     import torch
-    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
-    def build(checkpoint=None):
-        return Sam(
-            image_encoder=ImageEncoderViT(
-                img_size=64, patch_size=16, embed_dim=16, depth=1, num_heads=2, out_chans=32, use_rel_pos=True
-            ),
-            prompt_encoder=PromptEncoder(
-                embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=4
-            ),
-            mask_decoder=MaskDecoder(
-                num_multimask_outputs=3,
-                transformer=TwoWayTransformer(depth=1, embedding_dim=32, mlp_dim=32, num_heads=2),
-                transformer_dim=32,
-                iou_head_depth=2,
-                iou_head_hidden_dim=16,
-            ),
-        )
+    from tests.tiny_sam import build
 
     monkeypatch.setitem(segment_anything.sam_model_registry, 'vit_b', build)
     torch.manual_seed(0)
