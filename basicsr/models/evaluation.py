@@ -19,7 +19,7 @@ from basicsr.metrics.arrays import unit_float
 from basicsr.models.restoring import grid_of, restore_image
 from basicsr.options.schema_train import ValOptions
 from basicsr.training.distributed import Processes
-from basicsr.utils.errors import BasicsrError
+from basicsr.utils.errors import BasicsrError, MetricError
 from basicsr.utils.image import tensor2img
 
 Array = NDArray[Any]
@@ -166,7 +166,10 @@ def _score(done: Evaluated, metrics: Mapping[str, Metric], with_input: bool) -> 
     record = done.record
     if record.gt is None:
         return done
-    scores = {label: metric(record) for label, metric in metrics.items()}
+    try:
+        scores = {label: metric(record) for label, metric in metrics.items()}
+    except MetricError as error:
+        raise MetricError(f'{done.name}: {error}') from error
     input_scores = {}
     if with_input and record.lq is not None:
         nothing = Record(output=unit_float(record.lq, 'lq'), output_uint8=record.lq, gt=record.gt)
