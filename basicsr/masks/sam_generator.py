@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,6 +13,7 @@ from basicsr.masks.generator import MaskGenerator
 from basicsr.masks.label_map import label_map_from_masks
 from basicsr.utils.device import select_device
 from basicsr.utils.errors import WeightsError
+from basicsr.utils.files import file_hash
 from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
 from basicsr.utils.weights import load_weights, read_weights
@@ -78,7 +78,7 @@ class SamGenerator(MaskGenerator):
         self._settings = {
             'type': self.name,
             'model': model,
-            'checkpoint': _sha256(Path(checkpoint)),
+            'checkpoint': file_hash(Path(checkpoint)),
             'channel_order': channel_order,
             **thresholds,
             'segment-anything': version('segment-anything'),
@@ -98,11 +98,3 @@ class SamGenerator(MaskGenerator):
     def settings(self) -> dict[str, Any]:
         """Thresholds, network, channel order and the hash of the weights."""
         return dict(self._settings)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
