@@ -67,6 +67,7 @@ class BenchmarkSet:
         blurs: the kinds of blur that it comes in; the first is the default, none if there is one kind only.
         sizes: (width, height) that its images may have, all of them the same; empty if any will do.
         frames: how the names of the images end that belong to this set; empty for all.
+        crops: training crops that its training images give; 0 where nobody trains on it.
         cat_test: folders of the gray pictures of the test images (CAT), by what their masks were made from.
     """
 
@@ -80,12 +81,8 @@ class BenchmarkSet:
     blurs: tuple[str, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ()
     frames: str = ''
+    crops: int = 0
     cat_test: Mapping[str, str] = field(default_factory=lambda: {'blurred': 'input_mask'})
-
-    @property
-    def trains(self) -> bool:
-        """Whether the option files train on it, which needs crops."""
-        return 'train' in self.parts
 
 
 FLATTENED = Layout('flattened', '{part}/input/{name}', '{part}/target/{name}', part_may_miss=True)
@@ -132,6 +129,7 @@ _ALL = (
             BLUR_SHARP,
         ),
         blurs=('blur', 'blur_gamma'),
+        crops=16824,
         cat_test={'blurred': 'input_mask', 'predeblurred': 'input_predict_mask'},
     ),
     _realblur('J', ''),

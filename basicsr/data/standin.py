@@ -1,4 +1,4 @@
-"""Stand-ins for benchmarks: a few generated pairs under the names of the real ones, to try everything before a download."""
+"""Stand-ins for benchmarks: a few generated pairs under the names of the real ones, to try things before a download."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from basicsr.data.benchmark_sets import BenchmarkSet, Layout
+from basicsr.data.benchmark_sets import PARTS, BenchmarkSet, Layout
 from basicsr.data.picture_files import save_bytes, save_png
 from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
 from basicsr.utils.errors import DataError, nearest
@@ -60,10 +60,8 @@ def make_standin(
     chosen = _layout(benchmark, layout)
     written, lists = [], []
     for part in tuple(parts) or benchmark.parts:
-        # photos follow each other in their order, so that few of them are not drawn twice
-        pictures = SyntheticBlurDataset(
-            None if photos is None else str(photos), 1.0, count, max(size), seed=seed * 10 + list(_SEEDS).index(part)
-        )
+        folder = None if photos is None else str(photos)
+        pictures = SyntheticBlurDataset(folder, 1.0, count, max(size), seed=seed * len(PARTS) + PARTS.index(part))
         for number in range(count):
             lq, gt = _paths(benchmark, chosen, part, number)
             item = pictures[number]
@@ -75,9 +73,6 @@ def make_standin(
             text = ''.join(f'{line}\n' for owner, line in lists if owner == part)
             save_bytes(root / chosen.list_file.format(part=part), text.encode())
     return written
-
-
-_SEEDS = ('train', 'val', 'test')
 
 
 def _layout(benchmark: BenchmarkSet, name: str | None) -> Layout:
@@ -101,6 +96,6 @@ def _paths(benchmark: BenchmarkSet, layout: Layout, part: str, number: int) -> t
 
 def _cut(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """(C, H, W) to (H, W, C), the middle of it."""
-    image = pixels.transpose(1, 2, 0)
+    image: NDArray[Any] = pixels.transpose(1, 2, 0)
     top, left = ((have - want) // 2 for have, want in zip(image.shape[:2], size, strict=True))
     return image[top : top + size[0], left : left + size[1]]
