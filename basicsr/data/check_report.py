@@ -161,7 +161,7 @@ def _strip(done: Checked, item: Item) -> NDArray[np.uint8]:
 def _panel(name: str, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height = max(1, round(PANEL * picture.shape[0] / picture.shape[1]))
     small = cv2.resize(picture, (PANEL, height), interpolation=cv2.INTER_AREA)
-    shown = np.asarray(small, np.uint8).copy()
+    shown: NDArray[np.uint8] = np.array(small, np.uint8)
     for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
         cv2.putText(shown, _ascii(name), (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, thickness, cv2.LINE_AA)
     return shown

@@ -193,10 +193,10 @@ def _by_pattern(
 def _by_list(benchmark: BenchmarkSet, layout: Layout, root: Path, parts: Collection[str]) -> list[Found]:
     """One candidate for each folder that has the lists of this layout."""
     candidates = []
-    below = [path for depth in range(DEEPEST + 1) for path in sorted(root.glob('/'.join(['*'] * depth) or '.'))]
-    for folder in below:
+    below = [root, *(path for depth in range(1, DEEPEST + 1) for path in sorted(root.glob('/'.join(['*'] * depth))))]
+    for folder in (path for path in below if path.is_dir()):
         lists = {part: folder / layout.list_file.format(part=part) for part in parts}
-        if not folder.is_dir() or not any(path.is_file() for path in lists.values()):
+        if not any(path.is_file() for path in lists.values()):
             continue
         pairs: dict[str, list[Pair]] = {part: [] for part in parts}
         alone: list[str] = []
