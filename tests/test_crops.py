@@ -9,7 +9,7 @@ import pytest
 from basicsr.data.crops import crop_name, crop_windows
 from basicsr.data.prepare_work import CropJob, GroupJob, crop_image, group_masks
 from basicsr.masks import gray_from_masks, masks_from_gray, masks_from_label_map, read_masks, write_label_map
-from basicsr.utils.errors import ArgumentError, ImageFileError
+from basicsr.utils.errors import ArgumentError, DataError, ImageFileError
 from basicsr.utils.image import imread
 
 
@@ -134,3 +134,11 @@ def test_a_crop_without_masks_is_an_empty_label_map(tmp_path):
     assert read_masks(tmp_path / 'regions' / 'a_s001.png').shape == (3, 64, 64)
     empty = read_masks(tmp_path / 'regions' / 'a_s002.png')
     assert empty.shape == (1, 64, 64) and not empty.any()
+
+
+def test_a_name_that_is_too_long_for_a_crop_is_named(tmp_path):
+    name = 'x' * 248
+    cv2.imwrite(str(tmp_path / f'{name}.png'), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match=r'x_s001\.png: the name is too long'):
+        crop_image(CropJob(tmp_path / f'{name}.png', tmp_path / 'crops', 64, 32))
+    assert not list((tmp_path / 'crops').iterdir())

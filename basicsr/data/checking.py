@@ -11,7 +11,7 @@ import numpy as np
 
 from basicsr.data.check_folders import Folders
 from basicsr.data.check_items import Facts, Item, MaskFacts, examine, opened
-from basicsr.data.jobs import Progress, run_jobs, silent
+from basicsr.data.jobs import Pool, Progress, silent
 from basicsr.data.pairing import find_pairs
 from basicsr.data.recognising import counts_of_sizes
 from basicsr.data.storage import Store
@@ -78,12 +78,13 @@ def check(sets: Sequence[Folders], quick: bool = False, workers: int = 1, progre
         workers: processes.
         progress: shows how far it is.
     """
-    checked = [_check_one(folders, quick, workers, progress) for folders in sets]
+    with Pool(workers) as pool:
+        checked = [_check_one(folders, quick, pool, progress) for folders in sets]
     _find_duplicates(checked)
     return checked
 
 
-def _check_one(folders: Folders, quick: bool, workers: int, progress: Progress) -> Checked:
+def _check_one(folders: Folders, quick: bool, pool: Pool, progress: Progress) -> Checked:
     done = Checked(folders)
     lq = _open(folders.lq, folders.lmdb, IMAGE_SUFFIXES, done)
     gt = None if folders.gt is None else _open(folders.gt, folders.lmdb, IMAGE_SUFFIXES, done)
@@ -105,7 +106,7 @@ def _check_one(folders: Folders, quick: bool, workers: int, progress: Progress) 
         sharp = None if gt is None or gt_key is None else (gt.root, gt_key)
         decode = not quick or number % max(1, len(pairs) // QUICK) == 0
         done.items.append(Item((lq.root, key), sharp, tuple(found), folders.lmdb, decode))
-    result = run_jobs(examine, done.items, lambda item: item.lq[1], workers, progress, folders.name)
+    result = pool.run(examine, done.items, lambda item: item.lq[1], progress, folders.name)
     done.facts = result.results
     for facts in done.facts:
         done.faults += [Fault(_kind(text), file, text) for file, text in facts.faults]

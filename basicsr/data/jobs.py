@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any, Generic, TypeVar
@@ -43,54 +42,67 @@ class Done(Generic[Result]):
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def run_jobs(
-    work: Callable[[Job], Result],
-    jobs: Sequence[Job],
-    name_of: Callable[[Job], str],
-    workers: int = 1,
-    progress: Progress = silent,
-    title: str = 'files',
-) -> Done[Result]:
-    """Call ``work`` for every job, in several processes.
+class Pool:
+    """Processes that live until the end of a ``with`` block; they start at the first work that is worth it.
 
     Args:
-        work: a function of a module; raises one of our errors where its job cannot be done.
-        jobs: what can be pickled.
-        name_of: the file that a message names.
         workers: processes; 1 works in this one.
-        progress: shows how far it is.
-        title: what the jobs are about.
-
-    Raises:
-        OutputError: nothing more can be written; jobs that were not begun are left.
-        DataError: a process was killed.
     """
-    done: Done[Result] = Done()
-    with _outcomes(work, jobs, min(workers, len(jobs))) as outcomes:
-        for job, (result, error) in zip(jobs, progress(outcomes, len(jobs), title), strict=True):
+
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = workers
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+            self._executor = None
+
+    def run(
+        self,
+        work: Callable[[Job], Result],
+        jobs: Sequence[Job],
+        name_of: Callable[[Job], str],
+        progress: Progress = silent,
+        title: str = 'files',
+    ) -> Done[Result]:
+        """Call ``work`` for every job.
+
+        Args:
+            work: a function of a module; raises one of our errors where its job cannot be done.
+            jobs: what can be pickled.
+            name_of: the file that a message names.
+            progress: shows how far it is.
+            title: what the jobs are about.
+
+        Raises:
+            OutputError: nothing more can be written; jobs that were not begun are left.
+            DataError: a process was killed.
+        """
+        done: Done[Result] = Done()
+        for job, (result, error) in zip(jobs, progress(self._outcomes(work, jobs), len(jobs), title), strict=True):
             if error is None:
                 done.results.append(result)
             else:
                 logger.warning('%s: %s', name_of(job), error)
                 done.failed[name_of(job)] = error
-    return done
+        return done
 
-
-@contextmanager
-def _outcomes(work: Callable[[Job], Any], jobs: Sequence[Job], workers: int) -> Iterator[Iterator[Any]]:
-    if workers <= 1:
-        yield (_attempt(work, job) for job in jobs)
-        return
-    context = multiprocessing.get_context('spawn')  # a fork would copy locks that threads of torch or OpenCV hold
-    with ProcessPoolExecutor(workers, context, _begin_worker) as pool:
-        futures = [pool.submit(_attempt, work, job) for job in jobs]
+    def _outcomes(self, work: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Any, str | None]]:
+        if min(self.workers, len(jobs)) <= 1:
+            yield from (_attempt(work, job) for job in jobs)
+            return
+        if self._executor is None:
+            context = multiprocessing.get_context('spawn')  # a fork would copy locks that threads of torch hold
+            self._executor = ProcessPoolExecutor(self.workers, context, _begin_worker)
         try:
-            yield (future.result() for future in futures)
+            futures = [self._executor.submit(_attempt, work, job) for job in jobs]
+            yield from (future.result() for future in futures)
         except BrokenProcessPool as error:
             raise DataError('a worker process was killed, perhaps for want of memory; use fewer --workers') from error
-        finally:
-            for future in futures:
-                future.cancel()
 
 
 def _attempt(work: Callable[[Job], Any], job: Job) -> tuple[Any, str | None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from basicsr.data import prepare_work as work
-from basicsr.data.jobs import Done, Progress, run_jobs
+from basicsr.data.jobs import Done, Pool, Progress
 from basicsr.data.picture_files import OutputError, writing
 from basicsr.data.prepare_plan import CROPS, LABELS, NEEDS_WEIGHTS, PREDEBLURRED, TRAIN_GRAY, Plan
 from basicsr.data.recognising import Pair, counts_of_sizes
@@ -20,46 +20,48 @@ Counts = tuple[int, int, dict[str, str]]
 """Made, kept, and by file why others failed."""
 
 
-def convert(plan: Plan, part: str, pairs: Sequence[Pair], progress: Progress) -> tuple[Counts, Mapping[str, int]]:
+def convert(
+    plan: Plan, part: str, pairs: Sequence[Pair], pool: Pool, progress: Progress
+) -> tuple[Counts, Mapping[str, int]]:
     """Give every pair its place and name; also says how many images have each size."""
     lq, gt = plan.out / part / 'input', plan.out / part / 'target'
     jobs = [work.ConvertJob(pair, lq, gt, plan.link, plan.force) for pair in pairs]
-    done = run_jobs(work.convert_pair, jobs, lambda job: str(job.pair.lq), plan.workers, progress, f'{part}: pairs')
+    done = pool.run(work.convert_pair, jobs, lambda job: str(job.pair.lq), progress, f'{part}: pairs')
     made = sum(new for new, _ in done.results)
     return (made, len(done.results) - made, done.failed), counts_of_sizes(size for _, size in done.results)
 
 
-def crop(plan: Plan, part: str, progress: Progress) -> Counts:
+def crop(plan: Plan, part: str, pool: Pool, progress: Progress) -> Counts:
     """Cut the images into training crops."""
     jobs = [
         work.CropJob(image, plan.out / part / target, *plan.crop, again=plan.force)
         for source, target in CROPS.items()
         for image in _files(plan.out / part / source)
     ]
-    return _sum(run_jobs(work.crop_image, jobs, lambda job: str(job.image), plan.workers, progress, f'{part}: crops'))
+    return _sum(pool.run(work.crop_image, jobs, lambda job: str(job.image), progress, f'{part}: crops'))
 
 
-def predeblur(plan: Plan, part: str, progress: Progress) -> Counts:
+def predeblur(plan: Plan, part: str, pool: Pool, progress: Progress) -> Counts:
     """Restore the blurred images with a network."""
     network = plan.network
     if network is None:
         raise DataError(NEEDS_WEIGHTS)
     arguments = (dict(network.block), network.weights, network.param_key, network.device)
     shares = _shares(plan, plan.out / part / 'input', plan.out / part / PREDEBLURRED, arguments)
-    done = run_jobs(work.predeblur_share, shares, lambda job: str(job.source), plan.workers)
+    done = pool.run(work.predeblur_share, shares, lambda job: str(job.source))
     _stop_at(done.failed)
     failed = {name: reason for _, _, failures in done.results for name, reason in failures.items()}
     return sum(made for made, _, _ in done.results), sum(kept for _, kept, _ in done.results), failed
 
 
-def segment(plan: Plan, part: str, progress: Progress) -> Counts:
+def segment(plan: Plan, part: str, pool: Pool, progress: Progress) -> Counts:
     """Make the label maps of whole images."""
     made, kept = 0, 0
     failed: dict[str, str] = {}
     for target, source in plan.mask_folders(part).items():
         images = plan.out / part / source
         shares = _shares(plan, images, plan.out / part / target, (dict(plan.generator),))
-        done = run_jobs(work.mask_share, shares, lambda job: str(job.source), plan.workers)
+        done = pool.run(work.mask_share, shares, lambda job: str(job.source))
         _stop_at(done.failed)
         made += sum(summary.made for summary in done.results)
         kept += sum(summary.kept for summary in done.results)
@@ -67,7 +69,7 @@ def segment(plan: Plan, part: str, progress: Progress) -> Counts:
     return made, kept, failed
 
 
-def group(plan: Plan, part: str, progress: Progress) -> Counts:
+def group(plan: Plan, part: str, pool: Pool, progress: Progress) -> Counts:
     """Turn label maps into the region masks and gray pictures (CAT) that the data sets read."""
     folder = plan.out / part
     train = part == 'train'
@@ -79,10 +81,10 @@ def group(plan: Plan, part: str, progress: Progress) -> Counts:
             work.GroupJob(masks, regions, folder / gray, plan.original_masks, plan.crop if train else None, plan.force)
             for masks in _files(folder / source, ('.png',))
         ]
-    return _sum(run_jobs(work.group_masks, jobs, lambda job: str(job.masks), plan.workers, progress, f'{part}: masks'))
+    return _sum(pool.run(work.group_masks, jobs, lambda job: str(job.masks), progress, f'{part}: masks'))
 
 
-def make_lmdb(plan: Plan, part: str, progress: Progress) -> Counts:
+def make_lmdb(plan: Plan, part: str, pool: Pool, progress: Progress) -> Counts:
     """Make an LMDB beside every folder that the data sets read; whole images have none where there are crops."""
     folder = plan.out / part
     train = part == 'train'

@@ -69,7 +69,9 @@ def convert_pair(job: ConvertJob) -> tuple[bool, tuple[int, int]]:
     if shapes[0] != shapes[1]:
         raise DataError(f'{sources[0]} has {shapes[0]} pixels (H, W), {sources[1]} has {shapes[1]}; pair left out')
     for (source, target), data in zip(files, contents, strict=True):
-        if not (target.exists() and target.samefile(source)):
+        with writing(target):
+            in_place = target.exists() and target.samefile(source)
+        if not in_place:
             place(source, target, data, job.link)
     return True, (shapes[0][0], shapes[0][1])
 

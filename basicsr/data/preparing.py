@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import basicsr
-from basicsr.data.jobs import Progress, silent
+from basicsr.data.jobs import Pool, Progress, silent
 from basicsr.data.prepare_plan import NEEDS_WEIGHTS, STAGES, USUAL_STAGES, Plan
 from basicsr.data.prepare_steps import Counts, convert, crop, group, make_lmdb, predeblur, segment
 from basicsr.data.prepared import alone_in, claim, digest, read_record, write_record
@@ -62,7 +62,7 @@ def prepare(
         report.lines.append(line)
         say(line)
 
-    with alone_in(plan.out):
+    with alone_in(plan.out), Pool(plan.workers) as pool:
         record = read_record(plan.out)
         if record.get('set', plan.benchmark.key) != plan.benchmark.key:
             raise DataError(f'{plan.out} holds {record["set"]}; use another --out')
@@ -75,7 +75,7 @@ def prepare(
         for stage, part in todo:
             settings = _settings(plan, stage, part, record, found)
             again = claim(plan.out, record, stage, part, settings, plan.force)
-            made, kept, failed = _run(replace(plan, force=again), stage, part, found, record, progress)
+            made, kept, failed = _run(replace(plan, force=again), stage, part, found, record, pool, progress)
             names = {Path(name).name: reason for name, reason in sorted(failed.items())}
             record['stages'][stage][part] = {'settings': settings, 'files': made + kept, 'failed': names}
             write_record(plan.out, record)
@@ -171,9 +171,11 @@ def _settings(plan: Plan, stage: str, part: str, record: Mapping[str, Any], foun
     return settings
 
 
-def _run(plan: Plan, stage: str, part: str, found: Found | None, record: dict[str, Any], progress: Progress) -> Counts:
+def _run(
+    plan: Plan, stage: str, part: str, found: Found | None, record: dict[str, Any], pool: Pool, progress: Progress
+) -> Counts:
     if stage == 'convert' and found is not None:
-        counts, sizes = convert(plan, part, found.pairs[part], progress)
+        counts, sizes = convert(plan, part, found.pairs[part], pool, progress)
         pairs = counts[0] + counts[1]
         expected = plan.benchmark.counts[part]
         record.setdefault('parts', {})[part] = {
@@ -184,4 +186,4 @@ def _run(plan: Plan, stage: str, part: str, found: Found | None, record: dict[st
             'sizes': dict(sizes),
         }
         return counts
-    return _STEPS[stage](plan, part, progress)
+    return _STEPS[stage](plan, part, pool, progress)
