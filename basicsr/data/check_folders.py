@@ -136,28 +136,24 @@ def known_count(folder: Path) -> tuple[int | None, str]:
     by_name = {benchmark.folder: benchmark for benchmark in SETS.values()}
     benchmark = SETS.get(str(record.get('set'))) or by_name.get(root.name)
     crops = name == CROPS['input']
-    if benchmark is None or part not in benchmark.counts or name not in (*CROPS, CROPS['input']):
+    if benchmark is None or part not in benchmark.counts or not (crops or name == 'input'):
         return None, ''
     entry = record.get('parts', {}).get(part)
-    if entry is None or entry.get('complete'):
-        return (benchmark.crops or None) if crops and not entry else _count(record, part, crops), benchmark.name
-    note = f'{benchmark.name}, PARTIAL: {entry["pairs"]} of {entry["expected"]} pairs were there when it was prepared'
-    return _count(record, part, crops), note
-
-
-def _count(record: Mapping[str, Any], part: str, crops: bool) -> int | None:
-    """Pairs, or their crops, as the record says."""
-    entry = record.get('parts', {}).get(part)
     if entry is None:
-        benchmark = SETS.get(str(record.get('set')))
-        return benchmark.counts[part] if benchmark else None
-    if not crops:
-        return int(entry['pairs'])
+        return (benchmark.crops or None) if crops else benchmark.counts[part], benchmark.name
+    note = benchmark.name
+    if not entry['complete']:
+        note += f', PARTIAL: {entry["pairs"]} of {entry["expected"]} pairs were there when it was prepared'
+    return _crops_of(record, part) if crops else int(entry['pairs']), note
+
+
+def _crops_of(record: Mapping[str, Any], part: str) -> int | None:
+    """How many crops the images of a record give."""
     settings = record.get('stages', {}).get('crops', {}).get(part, {}).get('settings')
     if settings is None:
         return None
     total = 0
-    for size, number in entry['sizes'].items():
+    for size, number in record['parts'][part]['sizes'].items():
         width, height = map(int, size.split('x'))
         total += int(number) * len(crop_windows(height, width, settings['size'], settings['step']))
     return total
