@@ -285,3 +285,25 @@ def test_files_that_an_official_list_names_and_that_are_not_there(tmp_path):
     (tmp_path / 'raw' / 'RealBlur_J_test_list.txt').write_text('only_one.png\n')
     with pytest.raises(DataError, match=r'RealBlur_J_test_list\.txt:1: expected'):
         recognise(SETS['realblur-j'], tmp_path / 'raw', ['test'])
+
+
+def test_hide_has_more_sharp_images_than_its_test_part(tmp_path):
+    make_standin(SETS['hide'], tmp_path / 'raw', count=2, size=(8, 8))
+    train = tmp_path / 'raw' / 'GT' / 'of the training part.png'
+    shutil.copy(next((tmp_path / 'raw' / 'GT').glob('*.png')), train)
+    found = recognise(SETS['hide'], tmp_path / 'raw', ['test'])
+    assert len(found.pairs['test']) == 2 and found.alone == []
+    train.with_name(found.pairs['test'][0].gt.name).unlink()
+    assert len(recognise(SETS['hide'], tmp_path / 'raw', ['test']).alone) == 1
+
+
+def test_a_stand_in_gets_a_folder_of_its_own(tmp_path):
+    files = make_standin(SETS['gopro'], tmp_path / 'raw', count=2, size=(24, 40))
+    assert {imread(path).shape for path in files} == {(24, 40, 3)} and len(files) == 4
+    assert len({path.read_bytes() for path in files}) == 4
+    again = make_standin(SETS['gopro'], tmp_path / 'again', count=2, size=(24, 40))
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in files]
+    with pytest.raises(DataError, match='holds something already'):
+        make_standin(SETS['gopro'], tmp_path / 'raw')
+    with pytest.raises(DataError, match="no layout 'orginal'; did you mean 'original'"):
+        make_standin(SETS['gopro'], tmp_path / 'other', 'orginal')

@@ -25,7 +25,7 @@ class Folders:
         lq: blurred images.
         gt: sharp images; None without ground truth.
         masks: mask folders; True beside those of gray pictures (CAT).
-        lmdb: whether all are LMDB.
+        io: what they are, as ``io_backend`` has it: 'disk', 'lmdb'.
         pairing, filename_tmpl, meta_info_file: as for the data sets.
         expected: number of pairs; None if nothing is known of it.
         note: what is known of the whole, for the report.
@@ -36,7 +36,7 @@ class Folders:
     lq: Path
     gt: Path | None
     masks: tuple[tuple[Path, bool], ...] = ()
-    lmdb: bool = False
+    io: str = 'disk'
     pairing: Any = 'stem'
     filename_tmpl: str = '{}'
     meta_info_file: str | None = None
@@ -67,7 +67,7 @@ def folders_of_options(datasets: Mapping[str, Mapping[str, Any]]) -> list[Folder
                 Path(lq).expanduser(),
                 None if gt is None else Path(gt).expanduser(),
                 masks,
-                (block.get('io_backend') or {}).get('type') == 'lmdb',
+                str((block.get('io_backend') or {}).get('type') or 'disk'),
                 block.get('pairing') or 'stem',
                 block.get('filename_tmpl') or '{}',
                 block.get('meta_info_file'),
@@ -110,7 +110,7 @@ def folders_of_root(root: Path) -> list[Folders]:
                         folder,
                         root / part / f'{gt}{ending}',
                         tuple((path, gray) for path, gray in beside if path.is_dir()),
-                        bool(ending),
+                        'lmdb' if ending else 'disk',
                         expected=expected,
                         note=note,
                         family=folder.name,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.data.storage import DISK, Store, open_store
+from basicsr.data.storage import Store, open_store
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.masks.files import decode_gray, decode_masks
 from basicsr.utils.errors import BasicsrError
@@ -27,14 +27,14 @@ class Item:
     Args:
         lq, gt: folder and key of the images; ``gt`` is None without ground truth.
         masks: folder, key and whether it is a gray picture, of each mask file.
-        lmdb: whether the folders are LMDB.
+        io: what the folders are: 'disk', 'lmdb'.
         decode: whether to decode the files, not only to name their content.
     """
 
     lq: tuple[Path, str]
     gt: tuple[Path, str] | None
     masks: tuple[tuple[Path, str, bool], ...]
-    lmdb: bool
+    io: str
     decode: bool = True
 
 
@@ -94,7 +94,7 @@ def examine(item: Item) -> Facts:
 def _image(item: Item, place: tuple[Path, str] | None, facts: Facts) -> tuple[NDArray[Any] | None, str]:
     if place is None:
         return None, ''
-    store = opened(place[0], item.lmdb, IMAGE_SUFFIXES)
+    store = opened(place[0], item.io, IMAGE_SUFFIXES)
     path = store.path(place[1])
     try:
         data = store.read(place[1])
@@ -105,7 +105,7 @@ def _image(item: Item, place: tuple[Path, str] | None, facts: Facts) -> tuple[ND
 
 
 def _compare(lq: NDArray[Any], gt: NDArray[Any], item: Item, facts: Facts) -> None:
-    path = opened(item.lq[0], item.lmdb, IMAGE_SUFFIXES).path(item.lq[1])
+    path = opened(item.lq[0], item.io, IMAGE_SUFFIXES).path(item.lq[1])
     if lq.shape[:2] != gt.shape[:2]:
         facts.faults.append((path, f'has {lq.shape[:2]} pixels (H, W), its sharp image {gt.shape[:2]}'))
         return
@@ -118,7 +118,7 @@ def _compare(lq: NDArray[Any], gt: NDArray[Any], item: Item, facts: Facts) -> No
 
 
 def _mask(item: Item, root: Path, key: str, gray: bool, lq: NDArray[Any] | None, facts: Facts) -> MaskFacts | None:
-    store = opened(root, item.lmdb, MASK_SUFFIXES)
+    store = opened(root, item.io, MASK_SUFFIXES)
     path = store.path(key)
     try:
         data = store.read(key)
@@ -157,6 +157,7 @@ def _share(values: NDArray[Any], regions: NDArray[Any]) -> float:
 
 
 @functools.lru_cache(maxsize=16)
-def opened(root: Path, lmdb: bool, suffixes: tuple[str, ...]) -> Store:
+def opened(root: Path, io: str, suffixes: tuple[str, ...]) -> Store:
     """The store of a folder, listed once in each process."""
-    return open_store(root, {'type': 'lmdb'} if lmdb else DISK, suffixes)
+    backend: Any = {'type': io}
+    return open_store(root, backend, suffixes)

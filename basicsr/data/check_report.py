@@ -141,12 +141,12 @@ def contact_sheet(checked: Sequence[Checked], rows: int) -> NDArray[np.uint8] | 
 
 def _strip(done: Checked, item: Item) -> NDArray[np.uint8]:
     """One row of the contact sheet."""
-    lq = _picture(item.lq, item.lmdb)
+    lq = _picture(item.lq, item.io)
     panels = [('blurred', lq)]
     if item.gt is not None:
-        panels.append(('sharp', _picture(item.gt, item.lmdb)))
+        panels.append(('sharp', _picture(item.gt, item.io)))
     for root, key, gray in item.masks:
-        store = opened(root, item.lmdb, MASK_SUFFIXES)
+        store = opened(root, item.io, MASK_SUFFIXES)
         size = lq.shape[0], lq.shape[1]
         if gray:
             picture = decode_gray(store.read(key), key, size)
@@ -167,8 +167,8 @@ def _panel(name: str, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return shown
 
 
-def _picture(place: tuple[Path, str], lmdb: bool) -> NDArray[np.uint8]:
-    store = opened(place[0], lmdb, IMAGE_SUFFIXES)
+def _picture(place: tuple[Path, str], io: str) -> NDArray[np.uint8]:
+    store = opened(place[0], io, IMAGE_SUFFIXES)
     image = decode_image(store.read(place[1]), store.path(place[1]), 3)
     return np.asarray(image >> 8 if image.dtype == np.uint16 else image, np.uint8)
 

@@ -86,9 +86,9 @@ def check(sets: Sequence[Folders], quick: bool = False, workers: int = 1, progre
 
 def _check_one(folders: Folders, quick: bool, pool: Pool, progress: Progress) -> Checked:
     done = Checked(folders)
-    lq = _open(folders.lq, folders.lmdb, IMAGE_SUFFIXES, done)
-    gt = None if folders.gt is None else _open(folders.gt, folders.lmdb, IMAGE_SUFFIXES, done)
-    masks = [(_open(root, folders.lmdb, MASK_SUFFIXES, done), gray) for root, gray in folders.masks]
+    lq = _open(folders.lq, folders.io, IMAGE_SUFFIXES, done)
+    gt = None if folders.gt is None else _open(folders.gt, folders.io, IMAGE_SUFFIXES, done)
+    masks = [(_open(root, folders.io, MASK_SUFFIXES, done), gray) for root, gray in folders.masks]
     if lq is None or (folders.gt is not None and gt is None):
         return done
     pairs = [(None, key) for key in lq.keys] if gt is None else _pairs(folders, lq, gt, done)
@@ -105,7 +105,7 @@ def _check_one(folders: Folders, quick: bool, pool: Pool, progress: Progress) ->
         ]
         sharp = None if gt is None or gt_key is None else (gt.root, gt_key)
         decode = not quick or number % max(1, len(pairs) // QUICK) == 0
-        done.items.append(Item((lq.root, key), sharp, tuple(found), folders.lmdb, decode))
+        done.items.append(Item((lq.root, key), sharp, tuple(found), folders.io, decode))
     result = pool.run(examine, done.items, lambda item: item.lq[1], progress, folders.name)
     done.facts = result.results
     for facts in done.facts:
@@ -116,10 +116,10 @@ def _check_one(folders: Folders, quick: bool, pool: Pool, progress: Progress) ->
     return done
 
 
-def _open(root: Path, lmdb: bool, suffixes: tuple[str, ...], done: Checked) -> Store | None:
+def _open(root: Path, io: str, suffixes: tuple[str, ...], done: Checked) -> Store | None:
     try:
         opened.cache_clear()
-        return opened(root, lmdb, suffixes)
+        return opened(root, io, suffixes)
     except BasicsrError as error:
         done.faults.append(Fault('missing', str(root), str(error)))
         return None
@@ -185,7 +185,7 @@ def _find_duplicates(checked: Sequence[Checked]) -> None:
         for item, facts in zip(done.items, done.facts, strict=True):
             for side, hashed, place in (('blurred', facts.lq, item.lq), ('sharp', facts.gt, item.gt)):
                 if hashed and place is not None:
-                    path = opened(place[0], item.lmdb, IMAGE_SUFFIXES).path(place[1])
+                    path = opened(place[0], item.io, IMAGE_SUFFIXES).path(place[1])
                     places[side, hashed, done.folders.family].append((number, path))
     for (side, _, _), found in places.items():
         paths = list(dict.fromkeys(found))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from basicsr.data import prepare_work as work
-from basicsr.data.jobs import Done, Pool, Progress
+from basicsr.data.jobs import Done, Pool, Progress, silent
 from basicsr.data.picture_files import OutputError, writing
 from basicsr.data.prepare_plan import CROPS, LABELS, NEEDS_WEIGHTS, PREDEBLURRED, TRAIN_GRAY, Plan
 from basicsr.data.recognising import Pair, counts_of_sizes
@@ -47,7 +47,7 @@ def predeblur(plan: Plan, part: str, pool: Pool, progress: Progress) -> Counts:
     if network is None:
         raise DataError(NEEDS_WEIGHTS)
     arguments = (dict(network.block), network.weights, network.param_key, network.device)
-    shares = _shares(plan, plan.out / part / 'input', plan.out / part / PREDEBLURRED, arguments)
+    shares = _shares(plan, plan.out / part / 'input', plan.out / part / PREDEBLURRED, arguments, progress)
     done = pool.run(work.predeblur_share, shares, lambda job: str(job.source))
     _stop_at(done.failed)
     failed = {name: reason for _, _, failures in done.results for name, reason in failures.items()}
@@ -60,7 +60,7 @@ def segment(plan: Plan, part: str, pool: Pool, progress: Progress) -> Counts:
     failed: dict[str, str] = {}
     for target, source in plan.mask_folders(part).items():
         images = plan.out / part / source
-        shares = _shares(plan, images, plan.out / part / target, (dict(plan.generator),))
+        shares = _shares(plan, images, plan.out / part / target, (dict(plan.generator),), progress)
         done = pool.run(work.mask_share, shares, lambda job: str(job.source))
         _stop_at(done.failed)
         made += sum(summary.made for summary in done.results)
@@ -129,11 +129,12 @@ def _write_lmdb(source: Path, target: Path, kind: Literal['images', 'masks']) ->
         raise OutputError(f'{target}: cannot be written ({error}); make room, then run the command again') from error
 
 
-def _shares(plan: Plan, source: Path, target: Path, arguments: tuple[Any, ...]) -> list[work.Share]:
+def _shares(plan: Plan, source: Path, target: Path, arguments: tuple[Any, ...], progress: Progress) -> list[work.Share]:
     if not source.is_dir():
         raise DataError(f'{source}: no such folder; run the stage before this one first')
     count = min(plan.workers, len(_files(source)))
-    return [work.Share(source, target, i, count, arguments, plan.force, i == 0) for i in range(count)]
+    shown = progress is not silent  # a bar of its own, for the first share: its processes cannot move ours
+    return [work.Share(source, target, i, count, arguments, plan.force, shown and i == 0) for i in range(count)]
 
 
 def _files(folder: Path, suffixes: tuple[str, ...] | None = None) -> list[Path]:
