@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from basicsr.archs import build_network
 from basicsr.data import build_dataset
@@ -23,6 +24,7 @@ from basicsr.data.benchmark_sets import SETS
 from basicsr.data.check_folders import folders_of_options
 from basicsr.data.checking import check
 from basicsr.data.picture_files import OutputError
+from basicsr.data.predeblurring import Predeblurring
 from basicsr.data.prepare_plan import Network, Plan
 from basicsr.data.prepared import alone_in, read_record
 from basicsr.data.preparing import hints, prepare
@@ -493,3 +495,20 @@ def test_killed_again_and_again_gives_what_one_run_gives(shared_data, tmp_path):
     assert 'train convert: 0 made, 16 there already, 0 failed' in done.stdout
     assert contents(out) == contents(tmp_path / 'whole')
     json.loads((out / 'dataset.json').read_text(encoding='utf-8'))
+
+
+def test_pre_deblurring_is_evaluation_of_the_whole_image(shared_data, tmp_path):
+    torch.manual_seed(0)
+    block = {**TINY, 'type': 'NAFNetLocal', 'train_size': [1, 3, 64, 64]}
+    net = build_network(block)
+    for parameter in net.parameters():
+        parameter.data.normal_(0, 0.1)
+    save_weights(tmp_path / 'local.pth', net)
+    source, target = shared_data / 'pairs' / 'input' / 'reds_train000_000.png', tmp_path / 'out' / 'a.png'
+    restore = Predeblurring(block, tmp_path / 'local.pth', device='cpu')
+    assert restore(source, target) and not restore(source, target) and restore(source, target, again=True)
+    lq = torch.from_numpy(imread(source)).permute(2, 0, 1)[None] / 255
+    with torch.inference_mode():
+        output = net.eval()(lq)[0].clamp(0, 1).mul(255).round().permute(1, 2, 0)
+    np.testing.assert_array_equal(imread(target), output.numpy().astype(np.uint8))
+    assert not restore.net.training
