@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,6 +14,7 @@ from basicsr.masks.label_map import label_map_from_masks
 from basicsr.masks.sam_automatic import AutomaticMasks, FastAutomaticMasks
 from basicsr.utils.device import fast_bfloat16, select_device
 from basicsr.utils.errors import OptionError, WeightsError
+from basicsr.utils.files import sha256_of
 from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
 from basicsr.utils.signature import File, NotNegative, Positive
 from basicsr.utils.weights import Weights, load_weights, read_weights
@@ -93,7 +93,7 @@ class SamGenerator(MaskGenerator):
         self._settings = {
             'type': self.name,
             'model': model,
-            'checkpoint': _sha256(Path(checkpoint)),
+            'checkpoint': sha256_of(Path(checkpoint)),
             'channel_order': channel_order,
             **thresholds,
             **({'dtype': 'bf16'} if half else {}),
@@ -132,11 +132,3 @@ def _package_generator(network: Any, points_per_batch: int, thresholds: dict[str
     from segment_anything import SamAutomaticMaskGenerator
 
     return SamAutomaticMaskGenerator(network, points_per_batch=points_per_batch, **thresholds)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
