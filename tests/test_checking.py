@@ -69,7 +69,7 @@ def test_a_whole_set_is_called_whole(prepared, shared_data):
     assert len(checked[0].masks(1)) == 5  # the gray pictures
 
 
-@pytest.mark.parametrize('workers', [1, 2])
+@pytest.mark.parametrize('workers', [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_all_faults_are_listed_by_name(prepared, workers):
     a, b, c, d, e = (f'{name}.png' for name in sorted(NAMES))
     (prepared / 'input' / a).write_bytes((prepared / 'input' / a).read_bytes()[:20000])

@@ -99,6 +99,7 @@ def weights(tmp_path):
     return tmp_path / 'tiny.pth'
 
 
+@pytest.mark.slow
 def test_gopro_comes_out_as_the_option_files_want_it(full_size, weights, tmp_path, monkeypatch):
     out = tmp_path / 'datasets' / 'GoPro'
     plan = Plan(
@@ -304,6 +305,7 @@ def test_a_set_that_lies_in_its_place_already_is_verified_only(raw, tmp_path):
     assert 'train convert: 0 made, 3 there already, 0 failed' in prepare(plan, ['convert']).lines
 
 
+@pytest.mark.slow
 def test_broken_files_are_named_and_the_rest_is_done(raw, tmp_path):
     sequence = raw / 'train' / 'GOPR0372_07_00'
     good = (sequence / 'blur' / '000047.png').read_bytes()
@@ -384,6 +386,7 @@ def test_a_full_disk_stops_with_the_name_of_the_file_and_goes_on_later(raw, tmp_
     assert contents(tmp_path / 'out') == contents(tmp_path / 'whole')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('workers', [1, 2])
 def test_a_full_disk_through_the_command(raw, tmp_path, workers):
     resource = pytest.importorskip('resource')
