@@ -90,14 +90,14 @@ def gray_from_label_map(labels: NDArray[Any], mode: Literal['fixed', 'reference'
     count = int(ranks.max(initial=0))
     if mode == 'reference':
         table = np.array([0, *map(_code, range(count))], np.float32)
-        return table[ranks].sum(0, dtype=np.float32).clip(0, 255).astype(np.uint8)
+        return np.asarray(table[ranks].sum(0, dtype=np.float32).clip(0, 255), np.uint8)
     areas = np.bincount(ranks.ravel(), minlength=count + 1)[1:]
     codes = np.array([0, *_fixed_codes(areas)], np.uint8)
     order = np.empty(count + 1, np.int64)  # the later a region is drawn, the higher
     order[0], order[1 + np.argsort(-areas, kind='stable')] = -1, np.arange(count)
     order[codes == 0] = -1
     on_top = order[ranks].argmax(0)
-    return codes[np.take_along_axis(ranks, on_top[None], 0)[0]]
+    return np.asarray(codes[np.take_along_axis(ranks, on_top[None], 0)[0]], np.uint8)
 
 
 def _check_mode(mode: str) -> None:
