@@ -56,24 +56,18 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(format='%(asctime)s %(levelname)s: %(message)s', datefmt='%m-%d %H:%M:%S')
     from basicsr.options import load_options
     from basicsr.training.debugging import debug_overrides
-    from basicsr.training.distributed import EXIT_PEER_FAILED, PeerError, start_processes
+    from basicsr.training.distributed import start_processes
     from basicsr.training.signals import stop_on_signals
 
     options = load_options(args.opt, args.force_yml)
-    with stop_on_signals() as stop:
-        device = 'cpu' if options.num_gpu == 0 else 'auto'
-        processes = start_processes(args.launcher, device, options.dist_params.port)
-        logging.getLogger('basicsr').setLevel(logging.INFO if processes.is_first else logging.ERROR)
-        if args.debug:
-            changes = debug_overrides(options.name, options.datasets, processes.world)
-            options = load_options(args.opt, [*args.force_yml, *changes])
-        try:
-            with processes:
-                training = Training(options, processes, stop, args.auto_resume and not args.debug, args.debug)
-                return training.run()
-        except PeerError as error:
-            logger.error('%s', error)
-            return EXIT_PEER_FAILED
+    device = 'cpu' if options.num_gpu == 0 else 'auto'
+    processes = start_processes(args.launcher, device, options.dist_params.port)
+    logging.getLogger('basicsr').setLevel(logging.INFO if processes.is_first else logging.ERROR)
+    if args.debug:
+        changes = debug_overrides(options.name, options.datasets, processes.world)
+        options = load_options(args.opt, [*args.force_yml, *changes])
+    with processes, stop_on_signals() as stop:
+        return Training(options, processes, stop, args.auto_resume and not args.debug, args.debug).run()
 
 
 class Training:
