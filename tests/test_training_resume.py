@@ -127,7 +127,7 @@ def test_killed_at_any_moment_and_continued_equals_uninterrupted(tmp_path, roots
     for renamed in (1, 3, 4, 8):  # before a network file, or the training state beside it, gets its name
         process = runs.start(folder, content, '--auto_resume', prepare=runs.KillAt(renamed))
         assert runs.ends([process]) == [-signal.SIGKILL]
-    for _ in range(6):
+    for _ in range(4):
         process = runs.start(folder, content, '--auto_resume')
         time.sleep(rng.uniform(0.2, 2.0))
         process.kill()

@@ -183,6 +183,7 @@ class Watch:
         self._rank, self._world = rank, world
         self._stopped = threading.Event()
         self._heard: dict[int, tuple[int, int]] = {}
+        self._reason: str | None = None
         self._thread = threading.Thread(target=self._run, name='watch', daemon=True)
         self._thread.start()
 
@@ -214,6 +215,10 @@ class Watch:
         try:
             if not self._store.check(['failed']):
                 self._store.set('failed', message)
+            others = [f'heard/{rank}' for rank in range(self._world) if rank != self._rank]
+            end = time.monotonic() + 5 * _BEAT  # the first process may keep the store: it stays until all have heard
+            while self._rank == 0 and time.monotonic() < end and not self._store.check(others):
+                time.sleep(0.1)
         except RuntimeError as problem:
             logger.debug('the other processes cannot be told: %s', problem)
 
@@ -226,15 +231,18 @@ class Watch:
     def failure(self, patience: float = 0.0) -> str | None:
         """What another process reported, waiting for it up to ``patience`` seconds."""
         end = time.monotonic() + patience
-        while True:
+        while self._reason is None:
             try:
                 if self._store.check(['failed']):
-                    return str(self._store.get('failed'), 'utf-8')
+                    self._reason = str(self._store.get('failed'), 'utf-8')
+                    self._store.set(f'heard/{self._rank}', '1')
+                    break
             except RuntimeError:
                 return 'the process that keeps the others together is gone'
             if time.monotonic() >= end:
                 return None
             time.sleep(0.1)
+        return self._reason
 
     def stop(self) -> None:
         """This process is done."""
