@@ -102,7 +102,7 @@ class Training:
         self.recipe, block = require_training(options)
         build_on_paper(options)
         check_paths(options)
-        batching = share_batch(self.recipe.total_batch_size, block.batch_size_per_gpu, processes.world)
+        self.batching = share_batch(self.recipe.total_batch_size, block.batch_size_per_gpu, processes.world)
 
         self.experiment = Path('experiments') / options.name
         self.folder = CheckpointFolder(self.experiment, options.logger.keep_checkpoints)
@@ -111,7 +111,7 @@ class Training:
         own_weights = 'network_g' in options.path.ignore_resume_networks
         checkpoint = find_checkpoint(self.folder, auto_resume, resume_state, not own_weights, processes)
         seed = choose_seed(options.manual_seed, checkpoint, processes)
-        self.settings = recipe_of(options.as_dict(), seed, batching.total)
+        self.settings = recipe_of(options.as_dict(), seed, self.batching.total)
         if checkpoint is not None:
             compare_recipes(checkpoint, self.settings, options.path.resume_with_changes)
 
@@ -131,7 +131,7 @@ class Training:
         self.data = TrainingData(
             datasets['train'],
             block.as_dict(),
-            batching,
+            self.batching,
             processes,
             seed,
             skip_bad=self.recipe.on_bad_image == 'skip',
@@ -142,17 +142,6 @@ class Training:
         self.validation_pending = False
         if checkpoint is not None:
             self.continue_from(checkpoint, own_weights)
-        logger.info(
-            'experiment %s: %s of %s steps done, %d in an epoch; %s process(es) on %s in %s; %s',
-            self.experiment.resolve(),
-            f'{self.model.iteration:,}',
-            f'{self.recipe.total_iter:,}',
-            self.data.steps_per_epoch,
-            processes.world,
-            processes.device.type,
-            self.recipe.precision,
-            batching,
-        )
 
     def run(self) -> int:
         """Train to the end, or until a signal comes or too many steps are not finite; returns the exit code."""
@@ -161,6 +150,7 @@ class Training:
         model, logging_options = self.model, self.options.logger
         stopped = diverged = False
         with self.open_log() as log:
+            self.announce()
             if self.validation_pending:
                 stopped = not self.validate(log)
             steps, timer = self.data.steps(), Timer()
@@ -201,6 +191,20 @@ class Training:
                 return EXIT_NOT_FINITE
             logger.info('stopped by %s after step %d; --auto_resume continues', self.stop.name, model.iteration)
             return EXIT_STOPPED
+
+    def announce(self) -> None:
+        """Say what is going to happen."""
+        logger.info(
+            'experiment %s: %s of %s steps done, %d in an epoch; %s process(es) on %s in %s; %s',
+            self.experiment.resolve(),
+            f'{self.model.iteration:,}',
+            f'{self.recipe.total_iter:,}',
+            self.data.steps_per_epoch,
+            self.processes.world,
+            self.processes.device.type,
+            self.recipe.precision,
+            self.batching,
+        )
 
     def validate(self, log: RunLog | None) -> bool:
         """Validate, and keep the network if it is the best so far; False if a signal came meanwhile."""

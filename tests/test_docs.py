@@ -20,6 +20,7 @@ NOT_RUN = {  # commands that this test is run by, or that measure for minutes
     'python -m benchmarks.map_unit',
     'python -m benchmarks.networks',
     'python -m benchmarks.metrics',
+    'python -m benchmarks.training_step',
     '.venv/bin/python scripts/make_masks.py --input photos --output masks --generator sam '
     '--checkpoint sam_vit_h_4b8939.pth',
 }

@@ -102,7 +102,7 @@ class RunLog:
         shown = ' '.join(f'{name}: {value:.4e}' for name, value in losses.items())
         logger.info(
             '[%s] epoch: %d iter: %s lr: %.3e eta: %s time: %.3f data: %.3f grad: %.3e %s',
-            self._name[:16],
+            self._name,
             epoch,
             f'{iteration:,}',
             lr,
