@@ -41,10 +41,10 @@ def row(title: str, times: dict[str, Seconds], target: str = '') -> None:
     print(f'| {title} | {slow.wall * 1e3:.1f} | {fast.wall * 1e3:.1f} | {ratios} | {target} |')
 
 
-def header(title: str) -> None:
+def header(title: str, baseline: str = 'transcription') -> None:
     """Print what was measured on which machine, and the table's head."""
     print(f'### {title}')
     print(f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}')
     print()
-    print('| case | transcription, ms | ours, ms | ratio | ratio of CPU time | target |')
+    print(f'| case | {baseline}, ms | ours, ms | ratio | ratio of CPU time | target |')
     print('|---|---|---|---|---|---|')

@@ -38,33 +38,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--set', nargs='+', default=[], metavar='KEY=VALUE', help='further arguments of the generator')
     parser.add_argument('--shard', type=shard, metavar='i/n', help='do every n-th image from the i-th; 0/1 is all')
     parser.add_argument('--overlay', type=Path, metavar='DIR', help='also draw the regions over the photos')
+    parser.add_argument('--gray', type=Path, metavar='DIR', help='also write the gray pictures of the CAT method')
+    parser.add_argument(
+        '--gray-coding',
+        choices=('fixed', 'reference'),
+        default='fixed',
+        help='how masks become gray values; reference is the sum of codes of the original',
+    )
     parser.add_argument('--force', action='store_true', help='make all masks again, whatever is there')
     return parser.parse_args()
-
-
-def generator_block(arguments: argparse.Namespace, local_rank: int) -> dict[str, object]:
-    """``type`` and arguments of the generator, as an option file would have them."""
-    import yaml
-
-    from basicsr.utils.errors import OptionError
-    from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
-    from basicsr.utils.signature import parameters_of
-
-    block: dict[str, object] = {'type': arguments.generator}
-    known = parameters_of(MASK_GENERATOR_REGISTRY.get(arguments.generator))
-    if arguments.checkpoint is not None:
-        block['checkpoint'] = arguments.checkpoint
-    if 'device' in known:
-        import torch
-
-        many = arguments.device in ('auto', 'cuda') and torch.cuda.device_count() > 1
-        block['device'] = f'cuda:{local_rank % torch.cuda.device_count()}' if many else arguments.device
-    for item in arguments.set:
-        key, equals, value = item.partition('=')
-        if not equals:
-            raise OptionError(f"--set '{item}': write it as key=value, for example points_per_side=16")
-        block[key] = yaml.safe_load(value)
-    return block
 
 
 def main() -> int:
@@ -73,14 +55,18 @@ def main() -> int:
 
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.INFO)
-    from basicsr.masks.generator import build_generator
+    from basicsr.masks.generator import block_of_flags, build_generator
     from basicsr.masks.making import make_masks, shards_of_environment, with_progress
+    from basicsr.masks.pictures import Companion, GrayPictures, Overlays
+    from basicsr.utils.device import device_of_process
 
     part = arguments.shard or shards_of_environment()
-    generator = build_generator(generator_block(arguments, int(os.environ.get('LOCAL_RANK', 0))))
-    summary = make_masks(
-        arguments.input, arguments.output, generator, part, arguments.overlay, arguments.force, with_progress
-    )
+    device = device_of_process(arguments.device, int(os.environ.get('LOCAL_RANK', 0)))
+    generator = build_generator(block_of_flags(arguments.generator, arguments.checkpoint, device, arguments.set))
+    companions: list[Companion] = [] if arguments.overlay is None else [Overlays(arguments.overlay)]
+    if arguments.gray is not None:
+        companions.append(GrayPictures(arguments.gray, arguments.gray_coding))
+    summary = make_masks(arguments.input, arguments.output, generator, part, companions, arguments.force, with_progress)
     print(summary.text())
     return 1 if summary.failed else 0
 

@@ -130,7 +130,7 @@ def test_missing_masks_are_named_with_the_command_that_makes_them(roots):
     with pytest.raises(DataError) as caught:
         build_dataset(block)
     assert command in str(caught.value)
-    with pytest.raises(DataError, match='needs an 8-bit gray PNG for each image'):
+    with pytest.raises(DataError, match=r'make_masks\.py .*masks_label_maps --gray .*/masks'):
         build_dataset({**block, 'type': 'PairedImageMaskDataset'})
 
 

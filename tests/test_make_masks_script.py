@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -98,15 +97,70 @@ def test_wrong_arguments_are_answered_without_a_traceback(photos, tmp_path, more
     assert 'Traceback' not in done.stderr
 
 
-def test_segment_anything_through_the_script(photos, tmp_path, tiny_sam, monkeypatch, capsys):  # noqa: F811
+def masks_by_sam(photos, output, checkpoint, *more, **options):
+    """The script in a process of its own, where ``vit_b`` is the tiny network."""
     settings = [f'{key}={value}' for key, value in {'model': 'vit_b', **OPEN}.items()]
-    arguments = ['--generator', 'sam', '--checkpoint', str(tiny_sam), '--device', 'cpu', '--shard', '0/6']
-    monkeypatch.setattr(sys, 'argv', [*command(photos, tmp_path / 'masks', *arguments)[1:], '--set', *settings])
-    monkeypatch.setattr(sys, 'path', list(sys.path))
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(SCRIPT), run_name='__main__')
-    assert stop.value.code == 0
-    assert '2 made' in capsys.readouterr().out
-    for name in ('photo 00.png', 'photo 06.png'):
-        labels = read_masks(tmp_path / 'masks' / name, (120, 160))
-        assert len(np.unique(labels)) > 20
+    arguments = ['--generator', 'sam', '--checkpoint', str(checkpoint), '--device', 'cpu', '--set', *settings, *more]
+    whole = command(photos, output, *arguments)
+    started = [whole[0], '-m', 'tests.tiny_sam', *whole[1:]]
+    return subprocess.Popen(started, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def finished(process):
+    """What a run printed; it must have gone well."""
+    printed, complaints = process.communicate()
+    assert process.returncode == 0, complaints
+    return printed
+
+
+@pytest.mark.slow
+def test_segment_anything_killed_resumed_and_sharded_makes_the_same_files(photos, tmp_path, tiny_sam):  # noqa: F811
+    names = sorted(path.name for path in photos.iterdir())
+    assert '12 made, 0 there already, 0 failed' in finished(masks_by_sam(photos, tmp_path / 'whole', tiny_sam))
+    expected = contents(tmp_path / 'whole')
+    assert sorted(expected) == names
+    assert len(set(expected.values())) == 12
+    for name in names:
+        labels = read_masks(tmp_path / 'whole' / name, (120, 160))
+        assert len(np.unique(labels[labels > 0])) >= 20
+        assert len(labels) > 1  # they overlap
+
+    killed = masks_by_sam(photos, tmp_path / 'killed', tiny_sam)
+    limit = time.monotonic() + 120
+    while not list(tmp_path.glob('killed/*.png')) and killed.poll() is None and time.monotonic() < limit:
+        time.sleep(0.002)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    before = contents(tmp_path / 'killed')
+    assert 0 < len(before) < 12
+    assert before.items() <= expected.items()
+    resumed = finished(masks_by_sam(photos, tmp_path / 'killed', tiny_sam))
+    assert f'{12 - len(before)} made, {len(before)} there already' in resumed
+    assert contents(tmp_path / 'killed') == expected
+
+    shards = [masks_by_sam(photos, tmp_path / 'parts', tiny_sam, '--shard', f'{index}/2') for index in range(2)]
+    assert all('6 made, 0 there already, 0 failed' in finished(shard) for shard in shards)
+    assert contents(tmp_path / 'parts') == expected
+    record = [(tmp_path / folder / 'masks.json').read_bytes() for folder in ('whole', 'killed', 'parts')]
+    assert len(set(record)) == 1
+    assert not [path for path in tmp_path.rglob('*') if path.is_file() and path.suffix not in ('.png', '.json', '.pth')]
+
+
+@pytest.mark.slow
+def test_masks_in_bfloat16_do_not_mix_with_others(photos, tmp_path, tiny_sam):  # noqa: F811
+    finished(masks_by_sam(photos, tmp_path / 'masks', tiny_sam, 'dtype=bf16', '--shard', '0/12'))
+    assert len(contents(tmp_path / 'masks')) == 1
+    other = masks_by_sam(photos, tmp_path / 'masks', tiny_sam)
+    _, complaints = other.communicate()
+    assert other.returncode != 0
+    assert 'other settings (dtype differ)' in complaints
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_another_size_is_answered_without_a_traceback(photos, tmp_path, tiny_sam):  # noqa: F811
+    arguments = ['--generator', 'sam', '--checkpoint', str(tiny_sam), '--device', 'cpu', '--set', 'model=vit_b']
+    done = subprocess.run(command(photos, tmp_path / 'masks', *arguments), capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert 'sam.pth is no vit_b of Segment Anything; does `model` say its size?' in done.stderr
+    assert 'Traceback' not in done.stderr
+    assert not (tmp_path / 'masks').exists()

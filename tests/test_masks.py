@@ -6,8 +6,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from basicsr.archs.map_unit import mask_average_pooling
+from basicsr.data import build_dataset, collate, to_floats
 from basicsr.masks import (
     MaskGenerator,
     build_generator,
@@ -21,7 +24,10 @@ from basicsr.masks import (
     write_label_map,
 )
 from basicsr.masks.files import find_masks, read_gray
-from basicsr.masks.making import make_masks, overlay, read_record
+from basicsr.masks.gray_coding import gray_from_label_map
+from basicsr.masks.making import make_masks
+from basicsr.masks.pictures import GrayPictures, Overlays, overlay
+from basicsr.masks.record import read_record
 from basicsr.utils.errors import ArgumentError, MaskError, UnknownNameError, WeightsError
 from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
 from tests.test_map_unit import ellipses
@@ -261,8 +267,29 @@ def test_a_full_disk_leaves_no_half_file(photos, tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / 'masks').iterdir()] == ['masks.json']
 
 
+@pytest.mark.parametrize('coding', ['fixed', 'reference'])
+def test_gray_pictures_beside_the_label_maps(photos, tmp_path, coding):
+    gray = tmp_path / 'gray'
+    make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayPictures(gray, coding)])
+    names = sorted(path.relative_to(gray) for path in gray.rglob('*.png'))
+    assert names == sorted(path.relative_to(tmp_path / 'masks') for path in (tmp_path / 'masks').rglob('*.png'))
+    for name in names:
+        masks = masks_from_label_map(read_masks(tmp_path / 'masks' / name))
+        assert np.array_equal(read_gray(gray / name), gray_from_masks(masks, coding))
+    assert read_record(gray)['settings'] == {**Halves().settings, 'gray_coding': coding}
+    (gray / names[0]).write_bytes(b'')
+    (gray / names[1]).unlink()
+    kept = (gray / names[-1]).stat().st_mtime_ns
+    make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayPictures(gray, coding)])
+    assert sorted(path.relative_to(gray) for path in gray.rglob('*.png')) == names
+    assert read_gray(gray / names[0]).any() and (gray / names[-1]).stat().st_mtime_ns == kept
+    other = 'fixed' if coding == 'reference' else 'reference'
+    with pytest.raises(MaskError, match=r'gray holds masks made with other settings \(gray_coding differ\)'):
+        make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayPictures(gray, other)])
+
+
 def test_overlays_show_regions(photos, tmp_path):
-    make_masks(photos, tmp_path / 'masks', Halves(), overlays=tmp_path / 'shown')
+    make_masks(photos, tmp_path / 'masks', Halves(), companions=[Overlays(tmp_path / 'shown')])
     assert sorted(path.name for path in (tmp_path / 'shown').rglob('*.jpg')) == ['a.jpg', 'b.jpg', 'c.d.jpg']
     image = np.full((10, 12, 3), 128, np.uint8)
     labels = np.zeros((1, 10, 12), int)
@@ -302,24 +329,8 @@ def tiny_sam(tmp_path, monkeypatch):
     """The file of a Segment Anything network of a few thousand random weights, known as vit_b."""
     import segment_anything
     import torch
-    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
-    def build(checkpoint=None):
-        return Sam(
-            image_encoder=ImageEncoderViT(
-                img_size=64, patch_size=16, embed_dim=16, depth=1, num_heads=2, out_chans=32, use_rel_pos=True
-            ),
-            prompt_encoder=PromptEncoder(
-                embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=4
-            ),
-            mask_decoder=MaskDecoder(
-                num_multimask_outputs=3,
-                transformer=TwoWayTransformer(depth=1, embedding_dim=32, mlp_dim=32, num_heads=2),
-                transformer_dim=32,
-                iou_head_depth=2,
-                iou_head_hidden_dim=16,
-            ),
-        )
+    from tests.tiny_sam import build
 
     monkeypatch.setitem(segment_anything.sam_model_registry, 'vit_b', build)
     torch.manual_seed(0)
@@ -360,3 +371,41 @@ def test_no_mask_found_is_an_empty_map(tiny_sam, photos, tmp_path):
 def test_a_checkpoint_of_another_size_is_named(tiny_sam):
     with pytest.raises(WeightsError, match=r'sam\.pth is no vit_l of Segment Anything'):
         build_generator({'type': 'sam', 'checkpoint': str(tiny_sam), 'model': 'vit_l', 'device': 'cpu'})
+
+
+def test_three_hundred_masks_deep_in_each_other_survive_file_and_data_set(vector, tmp_path):
+    case = vector('masks', 'gray_coding')
+    masks = case['in/overlap_300/sam_masks'].astype(bool)
+    labels = label_map_from_masks(masks)
+    assert len(labels) == 16 and labels.max() == 300
+    for folder in ('gt', 'masks'):
+        (tmp_path / folder).mkdir()
+    image = np.random.default_rng(0).integers(0, 256, (*masks.shape[-2:], 3)).astype(np.uint8)
+    Image.fromarray(image).save(tmp_path / 'gt' / 'x.png')
+    write_label_map(tmp_path / 'masks' / 'x.png', labels)
+    paths = {'dataroot_gt': tmp_path / 'gt', 'dataroot_lq': tmp_path / 'gt', 'dataroot_mask': tmp_path / 'masks'}
+    block = {'type': 'PairedImageGroupMaskDataset', **{key: str(path) for key, path in paths.items()}}
+    batch = to_floats(collate([build_dataset(block)[0]]), 'cpu')
+    pooled = mask_average_pooling(batch['lq'], batch['masks'])
+    stack = torch.from_numpy(masks.reshape(300, 1, *masks.shape[-2:])).float()
+    torch.testing.assert_close(pooled, mask_average_pooling(batch['lq'], [stack]), atol=1e-4, rtol=1e-5)
+    assert float(pooled.max()) > 3  # many masks over one pixel add up, as Algorithm 1 has it
+
+
+@pytest.mark.parametrize('mode', ['fixed', 'reference'])
+def test_look_up_tables_draw_what_masks_one_by_one_draw(vector, mode):
+    case = vector('masks', 'gray_coding')
+    for about in case.meta['sets']:
+        labels = label_map_from_masks(case[f'in/{about["name"]}/sam_masks'].astype(bool))
+        expected = gray_from_masks(masks_from_label_map(labels), mode)
+        assert np.array_equal(gray_from_label_map(labels, mode), expected), about['name']
+        assert np.array_equal(gray_from_label_map(labels * 3, mode), expected), about['name']
+    rng = np.random.default_rng(0)
+    for layers in (1, 2, 5):
+        labels = np.stack([rng.integers(0, 60, (30, 40)) + 60 * layer for layer in range(layers)])
+        labels[labels % 60 == 0] = 0
+        assert np.array_equal(gray_from_label_map(labels, mode), gray_from_masks(masks_from_label_map(labels), mode))
+    empty = np.zeros((2, 3, 4), int)
+    assert not gray_from_label_map(empty, mode).any() and gray_from_label_map(empty, mode).shape == (3, 4)
+    with pytest.raises(MaskError, match="'fixed' or 'reference'"):
+        gray_from_label_map(empty, 'other')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from basicsr.data.pairing import Pairing, find_masks, find_pairs, how_to_make_masks
+from basicsr.data.pairing import Pairing, find_masks, find_pairs, how_to_make_gray, how_to_make_masks
 from basicsr.data.sample import Draws, ReferenceDraws, Sample, SeededDraws, augment
 from basicsr.data.storage import IoBackend, Store, open_store
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
@@ -147,17 +147,35 @@ def open_pairs(
     return ImagePairs(gt, lq, find_pairs(gt, lq, pairing, filename_tmpl, meta_info_file), channels)
 
 
-def open_masks(
-    dataroot_mask: str, io_backend: IoBackend, lq: Store, keys: Sequence[str], gray: bool = False
-) -> tuple[Store, list[str]]:
-    """The mask files (``gray`` pictures, or label maps and stacks) of the blurred images ``keys``.
+def open_masks(dataroot_mask: str, io_backend: IoBackend, lq: Store, keys: Sequence[str]) -> tuple[Store, list[str]]:
+    """The label maps or stacks of the blurred images ``keys``.
 
     Raises:
         DataError: masks are missing; the message says how to make them.
     """
-    advice = how_to_make_masks(lq.root, Path(dataroot_mask).expanduser(), gray)
+    return _open_masks(dataroot_mask, io_backend, lq, keys, MASK_SUFFIXES, how_to_make_masks)
+
+
+def open_gray(dataroot_mask: str, io_backend: IoBackend, lq: Store, keys: Sequence[str]) -> tuple[Store, list[str]]:
+    """The gray pictures of the blurred images ``keys``.
+
+    Raises:
+        DataError: some are missing; the message says how to make them.
+    """
+    return _open_masks(dataroot_mask, io_backend, lq, keys, ('.png',), how_to_make_gray)
+
+
+def _open_masks(
+    dataroot_mask: str,
+    io_backend: IoBackend,
+    lq: Store,
+    keys: Sequence[str],
+    suffixes: tuple[str, ...],
+    how_to_make: Callable[[Path, Path], str],
+) -> tuple[Store, list[str]]:
+    advice = how_to_make(lq.root, Path(dataroot_mask).expanduser())
     try:
-        masks = open_store(dataroot_mask, io_backend, ('.png',) if gray else MASK_SUFFIXES)
+        masks = open_store(dataroot_mask, io_backend, suffixes)
     except DataError as error:
         raise DataError(f'{error}\n{advice}') from error
     return masks, find_masks(lq, keys, masks, advice)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from basicsr.data.auto_masks import Generator, MaskFolder, Masks, make_missing_masks
 from basicsr.data.items import Augmentation, Channels, ImageFileDataset, Phase, open_masks, open_pairs, small_labels
 from basicsr.data.pairing import Pairing, Template
 from basicsr.data.sample import Sample
@@ -34,6 +35,8 @@ class PairedImageGroupMaskDataset(ImageFileDataset):
         use_rot: exchange top and bottom, and rows and columns, at random.
         channels: 3 turns gray files into RGB, 1 turns colours into gray; transparency is dropped.
         mean, std: must be None: images stay integers until they are on the device.
+        masks: 'auto' makes the label maps that are missing in ``dataroot_mask``.
+        generator: what makes them; felzenszwalb with its defaults if None.
         seed: of all random draws.
         reference: draw from Python's ``random`` as the original does, and rotate the
             masks against the image in half of the samples, as it does by mistake.
@@ -47,7 +50,7 @@ class PairedImageGroupMaskDataset(ImageFileDataset):
         self,
         dataroot_gt: Folder,
         dataroot_lq: Folder,
-        dataroot_mask: Folder,
+        dataroot_mask: MaskFolder,
         filename_tmpl: Template = '{}',
         meta_info_file: File | None = None,
         pairing: Pairing = 'stem',
@@ -59,6 +62,8 @@ class PairedImageGroupMaskDataset(ImageFileDataset):
         channels: Channels = 3,
         mean: None = None,
         std: None = None,
+        masks: Masks = 'files',
+        generator: Generator = None,
         seed: NotNegative = 0,
         reference: bool = False,
     ) -> None:
@@ -66,6 +71,8 @@ class PairedImageGroupMaskDataset(ImageFileDataset):
             dataroot_gt, dataroot_lq, filename_tmpl, meta_info_file, pairing, io_backend, channels, mean, std
         )
         lq_keys = [lq for _, lq in self.pairs.keys]
+        if masks == 'auto':
+            make_missing_masks(self.pairs.lq, lq_keys, dataroot_mask, generator)
         self.masks, self.mask_keys = open_masks(dataroot_mask, io_backend, self.pairs.lq, lq_keys)
         super().__init__(len(self.pairs.keys), Augmentation(phase, gt_size, use_flip, use_rot, seed, reference))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from basicsr.data.items import Augmentation, Channels, ImageFileDataset, Phase, open_masks, open_pairs
+from basicsr.data.items import Augmentation, Channels, ImageFileDataset, Phase, open_gray, open_pairs
 from basicsr.data.pairing import Pairing, Template
 from basicsr.data.sample import Sample
 from basicsr.data.storage import DISK, IoBackend
@@ -66,7 +66,7 @@ class PairedImageMaskDataset(ImageFileDataset):
             dataroot_gt, dataroot_lq, filename_tmpl, meta_info_file, pairing, io_backend, channels, mean, std
         )
         lq_keys = [lq for _, lq in self.pairs.keys]
-        self.masks, self.mask_keys = open_masks(dataroot_mask, io_backend, self.pairs.lq, lq_keys, gray=True)
+        self.masks, self.mask_keys = open_gray(dataroot_mask, io_backend, self.pairs.lq, lq_keys)
         super().__init__(len(self.pairs.keys), Augmentation(phase, gt_size, use_flip, use_rot, seed, reference))
 
     def sample(self, index: int) -> Sample:

@@ -108,15 +108,19 @@ def find_masks(lq: Store, keys: Sequence[str], masks: Store, advice: str) -> lis
     return [mask_keys[stem] for stem in stems]
 
 
-def how_to_make_masks(images: Path, masks: Path, gray: bool = False) -> str:
-    """What to do where masks are missing; ``gray`` for the pictures of the CAT method."""
-    if gray:
-        return (
-            f'{masks} needs an 8-bit gray PNG for each image of {images}; basicsr.masks.gray_from_masks draws one from '
-            f'the masks of an image'
-        )
-    command = f'python scripts/make_masks.py --input {shlex.quote(str(images))} --output {shlex.quote(str(masks))}'
-    return f'make the masks with:\n  {command}'
+def how_to_make_masks(images: Path, masks: Path) -> str:
+    """What to do where label maps are missing."""
+    return f"make the masks with:\n  {_make_masks(images, masks)}\nor let the data set make them: 'masks: auto'"
+
+
+def how_to_make_gray(images: Path, gray: Path) -> str:
+    """What to do where the gray pictures of the CAT method are missing."""
+    labels = gray.with_name(f'{gray.name}_label_maps')
+    return f'make them with:\n  {_make_masks(images, labels)} --gray {shlex.quote(str(gray))}'
+
+
+def _make_masks(images: Path, masks: Path) -> str:
+    return f'python scripts/make_masks.py --input {shlex.quote(str(images))} --output {shlex.quote(str(masks))}'
 
 
 def sorted_keys(store: Store) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from basicsr.data.auto_masks import Generator, MaskFolder, Masks, make_missing_masks
 from basicsr.data.items import (
     Augmentation,
     Channels,
@@ -34,6 +35,8 @@ class SingleImageDataset(ImageFileDataset):
         io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` of ``scripts/make_store.py``.
         phase: 'val' or 'test'; there is nothing to train on.
         channels: 3 turns gray files into RGB, 1 turns colours into gray; transparency is dropped.
+        masks: 'auto' makes the label maps that are missing in ``dataroot_mask``.
+        generator: what makes them; felzenszwalb with its defaults if None.
         seed: of ``mask_seed``.
 
     Raises:
@@ -44,10 +47,12 @@ class SingleImageDataset(ImageFileDataset):
     def __init__(
         self,
         dataroot_lq: Folder,
-        dataroot_mask: Folder | None = None,
+        dataroot_mask: MaskFolder | None = None,
         io_backend: IoBackend = DISK,
         phase: Literal['val', 'test'] = 'test',
         channels: Channels = 3,
+        masks: Masks = 'files',
+        generator: Generator = None,
         seed: NotNegative = 0,
     ) -> None:
         check_channels(channels)
@@ -56,7 +61,11 @@ class SingleImageDataset(ImageFileDataset):
         self.lq = open_store(dataroot_lq, io_backend)
         self.keys = sorted_keys(self.lq)
         self.masks: Store | None = None
+        if masks == 'auto' and dataroot_mask is None:
+            raise ArgumentError('masks: auto needs dataroot_mask, the folder that the masks go to')
         if dataroot_mask is not None:
+            if masks == 'auto':
+                make_missing_masks(self.lq, self.keys, dataroot_mask, generator)
             self.masks, self.mask_keys = open_masks(dataroot_mask, io_backend, self.lq, self.keys)
         self.channels = channels
         super().__init__(len(self.keys), Augmentation(phase, 1, False, False, seed, False))

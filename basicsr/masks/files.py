@@ -61,7 +61,7 @@ def encode_label_map(labels: NDArray[Any], stamp: str = '') -> bytes:
         shape.add_text(STAMP_KEY, stamp)
     stacked = labels.reshape(-1, labels.shape[2]).astype(np.uint16)
     buffer = io.BytesIO()
-    Image.fromarray(stacked).save(buffer, 'PNG', pnginfo=shape, compress_level=3)
+    Image.fromarray(stacked).save(buffer, 'PNG', pnginfo=shape, compress_level=9)
     return buffer.getvalue()
 
 

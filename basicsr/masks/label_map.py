@@ -26,13 +26,20 @@ def label_map_from_masks(masks: NDArray[Any]) -> NDArray[np.int32]:
         MaskError: wrong shape or dtype.
     """
     masks = check_masks(masks)
-    layers: list[NDArray[np.int32]] = [np.zeros(masks.shape[1:], np.int32)]
+    layers = [np.zeros(masks.shape[1:], np.int32)]
+    taken = [np.zeros(masks.shape[1:], np.bool_)]
     for number, mask in enumerate(masks, start=1):
-        layer = next((free for free in layers if not free[mask].any()), None)
-        if layer is None:
-            layer = np.zeros(masks.shape[1:], np.int32)
-            layers.append(layer)
-        layer[mask] = number
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if not len(rows):
+            continue
+        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        pixels = mask[box]
+        index = next((index for index, used in enumerate(taken) if not (used[box] & pixels).any()), len(layers))
+        if index == len(layers):
+            layers.append(np.zeros(masks.shape[1:], np.int32))
+            taken.append(np.zeros(masks.shape[1:], np.bool_))
+        layers[index][box][pixels] = number
+        taken[index][box] |= pixels
     return np.stack(layers)
 
 

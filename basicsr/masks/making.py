@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-import basicsr
 from basicsr.masks.files import read_masks, read_stamp, write_label_map
 from basicsr.masks.generator import MaskGenerator
+from basicsr.masks.pictures import Companion, read_photo
+from basicsr.masks.record import claim
 from basicsr.utils.errors import BasicsrError, MaskError
-from basicsr.utils.files import whole_file
-from basicsr.utils.image import IMAGE_SUFFIXES, imread
+from basicsr.utils.image import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
-
-RECORD = 'masks.json'
 
 
 @dataclass
@@ -85,9 +83,10 @@ def make_masks(
     target: Path,
     generator: MaskGenerator,
     shard: tuple[int, int] = (0, 1),
-    overlays: Path | None = None,
+    companions: Sequence[Companion] = (),
     force: bool = False,
     progress: Callable[[Iterable[Path]], Iterable[Path]] = iter,
+    names: Sequence[Path] | None = None,
 ) -> Summary:
     """Make ``<target>/<name>.png`` for every image below ``source``; sub-folders are kept.
 
@@ -99,9 +98,10 @@ def make_masks(
         target: folder of the masks; made if it is missing.
         generator: what makes them.
         shard: (i, n): this process does every n-th image from the i-th, so that n processes share the work.
-        overlays: folder for pictures of the regions over the photos; None makes none.
+        companions: pictures to write beside the label maps.
         force: make all masks again, also where other settings were used before.
         progress: wraps the list of images, to show how far it is.
+        names: images to do, relative to ``source``; None is all.
 
     Raises:
         MaskError: no images; a shard that does not exist; the folder holds masks made with other settings.
@@ -110,25 +110,28 @@ def make_masks(
     index, count = shard
     if not 0 <= index < count:
         raise MaskError(f'shard {index}/{count} does not exist; it goes from 0/{count} to {count - 1}/{count}')
-    images = list_images(source)[index::count]
-    _claim(target, generator.settings, force)
+    images = (list_images(source) if names is None else names)[index::count]
+    claim(target, generator.settings, force)
+    for companion in companions:
+        companion.begin(generator.settings, force)
     stamp = hashlib.sha256(json.dumps(generator.settings, sort_keys=True).encode()).hexdigest()[:16]
     summary = Summary()
     for name in progress(images):
         path = (target / name).with_suffix('.png')
         try:
             labels = None if force else _finished(path, source / name, stamp)
+            made = labels is None
             if labels is None:
                 start = time.perf_counter()
-                labels = generator(_photo(source / name))
+                labels = generator(read_photo(source / name))
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_label_map(path, labels, stamp)
                 summary.seconds.append(time.perf_counter() - start)
                 summary.made += 1
             else:
                 summary.kept += 1
-            if overlays is not None:
-                _write_overlay((overlays / name).with_suffix('.jpg'), source / name, labels)
+            for companion in companions:
+                companion.write(name, source / name, labels, made)
         except BasicsrError as error:
             logger.warning('%s: no masks: %s', name, error)
             summary.failed[str(name)] = str(error)
@@ -136,41 +139,6 @@ def make_masks(
         summary.masks.append(len(np.unique(labels[labels > 0])))
         summary.coverage.append(float((labels > 0).any(0).mean()))
     return summary
-
-
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """How the masks in a folder were made; None if nothing is recorded.
-
-    Raises:
-        MaskError: the record is damaged.
-    """
-    path = folder / RECORD
-    if not path.is_file():
-        return None
-    try:
-        record = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise MaskError(f'{path}: damaged ({error}); remove it and make the masks again') from error
-    if not isinstance(record, dict):
-        raise MaskError(f'{path}: holds no settings; remove it and make the masks again')
-    return record
-
-
-def _claim(target: Path, settings: dict[str, Any], force: bool) -> None:
-    """Write the record of a folder, or make sure that it says the same."""
-    target.mkdir(parents=True, exist_ok=True)
-    record = read_record(target)
-    if record is not None and record.get('settings') != settings and not force:
-        differing = sorted(
-            key for key in {*settings, *record.get('settings', {})} if settings.get(key) != record['settings'].get(key)
-        )
-        raise MaskError(
-            f'{target} holds masks made with other settings ({", ".join(differing)} differ); '
-            'use another folder, or --force to make all of them again'
-        )
-    text = json.dumps({'settings': settings, 'basicsr': basicsr.__version__}, indent=2, sort_keys=True)
-    with whole_file(target / RECORD) as file:
-        file.write(f'{text}\n'.encode())
 
 
 def _finished(path: Path, image: Path, stamp: str) -> NDArray[Any] | None:
@@ -183,35 +151,6 @@ def _finished(path: Path, image: Path, stamp: str) -> NDArray[Any] | None:
         return read_masks(path, size)
     except (MaskError, OSError):
         return None
-
-
-def _photo(path: Path) -> NDArray[np.uint8]:
-    image = imread(path, channels=3)
-    return (image >> 8).astype(np.uint8) if image.dtype == np.uint16 else image
-
-
-def _write_overlay(path: Path, photo: Path, labels: NDArray[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(overlay(_photo(photo), labels)).save(path, quality=90)
-
-
-def overlay(image: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.uint8]:
-    """The photo with its regions tinted and outlined, for people to look at.
-
-    Args:
-        image: (H, W, 3) RGB uint8.
-        labels: label map (L, H, W).
-    """
-    from skimage.color import hsv2rgb
-    from skimage.segmentation import find_boundaries
-
-    shown = image / 255
-    for layer in labels:
-        hue = (np.arange(layer.max() + 1) * 0.618034) % 1  # neighbouring ids get distant colours
-        colours = hsv2rgb(np.stack([hue, np.full_like(hue, 0.8), np.full_like(hue, 0.95)], -1))
-        shown = np.where(layer[..., None] > 0, 0.65 * shown + 0.35 * colours[layer], shown)
-        shown[find_boundaries(layer, mode='inner')] = (1.0, 0.85, 0.1)
-    return np.asarray((shown * 255).round(), np.uint8)
 
 
 def shards_of_environment() -> tuple[int, int]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from basicsr.data import collate, to_floats
-from basicsr.masks.making import overlay
+from basicsr.masks.pictures import overlay
 from basicsr.metrics import Accumulator, Metric, Record, build_metric
 from basicsr.options import Options
 from basicsr.training.distributed import Processes

@@ -67,8 +67,8 @@ def check_paths(options: Options) -> None:
     """
     problems = []
     for location, kind, path in _paths_of(options, ()):
-        found = Path(path).is_dir() if kind == 'folder' else Path(path).is_file()
-        if not found:
+        found = {'folder': Path(path).is_dir, 'file': Path(path).is_file}.get(kind)
+        if found is not None and not found():
             position = options.position(location)
             where = f'{position}: ' if position else ''
             seen_from = '' if Path(path).is_absolute() else f' (looked for in {Path.cwd()})'
@@ -84,7 +84,7 @@ def check_paths(options: Options) -> None:
 
 
 def _paths_of(section: BaseModel, above: Location) -> Iterator[tuple[Location, str, str]]:
-    """Location, kind and value of every path below a section."""
+    """Location, kind ('file', 'folder', or 'any' where it need not exist) and value of every path below a section."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         marks = [mark for mark in field.metadata if isinstance(mark, PathMark)]
@@ -109,4 +109,5 @@ def _paths_of_block(kind: str, block: Mapping[str, Any]) -> Iterator[tuple[Locat
             if inner is not None and isinstance(item, Mapping):
                 yield from ((place + p, what, path) for p, what, path in _paths_of_block(inner.kind, item))
             elif mark is not None and isinstance(item, str):
-                yield place, mark.kind, item
+                will_be_made = mark.unless is not None and block.get(mark.unless[0]) == mark.unless[1]
+                yield place, 'any' if will_be_made else mark.kind, item

@@ -34,6 +34,27 @@ def select_device(name: str = 'auto') -> torch.device:
     return device
 
 
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 products are faster than float32: on GPUs that have them, and CPUs with AMX or AVX512-BF16."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != 'cpu':
+        return False
+    checks = ('_is_amx_tile_supported', '_is_avx512_bf16_supported')  # older versions of torch lack some
+    return any(getattr(torch.cpu, name, bool)() for name in checks)
+
+
+def device_of_process(name: str, index: int) -> str:
+    """The device of one of several processes on this machine: ``auto`` and ``cuda`` deal its GPUs out.
+
+    Args:
+        name: as for :func:`select_device`.
+        index: of the process, from 0.
+    """
+    count = torch.cuda.device_count() if name in ('auto', 'cuda') else 0
+    return f'cuda:{index % count}' if count > 1 else name
+
+
 def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[object]:
     """A context in which autocast leaves dtypes alone on the device of ``x``; for sums that need their precision."""
     if not torch.amp.is_autocast_available(x.device.type):  # the meta device, where shapes are counted

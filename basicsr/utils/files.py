@@ -1,7 +1,8 @@
-"""Writing files and folders whole or not at all, and inside the folder they belong to."""
+"""Writing files and folders whole or not at all, inside the folder they belong to; naming their content."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -95,3 +96,16 @@ def _named(error: OSError, temporary: Path, path: Path) -> OSError:
     ):
         return error
     return OSError(error.errno, error.strerror, str(path))
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -75,7 +75,7 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None) 
     if image.dtype not in _WHITE:
         raise ImageFileError(f'{name}: holds {image.dtype} values; only 8- and 16-bit images are read')
     image = np.asarray(image)
-    return image[:, :, np.newaxis] if image.ndim == 2 else np.ascontiguousarray(image[:, :, ::-1])
+    return image[:, :, np.newaxis] if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
 
 def imwrite(path: str | Path, image: Array) -> None:

@@ -37,9 +37,15 @@ class TypeBlock:
 
 @dataclass(frozen=True)
 class PathMark:
-    """Marks a value that names a file or folder, which must exist when something is run."""
+    """Marks a value that names a file or folder, which must exist when something is run.
+
+    Args:
+        kind: which of the two.
+        unless: (argument, value) that says it will be made where it is missing.
+    """
 
     kind: Literal['file', 'folder']
+    unless: tuple[str, Any] | None = None
 
 
 Folder = Annotated[str, PathMark('folder')]

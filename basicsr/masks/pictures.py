@@ -1,0 +1,116 @@
+"""Pictures made of label maps: overlays for people to look at, and the gray pictures of the CAT method in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from basicsr.masks.files import read_gray
+from basicsr.masks.gray_coding import gray_from_label_map
+from basicsr.masks.record import claim
+from basicsr.utils.errors import MaskError
+from basicsr.utils.image import imread, imwrite
+
+
+class Companion(Protocol):
+    """What is written beside the label map of each photo."""
+
+    def begin(self, settings: dict[str, Any], force: bool) -> None:
+        """Called once, with what decides the masks.
+
+        Raises:
+            MaskError: the folder holds pictures of other masks, and ``force`` is not set.
+        """
+
+    def write(self, name: Path, photo: Path, labels: NDArray[Any], made: bool) -> None:
+        """Called for each photo.
+
+        Args:
+            name: of the photo, relative to its folder.
+            photo: the file.
+            labels: its label map (L, H, W).
+            made: the label map was made just now, it was not there before.
+        """
+
+
+class Overlays:
+    """JPEG pictures of the regions over the photos.
+
+    Args:
+        folder: where to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def begin(self, settings: dict[str, Any], force: bool) -> None:
+        """Nothing to check: they are for looking only."""
+
+    def write(self, name: Path, photo: Path, labels: NDArray[Any], made: bool) -> None:
+        """Draw one."""
+        path = (self.folder / name).with_suffix('.jpg')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        imwrite(path, overlay(read_photo(photo), labels))
+
+
+class GrayPictures:
+    """The gray pictures of the CAT method, 8-bit PNG, with a record of how they were made.
+
+    Args:
+        folder: where to.
+        coding: 'fixed', or 'reference' for the original's sums of codes (see ``gray_from_masks``).
+    """
+
+    def __init__(self, folder: Path, coding: Literal['fixed', 'reference'] = 'fixed') -> None:
+        self.folder, self.coding = folder, coding
+
+    def begin(self, settings: dict[str, Any], force: bool) -> None:
+        """Record the settings, or make sure that they are the same."""
+        claim(self.folder, {**settings, 'gray_coding': self.coding}, force)
+
+    def write(self, name: Path, photo: Path, labels: NDArray[Any], made: bool) -> None:
+        """Draw one, unless it is there already."""
+        path = (self.folder / name).with_suffix('.png')
+        if not made and _is_whole(path, labels.shape[1:]):
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        imwrite(path, gray_from_label_map(labels, self.coding))
+
+
+def _is_whole(path: Path, size: tuple[int, ...]) -> bool:
+    try:
+        return read_gray(path).shape == size
+    except MaskError:
+        return False
+
+
+def read_photo(path: Path) -> NDArray[np.uint8]:
+    """A photo as mask generators take it: (H, W, 3) RGB uint8; of 16 bits the upper 8.
+
+    Raises:
+        ImageFileError: it cannot be read.
+    """
+    image = imread(path, channels=3)
+    return (image >> 8).astype(np.uint8) if image.dtype == np.uint16 else image
+
+
+def overlay(image: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.uint8]:
+    """The photo with its regions tinted and outlined, for people to look at.
+
+    Args:
+        image: (H, W, 3) RGB uint8.
+        labels: label map (L, H, W).
+    """
+    from skimage.color import hsv2rgb
+    from skimage.segmentation import find_boundaries
+
+    shown = image / 255
+    for layer in labels:
+        hue = (np.arange(layer.max() + 1) * 0.618034) % 1  # neighbouring ids get distant colours
+        colours = hsv2rgb(np.stack([hue, np.full_like(hue, 0.8), np.full_like(hue, 0.95)], -1))
+        shown = np.where(layer[..., None] > 0, 0.65 * shown + 0.35 * colours[layer], shown)
+        shown[find_boundaries(layer, mode='inner')] = (1.0, 0.85, 0.1)
+    return np.asarray((shown * 255).round(), np.uint8)

@@ -1,0 +1,155 @@
+"""One training sample from disk to batch: a transcription of the original's way against ours, from PNG and raw stores.
+
+python -m benchmarks.data_path
+
+Samples are 512×512 crops with M masks of which a random 256×256 window is taken, flipped and transposed. Photos are
+scikit-image's, regions the cells around random points with ragged borders.
+"""
+
+from __future__ import annotations
+
+import platform
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage import data
+
+from basicsr.data import build_dataset, collate
+from basicsr.data.raw_store import write_raw
+from basicsr.data.storage import FolderStore
+from basicsr.masks import masks_from_label_map, write_label_map
+
+SAMPLES = 8
+BATCH = 32
+
+
+def regions(count: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    """Label map (1, 512, 512) of ``count`` cells; their borders are displaced by smooth noise."""
+    points = rng.random((count, 2)) * 512
+    rows, columns = np.mgrid[:512, :512].astype(np.float64)
+    wobble = [cv2.GaussianBlur(rng.normal(0, 1, (512, 512)), (0, 0), 6) * 60 for _ in range(2)]
+    places = np.stack([rows + wobble[0], columns + wobble[1]], -1).reshape(-1, 1, 2)
+    nearest = np.concatenate([((part - points) ** 2).sum(-1).argmin(-1) for part in np.array_split(places, 64)])
+    return (nearest.reshape(1, 512, 512) + 1).astype(np.int32)
+
+
+def write_samples(root: Path, masks: int) -> None:
+    """Crops as PNG, masks as the original stores them, as label maps, and all of it as raw stores."""
+    rng = np.random.default_rng(masks)
+    photos = [
+        cv2.resize(photo, (640, 640)) for photo in (data.astronaut(), data.coffee(), data.chelsea(), data.rocket())
+    ]
+    for folder in ('gt', 'lq', 'npz', 'labels'):
+        (root / folder).mkdir(parents=True)
+    for number in range(SAMPLES):
+        top, left = rng.integers(0, 128, 2)
+        sharp = photos[number % len(photos)][top : top + 512, left : left + 512]
+        noisy = np.clip(sharp + rng.normal(0, 2, sharp.shape), 0, 255).astype(np.uint8)
+        labels = regions(masks, rng)
+        cv2.imwrite(str(root / 'gt' / f'{number}.png'), noisy[..., ::-1])
+        cv2.imwrite(str(root / 'lq' / f'{number}.png'), cv2.blur(noisy, (1, 9))[..., ::-1])
+        np.savez_compressed(root / 'npz' / f'{number}.npz', masks=masks_from_label_map(labels))
+        write_label_map(root / 'labels' / f'{number}.png', labels)
+    write_raw(FolderStore(root / 'gt'), root / 'gt.raw', 'images')
+    write_raw(FolderStore(root / 'lq'), root / 'lq.raw', 'images')
+    write_raw(FolderStore(root / 'labels', ('.png',)), root / 'labels.raw', 'masks')
+
+
+def transcription(root: Path, index: int) -> dict[str, Any]:
+    """The original's way: float images, one float plane for each mask that the window touches."""
+
+    def floats(folder: str) -> NDArray[np.float32]:
+        content = (root / folder / f'{index}.png').read_bytes()
+        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR).astype(np.float32) / 255
+
+    gt, lq = floats('gt'), floats('lq')
+    with np.load(root / 'npz' / f'{index}.npz') as file:
+        masks = file['masks']
+    top, left = random.randint(0, 256), random.randint(0, 256)
+    gt, lq = (image[top : top + 256, left : left + 256] for image in (gt, lq))
+    masks = masks[:, :, top : top + 256, left : left + 256]
+    horizontal, vertical, transposed = (random.random() < 0.5 for _ in range(3))
+    images = [gt, lq]
+    if horizontal:
+        images = [cv2.flip(image, 1) for image in images]
+        masks = np.flip(masks, 3)
+    if vertical:
+        images = [cv2.flip(image, 0) for image in images]
+        masks = np.flip(masks, 2)
+    if transposed:
+        images = [image.transpose(1, 0, 2) for image in images]
+        masks = np.rot90(masks, 1, (2, 3))
+    planes = np.stack([mask for mask in masks if mask.any()])
+    tensors = [torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)).float() for image in images]
+    return {'gt': tensors[0], 'lq': tensors[1], 'masks': torch.from_numpy(planes.astype(np.float32) / 255)}
+
+
+def milliseconds(sides: dict[str, Callable[[int], Any]], rounds: int) -> dict[str, float]:
+    """Median processor time of one sample of each side, taking turns; fast sides read many samples a turn."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for name, read in [*sides.items()] * (rounds + 1):
+        repeats = 8 if name == 'raw' else 1
+        start = time.process_time()
+        for _ in range(repeats):
+            for index in range(SAMPLES):
+                read(index)
+        times[name].append((time.process_time() - start) / SAMPLES / repeats * 1e3)
+    return {name: statistics.median(values[1:]) for name, values in times.items()}
+
+
+def in_bytes(item: dict[str, Any]) -> int:
+    """What travels to the device."""
+    return sum(value.nbytes for value in item.values() if isinstance(value, torch.Tensor))
+
+
+def compare(masks: int, targets: tuple[str, str], rounds: int) -> None:
+    """Print the rows of one number of masks."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_samples(root, masks)
+
+        def ours(suffix: str, backend: str) -> Any:
+            paths = {'gt': 'gt', 'lq': 'lq', 'mask': 'labels'}
+            roots = {f'dataroot_{key}': str(root / f'{name}{suffix}') for key, name in paths.items()}
+            block = {'type': 'PairedImageGroupMaskDataset', **roots, 'io_backend': {'type': backend}}
+            return build_dataset({**block, 'phase': 'train', 'gt_size': 256, 'seed': 1})
+
+        png, raw = ours('', 'disk'), ours('.raw', 'raw')
+        sides = {'original': lambda i: transcription(root, i), 'png': png.__getitem__, 'raw': raw.__getitem__}
+        found = milliseconds(sides, rounds)
+        for name, title, target in zip(('png', 'raw'), ('PNG files', 'raw store'), targets, strict=True):
+            print_row(f'{title}, ms of processor time, M = {masks}', found['original'], found[name], target)
+        theirs = BATCH / SAMPLES * sum(in_bytes(transcription(root, i)) for i in range(SAMPLES)) / 1e6
+        batch = collate([png[i % SAMPLES] for i in range(BATCH)])
+        mine = in_bytes(batch) / 1e6
+        print_row(f'MB to the device for {BATCH} samples, M = {masks}', theirs, mine, '≥ 15×' if masks == 60 else '')
+        sizes = [sum(path.stat().st_size for path in (root / name).iterdir()) / SAMPLES for name in ('npz', 'labels')]
+        print_row(f'kB of a mask file, M = {masks}', sizes[0] / 1e3, sizes[1] / 1e3, '≥ 3×')
+
+
+def print_row(title: str, theirs: float, ours: float, target: str) -> None:
+    """One line of the table."""
+    print(f'| {title} | {theirs:.1f} | {ours:.2f} | {theirs / ours:.1f}× | {target} |')
+
+
+def main() -> None:
+    """Print the table; processor time of one thread."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    print(f'{platform.machine()}, one thread, OpenCV {cv2.__version__}, torch {torch.__version__}\n')
+    print('| 512×512 crop, 256×256 window | transcription | ours | ratio | target |\n|---|---|---|---|---|')
+    for masks, targets in ((60, ('≥ 2.3×', '≥ 20×')), (255, ('≥ 7×', '≥ 80×'))):
+        compare(masks, targets, rounds=7)
+
+
+if __name__ == '__main__':
+    main()
