@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
 
 import argparse
+import contextlib
 import logging
-import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # --help needs no torch
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     options = load_options(args.opt, args.force_yml)
     device = 'cpu' if options.num_gpu == 0 else 'auto'
-    processes = start_processes(args.launcher, device, options.dist_params.port)
+    processes = start_processes(args.launcher, device, options.dist_params.port, options.dist_params.backend)
     logging.getLogger('basicsr').setLevel(logging.INFO if processes.is_first else logging.ERROR)
     if args.debug:
         changes = debug_overrides(options.name, options.datasets, processes.world)
@@ -145,6 +145,7 @@ class Training:
 
     def run(self) -> int:
         """Train to the end, or until a signal comes or too many steps are not finite; returns the exit code."""
+        from basicsr.training.loggers import Timer
         from basicsr.training.signals import EXIT_STOPPED
 
         model, logging_options = self.model, self.options.logger
@@ -269,8 +270,6 @@ class Training:
 
     def open_log(self) -> Any:
         """The log of the first process; nothing in the others."""
-        import contextlib
-
         from basicsr.training.loggers import RunLog
 
         if not self.processes.is_first:
@@ -292,29 +291,6 @@ class Training:
 
         self.model.load(read_checkpoint(self.folder.state_file(self.model.iteration)))
         logger.info('trial: data, network, steps, validation and checkpoint work; see %s', self.experiment.resolve())
-
-
-class Timer:
-    """Seconds of a step, and of these waiting for data; means since the last look."""
-
-    def __init__(self) -> None:
-        self._start = self._last = time.perf_counter()
-        self._data, self._steps = 0.0, 0
-
-    def data_is_here(self) -> None:
-        """The batches of a step are on the device."""
-        self._data += time.perf_counter() - self._last
-
-    def step_is_done(self) -> None:
-        """The step is done."""
-        self._last = time.perf_counter()
-        self._steps += 1
-
-    def means(self) -> tuple[float, float]:
-        """Seconds of a step, and waiting for data; starts anew."""
-        result = (self._last - self._start) / self._steps, self._data / self._steps
-        self._start, self._data, self._steps = self._last, 0.0, 0
-        return result
 
 
 def require_training(options: Options) -> tuple[Any, Any]:

@@ -267,6 +267,13 @@ def test_a_launcher_that_did_not_launch(monkeypatch, launcher, start):
         start_processes(launcher)
 
 
+def test_torchrun_without_the_launcher(monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    monkeypatch.setenv('RANK', '1')
+    with pytest.raises(OptionError, match='add --launcher pytorch'):
+        start_processes('none')
+
+
 def test_more_processes_than_the_batch_can_be_shared_by(tmp_path, roots, monkeypatch):
     options = load_options(runs.write_options(tmp_path, runs.options(roots)))
     monkeypatch.chdir(tmp_path)

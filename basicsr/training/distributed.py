@@ -135,18 +135,23 @@ class Processes:
             raise PeerError('the first process has failed')
 
 
-def start_processes(launcher: Launcher, device: str = 'auto', port: int = 29500) -> Processes:
+def start_processes(
+    launcher: Launcher, device: str = 'auto', port: int = 29500, backend: Literal['nccl', 'gloo'] = 'nccl'
+) -> Processes:
     """Join the job that a launcher has started.
 
     Args:
         launcher: 'none' for a single process; 'pytorch' under torchrun; 'slurm' under srun.
         device: ``auto``, or ``cpu`` to keep away from GPUs. Each process takes the GPU of its local rank.
         port: of the first node, for Slurm (torchrun brings its own).
+        backend: how GPUs exchange gradients; CPUs use gloo.
 
     Raises:
         OptionError: the launcher's environment variables are missing, or there are fewer GPUs than processes.
     """
     if launcher == 'none':
+        if int(os.environ.get('WORLD_SIZE', '1')) > 1 and 'RANK' in os.environ:
+            raise OptionError('torchrun started several processes: add --launcher pytorch, or each trains on its own')
         return Processes(device=select_device(device))
     if launcher == 'slurm':
         _environment_of_slurm(port)
@@ -156,12 +161,12 @@ def start_processes(launcher: Launcher, device: str = 'auto', port: int = 29500)
         chosen = select_device(f'cuda:{local}')
         torch.cuda.set_device(chosen)
     # gloo beside NCCL: short messages between hosts wait for no kernel
-    backend = 'cpu:gloo,cuda:nccl' if chosen.type == 'cuda' else 'gloo'
+    backends = 'cpu:gloo,cuda:nccl' if chosen.type == 'cuda' and backend == 'nccl' else 'gloo'
     store, rank, world = next(rendezvous('env://', rank, world, timeout=_TIMEOUT))
     store = PrefixStore(f'start {os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")}', store)  # torchrun keeps the store
     store.set_timeout(_TIMEOUT)
     dist.init_process_group(
-        backend, store=PrefixStore('messages', store), rank=rank, world_size=world, timeout=_TIMEOUT
+        backends, store=PrefixStore('messages', store), rank=rank, world_size=world, timeout=_TIMEOUT
     )
     return Processes(rank, world, chosen, Watch(PrefixStore('watch', store), rank, world))
 
