@@ -25,6 +25,7 @@ NOT_RUN = {  # commands that this test is run by, or that measure for minutes
     'python -m benchmarks.map_unit',
     'python -m benchmarks.networks',
     'python -m benchmarks.metrics',
+    'python -m benchmarks.training_step',
     'python -m benchmarks.data_path',
     'python -m benchmarks.sam',
     '.venv/bin/python scripts/make_masks.py --input photos --output masks --generator sam '
@@ -36,7 +37,7 @@ NOT_RUN = {  # commands that this test is run by, or that measure for minutes
 }
 
 
-IN_ORDER = ['data.md']  # pages whose commands build upon each other; they run in a folder of their own
+IN_ORDER = ['data.md', 'training.md']  # pages whose commands build upon each other; they run in a folder of their own
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -84,10 +85,39 @@ def test_commands_run(page, command, tmp_path):
     assert done.returncode == 0, f'{page}: {command}\n{done.stdout}\n{done.stderr}'
 
 
+def run_in_order(page, folder):
+    """The commands of a page, one after the other, in a folder that is all theirs."""
+    for name in ('basicsr', 'scripts', 'options', 'docs'):
+        (folder / name).symlink_to(ROOT / name)
+    commands = [line for name, line in COMMANDS if name == page]
+    for command in commands:
+        words = shlex.split(command)
+        scripts = [word for word in words if word.endswith('.py')]
+        assert words[0] == '.venv/bin/python' and all((folder / script).is_file() for script in scripts)
+        partial = ['--allow-partial'] if words[1] == 'scripts/prepare_data.py' else []
+        done = subprocess.run(
+            [sys.executable, *words[1:], *partial],
+            cwd=folder,
+            env={**os.environ, 'PYTHONPATH': ''},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, f'{command}\n{done.stdout}\n{done.stderr}'
+    return commands
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_training_page_run(tmp_path):
+    commands = run_in_order('training.md', tmp_path)
+    assert len(commands) == 3
+    names = sorted(path.name for path in (tmp_path / 'experiments').iterdir())
+    assert names == ['docs-resume', 'docs-two_debug', 'small-synthetic_debug']
+
+
 @pytest.mark.slow
 def test_the_commands_of_the_data_page_run_in_their_order(tmp_path):
-    for name in ('basicsr', 'scripts', 'options', 'docs'):
-        (tmp_path / name).symlink_to(ROOT / name)
     downloads = tmp_path / 'downloads'
     for key, folder, size in (  # what a reader has downloaded: here a few generated pairs, at the places the page names
         ('gopro', 'GOPRO_Large', (64, 96)),
@@ -101,22 +131,8 @@ def test_the_commands_of_the_data_page_run_in_their_order(tmp_path):
         make_standin(SETS[key], downloads / folder, size=size)
     options = load_options(ROOT / 'options' / 'train' / 'GoPro' / 'NAFNet.yml')
     save_weights(downloads / 'NAFNet-GoPro.pth', build_network(options.network_g))
-    commands = [line for page, line in COMMANDS if page == 'data.md']
+    commands = run_in_order('data.md', tmp_path)
     assert len([line for line in commands if 'prepare_data.py' in line]) == 8
-    for command in commands:
-        words = shlex.split(command)
-        assert words[0] == '.venv/bin/python' and (tmp_path / words[1]).is_file()
-        partial = ['--allow-partial'] if words[1] == 'scripts/prepare_data.py' else []
-        done = subprocess.run(
-            [sys.executable, *words[1:], *partial],
-            cwd=tmp_path,
-            env={**os.environ, 'PYTHONPATH': ''},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert done.returncode == 0, f'{command}\n{done.stdout}\n{done.stderr}'
     text = (ROOT / 'docs' / 'data.md').read_text(encoding='utf-8')
     table = text[text.index('| folder in `datasets/GoPro`') :].split('\n\n')[0]
     named = [name for row in table.splitlines()[2:] for name in re.findall(r'`([^`]+)`', row.split('|')[1])]

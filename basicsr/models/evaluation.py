@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,7 +73,7 @@ def evaluate(
     processes: Processes,
     options: ValOptions,
     with_input: bool = False,
-) -> Iterator[Evaluated | Unreadable]:
+) -> Generator[Evaluated | Unreadable, None, None]:
     """The images that are this process's share, in order: image k is done by process k mod world.
 
     The next image is read and the last ones are scored while the network works. Scores are computed from the output
