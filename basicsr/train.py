@@ -150,7 +150,7 @@ class Training:
 
         model, logging_options = self.model, self.options.logger
         stopped = diverged = False
-        with self.open_log() as log:
+        with contextlib.closing(self.data), self.open_log() as log:
             self.announce()
             if self.validation_pending:
                 stopped = not self.validate(log)

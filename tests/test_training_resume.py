@@ -267,6 +267,15 @@ def limit_file_size() -> None:
 
 
 @pytest.mark.slow
+def test_an_error_leaves_no_process_behind(tmp_path):
+    roots = runs.write_pairs(tmp_path / 'pairs')
+    (tmp_path / 'pairs' / 'lq' / '6.png').write_bytes(b'')
+    content = runs.options(roots, val__validate_first=False, datasets__train__num_worker_per_gpu=3)
+    assert runs.ends([runs.start(tmp_path, content)], timeout=60) == [1]
+    assert '6.png: the file is empty' in (tmp_path / 'output.txt').read_text()
+
+
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_and_older_checkpoints_stay(tmp_path, roots, monkeypatch):
     content = runs.options(roots)
     with monkeypatch.context() as patch:

@@ -166,12 +166,14 @@ def ends(processes: list[Any], timeout: float = 120) -> list[int]:
 
 def _call(function: Callable[..., None], arguments: Any, environment: dict[str, str]) -> None:
     os.environ.update(environment)
+    multiprocessing.set_start_method('fork', force=True)  # as in a command: workers end with their parent
     torch.set_num_threads(1)
     function(*arguments)
 
 
 def _train(folder: Path, arguments: list[str], prepare: Callable[[], None] | None, environment: dict[str, str]) -> None:
     os.environ.update(environment)
+    multiprocessing.set_start_method('fork', force=True)  # as in a command: workers end with their parent
     torch.set_num_threads(1)
     name = f'output_{environment["RANK"]}.txt' if environment else 'output.txt'
     output = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -140,6 +140,8 @@ def start_worker(worker: int, first_seed: int) -> None:
 def _let_pass_once(number: int, frame: object) -> None:
     """Ignore the first such signal: it was sent to everybody. A second one is for this process."""
     signal.signal(number, signal.SIG_DFL)
+    if number == signal.SIGTERM and hasattr(signal, 'alarm'):
+        signal.alarm(15)  # it may have been meant: Python ends left-over workers so, and waits for them without limit
 
 
 def _option(opt: Any, name: str, default: Any) -> Any:

@@ -95,6 +95,12 @@ class TrainingData:
                     group = []
             self.epoch, self.consumed = self.epoch + 1, 0
 
+    def close(self) -> None:
+        """End the worker processes."""
+        workers = getattr(self._loader, '_iterator', None)
+        if hasattr(workers, '_shutdown_workers'):
+            workers._shutdown_workers()
+
     def _batches(self) -> Iterator[dict[str, Any]]:
         """One pass over the loader, as floats on the device."""
         try:
