@@ -16,8 +16,10 @@ from basicsr.archs import build_network
 from basicsr.data.benchmark_sets import SETS
 from basicsr.data.standin import make_standin
 from basicsr.options import load_options
+from basicsr.reporting import read_report
 from basicsr.utils.weights import save_weights
 from tests.conftest import ROOT
+from tests.test_evaluation import write_network, write_pairs
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 NOT_RUN = {  # commands that this test is run by, or that measure for minutes
@@ -37,7 +39,12 @@ NOT_RUN = {  # commands that this test is run by, or that measure for minutes
 }
 
 
-IN_ORDER = ['data.md', 'training.md']  # pages whose commands build upon each other; they run in a folder of their own
+IN_ORDER = [
+    'data.md',
+    'training.md',
+    'evaluation.md',
+    'tutorial.md',
+]  # pages whose commands build upon each other; they run in a folder of their own
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -106,6 +113,27 @@ def run_in_order(page, folder):
         )
         assert done.returncode == 0, f'{command}\n{done.stdout}\n{done.stderr}'
     return commands
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_evaluation_page_run(tmp_path):
+    write_pairs(tmp_path / 'datasets/REDS/val', ['000_00000000', '000_00000001'])
+    for method in ('SAMDeblur', 'NAFNet'):
+        block = load_options(ROOT / f'options/test/REDS/{method}.yml').network_g.as_dict()
+        write_network(tmp_path / f'experiments/{method}-GoPro/models/net_g_latest.pth', block, residual=0.002)
+    assert len(run_in_order('evaluation.md', tmp_path)) == 4
+    assert len(read_report(tmp_path / 'results/SAMDeblur-REDS/REDS-val.json').rows) == 2
+    assert len(read_report(tmp_path / 'results/NAFNet-REDS/REDS-val.json').rows) == 1
+    assert 'no data / 32.83' in (tmp_path / 'results/table1.md').read_text()
+
+
+@pytest.mark.slow
+def test_the_tutorial_leads_from_a_download_to_table_and_gallery(tmp_path):
+    assert len(run_in_order('tutorial.md', tmp_path)) == 9
+    assert (tmp_path / 'experiments/SAMDeblur-GoPro/models/net_g_latest.pth').is_file()
+    assert (tmp_path / 'results/SAMDeblur-REDS/gallery.html').is_file()
+    report = read_report(tmp_path / 'results/SAMDeblur-REDS/REDS-val.json')
+    assert len(report.rows) == 2 and all(row.scores['psnr'] > 5 for row in report.rows)
 
 
 @pytest.mark.slow

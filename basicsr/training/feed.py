@@ -97,7 +97,7 @@ class TrainingData:
 
     def close(self) -> None:
         """End the worker processes."""
-        workers = getattr(self._loader, '_iterator', None)
+        workers: Any = getattr(self._loader, '_iterator', None)
         if hasattr(workers, '_shutdown_workers'):
             workers._shutdown_workers()
 
