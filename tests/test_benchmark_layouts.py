@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from basicsr.data import build_dataset
-from basicsr.data.benchmark_sets import SETS, benchmark_set
-from basicsr.data.check_folders import folders_of_root
-from basicsr.data.checking import check
-from basicsr.data.prepare_plan import Plan
-from basicsr.data.prepared import read_record
-from basicsr.data.preparing import prepare
-from basicsr.data.recognising import recognise
-from basicsr.data.standin import make_standin
+from basicsr.data.preparation.benchmark_sets import SETS, benchmark_set
+from basicsr.data.preparation.check_folders import folders_of_root
+from basicsr.data.preparation.checking import check
+from basicsr.data.preparation.plan import Plan
+from basicsr.data.preparation.preparing import prepare
+from basicsr.data.preparation.recognising import recognise
+from basicsr.data.preparation.record import read_record
+from basicsr.data.preparation.standin import make_standin
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.image import imread
 

@@ -20,18 +20,17 @@ import torch
 
 from basicsr.archs import build_network
 from basicsr.data import build_dataset
-from basicsr.data.benchmark_sets import SETS
-from basicsr.data.check_folders import folders_of_options
-from basicsr.data.checking import check
 from basicsr.data.lmdb_store import LmdbStore
-from basicsr.data.picture_files import OutputError
-from basicsr.data.predeblurring import Predeblurring
-from basicsr.data.prepare_plan import Network, Plan
-from basicsr.data.prepared import alone_in, read_record
-from basicsr.data.preparing import hints, prepare
+from basicsr.data.preparation.benchmark_sets import SETS
+from basicsr.data.preparation.check_folders import folders_of_options
+from basicsr.data.preparation.checking import check
+from basicsr.data.preparation.plan import Network, Plan
+from basicsr.data.preparation.predeblurring import Predeblurring
+from basicsr.data.preparation.preparing import hints, prepare
+from basicsr.data.preparation.record import alone_in, read_record
 from basicsr.masks import gray_from_masks, masks_from_gray, masks_from_label_map, read_masks
 from basicsr.options import check_paths, load_options
-from basicsr.utils.errors import ArgumentError, DataError
+from basicsr.utils.errors import ArgumentError, DataError, OutputError
 from basicsr.utils.image import imread
 from basicsr.utils.weights import save_weights
 from tests.conftest import ROOT

@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from basicsr.data.benchmark_sets import PARTS, BenchmarkSet, Layout
-from basicsr.data.picture_files import picture_size
+from basicsr.data.preparation.benchmark_sets import PARTS, BenchmarkSet, Layout
 from basicsr.data.storage import FolderStore
-from basicsr.utils.errors import DataError, nearest
+from basicsr.utils.errors import DataError, nearest, some_of
+from basicsr.utils.image import image_size
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def check_counts(benchmark: BenchmarkSet, found: Found, allow_partial: bool) -> 
         if len(pairs) != benchmark.counts[part]:
             lines.append(f'{part}: found {len(pairs)} pairs, expected {benchmark.counts[part]}')
     if found.alone:
-        lines.append(f'{len(found.alone)} files have no partner and are left out: {_few(found.alone)}')
+        lines.append(f'{len(found.alone)} files have no partner and are left out: {some_of(found.alone, SHOWN)}')
     if benchmark.sizes:
         lines += _wrong_sizes(benchmark, found)
     if lines and not allow_partial:
@@ -133,7 +133,7 @@ def where_to_get(benchmark: BenchmarkSet) -> str:
 
 
 def _wrong_sizes(benchmark: BenchmarkSet, found: Found) -> list[str]:
-    counts = Counter(picture_size(pair.lq) for pairs in found.pairs.values() for pair in pairs)
+    counts = Counter(image_size(pair.lq) for pairs in found.pairs.values() for pair in pairs)
     sizes = {(size[1], size[0]): number for size, number in counts.items() if size is not None}
     expected = ' or '.join(f'{width}x{height}' for width, height in benchmark.sizes)
     if len(sizes) == 1 and set(sizes) <= set(benchmark.sizes):
@@ -237,7 +237,9 @@ def _found(
     for part, members in pairs.items():
         twice = sorted(stem for stem, count in Counter(pair.stem for pair in members).items() if count > 1)
         if twice:
-            raise DataError(f'{folder}: {benchmark.name} {part} has several files that would be called {_few(twice)}')
+            raise DataError(
+                f'{folder}: {benchmark.name} {part} has several files that would be called {some_of(twice, SHOWN)}'
+            )
     ordered = {part: sorted(members, key=lambda pair: pair.stem) for part, members in pairs.items()}
     return Found(layout, folder, ordered, sorted(alone))
 
@@ -256,11 +258,6 @@ def _regex(pattern: str, part_may_miss: bool, blur: str) -> re.Pattern[str]:
         part = f'(?P<part>{_FIELDS["part"]})/'
         text = text.replace(part, f'(?:{part})?')
     return re.compile(f'{text}$')
-
-
-def _few(names: list[str]) -> str:
-    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
-    return ', '.join(names[:SHOWN]) + more
 
 
 def counts_of_sizes(sizes: Iterable[tuple[int, int]]) -> Mapping[str, int]:

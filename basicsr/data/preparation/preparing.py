@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import basicsr
-from basicsr.data.jobs import Pool, Progress, silent
-from basicsr.data.prepare_plan import NEEDS_WEIGHTS, STAGES, USUAL_STAGES, Plan
-from basicsr.data.prepare_steps import Counts, convert, crop, group, make_lmdb, predeblur, segment
-from basicsr.data.prepared import alone_in, claim, digest, read_record, write_record
-from basicsr.data.recognising import Found, check_counts, recognise
+from basicsr.data.preparation.jobs import Pool, Progress, silent
+from basicsr.data.preparation.plan import NEEDS_WEIGHTS, STAGES, USUAL_STAGES, Plan
+from basicsr.data.preparation.recognising import Found, check_counts, recognise
+from basicsr.data.preparation.record import alone_in, claim, digest, read_record, write_record
+from basicsr.data.preparation.steps import Counts, convert, crop, group, make_lmdb, predeblur, segment
 from basicsr.masks.generator import build_generator
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.files import sha256_of
