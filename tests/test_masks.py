@@ -201,6 +201,28 @@ def test_masks_of_a_folder_are_made_once(photos, tmp_path):
     assert (again.made, again.kept, generator.calls) == (0, 3, 3)
 
 
+def test_folders_behind_links_and_photos_on_their_side(photos, tmp_path):
+    elsewhere = tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    turned = Image.new('RGB', (30, 20), 'red')
+    exif = turned.getexif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    turned.save(elsewhere / 'turned.jpg', exif=exif)
+    (photos / 'linked').symlink_to(elsewhere)
+    (photos / '._a.png').write_bytes(b'what another system knows of a.png')
+    first = make_masks(photos, tmp_path / 'masks', Halves())
+    assert (first.made, first.failed) == (4, {})
+    assert read_masks(tmp_path / 'masks' / 'linked' / 'turned.png').shape == (1, 30, 20)
+    assert make_masks(photos, tmp_path / 'masks', Halves()).kept == 4
+
+
+def test_masks_of_a_photo_that_grew_are_made_again(photos, tmp_path):
+    make_masks(photos, tmp_path / 'masks', Halves())
+    Image.new('RGB', (31, 20)).save(photos / 'a.png')
+    assert make_masks(photos, tmp_path / 'masks', Halves()).made == 1
+    assert read_masks(tmp_path / 'masks' / 'a.png').shape == (1, 20, 31)
+
+
 def test_damaged_and_half_written_files_are_made_again(photos, tmp_path):
     make_masks(photos, tmp_path / 'masks', Halves())
     file = tmp_path / 'masks' / 'a.png'
