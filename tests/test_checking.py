@@ -108,12 +108,26 @@ def test_a_pair_that_vanished_is_missed(prepared):
     assert faults(prepared.parents[1] / 'mine') == []
 
 
-@pytest.mark.parametrize('change', ['mirrored', 'of other images'])
+CHANGES = {
+    'mirrored': lambda labels: labels[:, :, ::-1],
+    'by 180 degrees': lambda labels: labels[:, ::-1, ::-1],
+    'by 90 degrees': lambda labels: np.rot90(labels, axes=(1, 2)),
+}
+
+
+@pytest.mark.parametrize('change', [*CHANGES, 'of other images'])
 def test_masks_that_do_not_belong_to_their_images(prepared, change):
     files = sorted((prepared / 'grouped_masks').glob('*.png'))
     masks = [read_masks(path) for path in files]
-    masks = [labels[:, :, ::-1] for labels in masks] if change == 'mirrored' else masks[1:] + masks[:1]
-    for path, labels in zip(files, masks, strict=True):
+    if change == 'by 90 degrees':  # that fits square images only
+        for path in [*prepared.glob('input*/*.png'), *prepared.glob('target/*.png')]:
+            cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[:180, :180])
+        masks = [labels[:, :180, :180] for labels in masks]
+    changed = list(map(CHANGES[change], masks)) if change in CHANGES else masks[1:] + masks[:1]
+    for path, labels in zip(files, [*changed[:2], *masks[2:]], strict=True):
+        write_label_map(path, labels)
+    assert faults(prepared.parent) == []  # two of five: some images are symmetric
+    for path, labels in zip(files, changed, strict=True):
         write_label_map(path, labels)
     (found,) = faults(prepared.parent)
     assert found[:2] == ('mask', str(prepared / 'grouped_masks')) and 'turned, or belong to other images' in found[2]

@@ -433,7 +433,7 @@ def test_a_damaged_record_is_named(raw, tmp_path):
     ('arguments', 'message'),
     [
         (['gopr'], "did you mean 'gopro'"),
-        (['gopro'], '--predeblur-opt'),
+        (['gopro'], 'GoPro is offered by its authors at https://'),
         (['gopro', '--masks-from', 'blurred'], 'needs --root'),
         (['gopro', '--root', 'gone', '--masks-from', 'blurred'], 'gone: no such folder'),
         (['gopro', '--root', '.', '--masks-from', 'blurred'], 'GoPro'),

@@ -74,7 +74,7 @@ def recognise(
     try:
         keys = FolderStore(root).keys
     except DataError as error:
-        raise DataError(f'{error}\n{_looked_for(layouts, blur)}\n{where_to_get(benchmark)}') from error
+        raise DataError(f'{error}\n{_looked_for(layouts, blur)}{_packed(root)}\n{where_to_get(benchmark)}') from error
     candidates = [
         candidate
         for each in layouts
@@ -85,9 +85,9 @@ def recognise(
         )
     ]
     if not candidates:
-        other = ''
+        other = _packed(root)
         if layout is not None:
-            other = '\nOther layouts were not looked for, because of --layout or an earlier run in the same folder.'
+            other += '\nOther layouts were not looked for, because of --layout or an earlier run in the same folder.'
         raise DataError(
             f'{root}: {benchmark.name} was not recognised here.\n{_looked_for(layouts, blur)}{other}\n'
             f'{where_to_get(benchmark)}'
@@ -145,6 +145,15 @@ def _wrong_sizes(benchmark: BenchmarkSet, found: Found) -> list[str]:
 def _looked_for(layouts: Iterable[Layout], blur: str) -> str:
     lines = [f'  {layout.text(blur)}' for layout in layouts]
     return f'Looked for, in this folder and up to {DEEPEST} folders below:\n' + '\n'.join(lines)
+
+
+def _packed(root: Path) -> str:
+    """What to do about LMDB, in which others offer some sets."""
+    found = [path for depth in range(DEEPEST + 1) for path in sorted(root.glob(f'{"*/" * depth}*.lmdb'))]
+    if not found:
+        return ''
+    lines = [f'\n  python scripts/make_store.py --input {path} --output {path.with_suffix("")}' for path in found]
+    return f'\nThere are {len(found)} LMDB; unpack them first:{"".join(lines[:SHOWN])}'
 
 
 def _by_pattern(
