@@ -288,6 +288,25 @@ def test_links_instead_of_copies(raw, tmp_path, link):
     assert 'test convert: 0 made, 1 there already, 0 failed' in prepare(plan, ['convert']).lines
 
 
+def test_a_hard_link_to_another_disk_is_refused_with_advice(raw, tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(source), None, str(target))
+
+    monkeypatch.setattr(os, 'link', refuse)
+    with pytest.raises(OutputError, match='another disk; use --link copy or symbolic'):
+        prepare(Plan(SETS['gopro'], tmp_path / 'out', raw, allow_partial=True, link='hard'), ['convert'])
+
+
+def test_a_source_that_was_replaced_is_copied_again(raw, tmp_path):
+    plan = Plan(SETS['gopro'], tmp_path / 'out', raw, allow_partial=True)
+    prepare(plan, ['convert'])
+    source = raw / 'test' / 'GOPR0384_11_00' / 'blur' / '000001.png'
+    cv2.imwrite(str(source), cv2.imread(str(source))[::-1])  # of the same size in pixels
+    assert 'test convert: 1 made, 0 there already, 0 failed' in prepare(plan, ['convert']).lines
+    target = tmp_path / 'out' / 'test' / 'input' / 'GOPR0384_11_00-000001.png'
+    assert target.read_bytes() == source.read_bytes()
+
+
 def test_a_set_that_lies_in_its_place_already_is_verified_only(raw, tmp_path):
     prepare(Plan(SETS['gopro'], tmp_path / 'out', raw, allow_partial=True), ['convert'])
     (tmp_path / 'out' / 'dataset.json').unlink()
@@ -302,6 +321,16 @@ def test_a_set_that_lies_in_its_place_already_is_verified_only(raw, tmp_path):
     plan = Plan(SETS['gopro'], tmp_path / 'both', tmp_path / 'both', allow_partial=True)
     prepare(plan, ['convert'])
     assert 'train convert: 0 made, 3 there already, 0 failed' in prepare(plan, ['convert']).lines
+
+
+@pytest.mark.parametrize('link', ['copy', 'hard', 'symbolic'])
+def test_no_file_becomes_a_link_to_itself(raw, tmp_path, link):
+    out = tmp_path / 'out'
+    prepare(Plan(SETS['gopro'], out, raw, allow_partial=True), ['convert'])
+    (out / 'dataset.json').unlink()
+    before = contents(out)
+    prepare(Plan(SETS['gopro'], out, out, allow_partial=True, link=link, force=True), ['convert'])
+    assert before.items() <= contents(out).items()
 
 
 @pytest.mark.slow
