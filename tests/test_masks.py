@@ -99,6 +99,17 @@ def test_the_originals_formats_are_partitions_that_name_the_background(tmp_path)
         assert read_masks(tmp_path / 'stack.npz').tolist() == expected
 
 
+def test_masks_that_overlap_in_every_way_come_back():
+    rng = np.random.default_rng(3)
+    for count, share in ((3, 0.5), (12, 0.2), (40, 0.05)):
+        masks = rng.random((count, 5, 7)) < share
+        masks = masks[masks.any((1, 2))]
+        assert np.array_equal(masks_from_label_map(label_map_from_masks(masks))[:, 0], masks)
+    # the second mask lies around the first without a pixel in common, the third covers the first
+    masks = np.array([[[0, 1, 0]], [[1, 0, 1]], [[0, 1, 0]]], bool)
+    assert label_map_from_masks(masks).tolist() == [[[2, 1, 2]], [[0, 3, 0]]]
+
+
 def test_masks_are_found_by_the_name_of_their_image(tmp_path):
     (tmp_path / 'scene.1').mkdir()
     write_label_map(tmp_path / 'scene.1' / 'a.b.png', np.ones((1, 2, 2), int))
@@ -120,6 +131,10 @@ def bad_files(folder):
     np.savez(folder / 'values.npz', masks=np.full((1, 1, 8, 9), 7, np.uint8))
     np.savez(folder / 'pickle.npz', masks=np.array([object()]))
     (folder / 'cut.npz').write_bytes((folder / 'key.npz').read_bytes()[:60])
+    np.savez_compressed(folder / 'bits.npz', masks=rng.random((3, 1, 37, 53)) > 0.5)
+    bits = bytearray((folder / 'bits.npz').read_bytes())
+    bits[80:100] = bytes(20)
+    (folder / 'bits.npz').write_bytes(bits)
     return folder
 
 
@@ -136,6 +151,7 @@ def bad_files(folder):
         ('values.npz', 'other values than 0 and 255'),
         ('pickle.npz', 'no .npz of plain arrays'),
         ('cut.npz', 'no .npz of plain arrays'),
+        ('bits.npz', 'damaged'),
     ],
 )
 def test_bad_mask_files_are_named(tmp_path, name, message):

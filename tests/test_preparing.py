@@ -538,6 +538,8 @@ def test_pre_deblurring_is_evaluation_of_the_whole_image(shared_data, tmp_path):
     source, target = shared_data / 'pairs' / 'input' / 'reds_train000_000.png', tmp_path / 'out' / 'a.png'
     restore = Predeblurring(block, tmp_path / 'local.pth', device='cpu')
     assert restore(source, target) and not restore(source, target) and restore(source, target, again=True)
+    cv2.imwrite(str(target), np.zeros((8, 8, 3), np.uint8))  # whole, but of another image
+    assert restore(source, target)
     lq = torch.from_numpy(imread(source)).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
         output = net.eval()(lq)[0].clamp(0, 1).mul(255).round().permute(1, 2, 0)
