@@ -26,7 +26,7 @@ from basicsr.masks import (
 from basicsr.masks.files import find_masks, read_gray
 from basicsr.masks.gray_coding import gray_from_label_map
 from basicsr.masks.making import make_masks
-from basicsr.masks.pictures import GrayPictures, Overlays, overlay
+from basicsr.masks.pictures import GrayPictures, Overlays, overlay, read_photo
 from basicsr.masks.record import read_record
 from basicsr.utils.errors import ArgumentError, MaskError, UnknownNameError, WeightsError
 from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
@@ -230,6 +230,12 @@ def test_folders_behind_links_and_photos_on_their_side(photos, tmp_path):
     assert (first.made, first.failed) == (4, {})
     assert read_masks(tmp_path / 'masks' / 'linked' / 'turned.png').shape == (1, 30, 20)
     assert make_masks(photos, tmp_path / 'masks', Halves()).kept == 4
+
+
+def test_of_16_bits_the_upper_8_are_segmented(tmp_path):
+    pixels = np.random.default_rng(2).integers(0, 2**16, (9, 7, 3), np.uint16)
+    Image.fromarray(pixels[..., 0]).save(tmp_path / 'gray.png')
+    assert np.array_equal(read_photo(tmp_path / 'gray.png'), np.repeat(pixels[..., :1] // 256, 3, -1))
 
 
 def test_masks_of_a_photo_that_grew_are_made_again(photos, tmp_path):
