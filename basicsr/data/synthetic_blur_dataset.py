@@ -26,8 +26,8 @@ from basicsr.data.sample import Sample
 from basicsr.data.storage import FolderStore
 from basicsr.masks.generator import build_generator
 from basicsr.masks.label_map import compact
+from basicsr.masks.pictures import read_photo
 from basicsr.utils.errors import ArgumentError
-from basicsr.utils.image import imread
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import File, Folder, NotNegative, Positive, Share, TypeBlock
 
@@ -189,10 +189,7 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         if path in self._kept:
             self._kept.move_to_end(path)
             return self._kept[path]
-        photo = imread(path, channels=3)
-        if photo.dtype == np.uint16:
-            photo = np.rint(photo / 257)
-        photo = photo.astype(np.uint8)
+        photo = read_photo(path)
         self._kept[path] = photo
         while sum(image.nbytes for image in self._kept.values()) > _KEPT_BYTES and len(self._kept) > 1:
             self._kept.popitem(last=False)
