@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
@@ -35,20 +33,14 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def with_bar(items: Iterable[Any], count: int, title: str) -> Iterable[Any]:
-    """Show how far it is."""
-    from tqdm import tqdm
-
-    return tqdm(items, total=count, desc=title, dynamic_ncols=True)
-
-
 def main() -> int:
     """Check, write the report, print it."""
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
-    from basicsr.data.check_folders import folders_of_options, folders_of_root
-    from basicsr.data.check_report import markdown, write_report
-    from basicsr.data.checking import check
+    from basicsr.data.preparation.check_folders import folders_of_options, folders_of_root
+    from basicsr.data.preparation.check_report import markdown, write_report
+    from basicsr.data.preparation.checking import check
+    from basicsr.data.preparation.jobs import with_bar
     from basicsr.options import load_options
 
     if arguments.opt:

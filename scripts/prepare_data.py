@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +60,9 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def with_bar(items: Iterable[Any], count: int, title: str) -> Iterable[Any]:
-    """Show how far a stage is."""
-    from tqdm import tqdm
-
-    return tqdm(items, total=count, desc=title, dynamic_ncols=True)
-
-
 def network_of(arguments: argparse.Namespace) -> Any:
     """The network that pre-deblurs; None if none is named."""
-    from basicsr.data.prepare_plan import NEEDS_WEIGHTS, Network
+    from basicsr.data.preparation.plan import NEEDS_WEIGHTS, Network
     from basicsr.options import load_options
     from basicsr.utils.errors import DataError
 
@@ -87,9 +79,10 @@ def main() -> int:
     """Prepare the set; exit code 1 if something could not be used."""
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
-    from basicsr.data.benchmark_sets import benchmark_set
-    from basicsr.data.prepare_plan import USUAL_STAGES, Plan
-    from basicsr.data.preparing import describe, hints, prepare
+    from basicsr.data.preparation.benchmark_sets import benchmark_set
+    from basicsr.data.preparation.jobs import with_bar
+    from basicsr.data.preparation.plan import USUAL_STAGES, Plan
+    from basicsr.data.preparation.preparing import describe, hints, prepare
     from basicsr.masks.generator import block_of_flags
 
     benchmark = benchmark_set(arguments.set)

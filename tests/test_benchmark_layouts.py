@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from basicsr.data import build_dataset
-from basicsr.data.benchmark_sets import SETS, benchmark_set
-from basicsr.data.check_folders import folders_of_root
-from basicsr.data.checking import check
-from basicsr.data.prepare_plan import Plan
-from basicsr.data.prepared import read_record
-from basicsr.data.preparing import prepare
-from basicsr.data.recognising import recognise
-from basicsr.data.standin import make_standin
+from basicsr.data.lmdb_store import unpack_lmdb, write_lmdb
+from basicsr.data.preparation.benchmark_sets import SETS, benchmark_set
+from basicsr.data.preparation.check_folders import folders_of_root
+from basicsr.data.preparation.checking import check
+from basicsr.data.preparation.plan import Plan
+from basicsr.data.preparation.preparing import prepare
+from basicsr.data.preparation.recognising import recognise
+from basicsr.data.preparation.record import read_record
+from basicsr.data.preparation.standin import make_standin
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.image import imread
 
@@ -252,6 +253,21 @@ def test_a_missing_set_names_its_layouts_and_its_page(tmp_path, key):
         recognise(SETS[key], tmp_path, SETS[key].parts)
     assert all(f'  {layout.name}: ' in str(error.value) for layout in SETS[key].layouts)
     assert '{' not in str(error.value)
+
+
+def test_a_set_in_lmdb_is_told_how_to_unpack_and_recognised_then(tree, tmp_path):
+    root, pairs = tree('reds300', 'nafnet')
+    val = root / 'val'
+    for name in ('blur_300', 'sharp_300'):
+        write_lmdb(val / name, val / f'{name}.lmdb')
+        shutil.rmtree(val / name)
+    with pytest.raises(DataError) as caught:
+        recognise(benchmark_set('reds300'), root, ['val'])
+    assert f'make_store.py --input {val}/blur_300.lmdb --output {val}/blur_300\n' in str(caught.value)
+    for name in ('blur_300', 'sharp_300'):
+        unpack_lmdb(val / f'{name}.lmdb', val / name)
+    found = recognise(benchmark_set('reds300'), root, ['val'])
+    assert (found.layout.name, [pair.stem for pair in found.pairs['val']]) == ('nafnet', [pairs[0][1]])
 
 
 def test_two_copies_of_a_set_are_an_error_unless_one_is_named(tmp_path):

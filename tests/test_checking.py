@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from basicsr.data.benchmark_sets import SETS
-from basicsr.data.check_folders import folders_of_options, folders_of_root
-from basicsr.data.check_report import markdown, write_report
-from basicsr.data.checking import check
 from basicsr.data.lmdb_store import write_lmdb
-from basicsr.data.prepare_plan import Plan
-from basicsr.data.preparing import prepare
+from basicsr.data.preparation.benchmark_sets import SETS
+from basicsr.data.preparation.check_folders import folders_of_options, folders_of_root
+from basicsr.data.preparation.check_report import markdown, write_report
+from basicsr.data.preparation.checking import check
+from basicsr.data.preparation.plan import Plan
+from basicsr.data.preparation.preparing import prepare
 from basicsr.masks import read_masks, write_label_map
 from basicsr.utils.errors import DataError
 from basicsr.utils.image import imread
@@ -108,12 +108,26 @@ def test_a_pair_that_vanished_is_missed(prepared):
     assert faults(prepared.parents[1] / 'mine') == []
 
 
-@pytest.mark.parametrize('change', ['mirrored', 'of other images'])
+CHANGES = {
+    'mirrored': lambda labels: labels[:, :, ::-1],
+    'by 180 degrees': lambda labels: labels[:, ::-1, ::-1],
+    'by 90 degrees': lambda labels: np.rot90(labels, axes=(1, 2)),
+}
+
+
+@pytest.mark.parametrize('change', [*CHANGES, 'of other images'])
 def test_masks_that_do_not_belong_to_their_images(prepared, change):
     files = sorted((prepared / 'grouped_masks').glob('*.png'))
     masks = [read_masks(path) for path in files]
-    masks = [labels[:, :, ::-1] for labels in masks] if change == 'mirrored' else masks[1:] + masks[:1]
-    for path, labels in zip(files, masks, strict=True):
+    if change == 'by 90 degrees':  # that fits square images only
+        for path in [*prepared.glob('input*/*.png'), *prepared.glob('target/*.png')]:
+            cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[:180, :180])
+        masks = [labels[:, :180, :180] for labels in masks]
+    changed = list(map(CHANGES[change], masks)) if change in CHANGES else masks[1:] + masks[:1]
+    for path, labels in zip(files, [*changed[:2], *masks[2:]], strict=True):
+        write_label_map(path, labels)
+    assert faults(prepared.parent) == []  # two of five: some images are symmetric
+    for path, labels in zip(files, changed, strict=True):
         write_label_map(path, labels)
     (found,) = faults(prepared.parent)
     assert found[:2] == ('mask', str(prepared / 'grouped_masks')) and 'turned, or belong to other images' in found[2]
@@ -145,7 +159,7 @@ def test_an_image_that_is_not_blurred(prepared):
 
 
 def test_quick_decodes_a_sample_and_names_all(prepared, monkeypatch):
-    monkeypatch.setattr('basicsr.data.checking.QUICK', 2)
+    monkeypatch.setattr('basicsr.data.preparation.checking.QUICK', 2)
     path = prepared / 'input' / f'{sorted(NAMES)[1]}.png'
     path.write_bytes(path.read_bytes()[:20000])
     shutil.copy(prepared / 'target' / f'{sorted(NAMES)[3]}.png', prepared / 'target' / f'{sorted(NAMES)[1]}.png')

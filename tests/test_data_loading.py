@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import cv2
@@ -106,6 +107,21 @@ def test_errors_of_workers_arrive_with_their_type(block, tmp_path):
     loader = build_dataloader(dataset, {'num_worker_per_gpu': 1, 'batch_size_per_gpu': 2})
     with pytest.raises(DataError, match=r'gt/3\.png: cannot be read'):
         list(loader)
+
+
+def test_workers_are_seeded_as_the_originals():
+    block = {'num_worker_per_gpu': 2, 'batch_size_per_gpu': 2}
+    loader = build_dataloader(list(range(8)), block, phase='train', world=2, rank=1, seed=10)
+    state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        loader.worker_init_fn(1)
+        drawn = random.random(), np.random.rand()  # noqa: NPY002
+    finally:
+        random.setstate(state[0])
+        np.random.set_state(state[1])  # noqa: NPY002
+        cv2.setNumThreads(-1)
+    seed = 2 * 1 + 1 + 10  # workers x rank + worker + seed
+    assert drawn == (random.Random(seed).random(), np.random.RandomState(seed).rand())
 
 
 def test_validation_goes_through_the_images_in_order_one_by_one(block):

@@ -91,12 +91,27 @@ def test_a_list_chooses_and_orders(tmp_path):
             pair(tmp_path, **wrong)
 
 
+def test_pairs_are_in_the_order_of_stems(tmp_path):
+    for folder in ('gt', 'lq'):
+        touch(tmp_path / folder, 'a.png', 'a-b.png')  # the order of whole file names is the other one
+    assert pair(tmp_path) == [('a.png', 'a.png'), ('a-b.png', 'a-b.png')]
+
+
+def test_a_list_written_on_windows(tmp_path):
+    for folder in ('gt', 'lq'):
+        touch(tmp_path / folder, 'c/d.png', 'e.png')
+    names = tmp_path / 'list.txt'
+    names.write_text('c\\d.png\r\n')
+    assert pair(tmp_path, meta_info_file=names) == [('c/d.png', 'c/d.png')]
+
+
 def test_natural_order_sorts_numbers_by_value_and_needs_equal_counts(tmp_path):
-    touch(tmp_path / 'gt', 'gt_10.png', 'gt_9.png')
-    touch(tmp_path / 'lq', 'blur_2.png', 'blur_11.png')
-    assert pair(tmp_path, pairing='natural_order') == [('gt_9.png', 'blur_2.png'), ('gt_10.png', 'blur_11.png')]
+    touch(tmp_path / 'gt', 'gt_10.png', 'Gt_9.png', 'a.png')
+    touch(tmp_path / 'lq', 'blur_2.png', 'blur_11.png', 'Blur_1.png')
+    found = pair(tmp_path, pairing='natural_order')
+    assert found == [('a.png', 'Blur_1.png'), ('Gt_9.png', 'blur_2.png'), ('gt_10.png', 'blur_11.png')]
     touch(tmp_path / 'lq', 'blur_12.png')
-    with pytest.raises(DataError, match=r'has 2 images, .* has 3'):
+    with pytest.raises(DataError, match=r'has 3 images, .* has 4'):
         pair(tmp_path, pairing='natural_order')
 
 

@@ -119,6 +119,17 @@ def test_images_smaller_than_the_crop_are_reflected_with_their_masks(roots):
         assert torch.equal(tensor[:, height + 5, :width], tensor[:, height - 6, :width])
 
 
+def test_an_image_that_is_too_small_in_one_direction_only(roots):
+    dataset = build_dataset(block(roots, phase='train', gt_size=400, use_flip=False, use_rot=False))
+    height, width = dataset.sample(0).size
+    assert height < 400 < width
+    item = dataset[0]
+    for name in ('lq', 'gt', 'masks'):
+        assert item[name].shape[-2:] == (400, 400)
+        assert torch.equal(item[name][:, height], item[name][:, height - 1])
+    assert torch.equal(item['gt'], item['lq'])
+
+
 def test_more_than_255_ids_keep_their_order(roots):
     labels = np.arange(321 * 481, dtype=np.int64) // 400
     shape = imread(roots / 'photos' / '103041.jpg').shape[:2]

@@ -53,6 +53,18 @@ def test_errors_of_the_loader_come_through(mode, used_before):
     assert used == [f'{number}.png' for number in range(used_before)]
 
 
+def test_an_error_reaches_a_thread_that_waits_for_the_next_batch():
+    def breaks_while_waited_for():
+        yield from batches(1)
+        time.sleep(0.3)
+        raise DataError('1.png: cannot be read')
+
+    found = prefetch(breaks_while_waited_for(), 'cpu', 'cpu')
+    next(found)
+    with pytest.raises(DataError, match=r'1\.png'):
+        next(found)
+
+
 def test_errors_do_not_wait_until_ready_batches_are_used():
     go_on = threading.Event()
 

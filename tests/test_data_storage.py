@@ -134,6 +134,24 @@ def test_damaged_ones_are_refused(folders):
         LmdbStore(root / 'gt.lmdb').read('a.1')
 
 
+@pytest.mark.parametrize('share', [0.2, 0.6, 0.99])
+def test_one_that_was_cut_off_is_refused_before_it_is_read(folders, share):
+    root, *_ = folders
+    data = root / 'gt.lmdb' / 'data.mdb'
+    whole = data.read_bytes()
+    data.write_bytes(whole[: max(8192, int(share * len(whole)))])
+    with pytest.raises(DataError, match=r'data\.mdb: cut off, it has \d+ of \d+ bytes'):
+        LmdbStore(root / 'gt.lmdb').read('a.1')
+
+
+def test_names_are_counted_in_bytes(tmp_path):
+    (tmp_path / 'lq' / ('ä' * 120) / ('ö' * 120)).mkdir(parents=True)
+    name = f'{"ä" * 120}/{"ö" * 120}/{"ü" * 20}.png'  # 262 letters
+    cv2.imencode('.png', np.zeros((2, 2), np.uint8))[1].tofile(tmp_path / 'lq' / name)
+    with pytest.raises(DataError, match='at most 511 bytes'):
+        write_lmdb(tmp_path / 'lq', tmp_path / 'lq.lmdb')
+
+
 def test_writing_leaves_nothing_half_done(folders):
     root, *_ = folders
     before = sorted(root.iterdir())

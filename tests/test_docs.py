@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from basicsr.archs import build_network
-from basicsr.data.benchmark_sets import SETS
-from basicsr.data.standin import make_standin
+from basicsr.data.preparation.benchmark_sets import SETS
+from basicsr.data.preparation.standin import make_standin
 from basicsr.options import load_options
 from basicsr.reporting import read_report
 from basicsr.utils.weights import save_weights
@@ -223,11 +223,15 @@ def imported(path: Path) -> set[str]:
 
 def test_imports_run_downwards_only():
     edges = set()
-    for path in (ROOT / 'basicsr').glob('*/*.py'):
-        edges |= {(path.parent.name, name.split('.')[1]) for name in imported(path) if name.startswith('basicsr.')}
+    for path in (ROOT / 'basicsr').glob('*/**/*.py'):
+        room = path.relative_to(ROOT / 'basicsr').parts[0]
+        edges |= {(room, name.split('.')[1]) for name in imported(path) if name.startswith('basicsr.')}
     wrong = {(a, b) for a, b in edges if a != b and (ROOMS[a] < ROOMS[b] or (a, b) in NEVER)}
     assert not wrong
     assert ('archs', 'utils') in edges
+    assert ('data', 'archs') in edges  # sub-packages are looked at as well
+    reading = (ROOT / 'basicsr' / 'data').glob('*.py')
+    assert not [path for path in reading if any('data.preparation' in name for name in imported(path))]
 
 
 def test_no_tracked_file_is_large():

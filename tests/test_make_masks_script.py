@@ -85,6 +85,7 @@ def test_a_broken_photo_sets_the_exit_code_and_the_rest_is_done(photos, tmp_path
         (['--generator', 'sam'], "needs the key 'checkpoint'"),
         (['--generator', 'sam', '--checkpoint', 'gone.pth'], 'gone.pth does not exist'),
         (['--set', 'scale'], 'write it as key=value'),
+        (['--set', 'scale=[1'], "'[1' is no YAML value"),
         (['--set', 'skale=3'], "did you mean 'scale'"),
         (['--shard', '2/2'], 'shard 2/2 does not exist'),
         (['--shard', 'half'], 'is not i/n'),

@@ -26,7 +26,7 @@ from basicsr.masks import (
 from basicsr.masks.files import find_masks, read_gray
 from basicsr.masks.gray_coding import gray_from_label_map
 from basicsr.masks.making import make_masks
-from basicsr.masks.pictures import GrayPictures, Overlays, overlay
+from basicsr.masks.pictures import GrayPictures, Overlays, overlay, read_photo
 from basicsr.masks.record import read_record
 from basicsr.utils.errors import ArgumentError, MaskError, UnknownNameError, WeightsError
 from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
@@ -99,6 +99,17 @@ def test_the_originals_formats_are_partitions_that_name_the_background(tmp_path)
         assert read_masks(tmp_path / 'stack.npz').tolist() == expected
 
 
+def test_masks_that_overlap_in_every_way_come_back():
+    rng = np.random.default_rng(3)
+    for count, share in ((3, 0.5), (12, 0.2), (40, 0.05)):
+        masks = rng.random((count, 5, 7)) < share
+        masks = masks[masks.any((1, 2))]
+        assert np.array_equal(masks_from_label_map(label_map_from_masks(masks))[:, 0], masks)
+    # the second mask lies around the first without a pixel in common, the third covers the first
+    masks = np.array([[[0, 1, 0]], [[1, 0, 1]], [[0, 1, 0]]], bool)
+    assert label_map_from_masks(masks).tolist() == [[[2, 1, 2]], [[0, 3, 0]]]
+
+
 def test_masks_are_found_by_the_name_of_their_image(tmp_path):
     (tmp_path / 'scene.1').mkdir()
     write_label_map(tmp_path / 'scene.1' / 'a.b.png', np.ones((1, 2, 2), int))
@@ -120,6 +131,10 @@ def bad_files(folder):
     np.savez(folder / 'values.npz', masks=np.full((1, 1, 8, 9), 7, np.uint8))
     np.savez(folder / 'pickle.npz', masks=np.array([object()]))
     (folder / 'cut.npz').write_bytes((folder / 'key.npz').read_bytes()[:60])
+    np.savez_compressed(folder / 'bits.npz', masks=rng.random((3, 1, 37, 53)) > 0.5)
+    bits = bytearray((folder / 'bits.npz').read_bytes())
+    bits[80:100] = bytes(20)
+    (folder / 'bits.npz').write_bytes(bits)
     return folder
 
 
@@ -136,6 +151,7 @@ def bad_files(folder):
         ('values.npz', 'other values than 0 and 255'),
         ('pickle.npz', 'no .npz of plain arrays'),
         ('cut.npz', 'no .npz of plain arrays'),
+        ('bits.npz', 'damaged'),
     ],
 )
 def test_bad_mask_files_are_named(tmp_path, name, message):
@@ -199,6 +215,34 @@ def test_masks_of_a_folder_are_made_once(photos, tmp_path):
     assert read_masks(tmp_path / 'masks' / 'sub' / 'c.d.png', (20, 30)).max() == 2
     again = make_masks(photos, tmp_path / 'masks', generator)
     assert (again.made, again.kept, generator.calls) == (0, 3, 3)
+
+
+def test_folders_behind_links_and_photos_on_their_side(photos, tmp_path):
+    elsewhere = tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    turned = Image.new('RGB', (30, 20), 'red')
+    exif = turned.getexif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    turned.save(elsewhere / 'turned.jpg', exif=exif)
+    (photos / 'linked').symlink_to(elsewhere)
+    (photos / '._a.png').write_bytes(b'what another system knows of a.png')
+    first = make_masks(photos, tmp_path / 'masks', Halves())
+    assert (first.made, first.failed) == (4, {})
+    assert read_masks(tmp_path / 'masks' / 'linked' / 'turned.png').shape == (1, 30, 20)
+    assert make_masks(photos, tmp_path / 'masks', Halves()).kept == 4
+
+
+def test_of_16_bits_the_upper_8_are_segmented(tmp_path):
+    pixels = np.random.default_rng(2).integers(0, 2**16, (9, 7, 3), np.uint16)
+    Image.fromarray(pixels[..., 0]).save(tmp_path / 'gray.png')
+    assert np.array_equal(read_photo(tmp_path / 'gray.png'), np.repeat(pixels[..., :1] // 256, 3, -1))
+
+
+def test_masks_of_a_photo_that_grew_are_made_again(photos, tmp_path):
+    make_masks(photos, tmp_path / 'masks', Halves())
+    Image.new('RGB', (31, 20)).save(photos / 'a.png')
+    assert make_masks(photos, tmp_path / 'masks', Halves()).made == 1
+    assert read_masks(tmp_path / 'masks' / 'a.png').shape == (1, 20, 31)
 
 
 def test_damaged_and_half_written_files_are_made_again(photos, tmp_path):

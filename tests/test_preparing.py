@@ -20,18 +20,17 @@ import torch
 
 from basicsr.archs import build_network
 from basicsr.data import build_dataset
-from basicsr.data.benchmark_sets import SETS
-from basicsr.data.check_folders import folders_of_options
-from basicsr.data.checking import check
 from basicsr.data.lmdb_store import LmdbStore
-from basicsr.data.picture_files import OutputError
-from basicsr.data.predeblurring import Predeblurring
-from basicsr.data.prepare_plan import Network, Plan
-from basicsr.data.prepared import alone_in, read_record
-from basicsr.data.preparing import hints, prepare
+from basicsr.data.preparation.benchmark_sets import SETS
+from basicsr.data.preparation.check_folders import folders_of_options
+from basicsr.data.preparation.checking import check
+from basicsr.data.preparation.plan import Network, Plan
+from basicsr.data.preparation.predeblurring import Predeblurring
+from basicsr.data.preparation.preparing import hints, prepare
+from basicsr.data.preparation.record import alone_in, read_record
 from basicsr.masks import gray_from_masks, masks_from_gray, masks_from_label_map, read_masks
 from basicsr.options import check_paths, load_options
-from basicsr.utils.errors import ArgumentError, DataError
+from basicsr.utils.errors import ArgumentError, DataError, OutputError
 from basicsr.utils.image import imread
 from basicsr.utils.weights import save_weights
 from tests.conftest import ROOT
@@ -289,6 +288,25 @@ def test_links_instead_of_copies(raw, tmp_path, link):
     assert 'test convert: 0 made, 1 there already, 0 failed' in prepare(plan, ['convert']).lines
 
 
+def test_a_hard_link_to_another_disk_is_refused_with_advice(raw, tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(source), None, str(target))
+
+    monkeypatch.setattr(os, 'link', refuse)
+    with pytest.raises(OutputError, match='another disk; use --link copy or symbolic'):
+        prepare(Plan(SETS['gopro'], tmp_path / 'out', raw, allow_partial=True, link='hard'), ['convert'])
+
+
+def test_a_source_that_was_replaced_is_copied_again(raw, tmp_path):
+    plan = Plan(SETS['gopro'], tmp_path / 'out', raw, allow_partial=True)
+    prepare(plan, ['convert'])
+    source = raw / 'test' / 'GOPR0384_11_00' / 'blur' / '000001.png'
+    cv2.imwrite(str(source), cv2.imread(str(source))[::-1])  # of the same size in pixels
+    assert 'test convert: 1 made, 0 there already, 0 failed' in prepare(plan, ['convert']).lines
+    target = tmp_path / 'out' / 'test' / 'input' / 'GOPR0384_11_00-000001.png'
+    assert target.read_bytes() == source.read_bytes()
+
+
 def test_a_set_that_lies_in_its_place_already_is_verified_only(raw, tmp_path):
     prepare(Plan(SETS['gopro'], tmp_path / 'out', raw, allow_partial=True), ['convert'])
     (tmp_path / 'out' / 'dataset.json').unlink()
@@ -303,6 +321,16 @@ def test_a_set_that_lies_in_its_place_already_is_verified_only(raw, tmp_path):
     plan = Plan(SETS['gopro'], tmp_path / 'both', tmp_path / 'both', allow_partial=True)
     prepare(plan, ['convert'])
     assert 'train convert: 0 made, 3 there already, 0 failed' in prepare(plan, ['convert']).lines
+
+
+@pytest.mark.parametrize('link', ['copy', 'hard', 'symbolic'])
+def test_no_file_becomes_a_link_to_itself(raw, tmp_path, link):
+    out = tmp_path / 'out'
+    prepare(Plan(SETS['gopro'], out, raw, allow_partial=True), ['convert'])
+    (out / 'dataset.json').unlink()
+    before = contents(out)
+    prepare(Plan(SETS['gopro'], out, out, allow_partial=True, link=link, force=True), ['convert'])
+    assert before.items() <= contents(out).items()
 
 
 @pytest.mark.slow
@@ -434,7 +462,7 @@ def test_a_damaged_record_is_named(raw, tmp_path):
     ('arguments', 'message'),
     [
         (['gopr'], "did you mean 'gopro'"),
-        (['gopro'], '--predeblur-opt'),
+        (['gopro'], 'GoPro is offered by its authors at https://'),
         (['gopro', '--masks-from', 'blurred'], 'needs --root'),
         (['gopro', '--root', 'gone', '--masks-from', 'blurred'], 'gone: no such folder'),
         (['gopro', '--root', '.', '--masks-from', 'blurred'], 'GoPro'),
@@ -510,6 +538,8 @@ def test_pre_deblurring_is_evaluation_of_the_whole_image(shared_data, tmp_path):
     source, target = shared_data / 'pairs' / 'input' / 'reds_train000_000.png', tmp_path / 'out' / 'a.png'
     restore = Predeblurring(block, tmp_path / 'local.pth', device='cpu')
     assert restore(source, target) and not restore(source, target) and restore(source, target, again=True)
+    cv2.imwrite(str(target), np.zeros((8, 8, 3), np.uint8))  # whole, but of another image
+    assert restore(source, target)
     lq = torch.from_numpy(imread(source)).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
         output = net.eval()(lq)[0].clamp(0, 1).mul(255).round().permute(1, 2, 0)

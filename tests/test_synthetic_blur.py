@@ -20,7 +20,7 @@ from basicsr.data.motion import (
 from basicsr.data.region_blur import add_noise, render, render_photo
 from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
 from basicsr.masks.generator import build_generator
-from basicsr.utils.errors import ArgumentError, ImageFileError, ShapeError
+from basicsr.utils.errors import ArgumentError, DataError, ImageFileError, ShapeError
 from basicsr.utils.image import imread
 from basicsr.utils.registry import DATASET_REGISTRY
 
@@ -255,9 +255,9 @@ def test_epochs_differ_also_for_workers_that_live_on() -> None:
 
 def test_bad_input(photos: Path, tmp_path: Path) -> None:
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(ImageFileError, match=r'empty: holds no photo'):
+    with pytest.raises(DataError, match=r'empty: no files of type'):
         SyntheticBlurDataset(str(tmp_path / 'empty'))
-    with pytest.raises(ImageFileError, match='is no folder'):
+    with pytest.raises(DataError, match='no such folder'):
         SyntheticBlurDataset(str(tmp_path / 'missing'))
     (tmp_path / 'empty' / 'broken.png').write_bytes(b'not a png')
     with pytest.raises(ImageFileError, match=r'broken\.png'):

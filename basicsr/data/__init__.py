@@ -1,4 +1,7 @@
-"""Samples: image pairs with their masks from disk, data bases or generated blur, cropped and flipped as one."""
+"""Samples: image pairs with their masks from disk, data bases or generated blur, cropped and flipped as one.
+
+What makes and checks the files of benchmark data sets lies in ``preparation``, which nothing here imports.
+"""
 
 from __future__ import annotations
 

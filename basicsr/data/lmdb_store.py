@@ -181,6 +181,12 @@ def _environment(root: Path) -> Any:
             return known[2]
         known[2].close()  # of the process that forked this one, or of a data base that was replaced
     environment = lmdb.open(path, readonly=True, lock=False, readahead=False, meminit=False)
+    needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
+    if status.st_size < needed:  # reading beyond the end of a mapped file kills the process
+        environment.close()
+        raise DataError(
+            f'{root / "data.mdb"}: cut off, it has {status.st_size} of {needed} bytes; copy it or make the LMDB again'
+        )
     _environments[path] = process, identity, environment
     return environment
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from basicsr.data.storage import Store
-from basicsr.utils.errors import ArgumentError, DataError
+from basicsr.utils.errors import ArgumentError, DataError, some_of
 from basicsr.utils.image import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def find_pairs(
         pairs = _in_natural_order(gt, lq)
     else:
         stems = _listed(Path(str(meta_info_file))) if pairing == 'list' else sorted(gt_keys)
-        partners = {stem: _fill_template(filename_tmpl, stem) for stem in stems}
+        partners = {stem: fill_template(filename_tmpl, stem) for stem in stems}
         missing = {
             f'no sharp image in {gt.root}': [stem for stem in stems if stem not in gt_keys],
             f'no blurred image in {lq.root}': [name for name in partners.values() if name not in lq_keys],
@@ -148,16 +148,12 @@ def _refuse(problems: dict[str, list[str]], summary: str, advice: str = '') -> N
     """One error for everything that is missing."""
     problems = {title: names for title, names in problems.items() if names}
     if problems:
-        lines = [f'{title} ({len(names)}): {_few(names)}' for title, names in problems.items()]
+        lines = [f'{title} ({len(names)}): {some_of(names, SHOWN)}' for title, names in problems.items()]
         raise DataError('\n  '.join([summary, *lines]) + (f'\n{advice}' if advice else ''))
 
 
-def _few(names: list[str]) -> str:
-    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
-    return ', '.join(names[:SHOWN]) + more
-
-
-def _fill_template(template: str, stem: str) -> str:
+def fill_template(template: str, stem: str) -> str:
+    """The stem of a blurred image: ``template`` in the last part of the sharp image's, its folders stay."""
     path = PurePosixPath(stem)
     return str(path.with_name(template.replace('{}', path.name)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from basicsr.masks.files import decode_gray, decode_masks
 from basicsr.utils.errors import ArgumentError, DataError
+from basicsr.utils.files import files_below
 from basicsr.utils.image import IMAGE_SUFFIXES, decode_image
 
 Array = NDArray[Any]
@@ -113,7 +113,7 @@ class FolderStore(FileStore):
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
             raise DataError(f'{self.root}: no such folder')
-        self.keys = sorted(_files_below(self.root, suffixes))
+        self.keys = files_below(self.root, suffixes)
         if not self.keys:
             hint = ''
             if self.root.suffix in ('.lmdb', '.raw'):
@@ -157,20 +157,3 @@ def open_store(root: str | Path, io_backend: IoBackend = DISK, suffixes: Collect
     if kind == 'disk':
         return FolderStore(root, suffixes)
     return LmdbStore(root) if kind == 'lmdb' else RawStore(root)
-
-
-def _files_below(root: Path, suffixes: Collection[str]) -> list[str]:
-    found = []
-    above: dict[str, tuple[Path, ...]] = {}  # folders that lead to each, itself included, links resolved
-    for folder, folders, files in os.walk(root, followlinks=True):
-        place = Path(folder).resolve()
-        way = above.get(str(Path(folder).parent), ())
-        if place in way:  # a link to a folder above
-            folders.clear()
-            continue
-        above[folder] = (*way, place)
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        for name in files:
-            if not name.startswith('.') and Path(name).suffix.lower() in suffixes:
-                found.append((Path(folder) / name).relative_to(root).as_posix())
-    return found

@@ -23,10 +23,11 @@ from basicsr.data.motion import (
 )
 from basicsr.data.region_blur import Displacements, render, render_photo
 from basicsr.data.sample import Sample
+from basicsr.data.storage import FolderStore
 from basicsr.masks.generator import build_generator
 from basicsr.masks.label_map import compact
-from basicsr.utils.errors import ArgumentError, ImageFileError
-from basicsr.utils.image import IMAGE_SUFFIXES, imread
+from basicsr.masks.pictures import read_photo
+from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import File, Folder, NotNegative, Positive, Share, TypeBlock
 
@@ -59,7 +60,8 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         seed: of all random numbers.
 
     Raises:
-        ImageFileError: the folder is missing or holds no photo, or a kernel cannot be read.
+        DataError: the folder is missing or holds no photo.
+        ImageFileError: a kernel cannot be read.
         ArgumentError: a share outside 0 to 1, or another argument that makes no sense.
     """
 
@@ -102,7 +104,7 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         self.gamma, self.noise = gamma, noise
         self.seed = seed
         self.margin = int(np.ceil(1.5 * path_length + shake_length))
-        self.photos = [] if dataroot_gt is None else find_photos(dataroot_gt)
+        self.photos = [] if dataroot_gt is None else _photos(FolderStore(dataroot_gt))
         self.share_photos = share_photos if self.photos else 0.0
         self.kernels = [load_kernel(file) for file in kernel_files or ()]
         use_generator = masks == 'generator' and self.share_photos > 0
@@ -187,24 +189,12 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         if path in self._kept:
             self._kept.move_to_end(path)
             return self._kept[path]
-        photo = imread(path, channels=3)
-        if photo.dtype == np.uint16:
-            photo = np.rint(photo / 257)
-        photo = photo.astype(np.uint8)
+        photo = read_photo(path)
         self._kept[path] = photo
         while sum(image.nbytes for image in self._kept.values()) > _KEPT_BYTES and len(self._kept) > 1:
             self._kept.popitem(last=False)
         return photo
 
 
-def find_photos(folder: str | Path) -> list[Path]:
-    """All image files of a folder and its sub-folders, sorted.
-
-    Raises:
-        ImageFileError: no such folder, or no image in it.
-    """
-    photos = sorted(path for path in Path(folder).rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not photos:
-        what = 'holds no photo' if Path(folder).is_dir() else 'is no folder'
-        raise ImageFileError(f'{folder}: {what}; dataroot_gt names a folder of {", ".join(IMAGE_SUFFIXES)} files')
-    return photos
+def _photos(store: FolderStore) -> list[Path]:
+    return [store.root / key for key in store.keys]

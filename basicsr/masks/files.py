@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from basicsr.utils.files import whole_file
 SUFFIXES = ('.png', '.npz')
 SHAPE_KEY = 'label_map'  # PNG text chunk: 'L H W'
 STAMP_KEY = 'made_with'
+_BROKEN_NPZ = (OSError, ValueError, EOFError, KeyError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile)
 
 
 def write_label_map(path: str | Path, labels: NDArray[Any], stamp: str = '') -> None:
@@ -171,7 +174,7 @@ def _labels_of_npz(data: bytes, name: str) -> NDArray[np.int32]:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             keys = list(file.files)
             masks = file['masks'] if 'masks' in keys else None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _BROKEN_NPZ as error:
         raise MaskError(f'{name}: damaged, or no .npz of plain arrays ({error})') from error
     if masks is None:
         raise MaskError(f"{name}: has no array 'masks', only {', '.join(keys) or 'nothing'}")

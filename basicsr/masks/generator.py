@@ -73,7 +73,7 @@ def block_of_flags(name: str, checkpoint: str | None, device: str, settings: Ite
 
     Raises:
         UnknownNameError: no such generator.
-        OptionError: a setting is not ``key=value``.
+        OptionError: a setting is not ``key=value`` with a YAML value.
     """
     import yaml
 
@@ -86,5 +86,8 @@ def block_of_flags(name: str, checkpoint: str | None, device: str, settings: Ite
         key, equals, value = item.partition('=')
         if not equals:
             raise OptionError(f"--set '{item}': write it as key=value, for example points_per_side=16")
-        block[key] = yaml.safe_load(value)
+        try:
+            block[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise OptionError(f"--set '{item}': '{value}' is no YAML value") from error
     return block

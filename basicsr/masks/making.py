@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from basicsr.masks.files import read_masks, read_stamp, write_label_map
 from basicsr.masks.generator import MaskGenerator
 from basicsr.masks.pictures import Companion, read_photo
 from basicsr.masks.record import claim
 from basicsr.utils.errors import BasicsrError, MaskError
-from basicsr.utils.image import IMAGE_SUFFIXES
+from basicsr.utils.files import files_below
+from basicsr.utils.image import IMAGE_SUFFIXES, image_size
 
 logger = logging.getLogger(__name__)
 
@@ -66,15 +66,16 @@ def list_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise MaskError(f'{folder} is no folder')
-    found = [path.relative_to(folder) for path in folder.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES]
-    images = sorted(path for path in found if not any(part.startswith('.') for part in path.parts))
+    images = [Path(name) for name in files_below(folder, IMAGE_SUFFIXES)]
     if not images:
         raise MaskError(f'{folder} holds no images ({", ".join(IMAGE_SUFFIXES)})')
     by_stem: dict[Path, Path] = {}
     for path in images:
         other = by_stem.setdefault(path.with_suffix(''), path)
         if other != path:
-            raise MaskError(f'{other} and {path} in {folder} would share the mask file {path.with_suffix(".png")}')
+            raise MaskError(
+                f'{other} and {path} in {folder} would share the mask file {path.with_suffix(".png")}; rename one'
+            )
     return images
 
 
@@ -145,11 +146,10 @@ def _finished(path: Path, image: Path, stamp: str) -> NDArray[Any] | None:
     """The masks in a file that is whole, fits its image and was made with these settings; None if there are none."""
     if not path.is_file() or read_stamp(path) != stamp:
         return None
+    size = image_size(image)
     try:
-        with Image.open(image) as photo:
-            size = photo.height, photo.width
-        return read_masks(path, size)
-    except (MaskError, OSError):
+        return None if size is None else read_masks(path, size)
+    except MaskError:
         return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class BasicsrError(Exception):
@@ -60,6 +60,10 @@ class ReportError(BasicsrError, ValueError):
     """A report of an evaluation cannot be written or read, or two reports cannot be compared."""
 
 
+class OutputError(DataError):
+    """A file cannot be written, and no other can: the disk is full, or the folder cannot be written."""
+
+
 class WeightsError(BasicsrError, RuntimeError):
     """A network file cannot be read, or does not belong to the network."""
 
@@ -74,6 +78,12 @@ class TrainingError(BasicsrError, RuntimeError):
 
 class UnsafeWeightsError(WeightsError):
     """A network file holds pickled objects other than tensors and plain values; it was not loaded."""
+
+
+def some_of(names: Sequence[str], shown: int = 20) -> str:
+    """The first names of a list, with commas, and how many more there are."""
+    more = f' and {len(names) - shown} more' if len(names) > shown else ''
+    return ', '.join(names[:shown]) + more
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Writing files and folders whole or not at all, inside the folder they belong to; naming their content."""
+"""Files found below a folder; files and folders written whole or not at all; names of contents."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -96,6 +96,34 @@ def _named(error: OSError, temporary: Path, path: Path) -> OSError:
     ):
         return error
     return OSError(error.errno, error.strerror, str(path))
+
+
+def files_below(root: Path, suffixes: Collection[str]) -> list[str]:
+    """All files of some types in a folder and its sub-folders, those that links lead to included.
+
+    Hidden files and folders are left out.
+
+    Args:
+        root: the folder.
+        suffixes: extensions in lower case; files may have them in any case.
+
+    Returns:
+        paths below the folder with ``/``, sorted.
+    """
+    found = []
+    above: dict[str, tuple[Path, ...]] = {}  # folders that lead to each, itself included, links resolved
+    for folder, folders, files in os.walk(root, followlinks=True):
+        place = Path(folder).resolve()
+        way = above.get(str(Path(folder).parent), ())
+        if place in way:  # a link to a folder above
+            folders.clear()
+            continue
+        above[folder] = (*way, place)
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        for name in files:
+            if not name.startswith('.') and Path(name).suffix.lower() in suffixes:
+                found.append((Path(folder) / name).relative_to(root).as_posix())
+    return sorted(found)
 
 
 def sha256_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import ExifTags, Image
 
 from basicsr.utils.errors import ImageFileError, ShapeError
 from basicsr.utils.files import whole_file
@@ -22,7 +24,8 @@ IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
 _WHITE: dict[Any, float] = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 _COLOURS = {None: cv2.IMREAD_ANYCOLOR, 1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
 _WRITING = {'.png': [cv2.IMWRITE_PNG_COMPRESSION, 3], '.jpg': [cv2.IMWRITE_JPEG_QUALITY, 95]}
-_ENDS = {b'\x89PNG': b'IEND', b'\xff\xd8\xff': b'\xff\xd9'}
+_ENDS = {b'\x89PNG': (b'IEND', 16), b'\xff\xd8\xff': (b'\xff\xd9', 4096)}  # start: end mark, bytes it lies within
+_TURNED = (5, 6, 7, 8)  # EXIF orientations in which rows and columns are exchanged
 
 
 def imread(path: str | Path, channels: Literal[1, 3] | None = None) -> Array:
@@ -46,6 +49,29 @@ def imread(path: str | Path, channels: Literal[1, 3] | None = None) -> Array:
     return decode_image(data, str(path), channels)
 
 
+def image_size(path: Path) -> tuple[int, int] | None:
+    """(H, W) of an image as :func:`imread` returns it, without decoding it.
+
+    Returns:
+        None if it is no image, cannot be read, or is cut off.
+    """
+    try:
+        with path.open('rb') as file:
+            start = file.read(4)
+            length = file.seek(0, os.SEEK_END)
+            for mark, (end, reach) in _ENDS.items():
+                if start.startswith(mark):
+                    file.seek(max(0, length - reach))
+                    if end not in file.read():
+                        return None
+        with Image.open(path) as image:
+            # asking a PNG without EXIF for it would decode the PNG
+            turned = 'exif' in image.info and image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
 def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None) -> Array:
     """Decode the bytes of an image file, as ``imread``.
 
@@ -62,7 +88,7 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None) 
     """
     if not data:
         raise ImageFileError(f'{name}: the file is empty (0 bytes)')
-    for start, end in _ENDS.items():
+    for start, (end, _) in _ENDS.items():
         # decoders fill the missing part of a cut-off file with grey and only warn
         if data.startswith(start) and end not in data[len(data) // 2 :]:
             raise ImageFileError(f'{name}: the file is cut off (no end marker in {len(data)} bytes); copy it again')

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
-from basicsr.data.check_folders import Folders
-from basicsr.data.check_items import Facts, Item, MaskFacts, examine, opened
-from basicsr.data.jobs import Pool, Progress, silent
-from basicsr.data.pairing import find_pairs
-from basicsr.data.recognising import counts_of_sizes
+from basicsr.data.pairing import fill_template, find_pairs
+from basicsr.data.preparation.check_folders import Folders
+from basicsr.data.preparation.check_items import Facts, Item, MaskFacts, examine, opened
+from basicsr.data.preparation.jobs import Pool, Progress, silent
+from basicsr.data.preparation.recognising import counts_of_sizes
 from basicsr.data.storage import Store
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.utils.errors import BasicsrError
@@ -133,7 +133,7 @@ def _pairs(folders: Folders, lq: Store, gt: Store, done: Checked) -> list[tuple[
         reason = str(error).split('\n')[0]
     sharp = {gt.stem(key): key for key in gt.keys}
     blurred = {lq.stem(key): key for key in lq.keys}
-    partner = {stem: _filled(folders.filename_tmpl, stem) for stem in sharp}
+    partner = {stem: fill_template(folders.filename_tmpl, stem) for stem in sharp}
     before = len(done.faults)
     for stem, name in partner.items():
         if name not in blurred and folders.meta_info_file is None:
@@ -193,11 +193,6 @@ def _find_duplicates(checked: Sequence[Checked]) -> None:
             number, first = paths[0]
             others = ', '.join(path for _, path in paths[1:])
             checked[number].faults.append(Fault('duplicate', first, f'the same {side} image as {others}'))
-
-
-def _filled(template: str, stem: str) -> str:
-    path = PurePosixPath(stem)
-    return str(path.with_name(template.replace('{}', path.name)))
 
 
 def _kind(text: str) -> str:

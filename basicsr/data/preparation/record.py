@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from basicsr.data.picture_files import OutputError, save_bytes, writing
-from basicsr.utils.errors import DataError
+from basicsr.data.preparation.picture_files import save_bytes, writing
+from basicsr.utils.errors import DataError, OutputError
 
 RECORD = 'dataset.json'
 _LOCK = '.preparing'

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from basicsr.data import prepare_work as work
-from basicsr.data.jobs import Done, Pool, Progress, silent
 from basicsr.data.lmdb_store import LmdbStore, write_lmdb
-from basicsr.data.picture_files import OutputError, writing
-from basicsr.data.prepare_plan import CROPS, LABELS, NEEDS_WEIGHTS, PREDEBLURRED, TRAIN_GRAY, Plan
-from basicsr.data.recognising import Pair, counts_of_sizes
+from basicsr.data.preparation import work
+from basicsr.data.preparation.jobs import Done, Pool, Progress, silent
+from basicsr.data.preparation.picture_files import writing
+from basicsr.data.preparation.plan import CROPS, LABELS, NEEDS_WEIGHTS, PREDEBLURRED, TRAIN_GRAY, Plan
+from basicsr.data.preparation.recognising import Pair, counts_of_sizes
 from basicsr.data.storage import FolderStore
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
-from basicsr.utils.errors import BasicsrError, DataError
+from basicsr.utils.errors import BasicsrError, DataError, OutputError
 
 Counts = tuple[int, int, dict[str, str]]
 """Made, kept, and by file why others failed."""

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import basicsr
-from basicsr.data.jobs import Pool, Progress, silent
-from basicsr.data.prepare_plan import NEEDS_WEIGHTS, STAGES, USUAL_STAGES, Plan
-from basicsr.data.prepare_steps import Counts, convert, crop, group, make_lmdb, predeblur, segment
-from basicsr.data.prepared import alone_in, claim, digest, read_record, write_record
-from basicsr.data.recognising import Found, check_counts, recognise
+from basicsr.data.preparation.jobs import Pool, Progress, silent
+from basicsr.data.preparation.plan import NEEDS_WEIGHTS, STAGES, USUAL_STAGES, Plan
+from basicsr.data.preparation.recognising import Found, check_counts, recognise, where_to_get
+from basicsr.data.preparation.record import alone_in, claim, digest, read_record, write_record
+from basicsr.data.preparation.steps import Counts, convert, crop, group, make_lmdb, predeblur, segment
 from basicsr.masks.generator import build_generator
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.files import sha256_of
@@ -53,9 +53,9 @@ def prepare(
         ArgumentError, WeightsError: what is to be run does not fit.
     """
     todo = _in_order(plan, stages)
+    found = look(plan) if 'convert' in stages else None  # who has no data set needs no advice about weights yet
     if plan.network is None and any(stage == 'predeblur' for stage, _ in todo):
         raise DataError(NEEDS_WEIGHTS)
-    found = look(plan) if 'convert' in stages else None
     report = Report()
 
     def tell(line: str) -> None:
@@ -91,7 +91,8 @@ def look(plan: Plan) -> Found:
         DataError: see ``recognise`` and ``check_counts``.
     """
     if plan.root is None:
-        raise DataError('the stage convert needs --root, the folder of what was downloaded')
+        page = where_to_get(plan.benchmark)
+        raise DataError(f'the stage convert needs --root, the folder of what was downloaded. {page}')
     layout = plan.layout
     if layout is None and plan.root.resolve() == plan.out.resolve():  # the result lies beside its source
         known = read_record(plan.out).get('stages', {}).get('convert', {})

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from basicsr.data.benchmark_sets import CROP_SIZE, CROP_STEP, BenchmarkSet
-from basicsr.data.picture_files import Link
+from basicsr.data.preparation.benchmark_sets import CROP_SIZE, CROP_STEP, BenchmarkSet
+from basicsr.data.preparation.picture_files import Link
 from basicsr.utils.errors import ArgumentError
 
 STAGES = ('convert', 'crops', 'predeblur', 'masks', 'group', 'lmdb')

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from basicsr.data.benchmark_sets import PARTS, SETS
-from basicsr.data.crops import crop_windows
-from basicsr.data.prepare_plan import CROPS, LABELS, TRAIN_GRAY
-from basicsr.data.prepared import read_record
+from basicsr.data.preparation.benchmark_sets import PARTS, SETS
+from basicsr.data.preparation.crops import crop_windows
+from basicsr.data.preparation.plan import CROPS, LABELS, TRAIN_GRAY
+from basicsr.data.preparation.record import read_record
 from basicsr.utils.errors import DataError
 
 GRAY_TYPES = ('PairedImageMaskDataset',)

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from basicsr.archs import build_network
-from basicsr.data.picture_files import picture_size, save_png
+from basicsr.data.preparation.picture_files import save_png
 from basicsr.utils.device import select_device
 from basicsr.utils.errors import ArgumentError
-from basicsr.utils.image import imread, tensor2img
+from basicsr.utils.image import image_size, imread, tensor2img
 from basicsr.utils.weights import load_weights, read_weights
 
 
@@ -60,8 +60,8 @@ class Predeblurring:
             OutputError: the new file cannot be written.
         """
         if not again:
-            size = picture_size(target)
-            if size is not None and size == picture_size(source):
+            size = image_size(target)
+            if size is not None and size == image_size(source):
                 return False
         save_png(target, restore(self.net, source, self.device))
         return True

@@ -1,4 +1,4 @@
-"""Picture files written whole, linked, and recognised as whole without decoding them."""
+"""Files written whole or linked, with errors that say what to do."""
 
 from __future__ import annotations
 
@@ -12,37 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
-from PIL import Image
 
-from basicsr.utils.errors import BasicsrError, DataError
+from basicsr.utils.errors import BasicsrError, DataError, OutputError
 from basicsr.utils.files import whole_file
 from basicsr.utils.image import imwrite
 
 Link = Literal['copy', 'hard', 'symbolic']
-
-_ENDS = {b'\x89PNG': (b'IEND', 16), b'\xff\xd8\xff': (b'\xff\xd9', 4096)}  # start: end, looked for in the last bytes
-
-
-class OutputError(DataError):
-    """A file cannot be written, and no other can: the disk is full, or the folder cannot be written."""
-
-
-def picture_size(path: Path) -> tuple[int, int] | None:
-    """(H, W) of a picture file as its header says; None if there is none, or the file is cut off."""
-    try:
-        with path.open('rb') as file:
-            start = file.read(4)
-            file.seek(0, os.SEEK_END)
-            length = file.tell()
-            for mark, (end, reach) in _ENDS.items():
-                if start.startswith(mark):
-                    file.seek(max(0, length - reach))
-                    if end not in file.read():
-                        return None
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None
 
 
 def is_whole_stack(path: Path) -> bool:

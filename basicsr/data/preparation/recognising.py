@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from basicsr.data.benchmark_sets import PARTS, BenchmarkSet, Layout
-from basicsr.data.picture_files import picture_size
+from basicsr.data.preparation.benchmark_sets import PARTS, BenchmarkSet, Layout
 from basicsr.data.storage import FolderStore
-from basicsr.utils.errors import DataError, nearest
+from basicsr.utils.errors import DataError, nearest, some_of
+from basicsr.utils.image import image_size
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def recognise(
     try:
         keys = FolderStore(root).keys
     except DataError as error:
-        raise DataError(f'{error}\n{_looked_for(layouts, blur)}\n{where_to_get(benchmark)}') from error
+        raise DataError(f'{error}\n{_looked_for(layouts, blur)}{_packed(root)}\n{where_to_get(benchmark)}') from error
     candidates = [
         candidate
         for each in layouts
@@ -85,9 +85,9 @@ def recognise(
         )
     ]
     if not candidates:
-        other = ''
+        other = _packed(root)
         if layout is not None:
-            other = '\nOther layouts were not looked for, because of --layout or an earlier run in the same folder.'
+            other += '\nOther layouts were not looked for, because of --layout or an earlier run in the same folder.'
         raise DataError(
             f'{root}: {benchmark.name} was not recognised here.\n{_looked_for(layouts, blur)}{other}\n'
             f'{where_to_get(benchmark)}'
@@ -115,7 +115,7 @@ def check_counts(benchmark: BenchmarkSet, found: Found, allow_partial: bool) -> 
         if len(pairs) != benchmark.counts[part]:
             lines.append(f'{part}: found {len(pairs)} pairs, expected {benchmark.counts[part]}')
     if found.alone:
-        lines.append(f'{len(found.alone)} files have no partner and are left out: {_few(found.alone)}')
+        lines.append(f'{len(found.alone)} files have no partner and are left out: {some_of(found.alone, SHOWN)}')
     if benchmark.sizes:
         lines += _wrong_sizes(benchmark, found)
     if lines and not allow_partial:
@@ -133,7 +133,7 @@ def where_to_get(benchmark: BenchmarkSet) -> str:
 
 
 def _wrong_sizes(benchmark: BenchmarkSet, found: Found) -> list[str]:
-    counts = Counter(picture_size(pair.lq) for pairs in found.pairs.values() for pair in pairs)
+    counts = Counter(image_size(pair.lq) for pairs in found.pairs.values() for pair in pairs)
     sizes = {(size[1], size[0]): number for size, number in counts.items() if size is not None}
     expected = ' or '.join(f'{width}x{height}' for width, height in benchmark.sizes)
     if len(sizes) == 1 and set(sizes) <= set(benchmark.sizes):
@@ -145,6 +145,15 @@ def _wrong_sizes(benchmark: BenchmarkSet, found: Found) -> list[str]:
 def _looked_for(layouts: Iterable[Layout], blur: str) -> str:
     lines = [f'  {layout.text(blur)}' for layout in layouts]
     return f'Looked for, in this folder and up to {DEEPEST} folders below:\n' + '\n'.join(lines)
+
+
+def _packed(root: Path) -> str:
+    """What to do about LMDB, in which others offer some sets."""
+    found = [path for depth in range(DEEPEST + 1) for path in sorted(root.glob(f'{"*/" * depth}*.lmdb'))]
+    if not found:
+        return ''
+    lines = [f'\n  python scripts/make_store.py --input {path} --output {path.with_suffix("")}' for path in found]
+    return f'\nThere are {len(found)} LMDB; unpack them first:{"".join(lines[:SHOWN])}'
 
 
 def _by_pattern(
@@ -237,7 +246,9 @@ def _found(
     for part, members in pairs.items():
         twice = sorted(stem for stem, count in Counter(pair.stem for pair in members).items() if count > 1)
         if twice:
-            raise DataError(f'{folder}: {benchmark.name} {part} has several files that would be called {_few(twice)}')
+            raise DataError(
+                f'{folder}: {benchmark.name} {part} has several files that would be called {some_of(twice, SHOWN)}'
+            )
     ordered = {part: sorted(members, key=lambda pair: pair.stem) for part, members in pairs.items()}
     return Found(layout, folder, ordered, sorted(alone))
 
@@ -256,11 +267,6 @@ def _regex(pattern: str, part_may_miss: bool, blur: str) -> re.Pattern[str]:
         part = f'(?P<part>{_FIELDS["part"]})/'
         text = text.replace(part, f'(?:{part})?')
     return re.compile(f'{text}$')
-
-
-def _few(names: list[str]) -> str:
-    more = f' and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
-    return ', '.join(names[:SHOWN]) + more
 
 
 def counts_of_sizes(sizes: Iterable[tuple[int, int]]) -> Mapping[str, int]:

@@ -11,17 +11,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.data.crops import crop_name, crop_windows
-from basicsr.data.picture_files import Link, is_whole_stack, picture_size, place, save_bytes, save_png, writing
-from basicsr.data.predeblurring import Predeblurring
-from basicsr.data.recognising import Pair
+from basicsr.data.preparation.crops import crop_name, crop_windows
+from basicsr.data.preparation.picture_files import (
+    Link,
+    is_whole_stack,
+    place,
+    save_bytes,
+    save_png,
+    writing,
+)
+from basicsr.data.preparation.predeblurring import Predeblurring
+from basicsr.data.preparation.recognising import Pair
 from basicsr.masks.files import read_masks, read_stamp, write_label_map
 from basicsr.masks.generator import build_generator
 from basicsr.masks.gray_coding import gray_from_label_map, masks_from_gray
 from basicsr.masks.making import Summary, list_images, make_masks, with_progress
 from basicsr.utils.device import device_of_process
 from basicsr.utils.errors import DataError, ImageFileError
-from basicsr.utils.image import decode_image, imread
+from basicsr.utils.image import decode_image, image_size, imread
 
 Window = tuple[int, int, int, int]
 
@@ -61,7 +68,7 @@ def convert_pair(job: ConvertJob) -> tuple[bool, tuple[int, int]]:
     ]
     files = list(zip(sources, targets, strict=True))
     if not job.again and all(_is_there(source, target) for source, target in files):
-        sizes = [picture_size(target) for target in targets]
+        sizes = [image_size(target) for target in targets]
         if sizes[0] is not None and sizes[0] == sizes[1]:
             return False, sizes[0]
     contents = [_content(source) for source in sources]
@@ -100,7 +107,7 @@ def crop_image(job: CropJob) -> tuple[int, int]:
     Returns:
         how many were written, and how many it has.
     """
-    size = picture_size(job.image)
+    size = image_size(job.image)
     if size is None:
         imread(job.image)  # says what is wrong
         raise ImageFileError(f'{job.image}: its size cannot be read')
@@ -108,7 +115,7 @@ def crop_image(job: CropJob) -> tuple[int, int]:
     missing = {
         path: window
         for path, window in ((job.folder / f'{name}.png', window) for name, window in crops.items())
-        if job.again or picture_size(path) != window[2:]
+        if job.again or image_size(path) != window[2:]
     }
     pixels = imread(job.image) if missing else np.empty((0, 0, 3), np.uint8)
     for path, window in missing.items():
@@ -153,7 +160,7 @@ def group_masks(job: GroupJob) -> tuple[int, int]:
     for name, window in crops.items():
         gray_file = job.gray / f'{name}.png'
         region_file = None if job.labels is None else job.labels / f'{name}{".npz" if job.original else ".png"}'
-        gray_missing = job.again or picture_size(gray_file) != window[2:]
+        gray_missing = job.again or image_size(gray_file) != window[2:]
         regions_missing = region_file is not None and (job.again or not _regions_whole(region_file, window))
         if gray is None and (gray_missing or (regions_missing and job.original)):
             gray = gray_from_label_map(labels, 'reference' if job.original else 'fixed')
@@ -246,7 +253,7 @@ def _is_there(source: Path, target: Path) -> bool:
             return False
     except OSError:
         return False
-    return picture_size(target) is not None
+    return image_size(target) is not None
 
 
 def _content(path: Path) -> bytes:
@@ -259,7 +266,7 @@ def _content(path: Path) -> bytes:
 def _regions_whole(path: Path, window: Window) -> bool:
     if path.suffix == '.npz':
         return is_whole_stack(path)
-    size = picture_size(path)
+    size = image_size(path)
     return size is not None and size[1] == window[3] and size[0] % window[2] == 0
 
 

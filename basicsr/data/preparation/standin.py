@@ -9,8 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from basicsr.data.benchmark_sets import PARTS, BenchmarkSet, Layout
-from basicsr.data.picture_files import save_bytes, save_png
+from basicsr.data.preparation.benchmark_sets import PARTS, BenchmarkSet, Layout
+from basicsr.data.preparation.picture_files import save_bytes, save_png
 from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
 from basicsr.utils.errors import DataError, nearest
 

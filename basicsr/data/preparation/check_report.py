@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import basicsr
-from basicsr.data.check_items import Item, opened
-from basicsr.data.checking import Checked, mean_and_range
-from basicsr.data.picture_files import save_bytes
+from basicsr.data.preparation.check_items import Item, opened
+from basicsr.data.preparation.checking import Checked, mean_and_range
+from basicsr.data.preparation.picture_files import save_bytes
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.masks.pictures import overlay
 from basicsr.utils.errors import BasicsrError

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any, Generic, TypeVar
 
-from basicsr.data.picture_files import OutputError
-from basicsr.utils.errors import BasicsrError, DataError
+from basicsr.utils.errors import BasicsrError, DataError, OutputError
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +26,13 @@ Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 def silent(items: Iterable[Any], count: int, title: str) -> Iterable[Any]:
     """A :data:`Progress` that shows nothing."""
     return items
+
+
+def with_bar(items: Iterable[Any], count: int, title: str) -> Iterable[Any]:
+    """A :data:`Progress` that shows a bar with the time that is left."""
+    from tqdm import tqdm
+
+    return tqdm(items, total=count, desc=title, dynamic_ncols=True)
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Benchmark data sets on disk: recognised, turned into the folders that option files name, and checked."""
