@@ -1,0 +1,185 @@
+"""Make the small data set of the quick start: blurred and sharp pictures with region masks, in datasets/Quickstart.
+
+Training pictures are cut from photos that come with scikit-image, or are generated ("dead leaves"); test pictures are
+cut from other photos of it and blurred by other motion. Nothing is downloaded. A second run keeps what is there.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+
+import argparse
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+# All of them are files of scikit-image's own package; its other pictures would have to be downloaded.
+TRAIN_PHOTOS = ('brick', 'coins', 'grass', 'gravel', 'ihc', 'motorcycle_left', 'motorcycle_right', 'retina', 'rocket')
+TEST_PHOTOS = ('astronaut', 'camera', 'chelsea', 'coffee')
+
+MOTION: dict[str, Any] = {  # every region moves on its own, straight and steadily; the camera is at rest, without noise
+    'straight_share': 1.0,
+    'moving_share': 1.0,
+    'shake_length': 0.0,
+    'noise': (0.0, 0.0),
+    'generator': {'type': 'felzenszwalb', 'scale': 600, 'min_size': 800},  # what moves as one in a photo
+}
+TRAIN_MOTION: dict[str, Any] = {'directions': (-5, 5, 85, 95), 'path_range': (9.0, 11.0)}
+TEST_MOTION: dict[str, Any] = {'directions': (0, 90), 'path_range': (9.0, 11.0)}
+TRAIN_SIZE, TEST_SIZE = 128, 256
+VAL_PICTURES = 16
+
+RECORD = 'quickstart.json'
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--output', type=Path, default=Path('datasets/Quickstart'), metavar='DIR')
+    parser.add_argument('--seed', type=int, default=0, help='of all random numbers, 0 by default')
+    parser.add_argument('--photos', type=int, default=900, metavar='N', help='training pictures of photos')
+    parser.add_argument('--leaves', type=int, default=600, metavar='N', help='generated training pictures')
+    parser.add_argument('--test', type=int, default=8, metavar='N', help='test pictures of each of the test photos')
+    parser.add_argument('--workers', type=int, default=2, metavar='N', help='processes that make them')
+    return parser.parse_args()
+
+
+def describe(motion: dict[str, Any]) -> str:
+    """The motion in words."""
+    turns = ', '.join(f'{direction:g}°' for direction in motion['directions'])
+    return f'paths of {motion["path_range"][0]:g} to {motion["path_range"][1]:g} pixels in the directions {turns}'
+
+
+def photo_file(name: str) -> Path:
+    """A photo in the package of scikit-image.
+
+    Raises:
+        DataError: this version does not bring it along.
+    """
+    import skimage
+
+    from basicsr.utils.errors import DataError
+
+    folder = Path(skimage.__file__).parent / 'data'
+    for path in (folder / f'{name}.png', folder / f'{name}.jpg'):
+        if path.is_file():
+            return path
+    raise DataError(f'{folder}: holds no {name}; install scikit-image anew, or another version of it')
+
+
+def copy_photos(names: Sequence[str], folder: Path) -> None:
+    """Copy photos to ``<folder>/<name>/``, so that each can be a data set of its own."""
+    import shutil
+
+    for name in names:
+        source = photo_file(name)
+        (folder / name).mkdir(parents=True)
+        shutil.copyfile(source, folder / name / source.name)
+
+
+def write_pictures(dataset: Any, name: str, folder: Path, workers: int, with_masks: bool = False) -> list[Path]:
+    """Write the samples of a data set as ``{blur,sharp,masks}/<name>_<number>.png``; returns these names."""
+    from torch.utils.data import DataLoader
+    from tqdm import tqdm
+
+    from basicsr.masks.files import write_label_map
+    from basicsr.utils.image import imwrite
+
+    for part in ('blur', 'sharp', 'masks'):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    files = [Path(f'{name}_{number:04d}.png') for number in range(len(dataset))]
+    loader = DataLoader(dataset, batch_size=None, num_workers=workers)  # in order
+    for file, item in zip(files, tqdm(loader, name, unit='picture', dynamic_ncols=True), strict=True):
+        for part, key in (('blur', 'lq'), ('sharp', 'gt')):
+            imwrite(folder / part / file, item[key].permute(1, 2, 0).numpy())
+        if with_masks:
+            write_label_map(folder / 'masks' / file, item['masks'].numpy())
+    return files
+
+
+def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
+    """Make the whole data set.
+
+    Args:
+        folder: must exist, empty.
+        settings: what the command line asks for.
+        workers: processes.
+    """
+    from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
+    from basicsr.masks.generator import build_generator
+    from basicsr.masks.making import make_masks
+
+    photos, seed = folder / 'photos', 1000 * settings['seed']
+    copy_photos(TRAIN_PHOTOS, photos / 'train')
+    copy_photos(TEST_PHOTOS, photos / 'test')
+
+    def scenes(name: str, count: int, size: int, motion: dict[str, Any], number: int) -> SyntheticBlurDataset:
+        """Pictures of the photos in a folder, or of generated scenes; ``number`` tells their random numbers apart."""
+        root = None if name == 'leaves' else str(photos / name)
+        return SyntheticBlurDataset(
+            root, share_photos=1.0, length=count, gt_size=size, seed=seed + number, **MOTION, **motion
+        )
+
+    train, val, test = (folder / part for part in ('train', 'val', 'test'))
+    leaves = scenes('leaves', settings['leaves'], TRAIN_SIZE, TRAIN_MOTION, 0)
+    write_pictures(leaves, 'leaves', train, workers, with_masks=True)  # masks: the regions that really moved
+    cut = scenes('train', settings['photos'], TRAIN_SIZE, TRAIN_MOTION, 1)
+    made = {train: write_pictures(cut, 'photo', train, workers)}
+    made[val] = write_pictures(scenes('train', VAL_PICTURES, TRAIN_SIZE, TEST_MOTION, 2), 'photo', val, 0)
+    made[test] = []
+    for number, name in enumerate(TEST_PHOTOS, 3):
+        held_out = scenes(f'test/{name}', settings['test'], TEST_SIZE, TEST_MOTION, number)
+        made[test] += write_pictures(held_out, name, test, 0)
+    for part, files in made.items():  # masks as one has them for a photo: from the blurred picture alone
+        make_masks(part / 'blur', part / 'masks', build_generator({'type': 'felzenszwalb'}), names=files)
+    (folder / RECORD).write_text(json.dumps(settings, indent=2, sort_keys=True) + '\n', encoding='utf-8')
+
+
+def main() -> int:
+    """Make the data set, unless it is there."""
+    arguments = parse()
+    logging.basicConfig(format='%(message)s', level=logging.WARNING)
+    import cv2
+
+    from basicsr.utils.errors import ArgumentError, DataError
+    from basicsr.utils.files import whole_folder
+
+    folder = arguments.output
+    settings = {key: getattr(arguments, key) for key in ('seed', 'photos', 'leaves', 'test')}
+    if (
+        min(settings.values()) < 0
+        or arguments.workers < 0
+        or not (arguments.photos and arguments.leaves and arguments.test)
+    ):
+        raise ArgumentError('--photos, --leaves and --test are at least 1, --seed and --workers at least 0')
+    if folder.exists():
+        record = folder / RECORD
+        there = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else None
+        if there != settings:
+            raise DataError(
+                f'{folder}: holds other data ({there}, wanted {settings}); remove it or name another folder'
+            )
+        print(f'{folder}: is there already')
+    else:
+        cv2.setNumThreads(1)  # the work is shared by processes
+        with whole_folder(folder) as new:
+            make(new, settings, arguments.workers)
+    count = len(TEST_PHOTOS) * arguments.test
+    print(
+        f'training: {arguments.photos} pictures of {len(TRAIN_PHOTOS)} photos ({", ".join(TRAIN_PHOTOS)}) and '
+        f'{arguments.leaves} generated ones;\n  each region moves on its own along straight {describe(TRAIN_MOTION)}\n'
+        f'test: {count} pictures of {len(TEST_PHOTOS)} other photos ({", ".join(TEST_PHOTOS)});\n'
+        f'  straight {describe(TEST_MOTION)}'
+    )
+    return 0
+
+
+if __name__ == '__main__':
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))
