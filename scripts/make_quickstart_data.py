@@ -94,7 +94,7 @@ def write_pictures(dataset: Any, name: str, folder: Path, workers: int, with_mas
         (folder / part).mkdir(parents=True, exist_ok=True)
     files = [Path(f'{name}_{number:04d}.png') for number in range(len(dataset))]
     loader = DataLoader(dataset, batch_size=None, num_workers=workers)  # in order
-    for file, item in zip(files, tqdm(loader, name, unit='picture', dynamic_ncols=True), strict=True):
+    for file, item in zip(files, tqdm(loader, name, unit='picture', dynamic_ncols=True, disable=None), strict=True):
         for part, key in (('blur', 'lq'), ('sharp', 'gt')):
             imwrite(folder / part / file, item[key].permute(1, 2, 0).numpy())
         if with_masks:
