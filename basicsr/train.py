@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
 
 import argparse
+import contextlib
 import logging
-import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # --help needs no torch
@@ -56,24 +56,18 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(format='%(asctime)s %(levelname)s: %(message)s', datefmt='%m-%d %H:%M:%S')
     from basicsr.options import load_options
     from basicsr.training.debugging import debug_overrides
-    from basicsr.training.distributed import EXIT_PEER_FAILED, PeerError, start_processes
+    from basicsr.training.distributed import start_processes
     from basicsr.training.signals import stop_on_signals
 
     options = load_options(args.opt, args.force_yml)
-    with stop_on_signals() as stop:
-        device = 'cpu' if options.num_gpu == 0 else 'auto'
-        processes = start_processes(args.launcher, device, options.dist_params.port)
-        logging.getLogger('basicsr').setLevel(logging.INFO if processes.is_first else logging.ERROR)
-        if args.debug:
-            changes = debug_overrides(options.name, options.datasets, processes.world)
-            options = load_options(args.opt, [*args.force_yml, *changes])
-        try:
-            with processes:
-                training = Training(options, processes, stop, args.auto_resume and not args.debug, args.debug)
-                return training.run()
-        except PeerError as error:
-            logger.error('%s', error)
-            return EXIT_PEER_FAILED
+    device = 'cpu' if options.num_gpu == 0 else 'auto'
+    processes = start_processes(args.launcher, device, options.dist_params.port, options.dist_params.backend)
+    logging.getLogger('basicsr').setLevel(logging.INFO if processes.is_first else logging.ERROR)
+    if args.debug:
+        changes = debug_overrides(options.name, options.datasets, processes.world)
+        options = load_options(args.opt, [*args.force_yml, *changes])
+    with processes, stop_on_signals() as stop:
+        return Training(options, processes, stop, args.auto_resume and not args.debug, args.debug).run()
 
 
 class Training:
@@ -108,7 +102,7 @@ class Training:
         self.recipe, block = require_training(options)
         build_on_paper(options)
         check_paths(options)
-        batching = share_batch(self.recipe.total_batch_size, block.batch_size_per_gpu, processes.world)
+        self.batching = share_batch(self.recipe.total_batch_size, block.batch_size_per_gpu, processes.world)
 
         self.experiment = Path('experiments') / options.name
         self.folder = CheckpointFolder(self.experiment, options.logger.keep_checkpoints)
@@ -117,7 +111,7 @@ class Training:
         own_weights = 'network_g' in options.path.ignore_resume_networks
         checkpoint = find_checkpoint(self.folder, auto_resume, resume_state, not own_weights, processes)
         seed = choose_seed(options.manual_seed, checkpoint, processes)
-        self.settings = recipe_of(options.as_dict(), seed, batching.total)
+        self.settings = recipe_of(options.as_dict(), seed, self.batching.total)
         if checkpoint is not None:
             compare_recipes(checkpoint, self.settings, options.path.resume_with_changes)
 
@@ -137,7 +131,7 @@ class Training:
         self.data = TrainingData(
             datasets['train'],
             block.as_dict(),
-            batching,
+            self.batching,
             processes,
             seed,
             skip_bad=self.recipe.on_bad_image == 'skip',
@@ -148,25 +142,16 @@ class Training:
         self.validation_pending = False
         if checkpoint is not None:
             self.continue_from(checkpoint, own_weights)
-        logger.info(
-            'experiment %s: %s of %s steps done, %d in an epoch; %s process(es) on %s in %s; %s',
-            self.experiment.resolve(),
-            f'{self.model.iteration:,}',
-            f'{self.recipe.total_iter:,}',
-            self.data.steps_per_epoch,
-            processes.world,
-            processes.device.type,
-            self.recipe.precision,
-            batching,
-        )
 
     def run(self) -> int:
         """Train to the end, or until a signal comes or too many steps are not finite; returns the exit code."""
+        from basicsr.training.loggers import Timer
         from basicsr.training.signals import EXIT_STOPPED
 
         model, logging_options = self.model, self.options.logger
         stopped = diverged = False
         with self.open_log() as log:
+            self.announce()
             if self.validation_pending:
                 stopped = not self.validate(log)
             steps, timer = self.data.steps(), Timer()
@@ -207,6 +192,20 @@ class Training:
                 return EXIT_NOT_FINITE
             logger.info('stopped by %s after step %d; --auto_resume continues', self.stop.name, model.iteration)
             return EXIT_STOPPED
+
+    def announce(self) -> None:
+        """Say what is going to happen."""
+        logger.info(
+            'experiment %s: %s of %s steps done, %d in an epoch; %s process(es) on %s in %s; %s',
+            self.experiment.resolve(),
+            f'{self.model.iteration:,}',
+            f'{self.recipe.total_iter:,}',
+            self.data.steps_per_epoch,
+            self.processes.world,
+            self.processes.device.type,
+            self.recipe.precision,
+            self.batching,
+        )
 
     def validate(self, log: RunLog | None) -> bool:
         """Validate, and keep the network if it is the best so far; False if a signal came meanwhile."""
@@ -271,8 +270,6 @@ class Training:
 
     def open_log(self) -> Any:
         """The log of the first process; nothing in the others."""
-        import contextlib
-
         from basicsr.training.loggers import RunLog
 
         if not self.processes.is_first:
@@ -294,29 +291,6 @@ class Training:
 
         self.model.load(read_checkpoint(self.folder.state_file(self.model.iteration)))
         logger.info('trial: data, network, steps, validation and checkpoint work; see %s', self.experiment.resolve())
-
-
-class Timer:
-    """Seconds of a step, and of these waiting for data; means since the last look."""
-
-    def __init__(self) -> None:
-        self._start = self._last = time.perf_counter()
-        self._data, self._steps = 0.0, 0
-
-    def data_is_here(self) -> None:
-        """The batches of a step are on the device."""
-        self._data += time.perf_counter() - self._last
-
-    def step_is_done(self) -> None:
-        """The step is done."""
-        self._last = time.perf_counter()
-        self._steps += 1
-
-    def means(self) -> tuple[float, float]:
-        """Seconds of a step, and waiting for data; starts anew."""
-        result = (self._last - self._start) / self._steps, self._data / self._steps
-        self._start, self._data, self._steps = self._last, 0.0, 0
-        return result
 
 
 def require_training(options: Options) -> tuple[Any, Any]:

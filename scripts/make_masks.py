@@ -49,43 +49,20 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def generator_block(arguments: argparse.Namespace, local_rank: int) -> dict[str, object]:
-    """``type`` and arguments of the generator, as an option file would have them."""
-    import yaml
-
-    from basicsr.utils.errors import OptionError
-    from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
-    from basicsr.utils.signature import parameters_of
-
-    block: dict[str, object] = {'type': arguments.generator}
-    known = parameters_of(MASK_GENERATOR_REGISTRY.get(arguments.generator))
-    if arguments.checkpoint is not None:
-        block['checkpoint'] = arguments.checkpoint
-    if 'device' in known:
-        import torch
-
-        many = arguments.device in ('auto', 'cuda') and torch.cuda.device_count() > 1
-        block['device'] = f'cuda:{local_rank % torch.cuda.device_count()}' if many else arguments.device
-    for item in arguments.set:
-        key, equals, value = item.partition('=')
-        if not equals:
-            raise OptionError(f"--set '{item}': write it as key=value, for example points_per_side=16")
-        block[key] = yaml.safe_load(value)
-    return block
-
-
 def main() -> int:
     """Make the masks; exit code 1 if an image has none."""
     import os
 
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.INFO)
-    from basicsr.masks.generator import build_generator
+    from basicsr.masks.generator import block_of_flags, build_generator
     from basicsr.masks.making import make_masks, shards_of_environment, with_progress
     from basicsr.masks.pictures import Companion, GrayPictures, Overlays
+    from basicsr.utils.device import device_of_process
 
     part = arguments.shard or shards_of_environment()
-    generator = build_generator(generator_block(arguments, int(os.environ.get('LOCAL_RANK', 0))))
+    device = device_of_process(arguments.device, int(os.environ.get('LOCAL_RANK', 0)))
+    generator = build_generator(block_of_flags(arguments.generator, arguments.checkpoint, device, arguments.set))
     companions: list[Companion] = [] if arguments.overlay is None else [Overlays(arguments.overlay)]
     if arguments.gray is not None:
         companions.append(GrayPictures(arguments.gray, arguments.gray_coding))

@@ -12,6 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from basicsr.archs import build_network
+from basicsr.data.benchmark_sets import SETS
+from basicsr.data.standin import make_standin
+from basicsr.options import load_options
+from basicsr.utils.weights import save_weights
 from tests.conftest import ROOT
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
@@ -20,6 +25,8 @@ NOT_RUN = {  # commands that this test is run by, or that measure for minutes
     'python -m benchmarks.map_unit',
     'python -m benchmarks.networks',
     'python -m benchmarks.metrics',
+    'python -m benchmarks.training_step',
+    'python -m benchmarks.data_path',
     'python -m benchmarks.sam',
     '.venv/bin/python scripts/make_masks.py --input photos --output masks --generator sam '
     '--checkpoint sam_vit_h_4b8939.pth',
@@ -28,6 +35,9 @@ NOT_RUN = {  # commands that this test is run by, or that measure for minutes
     '.venv/bin/python scripts/compare_runs.py results/NAFNet results/SAMDeblur '
     '--dataset GoPro --output results/both.html',
 }
+
+
+IN_ORDER = ['data.md', 'training.md']  # pages whose commands build upon each other; they run in a folder of their own
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -47,7 +57,11 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize(('page', 'command'), COMMANDS, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    ('page', 'command'),
+    [(page, line) for page, line in COMMANDS if page not in IN_ORDER],
+    ids=lambda value: str(value)[:60],
+)
 def test_commands_run(page, command, tmp_path):
     words = shlex.split(command)
     for word in words:
@@ -69,6 +83,64 @@ def test_commands_run(page, command, tmp_path):
         check=False,
     )
     assert done.returncode == 0, f'{page}: {command}\n{done.stdout}\n{done.stderr}'
+
+
+def run_in_order(page, folder):
+    """The commands of a page, one after the other, in a folder that is all theirs."""
+    for name in ('basicsr', 'scripts', 'options', 'docs'):
+        (folder / name).symlink_to(ROOT / name)
+    commands = [line for name, line in COMMANDS if name == page]
+    for command in commands:
+        words = shlex.split(command)
+        scripts = [word for word in words if word.endswith('.py')]
+        assert words[0] == '.venv/bin/python' and all((folder / script).is_file() for script in scripts)
+        partial = ['--allow-partial'] if words[1] == 'scripts/prepare_data.py' else []
+        done = subprocess.run(
+            [sys.executable, *words[1:], *partial],
+            cwd=folder,
+            env={**os.environ, 'PYTHONPATH': ''},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, f'{command}\n{done.stdout}\n{done.stderr}'
+    return commands
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_training_page_run(tmp_path):
+    commands = run_in_order('training.md', tmp_path)
+    assert len(commands) == 3
+    names = sorted(path.name for path in (tmp_path / 'experiments').iterdir())
+    assert names == ['docs-resume', 'docs-two_debug', 'small-synthetic_debug']
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_data_page_run_in_their_order(tmp_path):
+    downloads = tmp_path / 'downloads'
+    for key, folder, size in (  # what a reader has downloaded: here a few generated pairs, at the places the page names
+        ('gopro', 'GOPRO_Large', (64, 96)),
+        ('realblur-j', 'RealBlur/J', (64, 96)),
+        ('realblur-r', 'RealBlur/R', (64, 96)),
+        ('reds', 'REDS', (64, 96)),
+        ('reds300', 'REDS_jpeg', (64, 96)),
+        ('reloblur', 'ReLoBlur', (359, 538)),
+        ('hide', 'HIDE_dataset', (64, 96)),
+    ):
+        make_standin(SETS[key], downloads / folder, size=size)
+    options = load_options(ROOT / 'options' / 'train' / 'GoPro' / 'NAFNet.yml')
+    save_weights(downloads / 'NAFNet-GoPro.pth', build_network(options.network_g))
+    commands = run_in_order('data.md', tmp_path)
+    assert len([line for line in commands if 'prepare_data.py' in line]) == 8
+    text = (ROOT / 'docs' / 'data.md').read_text(encoding='utf-8')
+    table = text[text.index('| folder in `datasets/GoPro`') :].split('\n\n')[0]
+    named = [name for row in table.splitlines()[2:] for name in re.findall(r'`([^`]+)`', row.split('|')[1])]
+    assert len(named) == 17
+    assert not [name for name in named if not (tmp_path / 'datasets' / 'GoPro' / name).exists()]
+    for folder in ('RealBlurJ/test', 'RealBlurR/test', 'REDS/val', 'REDS300/val', 'ReLoBlur/test', 'HIDE/test'):
+        for name in ('input', 'target', 'grouped_masks', 'input_mask'):
+            assert len(list((tmp_path / 'datasets' / folder / name).glob('*.png'))) == 2, f'{folder}/{name}'
 
 
 @pytest.mark.parametrize(('page', 'code'), blocks('python'), ids=lambda value: str(value)[:40])

@@ -24,6 +24,7 @@ from basicsr.masks import (
     write_label_map,
 )
 from basicsr.masks.files import find_masks, read_gray
+from basicsr.masks.gray_coding import gray_from_label_map
 from basicsr.masks.making import make_masks
 from basicsr.masks.pictures import GrayPictures, Overlays, overlay
 from basicsr.masks.record import read_record
@@ -389,3 +390,22 @@ def test_three_hundred_masks_deep_in_each_other_survive_file_and_data_set(vector
     stack = torch.from_numpy(masks.reshape(300, 1, *masks.shape[-2:])).float()
     torch.testing.assert_close(pooled, mask_average_pooling(batch['lq'], [stack]), atol=1e-4, rtol=1e-5)
     assert float(pooled.max()) > 3  # many masks over one pixel add up, as Algorithm 1 has it
+
+
+@pytest.mark.parametrize('mode', ['fixed', 'reference'])
+def test_look_up_tables_draw_what_masks_one_by_one_draw(vector, mode):
+    case = vector('masks', 'gray_coding')
+    for about in case.meta['sets']:
+        labels = label_map_from_masks(case[f'in/{about["name"]}/sam_masks'].astype(bool))
+        expected = gray_from_masks(masks_from_label_map(labels), mode)
+        assert np.array_equal(gray_from_label_map(labels, mode), expected), about['name']
+        assert np.array_equal(gray_from_label_map(labels * 3, mode), expected), about['name']
+    rng = np.random.default_rng(0)
+    for layers in (1, 2, 5):
+        labels = np.stack([rng.integers(0, 60, (30, 40)) + 60 * layer for layer in range(layers)])
+        labels[labels % 60 == 0] = 0
+        assert np.array_equal(gray_from_label_map(labels, mode), gray_from_masks(masks_from_label_map(labels), mode))
+    empty = np.zeros((2, 3, 4), int)
+    assert not gray_from_label_map(empty, mode).any() and gray_from_label_map(empty, mode).shape == (3, 4)
+    with pytest.raises(MaskError, match="'fixed' or 'reference'"):
+        gray_from_label_map(empty, 'other')

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.utils.errors import MaskError
+from basicsr.utils.errors import MaskError, OptionError
 from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
+from basicsr.utils.signature import parameters_of
 
 
 class MaskGenerator(ABC):
@@ -59,3 +60,31 @@ def build_generator(opt: Mapping[str, Any]) -> MaskGenerator:
     """
     generator: MaskGenerator = MASK_GENERATOR_REGISTRY.build(opt)
     return generator
+
+
+def block_of_flags(name: str, checkpoint: str | None, device: str, settings: Iterable[str]) -> dict[str, Any]:
+    """The block of a generator that a command line describes.
+
+    Args:
+        name: of the generator.
+        checkpoint: file with its weights, if it has any.
+        device: where it runs, if it takes one.
+        settings: further arguments, each ``key=value`` with a YAML value.
+
+    Raises:
+        UnknownNameError: no such generator.
+        OptionError: a setting is not ``key=value``.
+    """
+    import yaml
+
+    block: dict[str, Any] = {'type': name}
+    if checkpoint is not None:
+        block['checkpoint'] = checkpoint
+    if 'device' in parameters_of(MASK_GENERATOR_REGISTRY.get(name)):
+        block['device'] = device
+    for item in settings:
+        key, equals, value = item.partition('=')
+        if not equals:
+            raise OptionError(f"--set '{item}': write it as key=value, for example points_per_side=16")
+        block[key] = yaml.safe_load(value)
+    return block

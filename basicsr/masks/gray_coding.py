@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.masks.label_map import check_masks, masks_from_label_map
+from basicsr.masks.label_map import check_masks, compact
 from basicsr.utils.errors import MaskError
 
 logger = logging.getLogger(__name__)
@@ -38,24 +38,18 @@ def gray_from_masks(masks: NDArray[Any], mode: Literal['fixed', 'reference'] = '
         MaskError: wrong shape, dtype or mode.
     """
     masks = check_masks(masks)
+    _check_mode(mode)
     if mode == 'reference':
         total = np.zeros(masks.shape[1:], np.float32)
         for index, mask in enumerate(masks):
             total += mask * np.float32(_code(index))
         return total.clip(0, 255).astype(np.uint8)
-    if mode != 'fixed':
-        raise MaskError(f"gray coding is 'fixed' or 'reference', not {mode!r}")
     areas = masks.sum((1, 2))
-    largest_first = np.argsort(-areas, kind='stable')
-    if len(masks) > CODES:
-        logger.warning(
-            '%d masks do not fit 255 gray values: the smallest %d are left out', len(masks), len(masks) - CODES
-        )
-        largest_first = largest_first[:CODES]
-    codes = {index: _code(rank) for rank, index in enumerate(sorted(largest_first))}
+    codes = _fixed_codes(areas)
     gray = np.zeros(masks.shape[1:], np.uint8)
-    for index in largest_first:
-        gray[masks[index]] = codes[index]
+    for index in np.argsort(-areas, kind='stable'):
+        if codes[index]:
+            gray[masks[index]] = codes[index]
     return gray
 
 
@@ -84,8 +78,44 @@ def label_map_from_gray(gray: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 
 def gray_from_label_map(labels: NDArray[Any], mode: Literal['fixed', 'reference'] = 'fixed') -> NDArray[np.uint8]:
-    """The CAT picture of a label map (L, H, W): :func:`gray_from_masks` of its regions in the order of their ids."""
-    return gray_from_masks(masks_from_label_map(labels), mode)
+    """The CAT picture of a label map (L, H, W): :func:`gray_from_masks` of its regions in the order of their ids.
+
+    The same numbers by look-up tables, without a plane for each region.
+
+    Raises:
+        MaskError: no label map, or no such mode.
+    """
+    ranks = compact(labels)  # 0 stays 0, regions become 1, 2, ... in the order of their ids
+    _check_mode(mode)
+    count = int(ranks.max(initial=0))
+    if mode == 'reference':
+        table = np.array([0, *map(_code, range(count))], np.float32)
+        return np.asarray(table[ranks].sum(0, dtype=np.float32).clip(0, 255), np.uint8)
+    areas = np.bincount(ranks.ravel(), minlength=count + 1)[1:]
+    codes = np.array([0, *_fixed_codes(areas)], np.uint8)
+    order = np.empty(count + 1, np.int64)  # the later a region is drawn, the higher
+    order[0], order[1 + np.argsort(-areas, kind='stable')] = -1, np.arange(count)
+    order[codes == 0] = -1
+    on_top = order[ranks].argmax(0)
+    return np.asarray(codes[np.take_along_axis(ranks, on_top[None], 0)[0]], np.uint8)
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in ('fixed', 'reference'):
+        raise MaskError(f"gray coding is 'fixed' or 'reference', not {mode!r}")
+
+
+def _fixed_codes(areas: NDArray[Any]) -> list[int]:
+    """The gray value of each mask; 0 for the smallest ones, where there are more than 255."""
+    kept = np.argsort(-areas, kind='stable')[:CODES]
+    if len(areas) > CODES:
+        logger.warning(
+            '%d masks do not fit 255 gray values: the smallest %d are left out', len(areas), len(areas) - CODES
+        )
+    codes = [0] * len(areas)
+    for rank, index in enumerate(sorted(kept)):
+        codes[index] = _code(rank)
+    return codes
 
 
 def _code(index: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ from basicsr.metrics.arrays import unit_float
 from basicsr.models.restoring import grid_of, restore_image
 from basicsr.options.schema_train import ValOptions
 from basicsr.training.distributed import Processes
-from basicsr.utils.errors import BasicsrError
+from basicsr.utils.errors import BasicsrError, MetricError
 from basicsr.utils.image import tensor2img
 
 Array = NDArray[Any]
@@ -73,7 +73,7 @@ def evaluate(
     processes: Processes,
     options: ValOptions,
     with_input: bool = False,
-) -> Iterator[Evaluated | Unreadable]:
+) -> Generator[Evaluated | Unreadable, None, None]:
     """The images that are this process's share, in order: image k is done by process k mod world.
 
     The next image is read and the last ones are scored while the network works. Scores are computed from the output
@@ -166,7 +166,10 @@ def _score(done: Evaluated, metrics: Mapping[str, Metric], with_input: bool) -> 
     record = done.record
     if record.gt is None:
         return done
-    scores = {label: metric(record) for label, metric in metrics.items()}
+    try:
+        scores = {label: metric(record) for label, metric in metrics.items()}
+    except MetricError as error:
+        raise MetricError(f'{done.name}: {error}') from error
     input_scores = {}
     if with_input and record.lq is not None:
         nothing = Record(output=unit_float(record.lq, 'lq'), output_uint8=record.lq, gt=record.gt)

@@ -59,7 +59,10 @@ class ImageRestorationModel:
         self._memory_format = (
             torch.channels_last if train is not None and train.channels_last else torch.contiguous_format
         )
-        self.net.to(self.device, dtype).to(memory_format=self._memory_format)
+        self.net.to(self.device, dtype)
+        for module in self.net.modules():  # parameters of other shapes would get gradients of another layout
+            if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1:
+                module.to(memory_format=self._memory_format)
         self.ema: MovingAverage | None = None
         self.iteration = 0
         self.grad_norm = math.nan

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from basicsr.data import collate, to_floats
 from basicsr.masks.pictures import overlay
-from basicsr.metrics import Accumulator, Metric, Record, build_metric
+from basicsr.metrics import Accumulator, Metric, build_metric
+from basicsr.models.evaluation import Evaluated, Unreadable, evaluate, images_of
 from basicsr.options import Options
+from basicsr.options.schema_train import ValOptions
 from basicsr.training.distributed import Processes
 from basicsr.training.loggers import RunLog
 from basicsr.utils.errors import OptionError
-from basicsr.utils.image import imwrite, tensor2img
+from basicsr.utils.image import imwrite
+
+logger = logging.getLogger(__name__)
 
 
 def validate(
@@ -25,9 +28,9 @@ def validate(
     dataset: Any,
     metrics: Mapping[str, Metric],
     processes: Processes,
-    max_images: int | None = None,
+    options: ValOptions | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    show: Callable[[int, Mapping[str, Any], torch.Tensor], None] = lambda number, batch, output: None,
+    show: Callable[[Evaluated], None] = lambda result: None,
 ) -> dict[str, float] | None:
     """Mean scores over a data set.
 
@@ -36,27 +39,32 @@ def validate(
         dataset: of pairs.
         metrics: by label.
         processes: image k is restored by process k mod world.
-        max_images: only so many, the first.
+        options: how many images, how they are cut, and what becomes of those that cannot be read.
         should_stop: asked after every round of images.
-        show: gets each image's number, batch and output.
+        show: gets every image of this process.
 
     Returns:
         the means over all images by label, the same in every process; None if one of them was to stop.
+
+    Raises:
+        BasicsrError: an image cannot be read, or an output not be scored.
     """
-    count = min(len(dataset), max_images or len(dataset))
+    options = options or ValOptions()
     totals = {label: Accumulator(metric) for label, metric in metrics.items()}
-    for start in range(0, count, processes.world):
+    results = evaluate(model, dataset, metrics, processes, options)
+    for _ in range(0, images_of(dataset, options), processes.world):
         if any(processes.any(should_stop())):
+            results.close()
             return None
-        number = start + processes.rank
-        if number < count:
-            batch = collate([dataset[number]])
-            floats = to_floats(batch, processes.device, gray_masks=model.prior == 'gray')
-            output = model.restore(floats)
-            record = _record(batch, output)
-            for total in totals.values():
-                total.update(record)
-            show(number, batch, output)
+        result = next(results, None)
+        if isinstance(result, Unreadable):
+            if options.on_bad_image == 'raise':
+                raise result.error
+            logger.warning('validation leaves out %s: %s', result.name, result.error)
+        elif result is not None:
+            for label, total in totals.items():
+                total.add(result.scores[label])
+            show(result)
     for total in totals.values():
         total.sync()
     return {label: total.compute() for label, total in totals.items()}
@@ -110,17 +118,16 @@ class Validation:
         for key, dataset in self._datasets.items():
             name = self._options.datasets[key].name
 
-            def show(number: int, batch: Mapping[str, Any], output: torch.Tensor, name: str = name) -> None:
+            def show(result: Evaluated, name: str = name) -> None:
                 if self._options.val.save_img:
-                    stem = Path(batch['lq_path'][0]).stem
-                    path = self._folder / stem / f'{stem}_{iteration}.png'
+                    path = self._folder / result.name / f'{Path(result.name).name}_{iteration}.png'
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    imwrite(path, tensor2img(output, rgb2bgr=False))
-                if log is not None and number // self._processes.world < self._options.logger.images:
-                    log.picture(iteration, f'{name}/{number}', picture(batch, output, self._model.prior))
+                    imwrite(path, result.record.array('output_uint8'))
+                if log is not None and result.index // self._processes.world < self._options.logger.images:
+                    log.picture(iteration, f'{name}/{result.index}', picture(result))
 
             scores = validate(
-                self._model, dataset, self._metrics, self._processes, self._options.val.max_images, should_stop, show
+                self._model, dataset, self._metrics, self._processes, self._options.val, should_stop, show
             )
             if scores is None:
                 return None
@@ -135,28 +142,16 @@ class Validation:
         return best is None or (score > best if metric.higher_is_better else score < best)
 
 
-def picture(batch: Mapping[str, Any], output: torch.Tensor, prior: str) -> NDArray[np.uint8]:
+def picture(result: Evaluated) -> NDArray[np.uint8]:
     """Input, output, target and the regions over the input, side by side: (H, W, 3) uint8 RGB."""
-    parts = [_eight_bits(batch['lq']), tensor2img(output, rgb2bgr=False)]
-    if 'gt' in batch:
-        parts.append(_eight_bits(batch['gt']))
-    parts = [np.repeat(part[..., None], 3, 2) if part.ndim == 2 else part for part in parts]
-    if prior == 'regions':
-        parts.append(overlay(parts[0], batch['masks'][0].numpy()))
+    record = result.record
+    shown = [image for image in (record.lq, record.output_uint8, record.gt) if image is not None]
+    parts = [_eight_bits(image) for image in shown]
+    if result.labels is not None:
+        parts.append(overlay(parts[0], result.labels))
     return np.concatenate(parts, 1)
 
 
-def _eight_bits(image: torch.Tensor) -> NDArray[np.uint8]:
-    shown: NDArray[np.uint8] = tensor2img(to_floats({'lq': image}, 'cpu')['lq'], rgb2bgr=False)
-    return shown
-
-
-def _record(batch: Mapping[str, Any], output: torch.Tensor) -> Record:
-    lq, gt = (None if key not in batch else batch[key][0].permute(1, 2, 0).numpy() for key in ('lq', 'gt'))
-    rounded = tensor2img(output, rgb2bgr=False, out_type=np.uint16 if batch['lq'].dtype == torch.uint16 else np.uint8)
-    return Record(
-        output=output[0].permute(1, 2, 0).cpu().float().numpy(),
-        output_uint8=rounded[:, :, None] if rounded.ndim == 2 else rounded,
-        gt=gt,
-        lq=lq,
-    )
+def _eight_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
+    eight = image >> 8 if image.dtype == np.uint16 else image
+    return np.asarray(eight if eight.shape[2] == 3 else eight.repeat(3, 2), np.uint8)

@@ -173,14 +173,8 @@ def read_checkpoint(path: Path, network: bool = True) -> Checkpoint:
 
 def provenance() -> dict[str, Any]:
     """What a checkpoint says of the program that wrote it: versions and git commit, plain values."""
-    return {
-        'versions': {
-            'basicsr': basicsr.__version__,
-            'torch': str(torch.__version__),
-            'python': platform.python_version(),
-        },
-        'git_commit': _git_commit(),
-    }
+    versions = {'basicsr': basicsr.__version__, 'torch': str(torch.__version__), 'python': platform.python_version()}
+    return {'versions': versions, 'git_commit': _git_commit()}
 
 
 def _git_commit() -> str | None:

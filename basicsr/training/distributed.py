@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 Launcher = Literal['none', 'pytorch', 'slurm']
 EXIT_PEER_FAILED = 4
-SILENT_AFTER = 20  # heartbeats; a process that has sent none for so long is gone
+SILENT_AFTER = 15  # heartbeats; a process that has sent none for so long is gone
 _BEAT = 1.0  # seconds
 _TIMEOUT = timedelta(minutes=30)  # of one message; processes that die are noticed long before
 
@@ -63,23 +64,14 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the job; if this process has failed, the others hear of it and end.
-
-        Raises:
-            PeerError: this process has failed because another one had.
-        """
+        """Leave the job. Where there are others, an error ends this process here, and theirs within seconds."""
         if self.watch is None:
             return
-        if error is None:
-            self.wait()  # nobody takes the others' silence for a failure
-            self.watch.stop()
-            dist.destroy_process_group()
-            return
-        lost_connection = isinstance(error, RuntimeError) and not isinstance(error, BasicsrError)
-        reason = self.watch.failure(patience=3.0 if lost_connection else 0.0)
-        self.watch.report(f'{type(error).__name__}: {error}')
-        if reason is not None:
-            raise PeerError(f'rank {self.rank} stops, since another process failed: {reason}') from None
+        if error is not None:
+            self.watch.fail(error)
+        self.wait()  # nobody takes the others' silence for a failure
+        self.watch.stop()
+        dist.destroy_process_group()
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """For each flag whether one process or more have it set."""
@@ -143,18 +135,23 @@ class Processes:
             raise PeerError('the first process has failed')
 
 
-def start_processes(launcher: Launcher, device: str = 'auto', port: int = 29500) -> Processes:
+def start_processes(
+    launcher: Launcher, device: str = 'auto', port: int = 29500, backend: Literal['nccl', 'gloo'] = 'nccl'
+) -> Processes:
     """Join the job that a launcher has started.
 
     Args:
         launcher: 'none' for a single process; 'pytorch' under torchrun; 'slurm' under srun.
         device: ``auto``, or ``cpu`` to keep away from GPUs. Each process takes the GPU of its local rank.
         port: of the first node, for Slurm (torchrun brings its own).
+        backend: how GPUs exchange gradients; CPUs use gloo.
 
     Raises:
         OptionError: the launcher's environment variables are missing, or there are fewer GPUs than processes.
     """
     if launcher == 'none':
+        if int(os.environ.get('WORLD_SIZE', '1')) > 1 and 'RANK' in os.environ:
+            raise OptionError('torchrun started several processes: add --launcher pytorch, or each trains on its own')
         return Processes(device=select_device(device))
     if launcher == 'slurm':
         _environment_of_slurm(port)
@@ -164,11 +161,12 @@ def start_processes(launcher: Launcher, device: str = 'auto', port: int = 29500)
         chosen = select_device(f'cuda:{local}')
         torch.cuda.set_device(chosen)
     # gloo beside NCCL: short messages between hosts wait for no kernel
-    backend = 'cpu:gloo,cuda:nccl' if chosen.type == 'cuda' else 'gloo'
+    backends = 'cpu:gloo,cuda:nccl' if chosen.type == 'cuda' and backend == 'nccl' else 'gloo'
     store, rank, world = next(rendezvous('env://', rank, world, timeout=_TIMEOUT))
+    store = PrefixStore(f'start {os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")}', store)  # torchrun keeps the store
     store.set_timeout(_TIMEOUT)
     dist.init_process_group(
-        backend, store=PrefixStore('messages', store), rank=rank, world_size=world, timeout=_TIMEOUT
+        backends, store=PrefixStore('messages', store), rank=rank, world_size=world, timeout=_TIMEOUT
     )
     return Processes(rank, world, chosen, Watch(PrefixStore('watch', store), rank, world))
 
@@ -190,30 +188,66 @@ class Watch:
         self._rank, self._world = rank, world
         self._stopped = threading.Event()
         self._heard: dict[int, tuple[int, int]] = {}
+        self._reason: str | None = None
         self._thread = threading.Thread(target=self._run, name='watch', daemon=True)
         self._thread.start()
 
-    def report(self, message: str) -> None:
-        """Tell the others that this process has failed, and why; they end within seconds."""
+    def fail(self, error: BaseException) -> None:
+        """Say what is wrong, tell the others, and end this process; never returns.
+
+        An orderly end could take for ever: destructors wait for messages of processes that are no more.
+
+        Args:
+            error: what this process failed with. A message that could not be exchanged is the fault of another one.
+        """
         self._stopped.set()
+        code, lost = 1, isinstance(error, RuntimeError) and not isinstance(error, BasicsrError)
+        reason = self.failure(patience=2.0) if lost or isinstance(error, PeerError) else None
+        if reason is None and lost and 'gloo' in str(error):
+            reason = f'it is gone without a word, killed? ({str(error).splitlines()[0]})'
+        if reason is not None:
+            code, text = EXIT_PEER_FAILED, f'stops, since another process failed: {reason}'
+        elif isinstance(error, BasicsrError):
+            text = str(error)
+        else:
+            code = 130 if isinstance(error, KeyboardInterrupt) else 1
+            text = ''.join(traceback.format_exception(error))
+        if code == 1:
+            self._tell(f'rank {self._rank}: {type(error).__name__}: {error}')
+        self._end(code, text)
+
+    def _tell(self, message: str) -> None:
         try:
             if not self._store.check(['failed']):
-                self._store.set('failed', f'rank {self._rank}: {message}')
-        except RuntimeError as error:
-            logger.debug('the other processes cannot be told: %s', error)
+                self._store.set('failed', message)
+            others = [f'heard/{rank}' for rank in range(self._world) if rank != self._rank]
+            end = time.monotonic() + 5 * _BEAT  # the first process may keep the store: it stays until all have heard
+            while self._rank == 0 and time.monotonic() < end and not self._store.check(others):
+                time.sleep(0.1)
+        except RuntimeError as problem:
+            logger.debug('the other processes cannot be told: %s', problem)
+
+    def _end(self, code: int, text: str) -> None:
+        sys.stdout.flush()
+        sys.stderr.write(f'rank {self._rank}: {text}\n')
+        sys.stderr.flush()
+        os._exit(code)
 
     def failure(self, patience: float = 0.0) -> str | None:
         """What another process reported, waiting for it up to ``patience`` seconds."""
         end = time.monotonic() + patience
-        while True:
+        while self._reason is None:
             try:
                 if self._store.check(['failed']):
-                    return str(self._store.get('failed'), 'utf-8')
+                    self._reason = str(self._store.get('failed'), 'utf-8')
+                    self._store.set(f'heard/{self._rank}', '1')
+                    break
             except RuntimeError:
                 return 'the process that keeps the others together is gone'
             if time.monotonic() >= end:
                 return None
             time.sleep(0.1)
+        return self._reason
 
     def stop(self) -> None:
         """This process is done."""
@@ -234,9 +268,7 @@ class Watch:
             except RuntimeError:
                 reason = 'the process that keeps the others together is gone'
             if reason and not self._stopped.wait(3 * _BEAT):  # time for an orderly end
-                sys.stderr.write(f'rank {self._rank} stops, since another process failed: {reason}\n')
-                sys.stderr.flush()
-                os._exit(EXIT_PEER_FAILED)  # the main thread may wait for that process for ever
+                self._end(EXIT_PEER_FAILED, f'stops, since another process failed: {reason}')
 
     def _silent(self, beat: int) -> str | None:
         """Names a process that has not been heard of for many beats of our own (a machine may have slept)."""

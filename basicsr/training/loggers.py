@@ -102,7 +102,7 @@ class RunLog:
         shown = ' '.join(f'{name}: {value:.4e}' for name, value in losses.items())
         logger.info(
             '[%s] epoch: %d iter: %s lr: %.3e eta: %s time: %.3f data: %.3f grad: %.3e %s',
-            self._name[:16],
+            self._name,
             epoch,
             f'{iteration:,}',
             lr,
@@ -140,6 +140,29 @@ class RunLog:
                 self._board.add_scalar(name, value, iteration)
         if self._wandb is not None:
             self._wandb.log(dict(values), step=iteration)
+
+
+class Timer:
+    """Seconds of a step, and of these waiting for data; means since the last look."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+        self._data, self._steps = 0.0, 0
+
+    def data_is_here(self) -> None:
+        """The batches of a step are on the device."""
+        self._data += time.perf_counter() - self._last
+
+    def step_is_done(self) -> None:
+        """The step is done."""
+        self._last = time.perf_counter()
+        self._steps += 1
+
+    def means(self) -> tuple[float, float]:
+        """Seconds of a step, and waiting for data; starts anew."""
+        result = (self._last - self._start) / self._steps, self._data / self._steps
+        self._start, self._data, self._steps = self._last, 0.0, 0
+        return result
 
 
 def cut_back(path: Path, iteration: int) -> None:

@@ -47,7 +47,8 @@ def open_experiment(experiment: Path, auto_resume: bool, resume_state: str | Non
     if clear and experiment.is_dir():
         shutil.rmtree(experiment)
     inside = resume_state is not None and experiment.resolve() in Path(resume_state).resolve().parents
-    if experiment.exists() and any(experiment.iterdir()) and not (auto_resume or inside):
+    used = any(path.is_file() for path in experiment.rglob('*'))  # empty folders are left by a start that was refused
+    if used and not (auto_resume or inside):
         raise OptionError(
             f'{experiment.resolve()} exists already. Continue it with --auto_resume, choose another name '
             f'(--force_yml name={experiment.name}_2), or remove the folder'

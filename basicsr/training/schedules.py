@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
@@ -65,7 +66,9 @@ def advance(
     if iteration < 1:
         raise ValueError(f'iterations count from 1, got {iteration}')
     if scheduler is not None and iteration > 1:
-        scheduler.step()
+        with warnings.catch_warnings():  # a first step that was skipped is no wrong order
+            warnings.filterwarnings('ignore', 'Detected call of `lr_scheduler.step')
+            scheduler.step()
     if scheduler is None and warmup_iter > 0:
         for group in optimizer.param_groups:
             group['lr'] = group.setdefault('initial_lr', group['lr'])

@@ -25,7 +25,7 @@ class StopRequest:
     @property
     def name(self) -> str:
         """The signal by name."""
-        return '' if self.signal is None else signal.Signals(self.signal).name
+        return 'a signal to another process' if self.signal is None else signal.Signals(self.signal).name
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Note a signal; a second Ctrl-C interrupts at once."""

@@ -44,6 +44,17 @@ def fast_bfloat16(device: torch.device) -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in checks)
 
 
+def device_of_process(name: str, index: int) -> str:
+    """The device of one of several processes on this machine: ``auto`` and ``cuda`` deal its GPUs out.
+
+    Args:
+        name: as for :func:`select_device`.
+        index: of the process, from 0.
+    """
+    count = torch.cuda.device_count() if name in ('auto', 'cuda') else 0
+    return f'cuda:{index % count}' if count > 1 else name
+
+
 def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[object]:
     """A context in which autocast leaves dtypes alone on the device of ``x``; for sums that need their precision."""
     if not torch.amp.is_autocast_available(x.device.type):  # the meta device, where shapes are counted

@@ -1,4 +1,4 @@
-"""Writing files and folders whole or not at all, and inside the folder they belong to."""
+"""Writing files and folders whole or not at all, inside the folder they belong to; naming their content."""
 
 from __future__ import annotations
 
@@ -99,16 +99,13 @@ def _named(error: OSError, temporary: Path, path: Path) -> OSError:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal.
-
-    Args:
-        path: a file of any size; it is read in pieces.
+    """SHA-256 of a file's content, in hexadecimal.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     digest = hashlib.sha256()
     with path.open('rb') as file:
-        while block := file.read(1 << 20):
+        while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()

@@ -1,0 +1,72 @@
+"""Check data sets: counts, pairs, sizes, readable files, masks, duplicates. Exit code 1 if anything is wrong.
+
+Writes report.md, report.json and contact_sheet.jpg.
+
+Examples:
+    python scripts/check_data.py -opt options/train/GoPro/SAMDeblur.yml
+    python scripts/check_data.py --root datasets/GoPro --workers 8
+    python scripts/check_data.py --root datasets/GoPro --quick --out results/check_data/GoPro
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument('-opt', metavar='FILE', help='option file: all its data sets')
+    what.add_argument('--root', type=Path, metavar='DIR', help='folder that scripts/prepare_data.py made, or like it')
+    parser.add_argument('--force_yml', nargs='+', action='extend', default=[], metavar='KEY:KEY=VALUE')
+    parser.add_argument('--quick', action='store_true', help='decode a sample only')
+    parser.add_argument('--workers', type=int, default=1, metavar='N', help='processes')
+    parser.add_argument('--out', type=Path, metavar='DIR', help='default: results/check_data/<name>')
+    parser.add_argument('--rows', type=int, default=4, metavar='N', help='pairs of each data set on the contact sheet')
+    return parser.parse_args()
+
+
+def with_bar(items: Iterable[Any], count: int, title: str) -> Iterable[Any]:
+    """Show how far it is."""
+    from tqdm import tqdm
+
+    return tqdm(items, total=count, desc=title, dynamic_ncols=True)
+
+
+def main() -> int:
+    """Check, write the report, print it."""
+    arguments = parse()
+    logging.basicConfig(format='%(message)s', level=logging.WARNING)
+    from basicsr.data.check_folders import folders_of_options, folders_of_root
+    from basicsr.data.check_report import markdown, write_report
+    from basicsr.data.checking import check
+    from basicsr.options import load_options
+
+    if arguments.opt:
+        options = load_options(arguments.opt, arguments.force_yml)
+        name = options.name
+        sets = folders_of_options(options.as_dict()['datasets'])
+    else:
+        name = arguments.root.resolve().name
+        sets = folders_of_root(arguments.root)
+    checked = check(sets, arguments.quick, arguments.workers, with_bar)
+    out = arguments.out or Path('results') / 'check_data' / name
+    write_report(checked, out, f'Check of {name}', arguments.rows)
+    print(markdown(checked, f'Check of {name}'))
+    print(f'written to {out}')
+    return 1 if any(done.faults for done in checked) else 0
+
+
+if __name__ == '__main__':
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))

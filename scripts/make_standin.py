@@ -1,0 +1,54 @@
+"""Write a stand-in for a benchmark: a few generated pairs, in the layout and under the names of the real set.
+
+It is for trying scripts/prepare_data.py, scripts/check_data.py and training before the download. Numbers measured on
+it say nothing about the benchmark.
+
+Examples:
+    python scripts/make_standin.py gopro --root results/standin/GOPRO_Large
+    python scripts/make_standin.py reds300 --root results/standin/REDS --layout nafnet --count 5 --size 360 640
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+
+
+def main() -> int:
+    """Write the files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('set', help='as for scripts/prepare_data.py')
+    parser.add_argument('--root', type=Path, required=True, metavar='DIR', help='the new folder')
+    parser.add_argument('--layout', help='one of those that prepare_data knows for the set; default: the original')
+    parser.add_argument('--count', type=int, default=2, metavar='N', help='pairs in each part')
+    parser.add_argument('--size', type=int, nargs=2, default=(720, 1280), metavar=('H', 'W'))
+    parser.add_argument('--parts', nargs='+', default=[], metavar='PART', help='train, val, test; default: the usual')
+    parser.add_argument('--photos', type=Path, metavar='DIR', help='sharp photos to blur; default: dead leaves')
+    parser.add_argument('--seed', type=int, default=0)
+    arguments = parser.parse_args()
+
+    from basicsr.data.benchmark_sets import benchmark_set
+    from basicsr.data.standin import make_standin
+
+    files = make_standin(
+        benchmark_set(arguments.set),
+        arguments.root,
+        arguments.layout,
+        arguments.count,
+        (arguments.size[0], arguments.size[1]),
+        arguments.parts,
+        arguments.photos,
+        arguments.seed,
+    )
+    print(f'{len(files)} pairs in {arguments.root}; they are generated, and no part of {arguments.set}')
+    return 0
+
+
+if __name__ == '__main__':
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))

@@ -1,0 +1,118 @@
+"""Table 1 of the SAM-Deblur paper: four methods on four data sets, ours beside the published values.
+
+Evaluates every option file options/test/<set>/<method>.yml whose data and weights are there, and marks the others as
+missing. Results of these weights that are there already (results/<method>-<set>) are read, unless --again is given.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+
+import argparse
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # --help needs no torch
+    from basicsr.options import Options
+    from basicsr.reporting import Report
+
+logger = logging.getLogger('table1')
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    from basicsr.options.loading import add_force
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--sets', nargs='+', metavar='SET', help='GoPro, RealBlurJ, REDS, ReLoBlur; all by default')
+    parser.add_argument('--methods', nargs='+', metavar='METHOD', help='NAFNet, CAT, MAP, SAMDeblur; all by default')
+    parser.add_argument('--again', action='store_true', help='evaluate again what has results already')
+    parser.add_argument('--output', type=Path, default=Path('results/table1.md'), metavar='FILE', help='the table')
+    add_force(parser)
+    return parser.parse_args()
+
+
+def report_of(options: Options, again: bool) -> Report | str:
+    """The report of one option file, made now or read; or what is missing."""
+    from basicsr.models.testing import Evaluation
+    from basicsr.options import check_paths
+    from basicsr.reporting import read_reports
+    from basicsr.training.distributed import Processes
+    from basicsr.utils.device import select_device
+    from basicsr.utils.errors import OptionError
+    from basicsr.utils.files import sha256_of
+
+    folder, weights = Path('results') / options.name, Path(options.path.pretrain_network_g or '')
+    if not again and any(folder.glob('*.json')):
+        report = read_reports(folder)[0]
+        if not weights.is_file() or sha256_of(weights) == report.facts.checkpoint_sha256:
+            return report
+        logger.info('%s: results of other weights; evaluating again', options.name)
+    try:
+        check_paths(options)
+    except OptionError as error:
+        for problem in error.problems:
+            logger.info('%s: %s', options.name, problem)
+        return 'no data' if any('datasets.' in problem for problem in error.problems) else 'no weights'
+    return Evaluation(options, Processes(device=select_device('auto'))).run()[0]
+
+
+def cells(report: Report | str, method: str, dataset: str) -> list[str]:
+    """PSNR, SSIM and MCR of ours, of the paper, and the differences; or what is missing."""
+    from basicsr.reporting import MCR
+    from basicsr.reporting.published import published_scores
+
+    published = published_scores(method, dataset)
+    found = []
+    for label, digits in (('psnr', 2), ('ssim', 3), (MCR, 2)):
+        theirs = published.get(label)
+        paper = '' if theirs is None else f'{theirs:.{digits}f}'
+        if isinstance(report, str):
+            found.append(f'{report} / {paper or "-"}')
+            continue
+        mean = report.average(label).mean
+        ours = 'not scored' if mean is None else f'{mean:.{digits}f}'
+        change = '' if mean is None or theirs is None else f' ({mean - theirs:+.{digits}f})'
+        found.append(f'{ours} / {paper or "-"}{change}')
+    return found
+
+
+def main() -> int:
+    """Evaluate, print and write the table."""
+    arguments = parse()
+    logging.basicConfig(format='%(message)s', level=logging.INFO)
+    from basicsr.options import load_options
+    from basicsr.reporting import Table
+    from basicsr.reporting.published import METHODS, SETS
+    from basicsr.utils.errors import OptionError
+    from basicsr.utils.files import whole_file
+
+    for name, chosen, known in (('--sets', arguments.sets, SETS), ('--methods', arguments.methods, tuple(METHODS))):
+        unknown = sorted(set(chosen or ()) - set(known))
+        if unknown:
+            raise OptionError(f'{name}: unknown {", ".join(unknown)}; known are {", ".join(known)}')
+    rows = []
+    for dataset in arguments.sets or SETS:
+        for method in arguments.methods or METHODS:
+            options = load_options(ROOT / 'options' / 'test' / dataset / f'{method}.yml', arguments.force_yml)
+            report = report_of(options, arguments.again)
+            images = '' if isinstance(report, str) else str(len(report.rows))
+            rows.append((dataset, method, images, *cells(report, method, dataset)))
+    head = ('set', 'method', 'images', 'PSNR ours / paper', '3-D SSIM ours / paper', 'MCR % ours / paper')
+    table = Table(head, tuple(rows))
+    print(table.text())
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(arguments.output) as file:
+        file.write(f'{table.markdown()}\n'.encode())
+    print(f'\n{arguments.output}')
+    return 0
+
+
+if __name__ == '__main__':
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))
