@@ -15,6 +15,7 @@ sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != 
 import argparse
 import json
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +48,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--test', type=int, default=8, metavar='N', help='test pictures of each of the test photos')
     parser.add_argument('--workers', type=int, default=2, metavar='N', help='processes that make them')
     return parser.parse_args()
+
+
+def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """All that decides the pictures, as it is recorded beside them."""
+    chosen = {key: getattr(arguments, key) for key in ('seed', 'photos', 'leaves', 'test')}
+    fixed = {
+        'sources': [TRAIN_PHOTOS, TEST_PHOTOS],
+        'sizes': [TRAIN_SIZE, TEST_SIZE, VAL_PICTURES],
+        'motion': [MOTION, TRAIN_MOTION, TEST_MOTION],
+    }
+    plain: dict[str, Any] = json.loads(json.dumps({**chosen, **fixed}))
+    return plain
 
 
 def describe(motion: dict[str, Any]) -> str:
@@ -82,24 +95,43 @@ def copy_photos(names: Sequence[str], folder: Path) -> None:
         shutil.copyfile(source, folder / name / source.name)
 
 
-def write_pictures(dataset: Any, name: str, folder: Path, workers: int, with_masks: bool = False) -> list[Path]:
-    """Write the samples of a data set as ``{blur,sharp,masks}/<name>_<number>.png``; returns these names."""
+class MasksOfBlurred:
+    """A data set whose masks are made from the blurred picture alone, as one has them for a photo."""
+
+    def __init__(self, dataset: Any) -> None:
+        from basicsr.masks.generator import build_generator
+
+        self.dataset, self.generator = dataset, build_generator({'type': 'felzenszwalb'})
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """The item with the other masks."""
+        import torch
+
+        item = self.dataset[index]
+        labels = self.generator(item['lq'].permute(1, 2, 0).numpy())
+        return {**item, 'masks': torch.from_numpy(labels.astype('int32'))}
+
+
+def write_pictures(dataset: Any, name: str, folder: Path, workers: int) -> None:
+    """Write the samples of a data set as ``{blur,sharp,masks}/<name>_<number>.png``."""
+    import cv2
     from torch.utils.data import DataLoader
     from tqdm import tqdm
 
-    from basicsr.masks.files import write_label_map
-    from basicsr.utils.image import imwrite
+    from basicsr.masks.files import encode_label_map
 
     for part in ('blur', 'sharp', 'masks'):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    files = [Path(f'{name}_{number:04d}.png') for number in range(len(dataset))]
     loader = DataLoader(dataset, batch_size=None, num_workers=workers)  # in order
-    for file, item in zip(files, tqdm(loader, name, unit='picture', dynamic_ncols=True, disable=None), strict=True):
+    for number, item in enumerate(tqdm(loader, name, unit='picture', dynamic_ncols=True, disable=None)):
+        file = f'{name}_{number:04d}.png'
         for part, key in (('blur', 'lq'), ('sharp', 'gt')):
-            imwrite(folder / part / file, item[key].permute(1, 2, 0).numpy())
-        if with_masks:
-            write_label_map(folder / 'masks' / file, item['masks'].numpy())
-    return files
+            encoded = cv2.imencode('.png', item[key].permute(1, 2, 0).numpy()[..., ::-1])[1]
+            (folder / part / file).write_bytes(encoded.tobytes())  # the whole folder is synchronised once, at the end
+        (folder / 'masks' / file).write_bytes(encode_label_map(item['masks'].numpy()))
 
 
 def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
@@ -107,12 +139,10 @@ def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
 
     Args:
         folder: must exist, empty.
-        settings: what the command line asks for.
+        settings: see :func:`settings_of`.
         workers: processes.
     """
     from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
-    from basicsr.masks.generator import build_generator
-    from basicsr.masks.making import make_masks
 
     photos, seed = folder / 'photos', 1000 * settings['seed']
     copy_photos(TRAIN_PHOTOS, photos / 'train')
@@ -127,17 +157,17 @@ def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
 
     train, val, test = (folder / part for part in ('train', 'val', 'test'))
     leaves = scenes('leaves', settings['leaves'], TRAIN_SIZE, TRAIN_MOTION, 0)
-    write_pictures(leaves, 'leaves', train, workers, with_masks=True)  # masks: the regions that really moved
+    write_pictures(leaves, 'leaves', train, workers)  # with the regions that really moved
     cut = scenes('train', settings['photos'], TRAIN_SIZE, TRAIN_MOTION, 1)
-    made = {train: write_pictures(cut, 'photo', train, workers)}
-    made[val] = write_pictures(scenes('train', VAL_PICTURES, TRAIN_SIZE, TEST_MOTION, 2), 'photo', val, 0)
-    made[test] = []
+    write_pictures(MasksOfBlurred(cut), 'photo', train, workers)
+    cut = scenes('train', VAL_PICTURES, TRAIN_SIZE, TEST_MOTION, 2)
+    write_pictures(MasksOfBlurred(cut), 'photo', val, workers)
     for number, name in enumerate(TEST_PHOTOS, 3):
         held_out = scenes(f'test/{name}', settings['test'], TEST_SIZE, TEST_MOTION, number)
-        made[test] += write_pictures(held_out, name, test, 0)
-    for part, files in made.items():  # masks as one has them for a photo: from the blurred picture alone
-        make_masks(part / 'blur', part / 'masks', build_generator({'type': 'felzenszwalb'}), names=files)
+        write_pictures(MasksOfBlurred(held_out), name, test, workers)
     (folder / RECORD).write_text(json.dumps(settings, indent=2, sort_keys=True) + '\n', encoding='utf-8')
+    if hasattr(os, 'sync'):
+        os.sync()
 
 
 def main() -> int:
@@ -150,19 +180,16 @@ def main() -> int:
     from basicsr.utils.files import whole_folder
 
     folder = arguments.output
-    settings = {key: getattr(arguments, key) for key in ('seed', 'photos', 'leaves', 'test')}
-    if (
-        min(settings.values()) < 0
-        or arguments.workers < 0
-        or not (arguments.photos and arguments.leaves and arguments.test)
-    ):
+    if min(arguments.photos, arguments.leaves, arguments.test) < 1 or min(arguments.seed, arguments.workers) < 0:
         raise ArgumentError('--photos, --leaves and --test are at least 1, --seed and --workers at least 0')
+    settings = settings_of(arguments)
     if folder.exists():
         record = folder / RECORD
-        there = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else None
-        if there != settings:
+        there = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
+        differing = [key for key in settings if there.get(key) != settings[key]]
+        if differing:
             raise DataError(
-                f'{folder}: holds other data ({there}, wanted {settings}); remove it or name another folder'
+                f'{folder}: holds other data ({", ".join(differing)} differ); remove it, or name another folder'
             )
         print(f'{folder}: is there already')
     else:
