@@ -14,7 +14,7 @@ find_python() {
 }
 
 use_environment() {
-    local extra="${1:-}" python prefix wanted stamp
+    local extra="${1:-}" python prefix wanted stamp installed
     if [ -z "${VIRTUAL_ENV:-}" ]; then
         if [ ! -x .venv/bin/python ]; then
             python=$(find_python) || return 1

@@ -46,6 +46,7 @@ def main() -> int:
             f'  {title_of(definition)}: {signed(item.mean, definition, more=1)} ({interval(item, definition)}), '
             f'{item.wins} of {item.count} pictures better, {item.losses} worse'
         )
+    print('  Pictures cut from one photo resemble each other: for photos in general the intervals are too narrow.')
     page = comparison_file(arguments.baseline, arguments.ours)
     write_comparison(page, arguments.baseline, arguments.ours, [comparison])
     print('\nOpen in a browser:')

@@ -85,11 +85,11 @@ def quickstart(clone: Path, environment: dict[str, str], *arguments: str) -> sub
 @pytest.mark.slow
 def test_the_whole_script_and_once_more(clone, environment, tmp_path):
     out = tmp_path / 'a folder'
-    small = ['--out', str(out), '--steps', '4', '--data', '--photos 8 --leaves 8 --test 2 --workers 0']
+    small = ['--out', str(out), '--steps', '4', '--data', '--photos 8 --leaves 8 --test 1 --workers 0']
     done = quickstart(clone, environment, *small)
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'installing' not in done.stdout  # the active environment was used as it is
-    rows = re.findall(r'^(blurred input|baseline|SAM-Deblur) +8 +(\d+\.\d+) +(0\.\d+) ', done.stdout, re.M)
+    rows = re.findall(r'^(blurred input|baseline|SAM-Deblur) +4 +(\d+\.\d+) +(0\.\d+) ', done.stdout, re.M)
     assert [row[0] for row in rows] == ['blurred input', 'baseline', 'SAM-Deblur']
     psnr = {name: float(value) for name, value, _ in rows}
     stated = re.search(r'^  PSNR, dB: ([+-]\d+\.\d+) \(([+-]\S+) to ([+-]\S+)\)', done.stdout, re.M)
