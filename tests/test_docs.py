@@ -24,6 +24,7 @@ from tests.test_evaluation import write_network, write_pairs
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 NOT_RUN = {  # commands that this test is run by, or that measure for minutes
     'bash scripts/run_tests.sh',
+    'bash scripts/quickstart.sh',  # run with few steps by test_quickstart.py
     'python -m benchmarks.map_unit',
     'python -m benchmarks.networks',
     'python -m benchmarks.metrics',

@@ -291,3 +291,45 @@ def test_it_is_built_from_an_option_block(photos: Path) -> None:
 def same(one: dict, two: dict) -> bool:
     keys = ('lq', 'gt', 'masks')
     return one['mask_seed'] == two['mask_seed'] and all(torch.equal(one[key], two[key]) for key in keys)
+
+
+@pytest.mark.parametrize(('direction', 'across'), [(90.0, 0), (0.0, 1), (180.0, 1)])
+def test_straight_paths_of_given_direction_and_length(photos: Path, direction: float, across: int) -> None:
+    one_way = {'straight_share': 1.0, 'moving_share': 1.0, 'shake_length': 0.0, 'noise': (0.0, 0.0), 'gamma': 1.0}
+    dataset = SyntheticBlurDataset(
+        str(photos), 1.0, 6, 30, masks='none', directions=[direction], path_range=(7.0, 7.0), **one_way
+    )
+    for index in range(len(dataset)):
+        item = dataset[index]
+        lq, gt = (item[key].permute(1, 2, 0).numpy().astype(float) for key in ('lq', 'gt'))
+        kernel = kernel_of_path(straight_path(7.0, np.deg2rad(direction), 9))
+        assert kernel.sum(across).max() > 0.99  # all of it in one column, or row
+        inner = slice(6, -6)
+        assert np.abs(lq - convolve(gt, kernel[..., None]))[inner, inner].max() <= 0.51
+
+
+def test_lengths_and_directions_come_from_the_given_ones() -> None:
+    rng = np.random.default_rng(0)
+    dataset = SyntheticBlurDataset(
+        moving_share=1.0, straight_share=1.0, shake_length=0.0, directions=(-5, 85), path_range=(9, 11)
+    )
+    paths, _, _ = dataset._draw_motion(300, rng)
+    spans = np.array([path[-1] - path[0] for path in paths if path is not None])
+    lengths, angles = np.linalg.norm(spans, axis=1), np.rad2deg(np.arctan2(spans[:, 0], spans[:, 1]))
+    assert len(spans) == 300
+    assert 9 <= lengths.min() < 9.1 and 10.9 < lengths.max() <= 11
+    assert {round(float(angle), 6) for angle in angles} == {-5.0, 85.0}
+    assert 0.3 < (angles < 0).mean() < 0.7
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'path_range': (0.0, 3.0)}, 'path_range is the smallest'),
+        ({'path_range': (5.0, 4.0)}, 'path_range is the smallest'),
+        ({'directions': []}, 'directions: names none'),
+    ],
+)
+def test_directions_and_ranges_that_make_no_sense(arguments: dict, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        SyntheticBlurDataset(**arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -49,7 +50,9 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         gt_size: side of the samples in pixels.
         path_length: mean length of the paths of moving regions, in pixels (a gamma distribution).
         path_shape: shape of this distribution and of that of the shake.
+        path_range: smallest and largest length instead, all lengths between equally likely; None is the distribution.
         straight_share: share of moving regions with a straight path; the others move along a smooth curve.
+        directions: of straight paths, in degrees, one of them at random: 0 is to the right, 90 down; None is any.
         shake_length: mean length of the camera's own path, which moves everything, in pixels.
         moving_share: share of regions that move on their own.
         gamma: frames are averaged as grey value^gamma; 1 averages grey values.
@@ -62,7 +65,7 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
     Raises:
         DataError: the folder is missing or holds no photo.
         ImageFileError: a kernel cannot be read.
-        ArgumentError: a share outside 0 to 1, or another argument that makes no sense.
+        ArgumentError: a share outside 0 to 1, no directions to choose from, or another argument that makes no sense.
     """
 
     def __init__(
@@ -73,7 +76,9 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         gt_size: Positive = 128,
         path_length: Annotated[float, Ge(0)] = 10.0,
         path_shape: Annotated[float, Gt(0)] = 2.0,
+        path_range: tuple[float, float] | None = None,
         straight_share: Share = 0.5,
+        directions: Sequence[float] | None = None,
         shake_length: Annotated[float, Ge(0)] = 3.0,
         moving_share: Share = 0.7,
         gamma: Annotated[float, Gt(0)] = 2.2,
@@ -95,15 +100,20 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
             raise ArgumentError(f'path_shape and gamma are above 0, got {path_shape} and {gamma}')
         if len(noise) != 2 or not 0 <= noise[0] <= noise[1]:
             raise ArgumentError(f'noise is the smallest and the largest standard deviation, got {noise}')
+        if path_range is not None and not 0 < path_range[0] <= path_range[1]:
+            raise ArgumentError(f'path_range is the smallest and the largest length, above 0, got {path_range}')
+        if directions is not None and not len(directions):
+            raise ArgumentError('directions: names none; leave it out for any direction')
         if masks not in ('generator', 'none'):
             raise ArgumentError(f"masks is 'generator' or 'none', got '{masks}'")
         self.length = length
         self.gt_size = gt_size
         self.path_length, self.path_shape, self.straight_share = path_length, path_shape, straight_share
+        self.path_range, self.directions = path_range, directions
         self.shake_length, self.moving_share = shake_length, moving_share
         self.gamma, self.noise = gamma, noise
         self.seed = seed
-        self.margin = int(np.ceil(1.5 * path_length + shake_length))
+        self.margin = int(np.ceil((path_range[1] if path_range else 1.5 * path_length) + shake_length))
         self.photos = [] if dataroot_gt is None else _photos(FolderStore(dataroot_gt))
         self.share_photos = share_photos if self.photos else 0.0
         self.kernels = [load_kernel(file) for file in kernel_files or ()]
@@ -137,7 +147,9 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
 
     def _from_dead_leaves(self, std: float, rng: np.random.Generator) -> tuple[Image, Image, NDArray[Any]]:
         size = self.gt_size, self.gt_size
-        layers, labels = dead_leaves(*size, rng, margin=int(np.ceil(self.path_length)))
+        layers, labels = dead_leaves(
+            *size, rng, margin=int(np.ceil(self.path_range[1] if self.path_range else self.path_length))
+        )
         paths, shake, weights = self._draw_motion(len(layers), rng)
         return *render(layers, size, paths, shake, weights, self.gamma, std, rng), labels
 
@@ -168,7 +180,7 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
     ) -> tuple[list[Displacements | None], Displacements, Displacements | None]:
         """Paths of the regions, None for those at rest, of the camera, and how long each displacement lasts."""
         moves = rng.random(regions) < self.moving_share
-        lengths = [draw_length(rng, self.path_length, self.path_shape) if move else 0.0 for move in moves]
+        lengths = [self._draw_length(rng) if move else 0.0 for move in moves]
         shake_length = draw_length(rng, self.shake_length, self.path_shape)
         samples = samples_for(max([shake_length, *lengths]))
         paths = [self._draw_path(length, samples, rng) if length else None for length in lengths]
@@ -179,10 +191,20 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         times = np.cumsum(weights) - weights / 2
         return [None if path is None else at_times(path, times) for path in paths], shake, weights
 
+    def _draw_length(self, rng: np.random.Generator) -> float:
+        if self.path_range is not None:
+            return float(rng.uniform(*self.path_range))
+        return draw_length(rng, self.path_length, self.path_shape)
+
     def _draw_path(self, length: float, samples: int, rng: np.random.Generator) -> Displacements:
         if rng.random() < self.straight_share:
-            return straight_path(length, rng.uniform(0, 2 * np.pi), samples)
+            return straight_path(length, self._draw_angle(rng), samples)
         return shake_path(length, rng, samples)
+
+    def _draw_angle(self, rng: np.random.Generator) -> float:
+        if self.directions is None:
+            return float(rng.uniform(0, 2 * np.pi))
+        return float(np.deg2rad(self.directions[int(rng.integers(len(self.directions)))]))
 
     def _read(self, path: Path) -> Image:
         """The photo as (H, W, 3) uint8; what was read last is kept, up to 256 MiB."""

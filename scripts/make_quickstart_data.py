@@ -1,0 +1,212 @@
+"""Make the small data set of the quick start: blurred and sharp pictures with region masks, in datasets/Quickstart.
+
+Training pictures are cut from photos that come with scikit-image, or are generated ("dead leaves"); test pictures are
+cut from other photos of it and blurred by other motion. Nothing is downloaded. A second run keeps what is there.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+
+import argparse
+import json
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+# All of them are files of scikit-image's own package; its other pictures would have to be downloaded.
+TRAIN_PHOTOS = ('brick', 'coins', 'grass', 'gravel', 'ihc', 'motorcycle_left', 'motorcycle_right', 'retina', 'rocket')
+TEST_PHOTOS = ('astronaut', 'camera', 'chelsea', 'coffee')
+
+MOTION: dict[str, Any] = {  # every region moves on its own, straight and steadily; the camera is at rest, without noise
+    'straight_share': 1.0,
+    'moving_share': 1.0,
+    'shake_length': 0.0,
+    'noise': (0.0, 0.0),
+    'generator': {'type': 'felzenszwalb', 'scale': 600, 'min_size': 800},  # what moves as one in a photo
+}
+TRAIN_MOTION: dict[str, Any] = {'directions': (-5, 5, 85, 95), 'path_range': (9.0, 11.0)}
+TEST_MOTION: dict[str, Any] = {'directions': (0, 90), 'path_range': (9.0, 11.0)}
+TRAIN_SIZE, TEST_SIZE = 128, 256
+VAL_PICTURES = 16
+
+RECORD = 'quickstart.json'
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--output', type=Path, default=Path('datasets/Quickstart'), metavar='DIR')
+    parser.add_argument('--seed', type=int, default=0, help='of all random numbers, 0 by default')
+    parser.add_argument('--photos', type=int, default=900, metavar='N', help='training pictures of photos')
+    parser.add_argument('--leaves', type=int, default=600, metavar='N', help='generated training pictures')
+    parser.add_argument('--test', type=int, default=8, metavar='N', help='test pictures of each of the test photos')
+    parser.add_argument('--workers', type=int, default=2, metavar='N', help='processes that make them')
+    return parser.parse_args()
+
+
+def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """All that decides the pictures, as it is recorded beside them."""
+    chosen = {key: getattr(arguments, key) for key in ('seed', 'photos', 'leaves', 'test')}
+    fixed = {
+        'sources': [TRAIN_PHOTOS, TEST_PHOTOS],
+        'sizes': [TRAIN_SIZE, TEST_SIZE, VAL_PICTURES],
+        'motion': [MOTION, TRAIN_MOTION, TEST_MOTION],
+    }
+    plain: dict[str, Any] = json.loads(json.dumps({**chosen, **fixed}))
+    return plain
+
+
+def describe(motion: dict[str, Any]) -> str:
+    """The motion in words."""
+    turns = ', '.join(f'{direction:g}°' for direction in motion['directions'])
+    return f'paths of {motion["path_range"][0]:g} to {motion["path_range"][1]:g} pixels in the directions {turns}'
+
+
+def photo_file(name: str) -> Path:
+    """A photo in the package of scikit-image.
+
+    Raises:
+        DataError: this version does not bring it along.
+    """
+    import skimage
+
+    from basicsr.utils.errors import DataError
+
+    folder = Path(skimage.__file__).parent / 'data'
+    for path in (folder / f'{name}.png', folder / f'{name}.jpg'):
+        if path.is_file():
+            return path
+    raise DataError(f'{folder}: holds no {name}; install scikit-image anew, or another version of it')
+
+
+def copy_photos(names: Sequence[str], folder: Path) -> None:
+    """Copy photos to ``<folder>/<name>/``, so that each can be a data set of its own."""
+    import shutil
+
+    for name in names:
+        source = photo_file(name)
+        (folder / name).mkdir(parents=True)
+        shutil.copyfile(source, folder / name / source.name)
+
+
+class MasksOfBlurred:
+    """A data set whose masks are made from the blurred picture alone, as one has them for a photo."""
+
+    def __init__(self, dataset: Any) -> None:
+        from basicsr.masks.generator import build_generator
+
+        self.dataset, self.generator = dataset, build_generator({'type': 'felzenszwalb'})
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """The item with the other masks."""
+        import torch
+
+        item = self.dataset[index]
+        labels = self.generator(item['lq'].permute(1, 2, 0).numpy())
+        return {**item, 'masks': torch.from_numpy(labels.astype('int32'))}
+
+
+def write_pictures(dataset: Any, name: str, folder: Path, workers: int) -> None:
+    """Write the samples of a data set as ``{blur,sharp,masks}/<name>_<number>.png``."""
+    import cv2
+    from torch.utils.data import DataLoader
+    from tqdm import tqdm
+
+    from basicsr.masks.files import encode_label_map
+
+    for part in ('blur', 'sharp', 'masks'):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    loader = DataLoader(dataset, batch_size=None, num_workers=workers)  # in order
+    for number, item in enumerate(tqdm(loader, name, unit='picture', dynamic_ncols=True, disable=None)):
+        file = f'{name}_{number:04d}.png'
+        for part, key in (('blur', 'lq'), ('sharp', 'gt')):
+            encoded = cv2.imencode('.png', item[key].permute(1, 2, 0).numpy()[..., ::-1])[1]
+            (folder / part / file).write_bytes(encoded.tobytes())  # the whole folder is synchronised once, at the end
+        (folder / 'masks' / file).write_bytes(encode_label_map(item['masks'].numpy()))
+
+
+def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
+    """Make the whole data set.
+
+    Args:
+        folder: must exist, empty.
+        settings: see :func:`settings_of`.
+        workers: processes.
+    """
+    from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
+
+    photos, seed = folder / 'photos', 1000 * settings['seed']
+    copy_photos(TRAIN_PHOTOS, photos / 'train')
+    copy_photos(TEST_PHOTOS, photos / 'test')
+
+    def scenes(name: str, count: int, size: int, motion: dict[str, Any], number: int) -> SyntheticBlurDataset:
+        """Pictures of the photos in a folder, or of generated scenes; ``number`` tells their random numbers apart."""
+        root = None if name == 'leaves' else str(photos / name)
+        return SyntheticBlurDataset(
+            root, share_photos=1.0, length=count, gt_size=size, seed=seed + number, **MOTION, **motion
+        )
+
+    train, val, test = (folder / part for part in ('train', 'val', 'test'))
+    leaves = scenes('leaves', settings['leaves'], TRAIN_SIZE, TRAIN_MOTION, 0)
+    write_pictures(leaves, 'leaves', train, workers)  # with the regions that really moved
+    cut = scenes('train', settings['photos'], TRAIN_SIZE, TRAIN_MOTION, 1)
+    write_pictures(MasksOfBlurred(cut), 'photo', train, workers)
+    cut = scenes('train', VAL_PICTURES, TRAIN_SIZE, TEST_MOTION, 2)
+    write_pictures(MasksOfBlurred(cut), 'photo', val, workers)
+    for number, name in enumerate(TEST_PHOTOS, 3):
+        held_out = scenes(f'test/{name}', settings['test'], TEST_SIZE, TEST_MOTION, number)
+        write_pictures(MasksOfBlurred(held_out), name, test, workers)
+    (folder / RECORD).write_text(json.dumps(settings, indent=2, sort_keys=True) + '\n', encoding='utf-8')
+    if hasattr(os, 'sync'):
+        os.sync()
+
+
+def main() -> int:
+    """Make the data set, unless it is there."""
+    arguments = parse()
+    logging.basicConfig(format='%(message)s', level=logging.WARNING)
+    import cv2
+
+    from basicsr.utils.errors import ArgumentError, DataError
+    from basicsr.utils.files import whole_folder
+
+    folder = arguments.output
+    if min(arguments.photos, arguments.leaves, arguments.test) < 1 or min(arguments.seed, arguments.workers) < 0:
+        raise ArgumentError('--photos, --leaves and --test are at least 1, --seed and --workers at least 0')
+    settings = settings_of(arguments)
+    if folder.exists():
+        record = folder / RECORD
+        there = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
+        differing = [key for key in settings if there.get(key) != settings[key]]
+        if differing:
+            raise DataError(
+                f'{folder}: holds other data ({", ".join(differing)} differ); remove it, or name another folder'
+            )
+        print(f'{folder}: is there already')
+    else:
+        cv2.setNumThreads(1)  # the work is shared by processes
+        with whole_folder(folder) as new:
+            make(new, settings, arguments.workers)
+    count = len(TEST_PHOTOS) * arguments.test
+    print(
+        f'training: {arguments.photos} pictures of {len(TRAIN_PHOTOS)} photos ({", ".join(TRAIN_PHOTOS)}) and '
+        f'{arguments.leaves} generated ones;\n  each region moves on its own along straight {describe(TRAIN_MOTION)}\n'
+        f'test: {count} pictures of {len(TEST_PHOTOS)} other photos ({", ".join(TEST_PHOTOS)});\n'
+        f'  straight {describe(TEST_MOTION)}'
+    )
+    return 0
+
+
+if __name__ == '__main__':
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))

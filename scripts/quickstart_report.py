@@ -1,0 +1,65 @@
+"""Say what the quick start found: one table, the difference of the two networks, and where the pictures are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+
+import argparse
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('baseline', type=Path, help='result folder of the network without masks')
+    parser.add_argument('ours', type=Path, help='result folder of the network with masks')
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Print the result."""
+    arguments = parse()
+    from basicsr.reporting import (
+        GALLERY,
+        Table,
+        compare,
+        read_reports,
+        summary_table,
+        write_comparison,
+    )
+    from basicsr.reporting.gallery import comparison_file
+    from basicsr.reporting.tables import interval, signed, title_of
+
+    baseline, ours = (read_reports(folder)[0] for folder in (arguments.baseline, arguments.ours))
+    comparison = compare(baseline, ours)
+    first, second = summary_table(baseline), summary_table(ours)
+    rows = (first.rows[0], ('baseline', *first.rows[1][1:]), ('SAM-Deblur', *second.rows[1][1:]))
+    print(Table(first.head, rows).text())
+    definitions = {definition.label: definition for definition in baseline.definitions}
+    print('\nSAM-Deblur - baseline, with the 95 % interval of a paired bootstrap over the pictures:')
+    for item in comparison.differences:
+        definition = definitions[item.label]
+        print(
+            f'  {title_of(definition)}: {signed(item.mean, definition, more=1)} ({interval(item, definition)}), '
+            f'{item.wins} of {item.count} pictures better, {item.losses} worse'
+        )
+    print('  Pictures cut from one photo resemble each other: for photos in general the intervals are too narrow.')
+    page = comparison_file(arguments.baseline, arguments.ours)
+    write_comparison(page, arguments.baseline, arguments.ours, [comparison])
+    print('\nOpen in a browser:')
+    for what, file in (
+        ('both networks', page),
+        ('baseline', arguments.baseline / GALLERY),
+        ('SAM-Deblur', arguments.ours / GALLERY),
+    ):
+        print(f'  {what}: {file.resolve()}')
+    return 0
+
+
+if __name__ == '__main__':
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))
