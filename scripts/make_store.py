@@ -16,6 +16,10 @@ sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != 
 import argparse
 import logging
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # --help needs no numpy
+    from basicsr.data.storage import FolderStore
 
 
 def parse() -> argparse.Namespace:
@@ -49,6 +53,8 @@ def convert(source: Path, target: Path, kind: str, threads: int) -> int:
     from basicsr.utils.errors import DataError
     from basicsr.utils.image import IMAGE_SUFFIXES
 
+    if kind == 'images' and source.is_dir() and source.suffix not in ('.raw', '.lmdb'):
+        refuse_label_maps(FolderStore(source))
     if source.suffix == '.raw' and target.suffix not in ('.raw', '.lmdb'):
         return unpack_raw(source, target, progress)
     if source.suffix == '.lmdb' and target.suffix not in ('.raw', '.lmdb'):
@@ -60,6 +66,15 @@ def convert(source: Path, target: Path, kind: str, threads: int) -> int:
     if target.suffix == '.lmdb' and source.suffix not in ('.raw', '.lmdb'):
         return write_lmdb(source, target, 'images' if kind == 'images' else 'masks', progress)
     raise DataError(f'{source} to {target}: one of the two is a folder of files; only name.lmdb to name.raw is direct')
+
+
+def refuse_label_maps(store: FolderStore) -> None:
+    """Make sure that label maps are not packed as if they were pictures; one of them tells."""
+    from basicsr.masks.files import is_label_map
+    from basicsr.utils.errors import DataError
+
+    if is_label_map(store.root / store.keys[0]):
+        raise DataError(f'{store.path(store.keys[0])} is a label map; add --kind masks')
 
 
 def main() -> int:

@@ -195,6 +195,8 @@ def test_nothing_half_done_remains(root):
     for arguments, message in (
         (('--input', root / 'gt', '--output', root / 'gt2'), 'one of the two is a folder of files'),
         (('--input', root / 'none', '--output', root / 'x.raw'), 'no such folder'),
+        (('--input', root / 'masks', '--output', root / 'm.lmdb'), 'is a label map; add --kind masks'),
+        (('--input', root / 'gt', '--output', '/proc/x.raw'), 'check the name'),
         (('--input', root / 'gt', '--output', root / 'gt' / 'a.1.png' / 'x.raw'), 'a file is in the place of a folder'),
     ):
         done = make_store(*arguments)

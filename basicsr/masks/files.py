@@ -46,9 +46,18 @@ def write_label_map(path: str | Path, labels: NDArray[Any], stamp: str = '') -> 
 
 def read_stamp(path: str | Path) -> str:
     """The stamp of a label map file; empty if it has none or is no PNG."""
+    return _text(path, STAMP_KEY)
+
+
+def is_label_map(path: str | Path) -> bool:
+    """Whether a file says of itself that it is a label map."""
+    return bool(_text(path, SHAPE_KEY))
+
+
+def _text(path: str | Path, key: str) -> str:
     try:
         with Image.open(path, formats=['PNG']) as image:
-            return str(image.info.get(STAMP_KEY, ''))
+            return str(image.info.get(key, ''))
     except (OSError, SyntaxError, ValueError):
         return ''
 

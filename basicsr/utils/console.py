@@ -17,6 +17,7 @@ _ADVICE = {  # what a user can mend about files; any other OSError is a bug of o
     errno.EACCES: 'choose a folder that you may write to',
     errno.EPERM: 'choose a folder that you may write to',
     errno.EROFS: 'choose a folder that you may write to',
+    errno.ENOENT: 'check the name; nothing can be made at this place',
     errno.ENAMETOOLONG: 'shorten the name',
     errno.ENOTDIR: 'a file is in the place of a folder; choose another name',
     errno.EEXIST: 'a file is in the place of a folder; choose another name',
