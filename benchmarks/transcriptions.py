@@ -69,6 +69,33 @@ def _gate(x: Tensor) -> Tensor:
     return first * second
 
 
+def lakdnet(net: Any, x: Tensor) -> Tensor:
+    """LaKDNet's forward pass (arXiv 2302.02234) with the parameters of ``net``; H, W multiples of 8, result in [0, 1]."""
+    image = x[:, : net.img_channel][:, -net.out_channels :]
+    e1 = _lakd_blocks(net.encoder_level1, net.embed(x))
+    e2 = _lakd_blocks(net.encoder_level2, F.pixel_unshuffle(net.down1_2.body[0](e1), 2))
+    e3 = _lakd_blocks(net.encoder_level3, F.pixel_unshuffle(net.down2_3.body[0](e2), 2))
+    x = _lakd_blocks(net.latent, F.pixel_unshuffle(net.down3_4.body[0](e3), 2))
+    x = torch.cat([F.pixel_shuffle(net.up4_3.body[0](x), 2), e3], 1)
+    x = _lakd_blocks(net.decoder_level3, net.reduce_chan_level3(x))
+    x = torch.cat([F.pixel_shuffle(net.up3_2.body[0](x), 2), e2], 1)
+    x = _lakd_blocks(net.decoder_level2, net.reduce_chan_level2(x))
+    x = torch.cat([F.pixel_shuffle(net.up2_1.body[0](x), 2), e1], 1)
+    return (net.output(_lakd_blocks(net.decoder_level1, x)) + image).clamp(0, 1)
+
+
+def _lakd_blocks(stage: Any, x: Tensor) -> Tensor:
+    for b in stage:
+        z, m = _norm(b.norm1.body, x), b.mixer
+        a = F.gelu(m.dense_depth_1(z)) + z
+        a = F.gelu(m.dense_point_1(a)) + z
+        a = F.gelu(m.dense_depth_2(a)) + z
+        a = F.gelu(m.dense_point_2(a)) + z
+        u, w = b.ffn.dwconv(b.ffn.project_in(_norm(b.norm2.body, x + a))).chunk(2, 1)
+        x = x + b.ffn.project_out(F.gelu(u) * w)
+    return x
+
+
 def local_pooling(x: Tensor, kernel: tuple[int, int]) -> Tensor:
     """TLC (arXiv 2112.04491): an integral image and the difference of its four corners, edges repeated."""
     height, width = x.shape[-2:]
