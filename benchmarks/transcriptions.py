@@ -26,12 +26,19 @@ def mask_average_pooling(x: Tensor, masks: list[Tensor]) -> Tensor:
 
 
 def sam_deblur(net: Any, restore: Any, lq: Tensor, masks: list[Tensor]) -> Tensor:
-    """Pad, region means of the two convolutions' features, ``restore`` on image and means, crop."""
+    """Pad, region means of the two convolutions' features, ``restore`` on image and means, crop.
+
+    ``restore`` returns an image, or several of which the last is the result.
+    """
     height, width = lq.shape[-2:]
     padded = net.input_rule.pad(lq)
     masks = [net.input_rule.pad(m) for m in masks]
     prior = mask_average_pooling(net.pre_seg_in(net.pre_seg(padded)), masks)
-    return restore(torch.cat([padded, prior], 1))[..., :height, :width]
+    restored = restore(torch.cat([padded, prior], 1))
+    restored = restored if isinstance(restored, Tensor) else restored[-1]
+    centred = net.input_rule.placement == 'center'
+    top, left = ((new - old) // 2 if centred else 0 for new, old in zip(padded.shape[-2:], (height, width), strict=True))
+    return restored[..., top : top + height, left : left + width]
 
 
 def nafnet(net: Any, x: Tensor) -> Tensor:

@@ -23,8 +23,12 @@ SMALL: dict[str, dict[str, Any]] = {
     'SegNAFNetLocal': {**LEVELS, 'train_size': [1, 3, 16, 16]},
     'PlainUNet': {'width': 4},
     'SAMDeblur': {'backbone': {'type': 'NAFNet', **LEVELS}},
+    'LaKDNet': {'dim': 4, 'num_blocks': [1, 1, 1, 1], 'mix_kernel_size': [3, 3, 5, 3]},
+    'RSST': {'base_channel': 4, 'win_size': [2, 4], 'trans_type': 'rsst', 'depths': [2, 1, 1, 1, 1, 1, 1, 1]},
 }
-BACKBONES = ['NAFNet', 'NAFNetLocal', 'PlainUNet']
+BACKBONES = ['NAFNet', 'NAFNetLocal', 'PlainUNet', 'LaKDNet', 'RSST']
+FIRST = {'LaKDNet': 'embed', 'RSST': 'in_proj0.main.0'}  # 'intro' in the others
+LAST = {'LaKDNet': 'output', 'RSST': 'out_proj3.main.0'}  # 'ending' in the others
 MASK_GUIDED = ['SegNAFNet', 'SegNAFNetLocal', 'SAMDeblur']
 
 
@@ -36,6 +40,11 @@ def small(name: str, **more: Any) -> nn.Module:
         if key.endswith(('beta', 'gamma')):
             nn.init.normal_(parameter, 0, 0.3)
     return net.eval()
+
+
+def result_of(output: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
+    """The restored image: what a network returns, or the last of several."""
+    return output if isinstance(output, torch.Tensor) else output[-1]
 
 
 def inputs(name: str, height: int, width: int, batch: int = 2) -> tuple[torch.Tensor, ...]:

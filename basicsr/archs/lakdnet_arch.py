@@ -58,6 +58,29 @@ class PixelNorm(nn.Module):
         return result
 
 
+class PointConv2d(nn.Conv2d):
+    """A 1×1 convolution as one matrix product over the pixels: in channels_last memory without a copy.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        bias: whether it has one.
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H, W) in channels_last memory."""
+        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+    def half(self, x: Tensor, part: int) -> Tensor:
+        """The first (0) or second (1) half of the outputs alone, in memory of its own."""
+        weight = self.weight.flatten(1).chunk(2)[part]
+        bias = None if self.bias is None else self.bias.chunk(2)[part]
+        return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+
+
 class Mixer(nn.Module):
     """Two rounds of a large depth-wise and a point-wise convolution; each of the four adds the mixer's input.
 
@@ -70,15 +93,15 @@ class Mixer(nn.Module):
     def __init__(self, channels: int, kernel: int, bias: bool) -> None:
         super().__init__()
         self.dense_depth_1 = _depthwise(channels, kernel, bias)
-        self.dense_point_1 = nn.Conv2d(channels, channels, 1)
+        self.dense_point_1 = PointConv2d(channels, channels)
         self.dense_depth_2 = _depthwise(channels, kernel, bias)
-        self.dense_point_2 = nn.Conv2d(channels, channels, 1)
+        self.dense_point_2 = PointConv2d(channels, channels)
 
     def forward(self, z: Tensor) -> Tensor:
         """Mix (B, C, H, W), normalised before."""
         mixed = z
         for layer in (self.dense_depth_1, self.dense_point_1, self.dense_depth_2, self.dense_point_2):
-            mixed = F.gelu(layer(mixed)) + z
+            mixed = _add(F.gelu(layer(mixed)), z)
         return mixed
 
 
@@ -94,15 +117,20 @@ class GatedFeedForward(nn.Module):
     def __init__(self, channels: int, expansion: float, bias: bool) -> None:
         super().__init__()
         hidden = int(channels * expansion)
-        self.project_in = nn.Conv2d(channels, 2 * hidden, 1, bias=bias)
+        self.project_in = PointConv2d(channels, 2 * hidden, bias)
         self.dwconv = _depthwise(2 * hidden, 3, bias)
-        self.project_out = nn.Conv2d(hidden, channels, 1, bias=bias)
+        self.project_out = PointConv2d(hidden, channels, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        gate, value = self.dwconv(self.project_in(x)).chunk(2, dim=1)
+        gate, value = (self._hidden(x, part) for part in (0, 1))  # halves of one tensor would be read with gaps
         result: Tensor = self.project_out(F.gelu(gate) * value)
         return result
+
+    def _hidden(self, x: Tensor, part: int) -> Tensor:
+        weight = self.dwconv.weight.chunk(2)[part]
+        bias = None if self.dwconv.bias is None else self.dwconv.bias.chunk(2)[part]
+        return F.conv2d(self.project_in.half(x, part), weight, bias, padding=1, groups=len(weight))
 
 
 class LaKDBlock(nn.Module):
@@ -125,9 +153,8 @@ class LaKDBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape; fastest in channels_last memory, which the result keeps."""
-        mixed = x + self.mixer(self.norm1(x))
-        result: Tensor = x + self.ffn(self.norm2(mixed))
-        return result
+        mixed = _add(self.mixer(self.norm1(x)), x)
+        return _add(self.ffn(self.norm2(mixed)), x)
 
 
 class _Resample(nn.Module):
@@ -208,10 +235,10 @@ class LaKDNet(nn.Module):
         self.down3_4 = _Resample(widths[2], widths[2] // 2, nn.PixelUnshuffle(2))
         self.latent = stage(3, widths[3])
         self.up4_3 = _Resample(widths[3], 2 * widths[3], nn.PixelShuffle(2))
-        self.reduce_chan_level3 = nn.Conv2d(widths[3], widths[2], 1, bias=bias)
+        self.reduce_chan_level3 = PointConv2d(widths[3], widths[2], bias)
         self.decoder_level3 = stage(2, widths[2])
         self.up3_2 = _Resample(widths[2], 2 * widths[2], nn.PixelShuffle(2))
-        self.reduce_chan_level2 = nn.Conv2d(widths[2], widths[1], 1, bias=bias)
+        self.reduce_chan_level2 = PointConv2d(widths[2], widths[1], bias)
         self.decoder_level2 = stage(1, widths[1])
         self.up2_1 = _Resample(widths[1], 2 * widths[1], nn.PixelShuffle(2))
         self.decoder_level1 = stage(0, widths[1])  # at full resolution, but as wide as the second level
@@ -243,6 +270,11 @@ class LaKDNet(nn.Module):
         x = self.decoder_level1(torch.cat([self.up2_1(x), level1], 1))
         result: Tensor = self.output(x)
         return result
+
+
+def _add(fresh: Tensor, x: Tensor) -> Tensor:
+    """Their sum, in the memory of the first, which nothing else uses; under autocast in the wider type."""
+    return fresh.add_(x) if fresh.dtype == x.dtype else fresh + x
 
 
 def _depthwise(channels: int, kernel: int, bias: bool) -> nn.Conv2d:
