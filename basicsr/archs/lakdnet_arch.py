@@ -252,7 +252,9 @@ class LaKDNet(nn.Module):
         """
         check_image(lq, self.in_channels, type(self).__name__)
         padded = self.input_rule.pad(lq)
-        restored = self._residual(padded) + padded[:, : self.img_channel][:, -self.out_channels :]
+        image = padded[:, : self.img_channel][:, -self.out_channels :]
+        # pixels of no image cannot be rearranged
+        restored = self._residual(padded) + image if len(padded) else image
         if self.clip_output == 'always' or (self.clip_output == 'eval' and not self.training):
             restored = restored.clamp(0, 1)
         return self.input_rule.crop(restored, *lq.shape[-2:])

@@ -260,6 +260,8 @@ class RSST(nn.Module):
         Raises:
             ShapeError: the windows do not divide the maps.
         """
+        if not len(x):  # no image has no spectrum
+            return [x[:, :3, :: 2**k, :: 2**k] for k in reversed(range(_SCALES))]
         part: Any = self.get_submodule
         image, prior = x[:, :3], x[:, 3:]
         row = torch.arange(x.shape[-2], device=x.device, dtype=x.dtype).view(1, 1, -1, 1)  # not divided by the height

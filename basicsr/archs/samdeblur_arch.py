@@ -162,7 +162,7 @@ class SAMDeblur(MaskGuided):
         return rule
 
     def _restore(self, x: Tensor, real_size: tuple[int, int]) -> Any:
-        return self.backbone(x, real_size=real_size) if self.restoring_rule.tells_padding else self.backbone(x)
+        return self.backbone(x, real_size=real_size) if self.input_rule.tells_padding else self.backbone(x)
 
 
 def _fits(backbone: dict[str, Any]) -> bool:

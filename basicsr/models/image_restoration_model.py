@@ -22,6 +22,7 @@ from basicsr.training.ema import MovingAverage
 from basicsr.training.optimizers import build_optimizer
 from basicsr.training.precision import Arithmetic
 from basicsr.training.schedules import advance, build_scheduler
+from basicsr.utils.device import set_memory_format
 from basicsr.utils.errors import CheckpointError, OptionError
 from basicsr.utils.registry import MODEL_REGISTRY
 from basicsr.utils.weights import Weights, load_weights, read_weights
@@ -59,7 +60,7 @@ class ImageRestorationModel:
         self._memory_format = (
             torch.channels_last if train is not None and train.channels_last else torch.contiguous_format
         )
-        self.net.to(self.device, dtype).to(memory_format=self._memory_format)
+        set_memory_format(self.net.to(self.device, dtype), self._memory_format)
         self.ema: MovingAverage | None = None
         self.iteration = 0
         self.grad_norm = math.nan
