@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.archs import build_network
-from basicsr.losses import WeightedSumLoss, build_loss
+from basicsr.losses import WeightedSumLoss, build_loss, targets_of
 from basicsr.options import Options
 from basicsr.options.schema_train import TrainOptions
 from basicsr.training.checkpoints import Checkpoint
@@ -138,9 +138,10 @@ class ImageRestorationModel:
         """Each loss, and the terms of sums of losses beside them."""
         with self.arithmetic.autocast():
             outputs = self._forward(*self.inputs(batch))
-        target = batch['gt'].to(self.dtype)
+        outputs = [outputs] if isinstance(outputs, Tensor) else outputs
+        targets = targets_of(outputs, batch['gt'].to(self.dtype))
         terms: dict[str, Tensor] = {}
-        for output in [outputs] if isinstance(outputs, Tensor) else outputs:
+        for output, target in zip(outputs, targets, strict=True):
             for name, loss in self.losses.items():
                 if isinstance(loss, WeightedSumLoss):
                     parts = loss.terms(output, target)
