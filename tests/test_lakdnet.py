@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,7 +9,7 @@ import torch
 from basicsr.archs import build_network
 from basicsr.metrics import Record, build_metric
 from basicsr.models.tiling import restore_tiled
-from basicsr.utils.errors import ArgumentError, ShapeError
+from basicsr.utils.errors import ArgumentError, ImageFileError, ShapeError
 from basicsr.utils.image import decode_image
 from tests.conftest import Vector
 
@@ -122,13 +121,17 @@ def test_reading_of_8_and_16_bits(vector):
     case = vector('lakdnet', 'image_reading')
     wide, narrow = (case[f'in/{name}_bytes'].tobytes() for name in ('png16', 'png8'))
     for data, bits, white, key in (
-        (wide, None, 65535, 'png16_as_16bit'),
-        (wide, 8, 255, 'png16_as_8bit'),
+        (wide, 16, 65535, 'png16_as_16bit'),
+        (wide, 'high_byte', 255, 'png16_as_8bit'),
         (narrow, 8, 255, 'png8_as_8bit'),
     ):
         image = decode_image(data, 'x.png', bits=bits)
         assert np.array_equal(image.astype(np.float32) / np.float32(white), case[f'out/{key}'][0])
-    assert cv2.imdecode(np.frombuffer(wide, np.uint8), cv2.IMREAD_UNCHANGED).dtype == np.uint16
+    assert np.array_equal(decode_image(narrow, 'x.png', bits='high_byte'), decode_image(narrow, 'x.png'))
+    with pytest.raises(ImageFileError, match=r'x\.png: holds 8 bits a sample where 16 are expected'):
+        decode_image(narrow, 'x.png', bits=16)
+    with pytest.raises(ImageFileError, match=r'x\.png: holds 16 bits a sample where 8 are expected; bits: high_byte'):
+        decode_image(wide, 'x.png', bits=8)
 
 
 @pytest.mark.parametrize(('title', 'dim', 'kernel', 'inputs', 'parameters', 'macs'), PUBLISHED)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from basicsr.data import collate, to_floats
 from basicsr.masks.pictures import overlay
-from basicsr.metrics import Accumulator, Metric, Record, build_metric
+from basicsr.metrics import Accumulator, Metric, build_metric
+from basicsr.models.evaluation import record_of
 from basicsr.options import Options
 from basicsr.training.distributed import Processes
 from basicsr.training.loggers import RunLog
@@ -53,7 +54,7 @@ def validate(
             batch = collate([dataset[number]])
             floats = to_floats(batch, processes.device, gray_masks=model.prior == 'gray')
             output = model.restore(floats)
-            record = _record(batch, output)
+            record = record_of(batch, output)
             for total in totals.values():
                 total.update(record)
             show(number, batch, output)
@@ -137,7 +138,7 @@ class Validation:
 
 def picture(batch: Mapping[str, Any], output: torch.Tensor, prior: str) -> NDArray[np.uint8]:
     """Input, output, target and the regions over the input, side by side: (H, W, 3) uint8 RGB."""
-    parts = [_eight_bits(batch['lq']), tensor2img(output, rgb2bgr=False)]
+    parts = [_eight_bits(batch['lq'][:, -output.shape[1] :]), tensor2img(output, rgb2bgr=False)]
     if 'gt' in batch:
         parts.append(_eight_bits(batch['gt']))
     parts = [np.repeat(part[..., None], 3, 2) if part.ndim == 2 else part for part in parts]
@@ -149,14 +150,3 @@ def picture(batch: Mapping[str, Any], output: torch.Tensor, prior: str) -> NDArr
 def _eight_bits(image: torch.Tensor) -> NDArray[np.uint8]:
     shown: NDArray[np.uint8] = tensor2img(to_floats({'lq': image}, 'cpu')['lq'], rgb2bgr=False)
     return shown
-
-
-def _record(batch: Mapping[str, Any], output: torch.Tensor) -> Record:
-    lq, gt = (None if key not in batch else batch[key][0].permute(1, 2, 0).numpy() for key in ('lq', 'gt'))
-    rounded = tensor2img(output, rgb2bgr=False, out_type=np.uint16 if batch['lq'].dtype == torch.uint16 else np.uint8)
-    return Record(
-        output=output[0].permute(1, 2, 0).cpu().float().numpy(),
-        output_uint8=rounded[:, :, None] if rounded.ndim == 2 else rounded,
-        gt=gt,
-        lq=lq,
-    )

@@ -16,7 +16,7 @@ from basicsr.utils.files import whole_file
 
 Array: TypeAlias = npt.NDArray[Any]
 
-Bits: TypeAlias = Literal[8, 16] | None
+Bits: TypeAlias = Literal[8, 16, 'high_byte'] | None
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
 """What counts as an image in a folder, in lower case."""
@@ -56,14 +56,14 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None, 
         data: the whole content of the file.
         name: file or data base key, for error messages.
         channels: as in ``imread``.
-        bits: of a sample. 8 takes the high byte of 16-bit files, without rounding, as evaluations do that read 16-bit
-            files as if they were 8-bit ones; 16 refuses 8-bit files; None keeps what the file holds.
+        bits: what a file has to hold: 8, 16, or None for either. 'high_byte' makes 8 bits of 16 by leaving out the
+            low ones, without rounding: what evaluations compute that read 16-bit files as 8-bit ones.
 
     Returns:
         (H, W, 3) RGB, or (H, W, 1); uint8 or uint16.
 
     Raises:
-        ImageFileError: the data are empty, broken, cut off, hold neither 8 nor 16 bits, or 8 where 16 are asked for.
+        ImageFileError: the data are empty, broken, cut off, hold neither 8 nor 16 bits, or others than asked for.
     """
     if not data:
         raise ImageFileError(f'{name}: the file is empty (0 bytes)')
@@ -88,16 +88,20 @@ def with_bits(image: Array, bits: Bits, name: str) -> Array:
 
     Args:
         image: uint8 or uint16.
-        bits: 8, 16, or None to leave it.
+        bits: 8, 16, 'high_byte', or None to leave it.
         name: for the message.
 
     Raises:
-        ImageFileError: 8 bits where 16 are asked for.
+        ImageFileError: 8 bits where 16 are asked for, or the reverse.
     """
-    if bits == 8 and image.dtype == np.uint16:
-        return (image >> 8).astype(np.uint8)
+    if bits == 'high_byte':
+        return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
     if bits == 16 and image.dtype == np.uint8:
         raise ImageFileError(f'{name}: holds 8 bits a sample where 16 are expected; use the 16-bit original')
+    if bits == 8 and image.dtype == np.uint16:
+        raise ImageFileError(
+            f'{name}: holds 16 bits a sample where 8 are expected; bits: high_byte takes the upper ones, null all'
+        )
     return image
 
 
