@@ -101,7 +101,7 @@ class Mixer(nn.Module):
         """Mix (B, C, H, W), normalised before."""
         mixed = z
         for layer in (self.dense_depth_1, self.dense_point_1, self.dense_depth_2, self.dense_point_2):
-            mixed = _add(F.gelu(layer(mixed)), z)
+            mixed = _add(_gelu(layer(mixed)), z)
         return mixed
 
 
@@ -124,7 +124,7 @@ class GatedFeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
         gate, value = (self._hidden(x, part) for part in (0, 1))  # halves of one tensor would be read with gaps
-        result: Tensor = self.project_out(F.gelu(gate) * value)
+        result: Tensor = self.project_out(_times(_gelu(gate), value))
         return result
 
     def _hidden(self, x: Tensor, part: int) -> Tensor:
@@ -274,9 +274,25 @@ class LaKDNet(nn.Module):
         return result
 
 
+# Large maps take longer to allocate than to compute: what nothing else uses is overwritten.
+
+
 def _add(fresh: Tensor, x: Tensor) -> Tensor:
-    """Their sum, in the memory of the first, which nothing else uses; under autocast in the wider type."""
+    """Their sum, in the memory of the first; under autocast in the wider type."""
     return fresh.add_(x) if fresh.dtype == x.dtype else fresh + x
+
+
+def _gelu(fresh: Tensor) -> Tensor:
+    """GELU (the exact form), in the same memory unless gradients need the input."""
+    if torch.is_grad_enabled():
+        return F.gelu(fresh)
+    result: Tensor = torch.ops.aten.gelu_(fresh)
+    return result
+
+
+def _times(fresh: Tensor, x: Tensor) -> Tensor:
+    """Their product, in the memory of the first unless gradients need it."""
+    return fresh * x if torch.is_grad_enabled() else fresh.mul_(x)
 
 
 def _depthwise(channels: int, kernel: int, bias: bool) -> nn.Conv2d:
