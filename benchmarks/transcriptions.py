@@ -37,7 +37,9 @@ def sam_deblur(net: Any, restore: Any, lq: Tensor, masks: list[Tensor]) -> Tenso
     restored = restore(torch.cat([padded, prior], 1))
     restored = restored if isinstance(restored, Tensor) else restored[-1]
     centred = net.input_rule.placement == 'center'
-    top, left = ((new - old) // 2 if centred else 0 for new, old in zip(padded.shape[-2:], (height, width), strict=True))
+    top, left = (
+        (new - old) // 2 if centred else 0 for new, old in zip(padded.shape[-2:], (height, width), strict=True)
+    )
     return restored[..., top : top + height, left : left + width]
 
 
@@ -77,7 +79,7 @@ def _gate(x: Tensor) -> Tensor:
 
 
 def lakdnet(net: Any, x: Tensor) -> Tensor:
-    """LaKDNet's forward pass (arXiv 2302.02234) with the parameters of ``net``; H, W multiples of 8, result in [0, 1]."""
+    """LaKDNet's forward pass (arXiv 2302.02234) with the parameters of ``net``; H, W multiples of 8, clipped."""
     image = x[:, : net.img_channel][:, -net.out_channels :]
     e1 = _lakd_blocks(net.encoder_level1, net.embed(x))
     e2 = _lakd_blocks(net.encoder_level2, F.pixel_unshuffle(net.down1_2.body[0](e1), 2))

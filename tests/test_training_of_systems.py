@@ -26,7 +26,11 @@ def fixed_batch() -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     gt = torch.rand(2, 3, 8, 8).repeat_interleave(4, -1).repeat_interleave(4, -2)
     blurred = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(gt, (3, 3, 0, 0), 'reflect'), (1, 7), 1)
-    return {'lq': blurred, 'gt': gt, 'masks': torch.arange(4).repeat_interleave(8).view(1, 1, 32, 1).expand(2, 1, 32, 32)}
+    return {
+        'lq': blurred,
+        'gt': gt,
+        'masks': torch.arange(4).repeat_interleave(8).view(1, 1, 32, 1).expand(2, 1, 32, 32),
+    }
 
 
 def option_file(folder: Path, name: str, masked: bool) -> Path:

@@ -1,4 +1,4 @@
-"""LaKDNet (arXiv 2302.02234): a U-Net of large depth-wise kernels, for motion and defocus blur, single or dual-pixel."""
+"""LaKDNet (arXiv 2302.02234): a U-Net of large depth-wise kernels, for motion and defocus, single or dual-pixel."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class PointConv2d(nn.Conv2d):
         """Map (B, inputs, H, W) to (B, outputs, H, W) in channels_last memory."""
         return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
-    def half(self, x: Tensor, part: int) -> Tensor:
+    def of_half(self, x: Tensor, part: int) -> Tensor:
         """The first (0) or second (1) half of the outputs alone, in memory of its own."""
         weight = self.weight.flatten(1).chunk(2)[part]
         bias = None if self.bias is None else self.bias.chunk(2)[part]
@@ -130,7 +130,7 @@ class GatedFeedForward(nn.Module):
     def _hidden(self, x: Tensor, part: int) -> Tensor:
         weight = self.dwconv.weight.chunk(2)[part]
         bias = None if self.dwconv.bias is None else self.dwconv.bias.chunk(2)[part]
-        return F.conv2d(self.project_in.half(x, part), weight, bias, padding=1, groups=len(weight))
+        return F.conv2d(self.project_in.of_half(x, part), weight, bias, padding=1, groups=len(weight))
 
 
 class LaKDBlock(nn.Module):

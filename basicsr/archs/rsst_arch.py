@@ -34,7 +34,10 @@ class SCM(nn.Module):
         super().__init__()
         quarter, half = out_plane // 4, out_plane // 2
         self.main = nn.Sequential(
-            ConvAct(inputs, quarter, 3), ConvAct(quarter, half, 1), ConvAct(half, half, 3), ConvAct(half, out_plane - inputs, 1)
+            ConvAct(inputs, quarter, 3),
+            ConvAct(quarter, half, 1),
+            ConvAct(half, half, 3),
+            ConvAct(half, out_plane - inputs, 1),
         )
         self.conv = ConvAct(out_plane, out_plane, 1, act=False)
 
@@ -77,7 +80,10 @@ class SEFF(nn.Module):
         super().__init__()
         hidden = in_channel // reduction
         self.fc = nn.Sequential(
-            nn.Linear(in_channel, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, in_channel, bias=False), nn.Sigmoid()
+            nn.Linear(in_channel, hidden, bias=False),
+            nn.ReLU(),
+            nn.Linear(hidden, in_channel, bias=False),
+            nn.Sigmoid(),
         )
         self.conv = nn.Sequential(ConvAct(in_channel, out_channel, 1), ConvAct(out_channel, out_channel, 3, act=False))
 
@@ -92,15 +98,18 @@ class SEFF(nn.Module):
             (B, out_channel, H, W).
         """
         height, width = features[scale].shape[-2:]
-        parts = [part[..., :: max(1, part.shape[-2] // height), :: max(1, part.shape[-1] // width)] for part in features]
+        parts = [
+            part[..., :: max(1, part.shape[-2] // height), :: max(1, part.shape[-1] // width)] for part in features
+        ]
         gate = self.fc(torch.cat([part.mean((-2, -1)) for part in parts], 1))[..., None, None]
-        conv: Any = self.conv[0].main[0]
+        layers: Any = self.conv
+        conv = layers[0].main[0]
         widths = [part.shape[1] for part in parts]
         merged = conv.bias.view(1, -1, 1, 1)
         for part, share, weight in zip(parts, gate.split(widths, 1), conv.weight.split(widths, 1), strict=True):
             one = F.conv2d(part * share, weight)
             merged = merged + _enlarged(one, height // one.shape[-2])
-        result: Tensor = self.conv[1](F.leaky_relu(merged, SLOPE))
+        result: Tensor = layers[1](F.leaky_relu(merged, SLOPE))
         return result
 
 

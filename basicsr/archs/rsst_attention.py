@@ -43,6 +43,11 @@ class Windows:
             )
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Of the map."""
+        return self.height, self.width
+
+    @property
     def count(self) -> int:
         """Windows of one image."""
         return self.height // self.window[0] * (self.width // self.window[1])
@@ -80,16 +85,18 @@ class Windows:
         Returns:
             indices of the windows (n,), and (n, T, T) to be added; on the CPU. None if there are none.
         """
-        total = torch.zeros(())
+        if padding is None and not any(self.shift):
+            return None
+        total = torch.zeros(1, 1, 1)
         if any(self.shift):
-            rows, columns = (_labels(*axis) for axis in zip((self.height, self.width), self.window, self.shift))
+            rows, columns = (_labels(*axis) for axis in zip(self.size, self.window, self.shift, strict=True))
             region = self.cut((3 * rows[:, None] + columns)[None, ..., None], rolled=False).reshape(self.count, -1)
             total = total + _NEVER * (region[:, :, None] != region[:, None])
         if padding is not None:
-            small = F.interpolate(padding[:1].float().cpu(), size=(self.height, self.width), mode='nearest')
+            small = F.interpolate(padding[:1].float().cpu(), size=self.size, mode='nearest')
             padded = self.cut(small.permute(0, 2, 3, 1), rolled=False).reshape(self.count, -1) > 0
             total = total + _NEVER * (padded[:, :, None] & padded[:, None])
-        touched = total.flatten(1).any(1).nonzero()[:, 0] if total.dim() else ()
+        touched = total.flatten(1).any(1).nonzero()[:, 0]
         return (touched, total[touched]) if len(touched) else None
 
 
@@ -243,7 +250,8 @@ class WindowAttention(nn.Module):
             index = relative_positions(window).to(index.device)
         bias = self.relative_position_bias_table[index].permute(2, 0, 1)[None]
         # with two sets of keys each column serves two neighbours, whichever keys they are: so it was published
-        return bias.repeat_interleave(keys // bias.shape[-1], -1)
+        result: Tensor = bias.repeat_interleave(keys // bias.shape[-1], -1)
+        return result
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         dropout = self.attn_drop if self.training else 0.0

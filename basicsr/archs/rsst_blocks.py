@@ -150,7 +150,8 @@ class WindowBlock(nn.Module):
         tokens = self._tokens(x, windows)
         x = x + self._dropped(windows.join(self.attn(tokens, windows.window, windows.forbidden(padding))))
         normalised = self.norm2(x)
-        return normalised + self._dropped(self.mlp(normalised)) + self._beside(x)
+        result: Tensor = normalised + self._dropped(self.mlp(normalised)) + self._beside(x)
+        return result
 
     def windows(self, height: int, width: int) -> Windows:
         """How a map of this size is cut; depends on nothing else."""
@@ -182,7 +183,9 @@ class LeWinBlock(WindowBlock):
     def __init__(self, dim: int, num_heads: int, win_size: Sequence[int], idx: int = 0, **arguments: Any) -> None:
         super().__init__(dim, num_heads, win_size, idx, **arguments)
         if win_size[0] != win_size[1]:
-            raise ArgumentError(f"blocks of type 'LeWin' have square windows, got {list(win_size)}; use trans_type rsst")
+            raise ArgumentError(
+                f"blocks of type 'LeWin' have square windows, got {list(win_size)}; use trans_type rsst"
+            )
 
     def windows(self, height: int, width: int) -> Windows:
         """Full windows; shifted on both axes or, where one window fills an axis, on none."""
@@ -219,16 +222,18 @@ class SpectralBlock(WindowBlock):
         return self.norm1(tokens + encoding).flatten(2, 3)
 
     def _beside(self, x: Tensor) -> Tensor:
-        """Two point-wise layers over the half spectrum; float32 at least, since sums over the map overflow half types."""
+        """Two point-wise layers over the half spectrum, in float32 at least: sums over the map overflow half types."""
         with without_autocast(x):
             exact = x if x.dtype == torch.float64 else x.float()
             height, width = x.shape[1:3]
             spectrum = torch.fft.rfft2(exact.permute(0, 3, 1, 2).contiguous())
             parts = torch.view_as_real(spectrum).permute(0, 2, 3, 4, 1).flatten(3)  # real parts, then imaginary ones
-            parts = F.leaky_relu(_pointwise(self.conv_fft[0].main[0], parts), SLOPE)
-            parts = _pointwise(self.conv_fft[1].main[0], parts).unflatten(-1, (2, -1))
+            layers: Any = self.conv_fft
+            parts = F.leaky_relu(_pointwise(layers[0].main[0], parts), SLOPE)
+            parts = _pointwise(layers[1].main[0], parts).unflatten(-1, (2, -1))
             spectrum = torch.view_as_complex(parts.permute(0, 4, 1, 2, 3).contiguous())
-            return torch.fft.irfft2(spectrum, s=(height, width)).permute(0, 2, 3, 1).to(x.dtype)
+            result: Tensor = torch.fft.irfft2(spectrum, s=(height, width))
+            return result.permute(0, 2, 3, 1).to(x.dtype)
 
 
 def _pointwise(conv: Any, x: Tensor) -> Tensor:
@@ -250,7 +255,9 @@ class TransGroup(nn.Module):
         arguments: of the blocks.
     """
 
-    def __init__(self, trans_type: BlockType, dim: int, depth: int, drop_path: Sequence[float], **arguments: Any) -> None:
+    def __init__(
+        self, trans_type: BlockType, dim: int, depth: int, drop_path: Sequence[float], **arguments: Any
+    ) -> None:
         super().__init__()
         block = BLOCKS[trans_type]
         self.blocks = nn.ModuleList(block(dim, idx=i, drop_path=drop_path[i], **arguments) for i in range(depth))

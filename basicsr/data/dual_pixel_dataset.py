@@ -18,7 +18,7 @@ from basicsr.utils.signature import Folder, NotNegative, Positive
 class DualPixelDataset(ImageFileDataset):
     """Left view, right view, blurred and sharp image of each scene, from four folders (DPDD).
 
-    The n-th file of one folder belongs to the n-th of the others, numbers in names sorted by value: DPDD's names differ.
+    The n-th file of one folder belongs to the n-th of the others (DPDD's names differ), numbers sorted by value.
     ``dataset[i]`` holds ``lq`` (9, H, W): left, right and centre in RGB, ``gt`` (3, H, W), both uint16 (or uint8),
     ``lq_path``, ``gt_path`` and ``mask_seed``.
 
@@ -87,7 +87,7 @@ def _require_all_views(stores: dict[str, Store]) -> None:
     centre = {stores['centre'].stem(key) for key in stores['centre'].keys}
     missing = {}
     for name in ('left', 'right'):
-        stems = {store_stem for store_stem in map(stores[name].stem, stores[name].keys)}
+        stems = set(map(stores[name].stem, stores[name].keys))
         if stems & centre:
             missing[f'no {name} view in {stores[name].root}'] = naturally_sorted(centre - stems)
             missing[f'no centre image in {stores["centre"].root}'] = naturally_sorted(stems - centre)

@@ -1,4 +1,4 @@
-"""Images of cameras with global-reset-release shutter, whose lower rows are exposed longer, and their sharp partners."""
+"""Images of cameras with global-reset-release shutter, whose lower rows are exposed longer, and their sharp ones."""
 
 from __future__ import annotations
 
@@ -89,7 +89,9 @@ def _frames(store: FolderStore, allow_gaps: bool) -> list[tuple[str, str]]:
         if len(path.parts) == 4 and path.parts[1] in (_LQ, _GT) and path.parts[2] == 'PNG' and path.suffix == '.png':
             found.setdefault(path.parts[0], {_LQ: set(), _GT: set()})[path.parts[1]].add(path.stem)
     if not found:
-        raise DataError(f'{store.root}: no sequences; expected <sequence>/{_LQ}/PNG/*.png and <sequence>/{_GT}/PNG/*.png')
+        raise DataError(
+            f'{store.root}: no sequences; expected <sequence>/{_LQ}/PNG/*.png and <sequence>/{_GT}/PNG/*.png'
+        )
     problems: dict[str, list[str]] = {'the name is no number': [], 'these frames are missing': []}
     frames = []
     for sequence, kinds in sorted(found.items()):

@@ -1,4 +1,4 @@
-"""PSNR and SSIM as RSS-T's evaluation defines them: neither clipped nor rounded, on the image or a third of its rows."""
+"""PSNR and SSIM as RSS-T defines them: neither clipped nor rounded, on the image or a third of its rows."""
 
 from __future__ import annotations
 
