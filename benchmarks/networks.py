@@ -1,4 +1,4 @@
-"""NAFNet and TLC pooling against eager transcriptions of the formulas.
+"""NAFNet, LaKDNet, RSS-T and TLC pooling against eager transcriptions of the formulas.
 
 python -m benchmarks.networks
 """
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from basicsr.archs import build_network
 from basicsr.archs.local_pool import LocalAvgPool2d
-from benchmarks import transcriptions
+from benchmarks import transcriptions, transcriptions_rsst
 from benchmarks.timing import header, paired, row
 
 PUBLISHED = {'width': 32, 'middle_blk_num': 1, 'enc_blk_nums': [1, 1, 1, 28], 'dec_blk_nums': [1, 1, 1, 1]}
@@ -50,6 +50,29 @@ def compare_networks(rounds: int) -> None:
 
 
 @torch.no_grad()
+def compare_others(size: int, rounds: int) -> None:
+    """Forward passes of LaKDNet-S and RSS-T in their published sizes, fp32."""
+    x = torch.rand(1, 3, size, size)
+    for title, options, plain, target in (
+        ('LaKDNet-S', {'type': 'LaKDNet', 'dim': 32, 'num_blocks': [8, 12, 12, 16]}, transcriptions.lakdnet, '≥ 1.3×'),
+        ('RSS-T', {'type': 'RSST', 'win_size': [4, 16], 'trans_type': 'rsst'}, transcriptions_rsst.rsst, '≥ 1.5×'),
+    ):
+        torch.manual_seed(0)
+        net = build_network(options).eval()
+        expected, result = (last(output) for output in (plain(net, x), net(x)))
+        times = paired(
+            {'transcription': lambda net=net, plain=plain: plain(net, x), 'ours': lambda net=net: net(x)}, rounds
+        )
+        name = f'{title} forward, {size}×{size}, fp32'
+        row(f'{name} (difference {difference(result, expected):.1e} of the maximum)', times, target)
+
+
+def last(output: Tensor | list[Tensor]) -> Tensor:
+    """The restored image of a network with one or several outputs."""
+    return output if isinstance(output, Tensor) else output[-1]
+
+
+@torch.no_grad()
 def compare_pooling(channels: int, height: int, width: int, kernel: int, target: str, rounds: int) -> None:
     """TLC pooling of one level."""
     x = torch.rand(1, channels, height, width).contiguous(memory_format=torch.channels_last)
@@ -67,6 +90,7 @@ def main() -> None:
     """Print the table."""
     header('Networks')
     compare_networks(9)
+    compare_others(256, 5)
     compare_pooling(32, 720, 1280, 384, '', 3)
     compare_pooling(64, 360, 640, 192, '', 5)
     compare_pooling(128, 180, 320, 96, '', 7)

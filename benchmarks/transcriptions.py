@@ -26,12 +26,21 @@ def mask_average_pooling(x: Tensor, masks: list[Tensor]) -> Tensor:
 
 
 def sam_deblur(net: Any, restore: Any, lq: Tensor, masks: list[Tensor]) -> Tensor:
-    """Pad, region means of the two convolutions' features, ``restore`` on image and means, crop."""
+    """Pad, region means of the two convolutions' features, ``restore`` on image and means, crop.
+
+    ``restore`` returns an image, or several of which the last is the result.
+    """
     height, width = lq.shape[-2:]
     padded = net.input_rule.pad(lq)
     masks = [net.input_rule.pad(m) for m in masks]
     prior = mask_average_pooling(net.pre_seg_in(net.pre_seg(padded)), masks)
-    return restore(torch.cat([padded, prior], 1))[..., :height, :width]
+    restored = restore(torch.cat([padded, prior], 1))
+    restored = restored if isinstance(restored, Tensor) else restored[-1]
+    centred = net.input_rule.placement == 'center'
+    top, left = (
+        (new - old) // 2 if centred else 0 for new, old in zip(padded.shape[-2:], (height, width), strict=True)
+    )
+    return restored[..., top : top + height, left : left + width]
 
 
 def nafnet(net: Any, x: Tensor) -> Tensor:
@@ -67,6 +76,33 @@ def _norm(norm: Any, x: Tensor) -> Tensor:
 def _gate(x: Tensor) -> Tensor:
     first, second = x.chunk(2, 1)
     return first * second
+
+
+def lakdnet(net: Any, x: Tensor) -> Tensor:
+    """LaKDNet's forward pass (arXiv 2302.02234) with the parameters of ``net``; H, W multiples of 8, clipped."""
+    image = x[:, : net.img_channel][:, -net.out_channels :]
+    e1 = _lakd_blocks(net.encoder_level1, net.embed(x))
+    e2 = _lakd_blocks(net.encoder_level2, F.pixel_unshuffle(net.down1_2.body[0](e1), 2))
+    e3 = _lakd_blocks(net.encoder_level3, F.pixel_unshuffle(net.down2_3.body[0](e2), 2))
+    x = _lakd_blocks(net.latent, F.pixel_unshuffle(net.down3_4.body[0](e3), 2))
+    x = torch.cat([F.pixel_shuffle(net.up4_3.body[0](x), 2), e3], 1)
+    x = _lakd_blocks(net.decoder_level3, net.reduce_chan_level3(x))
+    x = torch.cat([F.pixel_shuffle(net.up3_2.body[0](x), 2), e2], 1)
+    x = _lakd_blocks(net.decoder_level2, net.reduce_chan_level2(x))
+    x = torch.cat([F.pixel_shuffle(net.up2_1.body[0](x), 2), e1], 1)
+    return (net.output(_lakd_blocks(net.decoder_level1, x)) + image).clamp(0, 1)
+
+
+def _lakd_blocks(stage: Any, x: Tensor) -> Tensor:
+    for b in stage:
+        z, m = _norm(b.norm1.body, x), b.mixer
+        a = F.gelu(m.dense_depth_1(z)) + z
+        a = F.gelu(m.dense_point_1(a)) + z
+        a = F.gelu(m.dense_depth_2(a)) + z
+        a = F.gelu(m.dense_point_2(a)) + z
+        u, w = b.ffn.dwconv(b.ffn.project_in(_norm(b.norm2.body, x + a))).chunk(2, 1)
+        x = x + b.ffn.project_out(F.gelu(u) * w)
+    return x
 
 
 def local_pooling(x: Tensor, kernel: tuple[int, int]) -> Tensor:

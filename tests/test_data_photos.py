@@ -11,7 +11,7 @@ import torch
 
 from basicsr.archs.map_unit import mask_average_pooling
 from basicsr.data import build_dataset, collate, to_floats
-from basicsr.data.sample import SeededDraws, augment
+from basicsr.data.sample import SeededDraws, random_crop, turn
 from basicsr.masks import masks_from_label_map
 from basicsr.masks.files import read_masks
 from basicsr.utils.image import imread
@@ -92,11 +92,12 @@ def test_every_region_covers_the_same_colours_after_any_augmentation(roots, kind
     for seed in range(100):
         draws = SeededDraws(seed, 0, 0)  # what augment draws from an equal one
         top, left = (draws.below(length - side) for length in sample.size)
-        turn = tuple(draws.coin() for _ in range(3))
-        if turn in seen:
+        coins = tuple(draws.coin() for _ in range(3))
+        if coins in seen:
             continue
-        seen.add(turn)
-        turned = augment(sample, side, True, True, SeededDraws(seed, 0, 0))
+        seen.add(coins)
+        draws = SeededDraws(seed, 0, 0)
+        turned = turn(random_crop(sample, side, draws), draws, True, True)
         cropped = sample.crop(top, left, side, side)
         for number in np.unique(cropped.masks):
             np.testing.assert_array_equal(colours(turned, number), colours(cropped, number))

@@ -16,6 +16,7 @@ BLOCKS = [
     {'type': 'MultiStepLR', 'milestones': [40, 90], 'gamma': 0.5},
     {'type': 'MultiStepRestartLR', 'milestones': [40, 90], 'restarts': [0, 60], 'restart_weights': [1, 0.5]},
     {'type': 'CosineAnnealingRestartLR', 'periods': [50, 150], 'restart_weights': [1, 0.5], 'eta_min': 1e-7},
+    {'type': 'WarmupCosineLR', 'warmup': 20, 'eta_min': 1e-7},
     {'type': 'LinearLR'},
     {'type': 'VibrateLR'},
 ]

@@ -27,6 +27,8 @@ class InputRule:
         placement: ``end`` adds below and to the right, ``center`` on both sides (an odd pixel at the end).
         value_range: values the network was trained on.
         halo: pixels around an output pixel that can change it, or ``global`` if all of them can.
+        tells_padding: the network treats added pixels in a way of its own: whoever pads in its place calls
+            ``forward(x, real_size=(height, width))`` with the size before.
     """
 
     multiple: tuple[int, int] = (1, 1)
@@ -35,6 +37,7 @@ class InputRule:
     placement: Literal['end', 'center'] = 'end'
     value_range: tuple[float, float] = (0.0, 1.0)
     halo: int | Literal['global'] = 'global'
+    tells_padding: bool = False
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """The size that an input of ``height`` × ``width`` is padded to."""

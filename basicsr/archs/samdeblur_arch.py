@@ -59,7 +59,7 @@ class MaskGuided(nn.Module):
         """
         size = lq.shape[-2:]
         padded, prior = self._padded_prior(lq, masks, mask_seeds)
-        restored = self._restore(torch.cat([padded, prior], 1))
+        restored = self._restore(torch.cat([padded, prior], 1), (size[0], size[1]))
         if isinstance(restored, Tensor):
             return self.input_rule.crop(restored, *size)
         return [*restored[:-1], self.input_rule.crop(restored[-1], *size)]
@@ -92,7 +92,7 @@ class MaskGuided(nn.Module):
         Args:
             x: (B, C + prior_channels, H, W).
         """
-        restored = self._restore(self.restoring_rule.pad(x))
+        restored = self._restore(self.restoring_rule.pad(x), (x.shape[-2], x.shape[-1]))
         if isinstance(restored, Tensor):
             return self.restoring_rule.crop(restored, *x.shape[-2:])
         return [*restored[:-1], self.restoring_rule.crop(restored[-1], *x.shape[-2:])]
@@ -111,8 +111,13 @@ class MaskGuided(nn.Module):
         features = self.pre_seg_in(self.pre_seg(padded))
         return padded, self.pooling(features, masks, mask_seeds)
 
-    def _restore(self, x: Tensor) -> Any:
-        """The network on padded image and prior, concatenated in this order along the channels."""
+    def _restore(self, x: Tensor, real_size: tuple[int, int]) -> Any:
+        """The network on padded image and prior, concatenated in this order along the channels.
+
+        Args:
+            x: (B, C + prior_channels, H', W').
+            real_size: height and width before the padding.
+        """
         raise NotImplementedError
 
 
@@ -156,8 +161,8 @@ class SAMDeblur(MaskGuided):
         rule: InputRule = self.backbone.input_rule
         return rule
 
-    def _restore(self, x: Tensor) -> Any:
-        return self.backbone(x)
+    def _restore(self, x: Tensor, real_size: tuple[int, int]) -> Any:
+        return self.backbone(x, real_size=real_size) if self.input_rule.tells_padding else self.backbone(x)
 
 
 def _fits(backbone: dict[str, Any]) -> bool:

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from basicsr.data.pairing import Pairing, find_masks, find_pairs, how_to_make_gray, how_to_make_masks
-from basicsr.data.sample import Draws, ReferenceDraws, Sample, SeededDraws, augment
+from basicsr.data.sample import Draws, ReferenceDraws, Sample, SeededDraws, random_crop, turn
 from basicsr.data.storage import IoBackend, Store, open_store
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.masks.label_map import compact
 from basicsr.utils.errors import ArgumentError, DataError
+from basicsr.utils.image import Bits, with_bits
 
 Phase = Literal['train', 'val', 'test']
 Channels = Literal[1, 3]
@@ -29,24 +30,28 @@ class Augmentation:
 
     Args:
         phase: 'train' crops and flips; the others return the whole image.
-        gt_size: side of the crops in pixels.
+        gt_size: side of the crops in pixels; None leaves images whole.
         use_flip: exchange left and right at random.
         use_rot: exchange top and bottom, and rows and columns, at random.
         seed: of all draws.
         reference: draw from Python's ``random`` as the original does, and rotate region masks as it does by mistake.
+        use_vflip: exchange top and bottom at random, where ``use_rot`` is not in use.
+        use_channels: reverse the order of the colours at random.
     """
 
     phase: Phase
-    gt_size: int
+    gt_size: int | None
     use_flip: bool
     use_rot: bool
     seed: int
-    reference: bool
+    reference: bool = False
+    use_vflip: bool = False
+    use_channels: bool = False
 
     def __post_init__(self) -> None:
         if self.phase not in get_args(Phase):
             raise ArgumentError(f"phase is 'train', 'val' or 'test', not {self.phase!r}")
-        if self.gt_size < 1 or self.seed < 0:
+        if (self.gt_size is not None and self.gt_size < 1) or self.seed < 0:
             raise ArgumentError(f'gt_size is at least 1 and seed at least 0, got {self.gt_size} and {self.seed}')
 
     def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
@@ -54,7 +59,9 @@ class Augmentation:
         if self.phase != 'train':
             return sample
         draws: Draws = ReferenceDraws() if self.reference else SeededDraws(self.seed, epoch, index)
-        return augment(sample, self.gt_size, self.use_flip, self.use_rot, draws, misaligned=self.reference)
+        if self.gt_size is not None:
+            sample = random_crop(sample, self.gt_size, draws)
+        return turn(sample, draws, self.use_flip, self.use_rot, self.use_vflip, self.use_channels, self.reference)
 
 
 class ImageFileDataset(Dataset[dict[str, Any]]):
@@ -108,12 +115,14 @@ class ImagePairs:
         lq: store of the blurred images.
         keys: (key in ``gt``, key in ``lq``) of each pair.
         channels: 3 turns gray files into RGB, 1 turns colours into gray.
+        bits: what the files have to hold; see ``decode_image``.
     """
 
     gt: Store
     lq: Store
     keys: Sequence[tuple[str, str]]
     channels: Channels
+    bits: Bits = None
 
     @property
     def names(self) -> list[str]:
@@ -128,8 +137,8 @@ class ImagePairs:
             ShapeError: the two differ in size; both are named.
         """
         gt_key, lq_key = self.keys[index]
-        lq, lq_path = read_image(self.lq, lq_key, self.channels)
-        gt, gt_path = read_image(self.gt, gt_key, self.channels)
+        lq, lq_path = read_image(self.lq, lq_key, self.channels, self.bits)
+        gt, gt_path = read_image(self.gt, gt_key, self.channels, self.bits)
         return Sample(lq, lq_path, gt, gt_path)
 
 
@@ -143,13 +152,14 @@ def open_pairs(
     channels: Channels,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
+    bits: Bits = None,
 ) -> ImagePairs:
     """The pairs that the arguments of a data set describe (see ``PairedImageDataset``)."""
     if mean is not None or std is not None:
         raise ArgumentError('mean and std stay null: images travel as integers and become [0, 1] on the device')
     check_channels(channels)
     gt, lq = open_store(dataroot_gt, io_backend), open_store(dataroot_lq, io_backend)
-    return ImagePairs(gt, lq, find_pairs(gt, lq, pairing, filename_tmpl, meta_info_file), channels)
+    return ImagePairs(gt, lq, find_pairs(gt, lq, pairing, filename_tmpl, meta_info_file), channels, bits)
 
 
 def open_masks(dataroot_mask: str, io_backend: IoBackend, lq: Store, keys: Sequence[str]) -> tuple[Store, list[str]]:
@@ -186,9 +196,10 @@ def _open_masks(
     return masks, find_masks(lq, keys, masks, advice)
 
 
-def read_image(store: Store, key: str, channels: Channels) -> tuple[NDArray[Any], str]:
+def read_image(store: Store, key: str, channels: Channels, bits: Bits = None) -> tuple[NDArray[Any], str]:
     """An image (H, W, C) RGB, uint8 or uint16, and its path."""
-    return store.image(key, channels), store.path(key)
+    path = store.path(key)
+    return with_bits(store.image(key, channels), bits, path), path
 
 
 def small_labels(labels: NDArray[Any]) -> NDArray[Any]:

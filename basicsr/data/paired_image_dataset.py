@@ -6,6 +6,7 @@ from basicsr.data.items import Augmentation, Channels, ImageFileDataset, Phase, 
 from basicsr.data.pairing import Pairing, Template
 from basicsr.data.sample import Sample
 from basicsr.data.storage import DISK, IoBackend
+from basicsr.utils.image import Bits
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import File, Folder, NotNegative, Positive
 
@@ -22,13 +23,14 @@ class PairedImageDataset(ImageFileDataset):
         filename_tmpl: name of a blurred image, without extension; ``{}`` is the stem of its sharp image.
         meta_info_file: text file whose lines start with the names of the sharp images to use; None takes all.
         pairing: how files find their partners: by 'stem' (complete or an error), 'list' (those of ``meta_info_file``),
-            or 'natural_order'.
+            'natural_order', or 'all_in_focus' (LFDOF: several blurred images of one sharp one).
         io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` of ``scripts/make_store.py``.
         phase: 'train' crops, flips and transposes at random; 'val' and 'test' return whole images.
         gt_size: side of the training crops in pixels; smaller images are reflected.
         use_flip: exchange left and right at random.
         use_rot: exchange top and bottom, and rows and columns, at random.
         channels: 3 turns gray files into RGB, 1 turns colours into gray; transparency is dropped.
+        bits: what the files have to hold, 8 or 16; None takes both. 'high_byte' reads 16-bit files as 8-bit ones.
         mean, std: must be None: images stay integers until they are on the device.
         seed: of all random draws.
         reference: draw from Python's ``random`` as the original does.
@@ -55,9 +57,10 @@ class PairedImageDataset(ImageFileDataset):
         std: None = None,
         seed: NotNegative = 0,
         reference: bool = False,
+        bits: Bits = None,
     ) -> None:
         self.pairs = open_pairs(
-            dataroot_gt, dataroot_lq, filename_tmpl, meta_info_file, pairing, io_backend, channels, mean, std
+            dataroot_gt, dataroot_lq, filename_tmpl, meta_info_file, pairing, io_backend, channels, mean, std, bits
         )
         super().__init__(self.pairs.names, Augmentation(phase, gt_size, use_flip, use_rot, seed, reference))
 

@@ -19,7 +19,7 @@ from basicsr.utils.image import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
-Pairing = Literal['stem', 'list', 'natural_order']
+Pairing = Literal['stem', 'list', 'natural_order', 'all_in_focus']
 SHOWN = 20  # names in one message, of each kind
 
 
@@ -44,7 +44,8 @@ def find_pairs(
 
     ``stem``: names without extension agree, sub-folders included. ``list``: the same for the images that a file lists,
     in its order; others may lie beside them. ``natural_order``: the n-th of one side belongs to the n-th of the other,
-    numbers in names sorted by value.
+    numbers in names sorted by value. ``all_in_focus``: several blurred images share a sharp one, whose stem is theirs
+    before the first ``_ap`` (LFDOF's apertures); in the order of the blurred ones.
 
     Args:
         gt: sharp images.
@@ -68,6 +69,8 @@ def find_pairs(
     gt_keys, lq_keys = _by_stem(gt), _by_stem(lq)
     if pairing == 'natural_order':
         pairs = _in_natural_order(gt, lq)
+    elif pairing == 'all_in_focus':
+        pairs = _by_aperture(gt, gt_keys, lq, lq_keys)
     else:
         stems = _listed(Path(str(meta_info_file))) if pairing == 'list' else sorted(gt_keys)
         partners = {stem: fill_template(filename_tmpl, stem) for stem in stems}
@@ -78,7 +81,7 @@ def find_pairs(
         if pairing == 'stem':
             wanted = set(partners.values())
             missing[f'no sharp image in {gt.root} for the blurred'] = [name for name in lq_keys if name not in wanted]
-        _refuse(missing, f'the pairs are not complete (pairing: {pairing}, filename_tmpl: {filename_tmpl})')
+        refuse(missing, f'the pairs are not complete (pairing: {pairing}, filename_tmpl: {filename_tmpl})')
         pairs = [(gt_keys[stem], lq_keys[name]) for stem, name in partners.items()]
     logger.info('%d pairs by %s: sharp %s, blurred %s', len(pairs), pairing, gt.root, lq.root)
     return pairs
@@ -104,7 +107,7 @@ def find_masks(lq: Store, keys: Sequence[str], masks: Store, advice: str) -> lis
         missing[f'no blurred image in {lq.root} for the masks'] = [
             stem for stem in map(masks.stem, masks.keys) if stem not in known
         ]
-    _refuse(missing, f'{lq.root} and its masks do not agree', advice)
+    refuse(missing, f'{lq.root} and its masks do not agree', advice)
     return [mask_keys[stem] for stem in stems]
 
 
@@ -140,12 +143,21 @@ def _by_stem(store: Store, wanted: set[str] | None = None) -> dict[str, str]:
         stems = [(stem, key) for stem, key in stems if stem in wanted]
     counts = Counter(stem for stem, _ in stems)
     twice = [store.path(key) for stem, key in stems if counts[stem] > 1]
-    _refuse({'these files': twice}, f'{store.root} has several files with one name, apart from the extension')
+    refuse({'these files': twice}, f'{store.root} has several files with one name, apart from the extension')
     return dict(stems)
 
 
-def _refuse(problems: dict[str, list[str]], summary: str, advice: str = '') -> None:
-    """One error for everything that is missing."""
+def refuse(problems: dict[str, list[str]], summary: str, advice: str = '') -> None:
+    """One error for everything that is missing.
+
+    Args:
+        problems: file names by what is wrong with them; empty lists are no problem.
+        summary: first line of the message.
+        advice: its last.
+
+    Raises:
+        DataError: there are problems.
+    """
     problems = {title: names for title, names in problems.items() if names}
     if problems:
         lines = [f'{title} ({len(names)}): {some_of(names, SHOWN)}' for title, names in problems.items()]
@@ -168,7 +180,7 @@ def _listed(file: Path) -> list[str]:
     stems = [str(name.with_suffix('') if name.suffix.lower() in IMAGE_SUFFIXES else name) for name in names]
     if not stems:
         raise DataError(f'{file}: the list is empty')
-    _refuse({'twice': sorted(s for s, n in Counter(stems).items() if n > 1)}, f'{file} lists an image more than once')
+    refuse({'twice': sorted(s for s, n in Counter(stems).items() if n > 1)}, f'{file} lists an image more than once')
     return stems
 
 
@@ -177,10 +189,25 @@ def _in_natural_order(gt: Store, lq: Store) -> list[tuple[str, str]]:
         raise DataError(
             f'{gt.root} has {len(gt.keys)} images, {lq.root} has {len(lq.keys)}; natural_order needs as many of both'
         )
-    return list(zip(_naturally_sorted(gt.keys), _naturally_sorted(lq.keys), strict=True))
+    return list(zip(naturally_sorted(gt.keys), naturally_sorted(lq.keys), strict=True))
 
 
-def _naturally_sorted(keys: Iterable[str]) -> list[str]:
+def _by_aperture(gt: Store, gt_keys: dict[str, str], lq: Store, lq_keys: dict[str, str]) -> list[tuple[str, str]]:
+    wanted = {}
+    for stem in naturally_sorted(lq_keys):
+        name, found, _ = PurePosixPath(stem).name.partition('_ap')
+        wanted[stem] = str(PurePosixPath(stem).with_name(name)) if found and name else ''
+    missing = {
+        f"no '_ap' after the scene's name in {lq.root}": [stem for stem, target in wanted.items() if not target],
+        f'no sharp image in {gt.root} for the blurred': [
+            stem for stem, target in wanted.items() if target and target not in gt_keys
+        ],
+    }
+    refuse(missing, 'the pairs are not complete (pairing: all_in_focus)')
+    return [(gt_keys[target], lq_keys[stem]) for stem, target in wanted.items()]
+
+
+def naturally_sorted(keys: Iterable[str]) -> list[str]:
     """Numbers by value: ``a9`` before ``a10``."""
     return sorted(
         keys, key=lambda key: [(part.isdecimal(), int(part) if part.isdecimal() else part) for part in _parts(key)]

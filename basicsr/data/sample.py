@@ -26,6 +26,7 @@ class Sample:
         gt_path: where it came from; '' without one.
         masks: label map (L, H, W), or the gray plane (1, H, W) of the CAT method; None without masks.
         is_gray: ``masks`` is a gray plane; the original flips it with the image even where it rotates mask stacks.
+        views: images in the channels of ``lq``: 1, or 3 for left, right and centre of a dual-pixel camera.
     """
 
     lq: Array
@@ -34,10 +35,13 @@ class Sample:
     gt_path: str = ''
     masks: Array | None = None
     is_gray: bool = False
+    views: int = 1
 
     def __post_init__(self) -> None:
         size = self.lq.shape[:2]
-        if self.lq.ndim != 3 or (self.gt is not None and self.gt.shape != self.lq.shape):
+        if self.lq.ndim != 3 or (
+            self.gt is not None and (*self.gt.shape[:2], self.gt.shape[2] * self.views) != self.lq.shape
+        ):
             other = None if self.gt is None else self.gt.shape
             raise ShapeError(f'{self.lq_path} is {self.lq.shape} and {self.gt_path} {other}; a pair has one shape')
         if self.masks is not None and self.masks.shape[1:] != size:
@@ -65,8 +69,18 @@ class Sample:
         return self._each(lambda image: image[rows, columns], lambda masks: masks[:, rows, columns])
 
     def flip_horizontally(self) -> Sample:
-        """Left and right exchanged."""
-        return self._each(lambda image: image[:, ::-1], lambda masks: masks[..., ::-1])
+        """Left and right exchanged, the left and right view as well: disparity has a sign."""
+        flipped = self._each(lambda image: image[:, ::-1], lambda masks: masks[..., ::-1])
+        if self.views == 1:
+            return flipped
+        left, right, centre = np.split(flipped.lq, 3, axis=2)
+        return replace(flipped, lq=np.concatenate([right, left, centre], 2))
+
+    def reverse_channels(self) -> Sample:
+        """Red and blue exchanged, in every view."""
+        gt = None if self.gt is None else self.gt[..., ::-1]
+        views = [view[..., ::-1] for view in np.split(self.lq, self.views, axis=2)]
+        return replace(self, lq=views[0] if self.views == 1 else np.concatenate(views, 2), gt=gt)
 
     def flip_vertically(self) -> Sample:
         """Top and bottom exchanged."""
@@ -139,28 +153,48 @@ class ReferenceDraws:
         return random.random() < 0.5  # noqa: S311
 
 
-def augment(
-    sample: Sample, crop_size: int, use_flip: bool, use_rot: bool, draws: Draws, misaligned: bool = False
-) -> Sample:
-    """Cut a random square and flip it, in the original's order of draws.
+def random_crop(sample: Sample, size: int, draws: Draws) -> Sample:
+    """A random square.
 
     Args:
         sample: padded first if it is smaller than the square.
-        crop_size: side in pixels.
-        use_flip: exchange left and right at random.
-        use_rot: exchange top and bottom, and rows and columns, at random.
-        draws: where the numbers come from: row, column, then one coin for each that is in use.
+        size: side in pixels.
+        draws: where the numbers come from: row, then column.
+    """
+    sample = sample.padded(size)
+    top, left = (draws.below(side - size) for side in sample.size)
+    return sample.crop(top, left, size, size)
+
+
+def turn(
+    sample: Sample,
+    draws: Draws,
+    use_flip: bool,
+    use_rot: bool,
+    use_vflip: bool = False,
+    use_channels: bool = False,
+    misaligned: bool = False,
+) -> Sample:
+    """Flip and transpose at random.
+
+    Args:
+        sample: any size.
+        draws: where the coins come from, one for each of what follows that is in use (two for ``use_rot``), in order.
+        use_flip: exchange left and right.
+        use_rot: exchange top and bottom, then rows and columns.
+        use_vflip: exchange top and bottom, where ``use_rot`` is not in use.
+        use_channels: reverse the order of the colours.
         misaligned: see :meth:`Sample.transpose`.
     """
-    sample = sample.padded(crop_size)
-    top, left = (draws.below(side - crop_size) for side in sample.size)
-    sample = sample.crop(top, left, crop_size, crop_size)
-    horizontal, vertical, transposed = (use and draws.coin() for use in (use_flip, use_rot, use_rot))
+    horizontal, vertical = (use and draws.coin() for use in (use_flip, use_rot or use_vflip))
+    transposed, reversed_ = (use and draws.coin() for use in (use_rot, use_channels))
     if horizontal:
         sample = sample.flip_horizontally()
     if vertical:
         sample = sample.flip_vertically()
-    return sample.transpose(misaligned) if transposed else sample
+    if transposed:
+        sample = sample.transpose(misaligned)
+    return sample.reverse_channels() if reversed_ else sample
 
 
 def _tensor(array: Array) -> torch.Tensor:

@@ -152,6 +152,7 @@ def record_of(batch: Mapping[str, Any], output: torch.Tensor) -> Record:
         output: (1, C, H, W) float.
     """
     lq, gt = (batch[key][0].permute(1, 2, 0).numpy() if key in batch else None for key in ('lq', 'gt'))
+    lq = None if lq is None else lq[..., -output.shape[1] :]  # of several views the last is the image itself
     depth = np.uint16 if batch['lq'].dtype == torch.uint16 else np.uint8
     rounded = tensor2img(output, rgb2bgr=False, out_type=depth)
     return Record(

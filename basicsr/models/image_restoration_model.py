@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.archs import build_network
-from basicsr.losses import WeightedSumLoss, build_loss
+from basicsr.losses import WeightedSumLoss, build_loss, targets_of
 from basicsr.options import Options
 from basicsr.options.schema_train import TrainOptions
 from basicsr.training.checkpoints import Checkpoint
@@ -22,6 +22,7 @@ from basicsr.training.ema import MovingAverage
 from basicsr.training.optimizers import build_optimizer
 from basicsr.training.precision import Arithmetic
 from basicsr.training.schedules import advance, build_scheduler
+from basicsr.utils.device import set_memory_format
 from basicsr.utils.errors import CheckpointError, OptionError
 from basicsr.utils.registry import MODEL_REGISTRY
 from basicsr.utils.weights import Weights, load_weights, read_weights
@@ -59,10 +60,7 @@ class ImageRestorationModel:
         self._memory_format = (
             torch.channels_last if train is not None and train.channels_last else torch.contiguous_format
         )
-        self.net.to(self.device, dtype)
-        for module in self.net.modules():  # parameters of other shapes would get gradients of another layout
-            if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1:
-                module.to(memory_format=self._memory_format)
+        set_memory_format(self.net.to(self.device, dtype), self._memory_format)
         self.ema: MovingAverage | None = None
         self.iteration = 0
         self.grad_norm = math.nan
@@ -140,9 +138,10 @@ class ImageRestorationModel:
         """Each loss, and the terms of sums of losses beside them."""
         with self.arithmetic.autocast():
             outputs = self._forward(*self.inputs(batch))
-        target = batch['gt'].to(self.dtype)
+        outputs = [outputs] if isinstance(outputs, Tensor) else outputs
+        targets = targets_of(outputs, batch['gt'].to(self.dtype))
         terms: dict[str, Tensor] = {}
-        for output in [outputs] if isinstance(outputs, Tensor) else outputs:
+        for output, target in zip(outputs, targets, strict=True):
             for name, loss in self.losses.items():
                 if isinstance(loss, WeightedSumLoss):
                     parts = loss.terms(output, target)

@@ -158,7 +158,7 @@ class _Parts:
             raise ArgumentError(f'{type(net).__name__} takes masks in a way of its own and cannot be cut into tiles')
         else:
             image, restore, rule = net.input_rule.pad(lq) if pad else lq, net, net.input_rule
-        channels = getattr(net, 'img_channel', lq.shape[1])
+        channels = getattr(net, 'out_channels', getattr(net, 'img_channel', lq.shape[1]))
         return cls(image, lambda tiles: _last(restore(tiles)), rule.halo, channels)
 
 

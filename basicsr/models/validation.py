@@ -146,7 +146,8 @@ def picture(result: Evaluated) -> NDArray[np.uint8]:
     """Input, output, target and the regions over the input, side by side: (H, W, 3) uint8 RGB."""
     record = result.record
     shown = [image for image in (record.lq, record.output_uint8, record.gt) if image is not None]
-    parts = [_eight_bits(image) for image in shown]
+    channels = record.array('output_uint8').shape[2]
+    parts = [_eight_bits(image[..., -channels:]) for image in shown]  # several views: the last one
     if result.labels is not None:
         parts.append(overlay(parts[0], result.labels))
     return np.concatenate(parts, 1)

@@ -103,6 +103,43 @@ class TrueCosineAnnealingLR(CosineAnnealingLR):
 
 
 @SCHEDULER_REGISTRY.register()
+class WarmupCosineLR(LRScheduler):
+    """A straight line from 0 to the initial rate, then half a cosine down to ``eta_min`` (RSS-T).
+
+    Unlike the recipe's ``warmup_iter``, the cosine begins where the warm-up ends, and the first step has rate 0.
+
+    Args:
+        optimizer: whose learning rates are scheduled.
+        warmup: steps of the warm-up.
+        eta_min: lowest rate.
+        total_iter: all steps; the training's length if the block has none (see ``build_scheduler``).
+
+    Raises:
+        ArgumentError: no total_iter, or below 1.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        warmup: Positive = 5000,
+        eta_min: float = 1e-6,
+        total_iter: int | None = None,
+    ) -> None:
+        self.warmup, self.eta_min = warmup, eta_min
+        self.total = _require_total('WarmupCosineLR', total_iter, 1)
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        """The rate of each parameter group after ``last_epoch`` steps."""
+        step = self.last_epoch
+        if step < self.warmup:
+            return [rate * step / self.warmup for rate in self.base_lrs]
+        progress = min(1.0, (step - self.warmup) / max(1, self.total - self.warmup))
+        factor = 0.5 * (1 + math.cos(math.pi * progress))
+        return [self.eta_min + factor * (rate - self.eta_min) for rate in self.base_lrs]
+
+
+@SCHEDULER_REGISTRY.register()
 class MultiStepRestartLR(LRScheduler):
     """The rate falls by ``gamma`` at milestones and starts afresh at restarts.
 

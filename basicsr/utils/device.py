@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from basicsr.utils.errors import OptionError
 
@@ -60,3 +60,17 @@ def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[object]:
     if not torch.amp.is_autocast_available(x.device.type):  # the meta device, where shapes are counted
         return contextlib.nullcontext()
     return torch.autocast(x.device.type, enabled=False)
+
+
+def set_memory_format(net: nn.Module, memory_format: torch.memory_format) -> None:
+    """Put the weights of two-dimensional convolutions in a memory format; others have no choice.
+
+    (``net.to(memory_format=torch.channels_last)`` refuses networks with three-dimensional convolutions.)
+
+    Args:
+        net: changed in place.
+        memory_format: ``torch.channels_last`` or ``torch.contiguous_format``.
+    """
+    for parameter in net.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=memory_format)

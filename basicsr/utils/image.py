@@ -18,6 +18,8 @@ from basicsr.utils.files import whole_file
 
 Array: TypeAlias = npt.NDArray[Any]
 
+Bits: TypeAlias = Literal[8, 16, 'high_byte'] | None
+
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
 """What counts as an image in a folder, in lower case."""
 
@@ -28,13 +30,14 @@ _ENDS = {b'\x89PNG': (b'IEND', 16), b'\xff\xd8\xff': (b'\xff\xd9', 4096)}  # sta
 _TURNED = (5, 6, 7, 8)  # EXIF orientations in which rows and columns are exchanged
 
 
-def imread(path: str | Path, channels: Literal[1, 3] | None = None) -> Array:
+def imread(path: str | Path, channels: Literal[1, 3] | None = None, bits: Bits = None) -> Array:
     """Read an image file.
 
     Args:
         path: file in any format that OpenCV reads.
         channels: 3 turns gray files into RGB, 1 turns colours into gray, None keeps what the file holds;
             transparency is dropped.
+        bits: see ``decode_image``.
 
     Returns:
         (H, W, 3) RGB, or (H, W, 1); uint8, or uint16 for 16-bit files.
@@ -46,7 +49,7 @@ def imread(path: str | Path, channels: Literal[1, 3] | None = None) -> Array:
         data = Path(path).read_bytes()
     except OSError as error:
         raise ImageFileError(f'{path}: cannot be read ({error.strerror or error})') from error
-    return decode_image(data, str(path), channels)
+    return decode_image(data, str(path), channels, bits)
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
@@ -72,19 +75,21 @@ def image_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None) -> Array:
+def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None, bits: Bits = None) -> Array:
     """Decode the bytes of an image file, as ``imread``.
 
     Args:
         data: the whole content of the file.
         name: file or data base key, for error messages.
         channels: as in ``imread``.
+        bits: what a file has to hold: 8, 16, or None for either. 'high_byte' makes 8 bits of 16 by leaving out the
+            low ones, without rounding: what evaluations compute that read 16-bit files as 8-bit ones.
 
     Returns:
         (H, W, 3) RGB, or (H, W, 1); uint8 or uint16.
 
     Raises:
-        ImageFileError: the data are empty, broken, cut off, or hold neither 8 nor 16 bits.
+        ImageFileError: the data are empty, broken, cut off, hold neither 8 nor 16 bits, or others than asked for.
     """
     if not data:
         raise ImageFileError(f'{name}: the file is empty (0 bytes)')
@@ -100,8 +105,30 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None) 
         raise ImageFileError(f'{name}: broken, or no image format that OpenCV reads')
     if image.dtype not in _WHITE:
         raise ImageFileError(f'{name}: holds {image.dtype} values; only 8- and 16-bit images are read')
-    image = np.asarray(image)
+    image = with_bits(np.asarray(image), bits, name)
     return image[:, :, np.newaxis] if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def with_bits(image: Array, bits: Bits, name: str) -> Array:
+    """An image with as many bits a sample as were asked for; see ``decode_image``.
+
+    Args:
+        image: uint8 or uint16.
+        bits: 8, 16, 'high_byte', or None to leave it.
+        name: for the message.
+
+    Raises:
+        ImageFileError: 8 bits where 16 are asked for, or the reverse.
+    """
+    if bits == 'high_byte':
+        return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
+    if bits == 16 and image.dtype == np.uint8:
+        raise ImageFileError(f'{name}: holds 8 bits a sample where 16 are expected; use the 16-bit original')
+    if bits == 8 and image.dtype == np.uint16:
+        raise ImageFileError(
+            f'{name}: holds 16 bits a sample where 8 are expected; bits: high_byte takes the upper ones, null all'
+        )
+    return image
 
 
 def imwrite(path: str | Path, image: Array) -> None:

@@ -1,0 +1,332 @@
+"""LaKDNet (arXiv 2302.02234): a U-Net of large depth-wise kernels, for motion and defocus, single or dual-pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.archs.nafnet_arch import LayerNorm2d
+from basicsr.utils.errors import ArgumentError
+from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.signature import NotNegative, Positive
+
+_LEVELS = 4
+
+
+class BiasFreeNorm2d(nn.Module):
+    """Division by the standard deviation over the channels of every pixel; the mean stays in.
+
+    The variance is taken around the mean all the same, as in the published bias-free form.
+
+    Args:
+        channels: C of the (B, C, H, W) input.
+        eps: added to the variance.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale (B, C, H, W); the variance is float32 at least."""
+        exact = x if x.dtype == torch.float64 else x.float()
+        scale = torch.rsqrt(exact.var(1, correction=0, keepdim=True) + self.eps)
+        return x * (scale * self.weight.view(1, -1, 1, 1)).to(x.dtype)
+
+
+class PixelNorm(nn.Module):
+    """The norm of a block, under the published parameter name ``body``.
+
+    Args:
+        channels: C of the (B, C, H, W) input.
+        bias: subtract the mean and add a bias; False is the bias-free form.
+    """
+
+    def __init__(self, channels: int, bias: bool) -> None:
+        super().__init__()
+        self.body = LayerNorm2d(channels, eps=1e-5) if bias else BiasFreeNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, H, W) over its channels."""
+        result: Tensor = self.body(x)
+        return result
+
+
+class PointConv2d(nn.Conv2d):
+    """A 1×1 convolution as one matrix product over the pixels: in channels_last memory without a copy.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        bias: whether it has one.
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H, W) in channels_last memory."""
+        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+    def of_half(self, x: Tensor, part: int) -> Tensor:
+        """The first (0) or second (1) half of the outputs alone, in memory of its own."""
+        weight = self.weight.flatten(1).chunk(2)[part]
+        bias = None if self.bias is None else self.bias.chunk(2)[part]
+        return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+
+
+class Mixer(nn.Module):
+    """Two rounds of a large depth-wise and a point-wise convolution; each of the four adds the mixer's input.
+
+    Args:
+        channels: in and out.
+        kernel: side of the depth-wise kernels, odd.
+        bias: of the depth-wise convolutions; the point-wise ones always have one.
+    """
+
+    def __init__(self, channels: int, kernel: int, bias: bool) -> None:
+        super().__init__()
+        self.dense_depth_1 = _depthwise(channels, kernel, bias)
+        self.dense_point_1 = PointConv2d(channels, channels)
+        self.dense_depth_2 = _depthwise(channels, kernel, bias)
+        self.dense_point_2 = PointConv2d(channels, channels)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Mix (B, C, H, W), normalised before."""
+        mixed = z
+        for layer in (self.dense_depth_1, self.dense_point_1, self.dense_depth_2, self.dense_point_2):
+            mixed = _add(_gelu(layer(mixed)), z)
+        return mixed
+
+
+class GatedFeedForward(nn.Module):
+    """Point-wise, depth-wise 3×3, one half gates the other, point-wise.
+
+    Args:
+        channels: in and out.
+        expansion: hidden channels are int(channels · expansion).
+        bias: of all its convolutions.
+    """
+
+    def __init__(self, channels: int, expansion: float, bias: bool) -> None:
+        super().__init__()
+        hidden = int(channels * expansion)
+        self.project_in = PointConv2d(channels, 2 * hidden, bias)
+        self.dwconv = _depthwise(2 * hidden, 3, bias)
+        self.project_out = PointConv2d(hidden, channels, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        gate, value = (self._hidden(x, part) for part in (0, 1))  # halves of one tensor would be read with gaps
+        result: Tensor = self.project_out(_times(_gelu(gate), value))
+        return result
+
+    def _hidden(self, x: Tensor, part: int) -> Tensor:
+        weight = self.dwconv.weight.chunk(2)[part]
+        bias = None if self.dwconv.bias is None else self.dwconv.bias.chunk(2)[part]
+        return F.conv2d(self.project_in.of_half(x, part), weight, bias, padding=1, groups=len(weight))
+
+
+class LaKDBlock(nn.Module):
+    """Mixer, then feed-forward; both residuals start from the block's input, so the mixer acts through the second only.
+
+    Args:
+        channels: in and out.
+        kernel: side of the mixer's kernels, odd.
+        expansion: see :class:`GatedFeedForward`.
+        bias: of the convolutions that may go without.
+        norm_bias: see :class:`PixelNorm`.
+    """
+
+    def __init__(self, channels: int, kernel: int, expansion: float, bias: bool, norm_bias: bool) -> None:
+        super().__init__()
+        self.norm1 = PixelNorm(channels, norm_bias)
+        self.mixer = Mixer(channels, kernel, bias)
+        self.norm2 = PixelNorm(channels, norm_bias)
+        self.ffn = GatedFeedForward(channels, expansion, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape; fastest in channels_last memory, which the result keeps."""
+        mixed = _add(self.mixer(self.norm1(x)), x)
+        return _add(self.ffn(self.norm2(mixed)), x)
+
+
+class _Resample(nn.Module):
+    """A 3×3 convolution without bias, and the pixels rearranged; ``body.0`` is the published name."""
+
+    def __init__(self, channels: int, convolved: int, rearrange: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(channels, convolved, 3, padding=1, bias=False), rearrange)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.body(x)
+        return result.contiguous(memory_format=torch.channels_last)
+
+
+@ARCH_REGISTRY.register()
+class LaKDNet(nn.Module):
+    """LaKDNet for motion blur (kernels of 7) and defocus (9), from one image or from a dual-pixel camera's three.
+
+    Input (B, inp_channels + prior_channels, H, W) RGB float in [0, 1], any H, W (reflected below and to the right to a
+    multiple of 8, cropped afterwards); a dual-pixel network takes left view, right view and centre image, nine
+    channels. Output (B, out_channels, H, W). Published state_dict keys; the published sizes are ``dim`` 32 (S) and
+    48 (L) with ``num_blocks`` [8, 12, 12, 16].
+
+    Args:
+        inp_channels: channels of the image, 9 for dual-pixel.
+        out_channels: channels of the result.
+        dim: channels of the first level, even; doubled at every level.
+        num_blocks: blocks of the levels 1, 2 and 3, of encoder and decoder alike, and of the bottleneck.
+        mix_kernel_size: sides of the depth-wise kernels of these four, odd.
+        ffn_expansion_factor: hidden channels of the feed-forward part, truncated.
+        bias: whether the convolutions that may go without have one.
+        LayerNorm_type: 'BiasFree' keeps the mean and has no bias.
+        dual_pixel_task: the residual is the centre image, the last out_channels of the image.
+        clip_output: limit the result to [0, 1] 'always' (the original), in 'eval' mode only, or 'never'. What is
+            clipped has no gradient, which can silence dark and bright regions at the start of a training.
+        prior_channels: further input channels after the image.
+
+    Raises:
+        ArgumentError: an even kernel, an odd ``dim``, or channels that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        inp_channels: Positive = 3,
+        out_channels: Positive = 3,
+        dim: Positive = 48,
+        num_blocks: Sequence[NotNegative] = (4, 6, 6, 8),
+        mix_kernel_size: Sequence[Positive] = (7, 7, 7, 7),
+        ffn_expansion_factor: float = 2.3,
+        bias: bool = False,
+        LayerNorm_type: Literal['WithBias', 'BiasFree'] = 'WithBias',
+        dual_pixel_task: bool = False,
+        clip_output: Literal['always', 'eval', 'never'] = 'eval',
+        *,
+        prior_channels: NotNegative = 0,
+    ) -> None:
+        super().__init__()
+        _check(inp_channels, out_channels, dim, num_blocks, mix_kernel_size, ffn_expansion_factor, dual_pixel_task)
+        self.img_channel, self.out_channels = inp_channels, out_channels
+        self.in_channels = inp_channels + prior_channels
+        self.clip_output = clip_output
+        # The reach is finite, but 2046 pixels in the published sizes: no tile of an image holds it.
+        self.input_rule = InputRule((8, 8), padding='reflect', halo='global')
+        widths = [dim, 2 * dim, 4 * dim, 8 * dim]
+
+        def stage(level: int, channels: int) -> nn.Sequential:
+            kernel, norm_bias = mix_kernel_size[level], LayerNorm_type == 'WithBias'
+            return nn.Sequential(
+                *(LaKDBlock(channels, kernel, ffn_expansion_factor, bias, norm_bias) for _ in range(num_blocks[level]))
+            )
+
+        self.embed = nn.Conv2d(self.in_channels, dim, 3, padding=1, bias=bias)
+        self.encoder_level1 = stage(0, widths[0])
+        self.down1_2 = _Resample(widths[0], widths[0] // 2, nn.PixelUnshuffle(2))
+        self.encoder_level2 = stage(1, widths[1])
+        self.down2_3 = _Resample(widths[1], widths[1] // 2, nn.PixelUnshuffle(2))
+        self.encoder_level3 = stage(2, widths[2])
+        self.down3_4 = _Resample(widths[2], widths[2] // 2, nn.PixelUnshuffle(2))
+        self.latent = stage(3, widths[3])
+        self.up4_3 = _Resample(widths[3], 2 * widths[3], nn.PixelShuffle(2))
+        self.reduce_chan_level3 = PointConv2d(widths[3], widths[2], bias)
+        self.decoder_level3 = stage(2, widths[2])
+        self.up3_2 = _Resample(widths[2], 2 * widths[2], nn.PixelShuffle(2))
+        self.reduce_chan_level2 = PointConv2d(widths[2], widths[1], bias)
+        self.decoder_level2 = stage(1, widths[1])
+        self.up2_1 = _Resample(widths[1], 2 * widths[1], nn.PixelShuffle(2))
+        self.decoder_level1 = stage(0, widths[1])  # at full resolution, but as wide as the second level
+        self.output = nn.Conv2d(widths[1], out_channels, 3, padding=1, bias=bias)
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """Restore (B, inp_channels [+ prior], H, W) to (B, out_channels, H, W).
+
+        Raises:
+            ShapeError: other channels than the network was built for, or no floats.
+        """
+        check_image(lq, self.in_channels, type(self).__name__)
+        padded = self.input_rule.pad(lq)
+        image = padded[:, : self.img_channel][:, -self.out_channels :]
+        # pixels of no image cannot be rearranged
+        restored = self._residual(padded) + image if len(padded) else image
+        if self.clip_output == 'always' or (self.clip_output == 'eval' and not self.training):
+            restored = restored.clamp(0, 1)
+        return self.input_rule.crop(restored, *lq.shape[-2:])
+
+    def _residual(self, x: Tensor) -> Tensor:
+        """What is added to the image: the network proper, sides multiples of 8."""
+        x = x.contiguous(memory_format=torch.channels_last)  # layer norms and point-wise layers read pixel by pixel
+        level1 = self.encoder_level1(self.embed(x))
+        level2 = self.encoder_level2(self.down1_2(level1))
+        level3 = self.encoder_level3(self.down2_3(level2))
+        x = self.up4_3(self.latent(self.down3_4(level3)))
+        x = self.decoder_level3(self.reduce_chan_level3(torch.cat([x, level3], 1)))
+        x = self.up3_2(x)
+        x = self.decoder_level2(self.reduce_chan_level2(torch.cat([x, level2], 1)))
+        x = self.decoder_level1(torch.cat([self.up2_1(x), level1], 1))
+        result: Tensor = self.output(x)
+        return result
+
+
+# Large maps take longer to allocate than to compute: what nothing else uses is overwritten.
+
+
+def _add(fresh: Tensor, x: Tensor) -> Tensor:
+    """Their sum, in the memory of the first; under autocast in the wider type."""
+    return fresh.add_(x) if fresh.dtype == x.dtype else fresh + x
+
+
+def _gelu(fresh: Tensor) -> Tensor:
+    """GELU (the exact form), in the same memory unless gradients need the input."""
+    if torch.is_grad_enabled():
+        return F.gelu(fresh)
+    result: Tensor = torch.ops.aten.gelu_(fresh)
+    return result
+
+
+def _times(fresh: Tensor, x: Tensor) -> Tensor:
+    """Their product, in the memory of the first unless gradients need it."""
+    return fresh * x if torch.is_grad_enabled() else fresh.mul_(x)
+
+
+def _depthwise(channels: int, kernel: int, bias: bool) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=bias)
+
+
+def _check(
+    inputs: int,
+    outputs: int,
+    dim: int,
+    blocks: Sequence[int],
+    kernels: Sequence[int],
+    expansion: float,
+    dual_pixel: bool,
+) -> None:
+    if len(blocks) != _LEVELS or len(kernels) != _LEVELS:
+        raise ArgumentError(
+            f'LaKDNet has {_LEVELS} levels: num_blocks and mix_kernel_size need {_LEVELS} numbers each, '
+            f'got {list(blocks)} and {list(kernels)}'
+        )
+    even = [kernel for kernel in kernels if kernel % 2 == 0]
+    if even:
+        raise ArgumentError(f'LaKDNet: mix_kernel_size has to be odd, got {even[0]} in {list(kernels)}; take 7 or 9')
+    if dim % 2:
+        raise ArgumentError(f'LaKDNet: dim has to be even (half of it is what a level hands down), got {dim}')
+    if int(dim * expansion) < 1:
+        raise ArgumentError(f'LaKDNet: ffn_expansion_factor {expansion} leaves no hidden channels for dim {dim}')
+    if dual_pixel and inputs != 3 * outputs:
+        raise ArgumentError(
+            f'LaKDNet: with dual_pixel_task the input is left, right and centre image, so inp_channels is three times '
+            f'out_channels, got {inputs} and {outputs}'
+        )
+    if not dual_pixel and inputs != outputs:
+        raise ArgumentError(
+            f'LaKDNet: the image is added to the result, so inp_channels and out_channels agree, got {inputs} and '
+            f'{outputs}; a dual-pixel network has dual_pixel_task: true'
+        )

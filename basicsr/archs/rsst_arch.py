@@ -1,0 +1,301 @@
+"""RSS-T (ICCV 2023): deblurring of global-reset-release images, whose blur grows from the top row to the bottom row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Lt
+from torch import Tensor, nn
+
+from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.archs.rsst_attention import Projection
+from basicsr.archs.rsst_blocks import SLOPE, BlockType, ConvAct, FeedForward, TransGroup
+from basicsr.utils.errors import ArgumentError
+from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.signature import NotNegative, Positive, Share
+
+_SCALES = 4
+_REDUCTION = 16  # of the gate between scales
+_DROP_SCALE = 0.1  # of whole channels of what comes from the other scales, in training
+
+
+class SCM(nn.Module):
+    """Features of one scale's image (MIMO-UNet's shallow convolutional module); the image itself stays among them.
+
+    Args:
+        out_plane: channels out.
+        inputs: channels in: image and row channel.
+    """
+
+    def __init__(self, out_plane: int, inputs: int = 4) -> None:
+        super().__init__()
+        quarter, half = out_plane // 4, out_plane // 2
+        self.main = nn.Sequential(
+            ConvAct(inputs, quarter, 3),
+            ConvAct(quarter, half, 1),
+            ConvAct(half, half, 3),
+            ConvAct(half, out_plane - inputs, 1),
+        )
+        self.conv = ConvAct(out_plane, out_plane, 1, act=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) to (B, out_plane, H, W)."""
+        result: Tensor = self.conv(torch.cat([x, self.main(x)], 1))
+        return result
+
+
+class FAM(nn.Module):
+    """Merging of a scale's own features with those from the scale above (MIMO-UNet's feature attention module).
+
+    Args:
+        channel: of both.
+    """
+
+    def __init__(self, channel: int) -> None:
+        super().__init__()
+        self.merge = ConvAct(channel, channel, 3, act=False)
+
+    def forward(self, above: Tensor, own: Tensor) -> Tensor:
+        """above + merge(above · own), (B, C, H, W)."""
+        result: Tensor = above + self.merge(above * own)
+        return result
+
+
+class SEFF(nn.Module):
+    """Features of all scales, brought to one size and gated channel by channel, merged into few.
+
+    Enlarging repeats pixels, which a 1×1 convolution does not notice: smaller maps are convolved before they are
+    enlarged. The parameters are those of one convolution of all channels.
+
+    Args:
+        in_channel: of all scales together.
+        out_channel: of the result.
+        reduction: channels / hidden channels of the gate.
+    """
+
+    def __init__(self, in_channel: int, out_channel: int, reduction: int = _REDUCTION) -> None:
+        super().__init__()
+        hidden = in_channel // reduction
+        self.fc = nn.Sequential(
+            nn.Linear(in_channel, hidden, bias=False),
+            nn.ReLU(),
+            nn.Linear(hidden, in_channel, bias=False),
+            nn.Sigmoid(),
+        )
+        self.conv = nn.Sequential(ConvAct(in_channel, out_channel, 1), ConvAct(out_channel, out_channel, 3, act=False))
+
+    def forward(self, *features: Tensor, scale: int = 0) -> Tensor:
+        """Merge (B, C_k, H_k, W_k), each half the size of the one before or all of one size.
+
+        Args:
+            features: of the scales, the largest first.
+            scale: number of the one whose size the result has.
+
+        Returns:
+            (B, out_channel, H, W).
+        """
+        height, width = features[scale].shape[-2:]
+        parts = [
+            part[..., :: max(1, part.shape[-2] // height), :: max(1, part.shape[-1] // width)] for part in features
+        ]
+        gate = self.fc(torch.cat([part.mean((-2, -1)) for part in parts], 1))[..., None, None]
+        layers: Any = self.conv
+        conv = layers[0].main[0]
+        widths = [part.shape[1] for part in parts]
+        merged = conv.bias.view(1, -1, 1, 1)
+        for part, share, weight in zip(parts, gate.split(widths, 1), conv.weight.split(widths, 1), strict=True):
+            one = F.conv2d(part * share, weight)
+            merged = merged + _enlarged(one, height // one.shape[-2])
+        result: Tensor = layers[1](F.leaky_relu(merged, SLOPE))
+        return result
+
+
+def _enlarged(x: Tensor, factor: int) -> Tensor:
+    """Every pixel repeated."""
+    return x if factor == 1 else F.interpolate(x, scale_factor=factor, mode='nearest')
+
+
+def drop_path_rates(depths: Sequence[int], rate: float) -> list[float]:
+    """The probability of stochastic depth for each block, encoder and decoder in order.
+
+    It rises linearly over the encoder and falls again over the decoder, whose first block has the highest.
+
+    Args:
+        depths: blocks of the groups, four of the encoder and four of the decoder.
+        rate: of the encoder's last block.
+
+    Raises:
+        ArgumentError: the decoder has more blocks than the encoder.
+    """
+    encoder, decoder = sum(depths[:_SCALES]), sum(depths[_SCALES:])
+    if decoder > encoder:
+        raise ArgumentError(
+            f'RSST: the decoder has {decoder} blocks and the encoder {encoder} (depths {list(depths)}); its stochastic '
+            'depth mirrors the encoder, so it cannot have more'
+        )
+    rising: list[float] = torch.linspace(0, rate, encoder, device='cpu').tolist()
+    return rising + rising[::-1][:decoder]
+
+
+@ARCH_REGISTRY.register()
+class RSST(nn.Module):
+    """RSS-T: a pyramid of transformer blocks that know the row of every pixel, with four inputs and four outputs.
+
+    Input (B, 3 + prior_channels, H, W) RGB float in [0, 1], any H, W: zeros are put around it, to multiples of eight
+    windows, and attention is told where they are. Returns four images, not clamped: at 1/8, 1/4 and 1/2 of the padded
+    size, and last the result (B, 3, H, W). Published state_dict keys; the published network has ``win_size`` [4, 16]
+    and ``trans_type`` 'rsst'.
+
+    Args:
+        base_channel: channels of the largest scale, doubled at every scale.
+        win_size: height and width of the windows.
+        token_projection: 'linear', or 'linear_concat' with twice as many keys and values.
+        token_mlp: 'leff' (with a depth-wise convolution) or 'ffn'.
+        trans_type: 'rsst', or 'LeWin' (square windows, without window encoding and spectral branch).
+        se_layer: a gate behind every attention; no published network has it.
+        drop_path_rate: highest probability of stochastic depth.
+        mlp_ratio: hidden channels of the feed-forward parts / channels.
+        depths: blocks of the groups: encoder from large to small, decoder from small to large.
+        num_heads: of these groups.
+        drop_rate: dropout.
+        attn_drop_rate: dropout of attention weights.
+        qkv_bias: whether queries, keys and values have a bias.
+        qk_scale: factor of the queries; None is 1 / sqrt(channels of a head).
+        prior_channels: further input channels after the image; they enter at the largest scale.
+
+    Raises:
+        ArgumentError: eight numbers are needed and not there, or channels, heads or windows do not fit each other.
+    """
+
+    def __init__(
+        self,
+        base_channel: Positive = 32,
+        win_size: tuple[Positive, Positive] = (8, 8),
+        token_projection: Projection = 'linear',
+        token_mlp: FeedForward = 'leff',
+        trans_type: BlockType = 'LeWin',
+        se_layer: bool = False,
+        drop_path_rate: Annotated[float, Ge(0), Lt(1)] = 0.1,
+        mlp_ratio: float = 4.0,
+        depths: Sequence[NotNegative] = (2, 2, 2, 2, 2, 2, 2, 2),
+        num_heads: Sequence[Positive] = (1, 2, 4, 8, 8, 4, 2, 1),
+        drop_rate: Share = 0.0,
+        attn_drop_rate: Share = 0.0,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        *,
+        prior_channels: NotNegative = 0,
+    ) -> None:
+        super().__init__()
+        if len(depths) != 2 * _SCALES or len(num_heads) != 2 * _SCALES:
+            raise ArgumentError(
+                f'RSST: depths and num_heads name {2 * _SCALES} groups, got {list(depths)} and {list(num_heads)}'
+            )
+        if base_channel < 3:
+            raise ArgumentError(f'RSST: base_channel is at least 3, got {base_channel}')
+        self.img_channel, self.out_channels = 3, 3
+        self.in_channels = 3 + prior_channels
+        rows, columns = win_size
+        self.input_rule = InputRule((8 * rows, 8 * columns), placement='center', tells_padding=True)
+        rates = iter(drop_path_rates(depths, drop_path_rate))
+        widths = [base_channel * 2**scale for scale in range(_SCALES)]
+
+        def group(number: int, channels: int) -> TransGroup:
+            return TransGroup(
+                trans_type,
+                channels,
+                depths[number],
+                [next(rates) for _ in range(depths[number])],
+                num_heads=num_heads[number],
+                win_size=win_size,
+                token_projection=token_projection,
+                token_mlp=token_mlp,
+                mlp_ratio=mlp_ratio,
+                qkv_bias=qkv_bias,
+                qk_scale=qk_scale,
+                drop=drop_rate,
+                attn_drop=attn_drop_rate,
+                se_layer=se_layer,
+            )
+
+        self.in_proj0 = ConvAct(4 + prior_channels, widths[0], 3)
+        self.pos_drop = nn.Dropout(drop_rate)
+        self.trans_group0 = group(0, widths[0])
+        for k in range(1, _SCALES):
+            self.add_module(f'dowsample_{k - 1}', ConvAct(widths[k - 1], widths[k], 3, 2))  # spelled so when published
+            self.add_module(f'in_proj{k}', SCM(widths[k]))
+            self.add_module(f'fusion{k}', FAM(widths[k]))
+            self.add_module(f'trans_group{k}', group(k, widths[k]))
+        for j, channels in enumerate(widths[::-1]):
+            if j > 0:
+                self.add_module(f'upsample_{j - 1}', ConvAct(2 * channels, channels, 4, transpose=True))
+                self.add_module(f'ScaleInfo{j}', SEFF(sum(widths), channels))
+                self.add_module(f'merge{j}', ConvAct(2 * channels, channels, 1))
+            self.add_module(f'd_trans_group{j}', group(_SCALES + j, channels))
+            self.add_module(f'out_proj{j}', ConvAct(channels, 3, 3, act=False))
+
+    def forward(self, lq: Tensor, real_size: tuple[int, int] | None = None) -> list[Tensor]:
+        """Restore (B, 3 [+ prior], H, W).
+
+        Args:
+            lq: image and prior.
+            real_size: height and width of the image if ``lq`` was padded by ``input_rule`` already.
+
+        Returns:
+            (B, 3, H'/8, W'/8), (..., H'/4, W'/4), (..., H'/2, W'/2) of the padded size H', W', and (B, 3, H, W).
+
+        Raises:
+            ShapeError: other channels than the network was built for, or no floats.
+        """
+        check_image(lq, self.in_channels, type(self).__name__)
+        size = lq.shape[-2:]
+        padded = self.input_rule.pad(lq)
+        *small, result = self.scales(padded, self._padding(padded, real_size or (size[0], size[1])))
+        return [*small, self.input_rule.crop(result, *size)]
+
+    def scales(self, x: Tensor, padding: Tensor | None = None) -> list[Tensor]:
+        """The network without padding and cropping.
+
+        Args:
+            x: (B, 3 [+ prior], H, W); at every scale the windows must divide the map, or one window covers it.
+            padding: (B or 1, 1, H, W), 1 on padded pixels and 0 on the image's; that of the first image counts.
+
+        Returns:
+            images at 1/8, 1/4, 1/2 and 1 of the size.
+
+        Raises:
+            ShapeError: the windows do not divide the maps.
+        """
+        if not len(x):  # no image has no spectrum
+            return [x[:, :3, :: 2**k, :: 2**k] for k in reversed(range(_SCALES))]
+        part: Any = self.get_submodule
+        image, prior = x[:, :3], x[:, 3:]
+        row = torch.arange(x.shape[-2], device=x.device, dtype=x.dtype).view(1, 1, -1, 1)  # not divided by the height
+        inputs = torch.cat([image, row.expand(len(x), 1, -1, x.shape[-1])], 1)
+        levels = [inputs[..., :: 2**k, :: 2**k].contiguous(memory_format=torch.channels_last) for k in range(_SCALES)]
+        first = torch.cat([levels[0], prior], 1).contiguous(memory_format=torch.channels_last)
+        features = [self.trans_group0(self.pos_drop(self.in_proj0(first)), padding)]
+        for k in range(1, _SCALES):
+            above, own = part(f'dowsample_{k - 1}')(features[-1]), part(f'in_proj{k}')(levels[k])
+            features.append(part(f'trans_group{k}')(part(f'fusion{k}')(above, own), padding))
+        outputs: list[Tensor] = []
+        y = features[-1]
+        for j in range(_SCALES):
+            if j > 0:
+                others = part(f'ScaleInfo{j}')(*features, scale=_SCALES - 1 - j)
+                others = F.dropout2d(others, _DROP_SCALE, self.training)
+                y = part(f'merge{j}')(torch.cat([part(f'upsample_{j - 1}')(y), others], 1))
+            y = part(f'd_trans_group{j}')(y, padding)
+            outputs.append(part(f'out_proj{j}')(y) + levels[_SCALES - 1 - j][:, :3])
+        return outputs
+
+    def _padding(self, padded: Tensor, real: tuple[int, int]) -> Tensor | None:
+        """1 on the pixels that were added, (1, 1, H', W') on the CPU; None if there are none."""
+        if tuple(padded.shape[-2:]) == tuple(real):
+            return None
+        mask = torch.ones(1, 1, *padded.shape[-2:], device='cpu')
+        self.input_rule.crop(mask, *real).zero_()
+        return mask

@@ -1,0 +1,261 @@
+"""Attention in shifted windows with relative positions, as RSS-T and its Uformer-style variant have it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from basicsr.utils.errors import ArgumentError, ShapeError
+
+Projection = Literal['linear', 'linear_concat']
+_NEVER = -100.0  # added to the scores of two tokens that are not to meet; part of the published numbers
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How a feature map is cut into windows; derived from its size anew each time.
+
+    Args:
+        height: of the map.
+        width: of the map.
+        window: height and width of a window.
+        shift: rows and columns that the map is rolled by first.
+
+    Raises:
+        ShapeError: the windows do not divide the map.
+    """
+
+    height: int
+    width: int
+    window: tuple[int, int]
+    shift: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if self.height % self.window[0] or self.width % self.window[1]:
+            raise ShapeError(
+                f'a feature map of {self.height}×{self.width} cannot be cut into windows of '
+                f'{self.window[0]}×{self.window[1]}; pad the image by input_rule, or let forward do it'
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of the map."""
+        return self.height, self.width
+
+    @property
+    def count(self) -> int:
+        """Windows of one image."""
+        return self.height // self.window[0] * (self.width // self.window[1])
+
+    def cut(self, x: Tensor, rolled: bool = True) -> Tensor:
+        """(B, H, W, C) to (B, windows, rows, columns, C), in raster order.
+
+        Args:
+            x: the map.
+            rolled: whether to roll it by the shift first.
+        """
+        if rolled and any(self.shift):
+            x = x.roll((-self.shift[0], -self.shift[1]), (1, 2))
+        rows, columns = self.window
+        x = x.unflatten(2, (-1, columns)).unflatten(1, (-1, rows))
+        return x.transpose(2, 3).flatten(1, 2)
+
+    def join(self, x: Tensor) -> Tensor:
+        """Undo :meth:`cut`: (B, windows, rows · columns, C) to (B, H, W, C)."""
+        rows, columns = self.window
+        x = x.reshape(len(x), self.height // rows, self.width // columns, rows, columns, x.shape[-1])
+        x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        return x.roll(self.shift, (1, 2)) if any(self.shift) else x
+
+    def forbidden(self, padding: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """What is added to the scores of tokens that are not to meet, in the windows where there are any.
+
+        Tokens that the roll brought together from opposite sides, and pairs of padded tokens; real tokens may look at
+        padded ones. Few windows have such tokens: those at the seams of the roll and at the padding.
+
+        Args:
+            padding: (B or 1, 1, H', W'), 1 on padded pixels; only that of the first image counts, for all of them. It
+                may be larger than the map (nearest neighbours are taken), and is cut without the shift.
+
+        Returns:
+            indices of the windows (n,), and (n, T, T) to be added; on the CPU. None if there are none.
+        """
+        if padding is None and not any(self.shift):
+            return None
+        total = torch.zeros(1, 1, 1)
+        if any(self.shift):
+            rows, columns = (_labels(*axis) for axis in zip(self.size, self.window, self.shift, strict=True))
+            region = self.cut((3 * rows[:, None] + columns)[None, ..., None], rolled=False).reshape(self.count, -1)
+            total = total + _NEVER * (region[:, :, None] != region[:, None])
+        if padding is not None:
+            small = F.interpolate(padding[:1].float().cpu(), size=self.size, mode='nearest')
+            padded = self.cut(small.permute(0, 2, 3, 1), rolled=False).reshape(self.count, -1) > 0
+            total = total + _NEVER * (padded[:, :, None] & padded[:, None])
+        touched = total.flatten(1).any(1).nonzero()[:, 0]
+        return (touched, total[touched]) if len(touched) else None
+
+
+def _labels(length: int, window: int, shift: int) -> Tensor:
+    """Which part of the rolled axis each position belongs to: parts that were neighbours before share a number."""
+    position = torch.arange(length)
+    return (position >= length - window).int() + (position >= length - shift).int() if shift else position.mul(0).int()
+
+
+def relative_positions(window: tuple[int, int]) -> Tensor:
+    """The row of the bias table for each pair of tokens of a window of this size: (T, T) int64.
+
+    A smaller window than the table was made for takes its first rows, not its centre: so do the published numbers.
+    """
+    rows, columns = window
+    y, x = (axis.flatten() for axis in torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing='ij'))
+    down, right = y[:, None] - y + rows - 1, x[:, None] - x + columns - 1
+    return down * (2 * columns - 1) + right
+
+
+class SEGate(nn.Module):
+    """A gate for each channel from the mean over the tokens of a window (Uformer's squeeze and excitation).
+
+    Args:
+        channels: at least ``reduction``.
+        reduction: channels / hidden channels.
+
+    Raises:
+        ArgumentError: fewer channels.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        if channels < reduction:
+            raise ArgumentError(f'se_layer needs {reduction} channels or more, got {channels}; set base_channel higher')
+        hidden = channels // reduction
+        self.fc = nn.Sequential(
+            nn.Linear(channels, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, channels, bias=False), nn.Sigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate (..., T, C)."""
+        result: Tensor = x * self.fc(x.mean(-2, keepdim=True))
+        return result
+
+
+class _Projection(nn.Module):
+    """Queries, keys and values; ``linear_concat`` has a second set of keys and values from the same tokens."""
+
+    def __init__(self, channels: int, bias: bool, kind: Projection) -> None:
+        super().__init__()
+        self.kind = kind
+        if kind == 'linear':
+            self.to_q = nn.Linear(channels, channels, bias)
+        else:
+            self.to_qkv = nn.Linear(channels, 3 * channels, bias)
+        self.to_kv = nn.Linear(channels, 2 * channels, bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(..., T, C) to queries (..., T, C), keys and values (..., T or 2T, C)."""
+        keys, values = self.to_kv(x).chunk(2, -1)
+        if self.kind == 'linear':
+            return self.to_q(x), keys, values
+        queries, first_keys, first_values = self.to_qkv(x).chunk(3, -1)
+        return queries, torch.cat([first_keys, keys], -2), torch.cat([first_values, values], -2)
+
+
+class WindowAttention(nn.Module):
+    """Multi-head attention among the tokens of each window, with a learned bias for each relative position.
+
+    Args:
+        dim: channels, a multiple of ``num_heads``.
+        win_size: height and width of the full window, which the bias table is made for.
+        num_heads: of the attention.
+        token_projection: 'linear', or 'linear_concat' with twice as many keys and values.
+        qkv_bias: whether queries, keys and values have a bias.
+        qk_scale: factor of the queries; None is (dim / num_heads)^-0.5.
+        attn_drop: dropout of the attention weights.
+        proj_drop: dropout of the result.
+        se_layer: put :class:`SEGate` behind (no published network has it).
+
+    Raises:
+        ArgumentError: ``num_heads`` does not divide ``dim``.
+    """
+
+    relative_position_index: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        win_size: tuple[int, int],
+        num_heads: int,
+        token_projection: Projection = 'linear',
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+        se_layer: bool = False,
+    ) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ArgumentError(f'num_heads {num_heads} does not divide the {dim} channels of its level')
+        self.win_size, self.num_heads = win_size, num_heads
+        self.scale = qk_scale if qk_scale is not None else (dim // num_heads) ** -0.5
+        self.attn_drop = attn_drop
+        entries = math.prod(2 * side - 1 for side in win_size)
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(entries, num_heads))
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        self.register_buffer('relative_position_index', relative_positions(win_size), persistent=False)
+        self.qkv = _Projection(dim, qkv_bias, token_projection)
+        self.proj = nn.Linear(dim, dim)
+        self.se_layer = SEGate(dim) if se_layer else nn.Identity()
+        self.proj_drop = nn.Dropout(proj_drop)
+
+    def forward(
+        self, x: Tensor, window: tuple[int, int] | None = None, forbidden: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Attend within windows.
+
+        Args:
+            x: (B, windows, T, C), tokens in raster order.
+            window: height and width of these windows; None is the full size.
+            forbidden: see :meth:`Windows.forbidden`.
+
+        Returns:
+            (B, windows, T, C).
+        """
+        queries, keys, values = (self._heads(part) for part in self.qkv(x))
+        bias = self._bias(window or self.win_size, keys.shape[-2])
+        mixed = self._attend(queries, keys, values, bias)
+        if forbidden is not None:  # once more for the few windows where some tokens must not meet
+            batch, count = x.shape[:2]
+            chosen, scores = (part.to(x.device) for part in forbidden)
+            index = (torch.arange(batch, device=x.device)[:, None] * count + chosen).flatten()
+            scores = scores.repeat_interleave(keys.shape[-2] // x.shape[-2], -1)[:, None]  # linear_concat: in pairs
+            biases = (bias + scores.to(bias.dtype)).repeat(batch, 1, 1, 1)
+            some = self._attend(queries[index], keys[index], values[index], biases)
+            mixed = mixed.index_copy(0, index, some)
+        mixed = self.proj(mixed.transpose(1, 2).reshape(x.shape))
+        result: Tensor = self.proj_drop(self.se_layer(mixed))
+        return result
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(B, windows, T, C) to (B · windows, heads, T, C / heads)."""
+        return x.flatten(0, 1).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def _bias(self, window: tuple[int, int], keys: int) -> Tensor:
+        """(1, heads, T, keys) from the table."""
+        index = self.relative_position_index
+        if window != self.win_size:
+            index = relative_positions(window).to(index.device)
+        bias = self.relative_position_bias_table[index].permute(2, 0, 1)[None]
+        # with two sets of keys each column serves two neighbours, whichever keys they are: so it was published
+        result: Tensor = bias.repeat_interleave(keys // bias.shape[-1], -1)
+        return result
+
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+        dropout = self.attn_drop if self.training else 0.0
+        bias = bias.to(queries.dtype).expand(len(queries), -1, -1, -1)
+        attend: Any = F.scaled_dot_product_attention
+        result: Tensor = attend(queries, keys, values, bias, dropout, scale=self.scale)
+        return result

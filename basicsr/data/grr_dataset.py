@@ -1,0 +1,111 @@
+"""Images of cameras with global-reset-release shutter, whose lower rows are exposed longer, and their sharp ones."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from basicsr.data.items import Augmentation, ImageFileDataset, Phase, read_image
+from basicsr.data.pairing import refuse
+from basicsr.data.sample import Sample
+from basicsr.data.storage import FolderStore
+from basicsr.utils.errors import DataError
+from basicsr.utils.registry import DATASET_REGISTRY
+from basicsr.utils.signature import Folder, NotNegative, Positive
+
+_LQ, _GT = 'RSGR', 'GS'
+
+
+def _keeps_rows(wanted: bool) -> bool:
+    if wanted:
+        raise PydanticCustomError(
+            'rows', 'expected false: the blur of these images grows from the top row to the bottom row'
+        )
+    return wanted
+
+
+KeepsRows = Annotated[bool, AfterValidator(_keeps_rows)]
+"""An augmentation that would change the order of the rows: it can only be switched off."""
+
+
+@DATASET_REGISTRY.register()
+class GRRDataset(ImageFileDataset):
+    """GRR_real and RSGR-GS_v1: ``<sequence>/RSGR/PNG/<number>.png`` blurred, ``<sequence>/GS/PNG/<number>.png`` sharp.
+
+    ``dataset[i]`` holds ``lq`` and ``gt``, uint8 (C, H, W) RGB, paths and ``mask_seed``; names are
+    ``<sequence>/<number>``. A crop loses its place: to the network its first row is row 0 again, as in the original.
+
+    Args:
+        dataroot: folder of one part (train, validate, test) with a folder for each sequence.
+        phase: 'train' augments at random; 'val' and 'test' return frames as they are.
+        gt_size: side of the training crops in pixels; None trains on whole frames, as the original does.
+        use_flip: exchange left and right at random.
+        use_channels: reverse the order of the colours at random.
+        use_vflip, use_rot: false; top and bottom, rows and columns cannot be exchanged here.
+        allow_gaps: take sequences whose numbers are not consecutive.
+        seed: of all random draws.
+
+    Raises:
+        DataError: no sequences, frames without partner, names that are no numbers, or gaps; the message lists them.
+    """
+
+    def __init__(
+        self,
+        dataroot: Folder,
+        phase: Phase = 'test',
+        gt_size: Positive | None = None,
+        use_flip: bool = True,
+        use_channels: bool = True,
+        use_vflip: KeepsRows = False,
+        use_rot: KeepsRows = False,
+        allow_gaps: bool = False,
+        seed: NotNegative = 0,
+    ) -> None:
+        self.store = FolderStore(dataroot, ('.png',))
+        self.frames = _frames(self.store, allow_gaps)
+        names = [f'{sequence}/{name}' for sequence, name in self.frames]
+        super().__init__(names, Augmentation(phase, gt_size, use_flip, False, seed, use_channels=use_channels))
+
+    def sample(self, index: int) -> Sample:
+        """The whole pair as it lies on disk.
+
+        Raises:
+            ImageFileError: a file is no image, or cut off.
+            ShapeError: the two differ in size; both are named.
+        """
+        sequence, name = self.frames[index]
+        lq, gt = (read_image(self.store, f'{sequence}/{kind}/PNG/{name}.png', 3, 'high_byte') for kind in (_LQ, _GT))
+        return Sample(*lq, *gt)
+
+
+def _frames(store: FolderStore, allow_gaps: bool) -> list[tuple[str, str]]:
+    """Sequence and name of every frame, sequences by name and frames by number."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for key in store.keys:
+        path = PurePosixPath(key)
+        if len(path.parts) == 4 and path.parts[1] in (_LQ, _GT) and path.parts[2] == 'PNG' and path.suffix == '.png':
+            found.setdefault(path.parts[0], {_LQ: set(), _GT: set()})[path.parts[1]].add(path.stem)
+    if not found:
+        raise DataError(
+            f'{store.root}: no sequences; expected <sequence>/{_LQ}/PNG/*.png and <sequence>/{_GT}/PNG/*.png'
+        )
+    problems: dict[str, list[str]] = {'the name is no number': [], 'these frames are missing': []}
+    frames = []
+    for sequence, kinds in sorted(found.items()):
+        for kind, other in ((_LQ, _GT), (_GT, _LQ)):
+            lonely = sorted(kinds[other] - kinds[kind])
+            title = f'sequence {sequence} has {len(kinds[kind])} frames in {kind} and {len(kinds[other])} in {other}; '
+            problems[f'{title}without a partner in {kind}'] = lonely
+        odd = sorted(name for name in kinds[_LQ] if not name.isdecimal())
+        problems['the name is no number'] += [f'{sequence}/{name}' for name in odd]
+        names = sorted(kinds[_LQ] - set(odd), key=lambda name: (int(name), name))
+        if names and not allow_gaps:
+            there = {int(name) for name in names}
+            gaps = sorted(set(range(min(there), max(there))) - there)
+            problems['these frames are missing'] += [f'{sequence}/{number}' for number in gaps]
+        frames += [(sequence, name) for name in names]
+    refuse(problems, f'{store.root}: the sequences are not complete', 'allow_gaps: true takes sequences with gaps')
+    return frames
