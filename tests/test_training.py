@@ -171,10 +171,10 @@ def test_a_signal_during_validation_postpones_it(tmp_path, recipe, monkeypatch):
     assert runs.train(tmp_path / 'whole', recipe()) == 0
     original = ImageRestorationModel.restore
 
-    def restore(model, batch):
+    def restore(model, *arguments):
         if model.iteration == 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        return original(model, batch)
+        return original(model, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(ImageRestorationModel, 'restore', restore)
@@ -344,7 +344,7 @@ def test_gray_masks_become_a_fourth_channel(tmp_path, roots):
     lq, gray = torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8)
     (given,) = model.inputs({'lq': lq, 'masks': gray})
     assert torch.equal(given, torch.cat([lq, gray], 1))
-    assert model.restore({'lq': lq, 'masks': gray}).shape == (2, 3, 8, 8)
+    assert model.restore({'lq': lq, 'masks': gray}).image.shape == (2, 3, 8, 8)
 
 
 def test_terms_of_a_sum_are_told_apart(tmp_path, recipe):
@@ -361,10 +361,10 @@ def test_restoring_uses_the_average_and_no_dropout(tmp_path, recipe):
         for parameter in model.net.parameters():
             parameter.fill_(math.nan)
     batch = {'lq': torch.rand(1, 3, 9, 7), 'masks': torch.ones(1, 1, 9, 7, dtype=torch.uint8)}
-    output = model.restore(batch)
+    output = model.restore(batch).image
     assert output.shape == (1, 3, 9, 7)
     assert bool(torch.isfinite(output).all())
-    assert torch.equal(output, model.restore(batch))
+    assert torch.equal(output, model.restore(batch).image)
 
 
 def test_the_log_is_cut_back_to_the_checkpoint(tmp_path):

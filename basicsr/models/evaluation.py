@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from basicsr.data import collate, to_floats
 from basicsr.metrics import Metric, Record, Score
 from basicsr.metrics.arrays import unit_float
-from basicsr.models.restoring import grid_of, restore_image
 from basicsr.options.schema_train import ValOptions
 from basicsr.training.distributed import Processes
 from basicsr.utils.errors import BasicsrError, MetricError
@@ -80,7 +79,7 @@ def evaluate(
     in float32 and from its rounding, whatever arithmetic the network uses.
 
     Args:
-        model: with ``inputs`` and ``result_net``, as ``ImageRestorationModel``.
+        model: with ``restore``, as ``ImageRestorationModel``.
         dataset: of :func:`basicsr.data.build_dataset`, for the phase 'val' or 'test'.
         metrics: by label; images without ground truth are not scored.
         processes: this process among those of the job.
@@ -130,13 +129,9 @@ def _restore(
     model: Any, batch: dict[str, Any], index: int, name: str, device: torch.device, options: ValOptions
 ) -> Evaluated:
     floats = to_floats(batch, device, gray_masks=model.prior == 'gray')
-    net = model.result_net.eval()
     _wait_for(device)
     start = time.perf_counter()
-    with torch.inference_mode():
-        lq, *masks = model.inputs(floats)
-        grid = grid_of(options, *lq.shape[-2:])
-        restored = restore_image(net, lq, masks[0] if masks else None, options.tile, grid)
+    restored = model.restore(floats, options)
     _wait_for(device)
     seconds = time.perf_counter() - start
     labels = batch['masks'][0].numpy() if 'masks' in batch else None

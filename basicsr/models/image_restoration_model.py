@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -14,8 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.archs import build_network
 from basicsr.losses import WeightedSumLoss, build_loss, targets_of
+from basicsr.models.restoring import Restored, grid_of, restore_image
 from basicsr.options import Options
-from basicsr.options.schema_train import TrainOptions
+from basicsr.options.schema_train import TrainOptions, ValOptions
 from basicsr.training.checkpoints import Checkpoint
 from basicsr.training.distributed import Processes
 from basicsr.training.ema import MovingAverage
@@ -191,22 +193,25 @@ class ImageRestorationModel:
             return lq, batch['masks'], batch.get('mask_seed')
         return lq, batch['masks']
 
-    def restore(self, batch: Batch) -> Tensor:
+    def restore(self, batch: Batch, options: ValOptions | None = None) -> Restored:
         """Restore a batch with the weights that results use, in full precision and without dropout.
 
         Args:
             batch: as for :meth:`train_step`, ``gt`` is not needed; any image size.
+            options: how large images are cut (one image in the batch, then); None never cuts.
 
         Returns:
-            (B, C, H, W) float on the device, nominally in [0, 1], not clamped.
+            the last output, (B, C, H, W) float on the device, nominally in [0, 1], not clamped.
         """
         net = self.result_net
         was_training = net.training
         net.eval()
-        with torch.inference_mode():
-            output = net(*self.inputs(batch))
+        lq, *masks = self.inputs(batch)
+        grid = None if options is None else grid_of(options, *lq.shape[-2:])
+        tile = None if options is None else options.tile
+        restored = restore_image(net, lq, masks[0] if masks else None, tile, grid)
         net.train(was_training)
-        return (output if isinstance(output, Tensor) else output[-1]).to(self.dtype)
+        return replace(restored, image=restored.image.to(self.dtype))
 
     def require_fit(self, key: str, dataset: Any) -> None:
         """Make sure that a data set has the masks that the network takes; reads its first sample.
