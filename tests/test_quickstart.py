@@ -21,6 +21,7 @@ from basicsr.masks.files import read_masks
 from basicsr.options import load_options
 from tests.conftest import ROOT
 
+TOO_OLD = '#!/bin/sh\ncase "$2" in *"(3, 10)"*) exit 1 ;; esac\nexit 0\n'
 SMALL = ['--photos', '10', '--leaves', '6', '--test', '2']
 TEST_PHOTOS = ('astronaut', 'camera', 'chelsea', 'coffee')
 NO_NETWORK = dict.fromkeys(('http_proxy', 'https_proxy', 'all_proxy'), 'http://127.0.0.1:9')
@@ -235,7 +236,7 @@ def test_without_python_it_says_what_is_needed(script, clone, tmp_path):
     path = only_basics(tmp_path / 'bin')
     bash = shutil.which('bash')
     command = [bash, str(clone / f'scripts/{script}.sh')]
-    for name, text in (('', ''), ('python3', '#!/bin/sh\nexit 1\n')):  # none, and one that is too old
+    for name, text in (('', ''), ('python3', TOO_OLD)):  # none, and one that is too old
         if name:
             (tmp_path / 'bin' / name).write_text(text)
             (tmp_path / 'bin' / name).chmod(0o755)
