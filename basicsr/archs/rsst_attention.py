@@ -241,7 +241,8 @@ class WindowAttention(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """(B, windows, T, C) to (B · windows, heads, T, C / heads)."""
-        return x.flatten(0, 1).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        result: Tensor = x.flatten(0, 1).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return result
 
     def _bias(self, window: tuple[int, int], keys: int) -> Tensor:
         """(1, heads, T, keys) from the table."""
