@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from basicsr.training.distributed import Processes
 from basicsr.training.loggers import RunLog
 from basicsr.utils.errors import OptionError
 from basicsr.utils.image import imwrite, tensor2img
+
+logger = logging.getLogger(__name__)
 
 
 def validate(
@@ -82,7 +85,10 @@ class Validation:
     ) -> None:
         self._options, self._datasets, self._model = options, dict(datasets), model
         self._processes, self._folder = processes, folder
-        self._metrics = {label: build_metric(block) for label, block in options.val.metrics.items()}
+        metrics = {label: build_metric(block) for label, block in options.val.metrics.items()}
+        self._metrics = {label: metric for label, metric in metrics.items() if not metric.missing}
+        for label in metrics.keys() - self._metrics.keys():
+            logger.warning('val.metrics.%s is not scored: %s', label, metrics[label].missing)
         for key, dataset in self._datasets.items():
             item = dataset[0]
             for label, metric in self._metrics.items():
