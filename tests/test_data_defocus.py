@@ -38,6 +38,13 @@ def test_lfdof_pairs(vector, tmp_path):
     assert {lq: gt for gt, lq in in_focus(tmp_path)} == expected
 
 
+def test_the_name_of_the_scene_ends_before_the_first_aperture(tmp_path):
+    for name in ('lq/a_ap1_ap2.png', 'lq/s/a_ap1.png', 'gt/a.png', 'gt/a_ap1.png', 'gt/s/a.png'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b'x')
+    assert in_focus(tmp_path) == [('a.png', 'a_ap1_ap2.png'), ('s/a.png', 's/a_ap1.png')]
+
+
 def test_a_missing_all_in_focus_image_is_an_error_and_no_shift(tmp_path):
     for name in ('lq/a_ap2.png', 'lq/a_ap9.png', 'lq/b_ap2.png', 'lq/plain.png', 'gt/a.png', 'gt/c.png'):
         (tmp_path / name).parent.mkdir(exist_ok=True)

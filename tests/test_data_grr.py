@@ -12,20 +12,20 @@ from basicsr.utils.errors import ArgumentError, DataError, OptionError
 from basicsr.utils.image import imread, imwrite
 
 
-def write(root, sequence, numbers, kinds=('RSGR', 'GS'), size=(8, 10)):
+def write(root, sequence, numbers, kinds=('RSGR', 'GS'), size=(8, 10), digits=4):
     for kind in kinds:
         for folder in ('PNG', 'RAW'):
             (root / sequence / kind / folder).mkdir(parents=True, exist_ok=True)
         for number in numbers:
             rng = np.random.default_rng([number, len(kind), len(sequence)])
             image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
-            imwrite(root / sequence / kind / 'PNG' / f'{number:04}.png', image)
-            (root / sequence / kind / 'RAW' / f'{number:04}.raw').write_bytes(b'raw')
+            imwrite(root / sequence / kind / 'PNG' / f'{number:0{digits}}.png', image)
+            (root / sequence / kind / 'RAW' / f'{number}.raw').write_bytes(b'raw')
 
 
 @pytest.fixture
 def root(tmp_path):
-    write(tmp_path, 'seq2', [8, 9, 10])
+    write(tmp_path, 'seq2', [8, 9, 10], digits=1)
     write(tmp_path, 'seq1', [0, 1])
     return tmp_path
 
@@ -36,10 +36,10 @@ def frames(root, **more):
 
 def test_sequences_by_name_and_frames_by_number(root):
     dataset = frames(root)
-    assert dataset.names == ['seq1/0000', 'seq1/0001', 'seq2/0008', 'seq2/0009', 'seq2/0010']
+    assert dataset.names == ['seq1/0000', 'seq1/0001', 'seq2/8', 'seq2/9', 'seq2/10']
     item = dataset[4]
     for key, kind in (('lq', 'RSGR'), ('gt', 'GS')):
-        path = root / 'seq2' / kind / 'PNG' / '0010.png'
+        path = root / 'seq2' / kind / 'PNG' / '10.png'
         assert np.array_equal(item[key].permute(1, 2, 0).numpy(), imread(path))
         assert item[f'{key}_path'] == str(path)
 
@@ -65,21 +65,21 @@ def test_training_mirrors_and_reverses_colours_of_both_and_nothing_else(root):
 
 
 def test_frame_counts_that_differ_are_an_error(root):
-    (root / 'seq2' / 'GS' / 'PNG' / '0009.png').unlink()
+    (root / 'seq2' / 'GS' / 'PNG' / '9.png').unlink()
     (root / 'seq1' / 'RSGR' / 'PNG' / '0001.png').unlink()
     with pytest.raises(DataError) as caught:
         frames(root)
     message = str(caught.value)
-    assert 'sequence seq2 has 2 frames in GS and 3 in RSGR; without a partner in GS (1): 0009' in message
+    assert 'sequence seq2 has 2 frames in GS and 3 in RSGR; without a partner in GS (1): 9' in message
     assert 'sequence seq1 has 1 frames in RSGR and 2 in GS; without a partner in RSGR (1): 0001' in message
 
 
 def test_a_gap_is_an_error_unless_it_is_allowed(root):
     for kind in ('RSGR', 'GS'):
-        (root / 'seq2' / kind / 'PNG' / '0009.png').unlink()
+        (root / 'seq2' / kind / 'PNG' / '9.png').unlink()
     with pytest.raises(DataError, match=r'these frames are missing \(1\): seq2/9\nallow_gaps: true'):
         frames(root)
-    assert frames(root, allow_gaps=True).names[2:] == ['seq2/0008', 'seq2/0010']
+    assert frames(root, allow_gaps=True).names[2:] == ['seq2/8', 'seq2/10']
 
 
 def test_names_that_are_no_numbers_and_empty_folders(root, tmp_path):

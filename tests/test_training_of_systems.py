@@ -65,4 +65,7 @@ def test_the_error_on_a_fixed_batch_halves(tmp_path, name, masked):
         assert model.problem is None
     assert error() < min(before / 2, nothing)
     if name == 'RSST':
+        net = model.net.backbone if masked else model.net
+        for scale in range(4):  # every output is compared with the ground truth of its size
+            assert net.get_submodule(f'out_proj{scale}').main[0].weight.grad.abs().sum() > 0
         assert set(losses) == {'l_pix', 'l_pix_CharbonnierLoss', 'l_pix_FFTLoss'}

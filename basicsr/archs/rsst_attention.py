@@ -87,17 +87,21 @@ class Windows:
         """
         if padding is None and not any(self.shift):
             return None
-        total = torch.zeros(1, 1, 1)
+        region = torch.zeros(self.count, 1)
+        padded = torch.zeros(self.count, 1, dtype=torch.bool)
         if any(self.shift):
             rows, columns = (_labels(*axis) for axis in zip(self.size, self.window, self.shift, strict=True))
             region = self.cut((3 * rows[:, None] + columns)[None, ..., None], rolled=False).reshape(self.count, -1)
-            total = total + _NEVER * (region[:, :, None] != region[:, None])
         if padding is not None:
             small = F.interpolate(padding[:1].float().cpu(), size=self.size, mode='nearest')
             padded = self.cut(small.permute(0, 2, 3, 1), rolled=False).reshape(self.count, -1) > 0
-            total = total + _NEVER * (padded[:, :, None] & padded[:, None])
-        touched = total.flatten(1).any(1).nonzero()[:, 0]
-        return (touched, total[touched]) if len(touched) else None
+        touched = ((region != region[:, :1]).any(1) | padded.any(1)).nonzero()[:, 0]
+        if not len(touched):
+            return None
+        region, padded = region[touched], padded[touched]
+        strangers = region[:, :, None] != region[:, None]
+        outside = padded[:, :, None] & padded[:, None]
+        return touched, _NEVER * strangers + _NEVER * outside
 
 
 def _labels(length: int, window: int, shift: int) -> Tensor:
@@ -241,7 +245,8 @@ class WindowAttention(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """(B, windows, T, C) to (B · windows, heads, T, C / heads)."""
-        return x.flatten(0, 1).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        result: Tensor = x.flatten(0, 1).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return result
 
     def _bias(self, window: tuple[int, int], keys: int) -> Tensor:
         """(1, heads, T, keys) from the table."""

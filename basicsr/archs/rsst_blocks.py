@@ -219,7 +219,8 @@ class SpectralBlock(WindowBlock):
         tokens = windows.cut(x)
         # depth is the number of the window: the last of a row of windows is next to the first of the row below
         encoding = self.win_pos_embed(tokens.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
-        return self.norm1(tokens + encoding).flatten(2, 3)
+        result: Tensor = self.norm1(tokens + encoding).flatten(2, 3)
+        return result
 
     def _beside(self, x: Tensor) -> Tensor:
         """Two point-wise layers over the half spectrum, in float32 at least: sums over the map overflow half types."""

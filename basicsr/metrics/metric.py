@@ -45,6 +45,14 @@ class Metric(ABC):
     def variant(self) -> str:
         """What exactly is computed, for the head of a table: 'SSIM 3-D'."""
 
+    @property
+    def missing(self) -> str:
+        """Why the metric cannot be computed on this machine (an optional package, weights); '' if it can.
+
+        Such a metric stays in the tables and scores nothing; evaluations go on without it.
+        """
+        return ''
+
     @abstractmethod
     def score(self, record: Record) -> Score:
         """Score a record that has all fields the metric reads.

@@ -81,7 +81,7 @@ def evaluate(
     Args:
         model: with ``restore``, as ``ImageRestorationModel``.
         dataset: of :func:`basicsr.data.build_dataset`, for the phase 'val' or 'test'.
-        metrics: by label; images without ground truth are not scored.
+        metrics: by label; images without ground truth are not scored, nor are metrics that are ``missing``.
         processes: this process among those of the job.
         options: how images are cut, and how many there are.
         with_input: score the blurred input as well ("do nothing"), by the metrics that look at output and ground truth.
@@ -92,6 +92,7 @@ def evaluate(
     Raises:
         MetricError: an output cannot be scored (NaN).
     """
+    metrics = {label: metric for label, metric in metrics.items() if not metric.missing}
     indices = range(processes.rank, images_of(dataset, options), processes.world)
     waiting: deque[Future[Evaluated]] = deque()
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(_WAITING) as scorer:

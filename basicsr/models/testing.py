@@ -62,6 +62,8 @@ class Evaluation:
         for label, block in options.val.metrics.items():
             metric = build_metric(block)
             self.metrics[MCR if metric.name == MCR else label] = metric
+            if metric.missing:
+                logger.warning('val.metrics.%s is not scored: %s', label, metric.missing)
         for key, dataset in self.datasets.items():
             self.model.require_fit(f'datasets.{key}', dataset)
 

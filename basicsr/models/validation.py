@@ -22,6 +22,8 @@ from basicsr.utils.image import imwrite
 
 logger = logging.getLogger(__name__)
 
+logger = logging.getLogger(__name__)
+
 
 def validate(
     model: Any,
@@ -89,7 +91,10 @@ class Validation:
     ) -> None:
         self._options, self._datasets, self._model = options, dict(datasets), model
         self._processes, self._folder = processes, folder
-        self._metrics = {label: build_metric(block) for label, block in options.val.metrics.items()}
+        metrics = {label: build_metric(block) for label, block in options.val.metrics.items()}
+        self._metrics = {label: metric for label, metric in metrics.items() if not metric.missing}
+        for label in metrics.keys() - self._metrics.keys():
+            logger.warning('val.metrics.%s is not scored: %s', label, metrics[label].missing)
         for key, dataset in self._datasets.items():
             item = dataset[0]
             for label, metric in self._metrics.items():
