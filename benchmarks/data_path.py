@@ -76,7 +76,7 @@ def transcription(root: Path, index: int) -> dict[str, Any]:
         masks = file['masks']
     top, left = random.randint(0, 256), random.randint(0, 256)
     gt, lq = (image[top : top + 256, left : left + 256] for image in (gt, lq))
-    masks = masks[:, :, top : top + 256, left : left + 256]
+    masks = masks[:, :, top : top + 256, left : left + 256].copy()  # as the original: the window becomes an array
     horizontal, vertical, transposed = (random.random() < 0.5 for _ in range(3))
     images = [gt, lq]
     if horizontal:
@@ -88,7 +88,7 @@ def transcription(root: Path, index: int) -> dict[str, Any]:
     if transposed:
         images = [image.transpose(1, 0, 2) for image in images]
         masks = np.rot90(masks, 1, (2, 3))
-    planes = np.stack([mask for mask in masks if mask.any()])
+    planes = np.stack([mask for mask in masks if np.any(mask != 0)])
     tensors = [torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)).float() for image in images]
     return {'gt': tensors[0], 'lq': tensors[1], 'masks': torch.from_numpy(planes.astype(np.float32) / 255)}
 

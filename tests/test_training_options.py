@@ -11,6 +11,7 @@ import pytest
 from basicsr.options import load_options
 from tests import training_runs as runs
 from tests.conftest import ROOT
+from tests.test_data_grr import write as write_frames
 
 SHIPPED = sorted(path for path in (ROOT / 'options' / 'train').rglob('*.yml') if path.parent.name != '_base_')
 ORIGINAL = sorted((ROOT / 'tests' / 'data' / 'original_options').glob('train_*.yml'))
@@ -24,14 +25,27 @@ def roots(tmp_path_factory):
     for path in (folder / 'lq').iterdir():
         gray = np.random.default_rng(0).integers(0, 4, cv2.imread(str(path)).shape[:2], dtype=np.uint8) * 60
         cv2.imwrite(str(folder / 'gray' / path.name), gray)
-    return {**roots, 'gray': str(folder / 'gray')}
+    for sequence in ('seq1', 'seq2'):
+        write_frames(folder / 'frames', sequence, range(3), size=(40, 48))
+    return {**roots, 'gray': str(folder / 'gray'), 'frames': str(folder / 'frames')}
+
+
+TINY = {
+    'LaKDNet': ['dim=4', 'num_blocks=[1,1,1,1]', 'mix_kernel_size=[3,3,3,3]'],
+    'RSST': ['base_channel=4', 'win_size=[2,4]', 'depths=[1,1,1,1,1,1,1,1]'],
+}
+NAFNETS = ['width=4', 'enc_blk_nums=[1,1]', 'dec_blk_nums=[1,1]']
 
 
 def shrunk(path: Path, roots: dict[str, str]) -> list[str]:
     """Overrides that leave the file's classes and recipe, on tiny data."""
     options = load_options(path)
-    overrides = ['network_g:width=4', 'network_g:enc_blk_nums=[1,1]', 'network_g:dec_blk_nums=[1,1]']
+    overrides = [f'network_g:{change}' for change in TINY.get(options.network_g.type, NAFNETS)]
     for key, block in options.datasets.items():
+        if block.type == 'GRRDataset':
+            overrides += [f'datasets:{key}:dataroot={roots["frames"]}']
+            overrides += [f'datasets:{key}:gt_size=32'] if key == 'train' else []
+            continue
         prefix = f'datasets:{key}'
         for name in ('dataroot_gt', 'dataroot_lq', 'dataroot_mask'):
             if name in block.arguments:
