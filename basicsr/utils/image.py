@@ -95,7 +95,7 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None, 
         raise ImageFileError(f'{name}: the file is empty (0 bytes)')
     for start, (end, _) in _ENDS.items():
         # decoders fill the missing part of a cut-off file with grey and only warn
-        if data.startswith(start) and end not in data[len(data) // 2 :]:
+        if data.startswith(start) and data.find(end, len(data) // 2) < 0:
             raise ImageFileError(f'{name}: the file is cut off (no end marker in {len(data)} bytes); copy it again')
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _COLOURS[channels] | cv2.IMREAD_ANYDEPTH)
