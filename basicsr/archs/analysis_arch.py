@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -69,7 +70,9 @@ class AnalysisLevel(nn.Module):
         out_channels: int,
     ) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(nn.Conv2d(features if i else in_channels, features, filter_size) for i in range(depth))
+        self.convs = nn.ModuleList(
+            nn.Conv2d(features if i else in_channels, features, filter_size) for i in range(depth)
+        )
         self.reduce = nn.Conv2d(features if depth else in_channels, reduced, 1)
         self.correlation = correlation
         self.after_cc = nn.Conv2d(correlation.out_channels(reduced), out_channels, 1)
@@ -152,12 +155,8 @@ class AnalysisNet(nn.Module):
         least = [max((shift[axis] + lost << level) + 1 for level, shift in enumerate(shifts)) for axis in (0, 1)]
         self.img_channel = self.in_channels = 3
         self.input_rule = InputRule(minimum=(least[0], least[1]), value_range=(0.0, 255.0))
-        self.max_input_size, self.analysis_crop = limit_of(max_input_size), analysis_crop
-        if self.max_input_size is not None and any(a < b for a, b in zip(self.max_input_size, least, strict=True)):
-            raise ArgumentError(
-                f'max_input_size {self.max_input_size[0]}×{self.max_input_size[1]} is too small: this network needs '
-                f'{least[0]}×{least[1]} pixels to find a kernel of {self.kernel_size[0]}×{self.kernel_size[1]}'
-            )
+        self.analysis_crop = analysis_crop
+        self.limit_input(max_input_size)
         channels = [1] + [n_downsample_features] * (n_levels - 1)
         width = n_upsampling_features
         self.encoder = nn.ModuleList(
@@ -172,18 +171,31 @@ class AnalysisNet(nn.Module):
             )
             for c, shift in zip(channels, shifts, strict=True)
         )
-        self.down = nn.ModuleList(
-            SameConv2d(a, b, downsample_filter_size, 2) for a, b in zip(channels, channels[1:], strict=False)
-        )
+        self.down = nn.ModuleList(SameConv2d(a, b, downsample_filter_size, 2) for a, b in itertools.pairwise(channels))
         self.decoder = nn.ModuleList(
             KernelStage(width, upsample_filter_size, filter_size_after_cc) for _ in range(n_levels - 1)
         )
         widths = [width, *n_conv_filters_before_output]
-        self.head = nn.ModuleList(
-            SameConv2d(a, b, filter_size_after_cc) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.head = nn.ModuleList(SameConv2d(a, b, filter_size_after_cc) for a, b in itertools.pairwise(widths))
         self.out = SameConv2d(widths[-1], 1, 5)
         glorot(self)
+
+    def limit_input(self, max_input_size: int | Sequence[int] | None) -> None:
+        """Look at the centre of larger images only.
+
+        Args:
+            max_input_size: height and width, one number for a square, None for no limit.
+
+        Raises:
+            ArgumentError: too small for this network, or no size.
+        """
+        limit, least = limit_of(max_input_size), self.input_rule.minimum
+        if limit is not None and (limit[0] < least[0] or limit[1] < least[1]):
+            raise ArgumentError(
+                f'max_input_size {limit[0]}×{limit[1]} is too small: this network needs {least[0]}×{least[1]} pixels '
+                f'to find a kernel of {self.kernel_size[0]}×{self.kernel_size[1]}'
+            )
+        self.max_input_size = limit
 
     def forward(self, lq: Tensor) -> Tensor:
         """Estimate the kernels of (B, 3, H, W), values 0 to 255.

@@ -59,14 +59,12 @@ def analysis_window(
 def _reference_size(height: int, width: int, limit: tuple[int, int] | None) -> tuple[int, int]:
     sizes = [*REFERENCE_SIZES, *((w, h) for h, w in REFERENCE_SIZES)]
     fitting = [
-        (h, w)
-        for h, w in sizes
-        if h <= height and w <= width and (limit is None or h * w <= limit[0] * limit[1])
+        (h, w) for h, w in sizes if h <= height and w <= width and (limit is None or h * w <= limit[0] * limit[1])
     ]
     if not fitting:
         bound = '' if limit is None else f' with at most {limit[0]}×{limit[1]} pixels'
         raise ShapeError(
             f'none of the sizes that the original accepts fits into {height}×{width} pixels{bound}; the smallest are '
-            "240×368, 368×240 and 256×256. Use analysis_crop: whole"
+            '240×368, 368×240 and 256×256. Use analysis_crop: whole'
         )
     return min(fitting, key=lambda size: ((height - size[0]) / height) ** 2 + ((width - size[1]) / width) ** 2)

@@ -85,7 +85,7 @@ class AnalysisSynthesisNet(nn.Module):
         return self.input_rule.crop(restored, *lq.shape[-2:])
 
     def estimate_kernel(self, lq: Tensor) -> Tensor:
-        """The blur kernels (B, *max_kernel_size) of images (B, 3 [+ prior], H, W) in [0, 1], as :meth:`forward` finds them."""
+        """The blur kernels (B, *max_kernel_size) that ``forward`` finds in (B, 3 [+ prior], H, W), values 0 to 1."""
         check_image(lq, self.in_channels, type(self).__name__)
         kernel: Tensor = self.analysis(self.input_rule.pad(lq)[:, : self.img_channel] * self._white)
         return kernel

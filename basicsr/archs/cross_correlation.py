@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from basicsr.utils.signature import NotNegative
 
 DEAD = 1e-9
 """Standard deviation below which a channel counts as constant; its correlations are zero."""
+AT_ONCE = 2**24
+"""Bytes of products of spectra at once, where a row of pairs is not larger; fewer, larger steps keep threads busy."""
 
 
 class CrossCorrelation(nn.Module):
@@ -20,8 +23,8 @@ class CrossCorrelation(nn.Module):
 
     Every map has its mean subtracted and is divided by its norm, so the correlation of a map with itself is 1 at zero
     shift; constant maps give zeros, and zeros as gradients. For the pairs (i, j) with i ≤ j, row by row:
-    ``out[dy, dx] = Σ a_i[y + dy, x + dx] · a_j[y, x]``, indices modulo H and W. Computed in float32 at least, one row of
-    pairs at a time.
+    ``out[dy, dx] = Σ a_i[y + dy, x + dx] · a_j[y, x]``, indices modulo H and W. Computed in float32 at least, a row
+    of pairs at a time, or a few small ones.
 
     Args:
         max_shift_y: shifts from -max_shift_y to max_shift_y rows.
@@ -57,14 +60,14 @@ class CrossCorrelation(nn.Module):
                 f'feature maps of {height}×{width} pixels cannot be correlated with shifts up to '
                 f'{self.max_shift[0]}×{self.max_shift[1]}; they must be larger'
             )
+        if x.shape[0] == 0:  # transforms and variances of nothing are errors
+            return x.new_zeros(0, self.out_channels(x.shape[1]), *(2 * shift + 1 for shift in self.max_shift))
         with without_autocast(x):
             maps = _normalised(x if x.dtype == torch.float64 else x.float())
-            window = _Window(height, width, self.max_shift, maps)
-            spectra = torch.fft.rfft2(maps) if x.shape[0] else maps.new_zeros(0, 1, 1, 1, dtype=torch.complex64)
-            rows = [window.of(spectra[:, i : i + 1] * spectra[:, i:].conj()) for i in range(spectra.shape[1])]
+            windows = _windows_around_zero(maps, self.max_shift)
             if self.add_flips:
-                rows += [row.flip(-2, -1) for row in rows]
-            return torch.cat(rows, 1).to(x.dtype)
+                windows += [window.flip(-2, -1) for window in windows]
+            return torch.cat(windows, 1).to(x.dtype)
 
 
 def _normalised(x: Tensor) -> Tensor:
@@ -76,39 +79,71 @@ def _normalised(x: Tensor) -> Tensor:
     return centred * (alive / norm)
 
 
-class _Window:
-    """The part around zero shift of inverse transforms, as products with cosines and sines.
+def _windows_around_zero(maps: Tensor, max_shift: tuple[int, int]) -> list[Tensor]:
+    """The correlations of (B, C, H, W), a few rows of pairs at a time: tensors (B, pairs, 2·my + 1, 2·mx + 1).
 
-    Only that part is computed; such products are much faster than whole inverse transforms. Rows ±dy share theirs.
+    They are a part of inverse transforms of products of spectra. Only that part is computed, as products with cosines
+    and sines, which is much faster than whole transforms. Rows dy and -dy share theirs: their spectra are P ± iQ, with
+    P the product with the cosines of dy, Q that with its sines.
     """
+    (channels, height, width), (my, mx) = maps.shape[1:], max_shift
+    down = _angles(torch.arange(my + 1), torch.arange(height), height)
+    rows = torch.cat([down.cos(), down[1:].sin()]).to(maps)
+    plain, turned = (matrix.to(maps) for matrix in _row_transforms(height, width, mx))
+    spectra = torch.fft.rfft2(maps)
+    conjugates = spectra.conj().resolve_conj()
+    at_once = max(1, AT_ONCE // (spectra[:, 0].numel() * spectra.element_size()))
+    matrices = rows, plain, turned
+    return [
+        _windows_of_rows(spectra[:, first:last], conjugates[:, first:], matrices)
+        for first, last in _groups(channels, at_once)
+    ]
 
-    def __init__(self, height: int, width: int, max_shift: tuple[int, int], like: Tensor) -> None:
-        my, mx = max_shift
-        # angles as multiples of a whole turn, reduced in integers: exact for any size
-        down = _angles(torch.arange(my + 1), torch.arange(height), height)
-        half = width // 2 + 1  # what rfft2 keeps; the other frequencies are the conjugates of these
-        across = _angles(torch.arange(half), torch.arange(-mx, mx + 1), width)
-        weight = torch.full((half, 1), 2.0, dtype=torch.float64)
-        weight[0] = 1
-        if width % 2 == 0:
-            weight[-1] = 1
-        weight = weight / (height * width)
-        real, imaginary = weight * across.cos(), -weight * across.sin()
-        # rows in the order of torch.view_as_real: real and imaginary part of each frequency in turn
-        plain = torch.stack([real, imaginary], 1).flatten(0, 1)
-        turned = torch.stack([imaginary, -real], 1).flatten(0, 1)  # for spectra that still have to be multiplied by i
-        self._cosines, self._sines = down.cos().to(like), down[1:].sin().to(like)
-        self._plain, self._turned = plain.to(like), turned.to(like)
 
-    def of(self, spectrum: Tensor) -> Tensor:
-        """(B, P, H, W/2 + 1) complex to (B, P, 2·my + 1, 2·mx + 1) real."""
-        batch, pairs = spectrum.shape[:2]
-        x = torch.view_as_real(spectrum.resolve_conj()).flatten(-2).flatten(0, 1)  # (B·P, H, 2·(W/2 + 1))
-        even = (self._cosines.expand(len(x), -1, -1) @ x) @ self._plain
-        odd = (self._sines.expand(len(x), -1, -1) @ x) @ self._turned
-        above, below = even[:, 1:] - odd, even[:, 1:] + odd
-        return torch.cat([above.flip(1), even[:, :1], below], 1).unflatten(0, (batch, pairs))
+def _windows_of_rows(spectra: Tensor, conjugates: Tensor, matrices: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """The correlations of some i with all j from the first of them on; those of j < i are left out in the end."""
+    rows, plain, turned = matrices
+    count = spectra.shape[1], conjugates.shape[1]
+    products = torch.view_as_real(spectra[:, :, None] * conjugates[:, None]).flatten(-2).flatten(0, 2)
+    both = torch.bmm(rows.expand(len(products), -1, -1), products)  # (pairs, 2·my + 1, 2·(W/2 + 1))
+    del products
+    middle = len(rows) // 2 + 1
+    even = torch.bmm(both[:, :middle], plain.expand(len(both), -1, -1))
+    odd = torch.bmm(both[:, middle:], turned.expand(len(both), -1, -1))
+    window: Tensor = torch.cat([(even[:, 1:] - odd).flip(1), even[:, :1], even[:, 1:] + odd], 1)
+    window = window.unflatten(0, (-1, count[0] * count[1]))
+    if count[0] == 1:
+        return window
+    pairs = torch.ones(count, dtype=torch.bool).triu().flatten().nonzero().squeeze(1)
+    return window.index_select(1, pairs.to(window.device))
+
+
+def _groups(channels: int, at_once: int) -> Iterator[tuple[int, int]]:
+    """Ranges of i, each of at most ``at_once`` pairs (i, j ≥ the first i), but at least one row of pairs."""
+    first = 0
+    while first < channels:
+        last = min(channels, first + max(1, at_once // (channels - first)))
+        yield first, last
+        first = last
+
+
+def _row_transforms(height: int, width: int, mx: int) -> tuple[Tensor, Tensor]:
+    """Matrices from half a spectrum of rows to their values at -mx..mx; and from half a spectrum without a factor i.
+
+    (2·(width // 2 + 1), 2·mx + 1) float64; real and imaginary part of each frequency in turn, as ``view_as_real`` has
+    them. Frequencies but the first and the middle one count twice, for the conjugates that rfft2 leaves out.
+    """
+    half = width // 2 + 1
+    angles = _angles(torch.arange(half), torch.arange(-mx, mx + 1), width)
+    weight = torch.full((half, 1), 2.0, dtype=torch.float64)
+    weight[0] = 1
+    if width % 2 == 0:
+        weight[-1] = 1
+    weight = weight / (height * width)
+    real, imaginary = weight * angles.cos(), -weight * angles.sin()
+    return torch.stack([real, imaginary], 1).flatten(0, 1), torch.stack([imaginary, -real], 1).flatten(0, 1)
 
 
 def _angles(first: Tensor, second: Tensor, period: int) -> Tensor:
+    """2π · first · second / period, reduced to one turn in integers: exact for any size."""
     return (first[:, None] * second).remainder(period).double() * (2 * math.pi / period)

@@ -32,7 +32,7 @@ class SameConv2d(nn.Conv2d):
 
 
 class SameConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution with a square kernel, at least as large as the stride: (B, C, H, W) to (B, C', s·H, s·W)."""
+    """A transposed convolution with a square kernel not below the stride: (B, C, H, W) to (B, C', s·H, s·W)."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 2) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride)

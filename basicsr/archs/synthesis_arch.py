@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -112,7 +113,7 @@ class SynthesisNet(nn.Module):
         self.mid = block(inputs[-2], widths[-1])
         self.dec = nn.ModuleList(
             SynthesisStage(coarse, width, upsample_filter_size, conv_block_filter_size, block(width, width))
-            for width, coarse in zip(widths, widths[1:], strict=False)
+            for width, coarse in itertools.pairwise(widths)
         )
         self.out = SameConv2d(widths[0], self.img_channel, conv_block_filter_size)
         glorot(self)
