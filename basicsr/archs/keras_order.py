@@ -2,8 +2,8 @@
 
 The depth of a layer is the length of the longest way from it to the output, layers without weights included. Keras
 lists the deepest first; among equals, in the order in which a walk from the output meets them that follows the inputs
-of each layer from left to right. A graph here is a mapping from a layer to its inputs. Layers with weights bear the names
-of their parameters in our networks, others a name with ``#``.
+of each layer from left to right. A graph here is a mapping from a layer to its inputs. Layers with weights bear the
+names of their parameters in our networks, others a name with ``#``.
 """
 
 from __future__ import annotations
