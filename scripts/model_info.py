@@ -28,14 +28,17 @@ def parse() -> argparse.Namespace:
 
 
 def example(net: Any, batch: int, size: tuple[int, int], masks: int, device: Any) -> tuple[Any, ...]:
-    """Input of that size: an image, and label-map stripes where the network takes masks."""
+    """Input of that size: an image, and label-map stripes or a blur kernel where the network takes them."""
     import torch
 
     from basicsr.archs.samdeblur_arch import MaskGuided
+    from basicsr.archs.synthesis_arch import SynthesisNet
 
     height, width = size
     if not isinstance(net, MaskGuided):
-        return (torch.rand(batch, net.in_channels, height, width, device=device),)
+        image = torch.rand(batch, net.in_channels, height, width, device=device) * net.input_rule.value_range[1]
+        kernel = (torch.full((batch, *net.kernel_size), 1e-3, device=device),) if isinstance(net, SynthesisNet) else ()
+        return image, *kernel
     regions = max(1, min(masks, height * width))
     stripes = torch.arange(height * width, device=device).mul(regions).div(height * width, rounding_mode='floor') + 1
     labels = stripes.view(1, 1, height, width).expand(batch, -1, -1, -1)

@@ -22,7 +22,7 @@ def shared_folder():
 @pytest.mark.vectors
 def test_every_shared_vector_is_listed():
     folder = shared_folder()
-    for topic in ('nafnet', 'sam_deblur', 'masks', 'metrics', 'lakdnet', 'rsst'):
+    for topic in ('nafnet', 'sam_deblur', 'masks', 'metrics', 'lakdnet', 'rsst', 'analysis_synthesis'):
         files = {path.name for path in (folder / topic).iterdir()} - {'cases.json'}
         assert files == {row['file'] for row in ROWS if row['topic'] == topic}
 

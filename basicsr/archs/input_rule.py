@@ -84,8 +84,14 @@ class InputRule:
         return torch.where(position < old, position, period - position)
 
 
-def check_image(x: Tensor, channels: int, name: str) -> None:
+def check_image(x: Tensor, channels: int, name: str, value_range: tuple[float, float] = (0.0, 1.0)) -> None:
     """Refuse what is no batch of images with ``channels`` channels.
+
+    Args:
+        x: whatever a network is called with.
+        channels: what the network takes.
+        name: of the network, for messages.
+        value_range: of its rule, for messages.
 
     Raises:
         ShapeError: ``x`` is not (B, channels, H, W), floating point, with H, W ≥ 1.
@@ -95,4 +101,6 @@ def check_image(x: Tensor, channels: int, name: str) -> None:
     if x.dim() != 4 or x.shape[1] != channels or 0 in x.shape[-2:]:
         raise ShapeError(f'{name} expects (B, {channels}, H, W) with H, W ≥ 1, got {tuple(x.shape)}')
     if not x.is_floating_point():
-        raise ShapeError(f'{name} expects floating-point values in [0, 1], got {x.dtype}; divide by 255 first')
+        black, white = value_range
+        advice = 'divide by 255 first' if white == 1 else 'use .float()'
+        raise ShapeError(f'{name} expects floating-point values in [{black:g}, {white:g}], got {x.dtype}; {advice}')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -97,6 +98,14 @@ class MaskGuided(nn.Module):
             return self.restoring_rule.crop(restored, *x.shape[-2:])
         return [*restored[:-1], self.restoring_rule.crop(restored[-1], *x.shape[-2:])]
 
+    def restoring(self, whole: Tensor) -> tuple[Callable[[Tensor], Any], InputRule]:
+        """What restores tiles of ``whole``, and what it asks of them.
+
+        Args:
+            whole: what :meth:`with_prior` returned.
+        """
+        return self.restore_with_prior, self.restoring_rule
+
     @property
     def restoring_rule(self) -> InputRule:
         """What the network behind the prior asks of its input; its reach, where that of the prior is global."""
@@ -154,6 +163,13 @@ class SAMDeblur(MaskGuided):
         self.input_rule = replace(network.input_rule, halo='global')  # region means reach across the image
         self._build_prior(self.img_channel, prior_channels, mask_dropout, mask_value)
         self.backbone = network
+
+    def restoring(self, whole: Tensor) -> tuple[Callable[[Tensor], Any], InputRule]:
+        """As in :class:`MaskGuided`; what the backbone derives from the whole image is the same for all tiles."""
+        if not hasattr(self.backbone, 'fixed_for'):
+            return super().restoring(whole)
+        fixed = self.backbone.fixed_for(whole)
+        return fixed, fixed.input_rule
 
     @property
     def restoring_rule(self) -> InputRule:

@@ -153,10 +153,11 @@ class _Parts:
             if masks is None:
                 raise ArgumentError(f'{type(net).__name__} needs masks')
             image = net.with_prior(lq, masks, padded=pad)
-            restore, rule = net.restore_with_prior, net.restoring_rule
+            restore, rule = net.restoring(image)
         elif masks is not None:
             raise ArgumentError(f'{type(net).__name__} takes masks in a way of its own and cannot be cut into tiles')
         else:
+            net = net.fixed_for(lq) if hasattr(net, 'fixed_for') else net  # what it derives from the whole image
             image, restore, rule = net.input_rule.pad(lq) if pad else lq, net, net.input_rule
         channels = getattr(net, 'out_channels', getattr(net, 'img_channel', lq.shape[1]))
         return cls(image, lambda tiles: _last(restore(tiles)), rule.halo, channels)

@@ -1,0 +1,117 @@
+"""AnalysisSynthesisNet: blind deblurring by a network that finds the blur kernel and one that uses it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+from torch import Tensor, nn
+
+from basicsr.archs.analysis_arch import AnalysisNet
+from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.archs.synthesis_arch import SynthesisNet
+from basicsr.utils.errors import ArgumentError
+from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.signature import NotNegative, TypeBlock
+
+
+@ARCH_REGISTRY.register()
+class AnalysisSynthesisNet(nn.Module):
+    """The pair of Kaufman and Fattal (CVPR 2020) as one restoration network, for blur that is the same everywhere.
+
+    Input (B, 3 [+ prior], H, W) RGB float in [0, 1], any H, W (mirrored on both sides, edge pixel repeated, to a
+    multiple of 16 and to the size that a kernel can be found in). Output (B, 3, H, W), not clamped. Its two networks
+    work on [0, 255]: this one converts. The prior reaches the synthesis alone.
+
+    Args:
+        analysis: ``type: AnalysisNet`` and its arguments; the published configuration if left out.
+        synthesis: ``type: SynthesisNet`` and its arguments, with the same max_kernel_size.
+        prior_channels: further input channels after the image.
+    """
+
+    def __init__(
+        self,
+        analysis: Annotated[dict[str, Any], TypeBlock('network')] | None = None,
+        synthesis: Annotated[dict[str, Any], TypeBlock('network')] | None = None,
+        *,
+        prior_channels: NotNegative = 0,
+    ) -> None:
+        super().__init__()
+        blocks = analysis or {'type': 'AnalysisNet'}, synthesis or {'type': 'SynthesisNet'}
+        if 'prior_channels' in blocks[1]:
+            raise ArgumentError(
+                'AnalysisSynthesisNet sets prior_channels of its synthesis itself; remove the key there'
+            )
+        extra = {'prior_channels': prior_channels} if prior_channels else {}
+        self.analysis = ARCH_REGISTRY.build(blocks[0])
+        self.synthesis = ARCH_REGISTRY.build({**blocks[1], **extra})
+        if not (isinstance(self.analysis, AnalysisNet) and isinstance(self.synthesis, SynthesisNet)):
+            raise ArgumentError(
+                'AnalysisSynthesisNet consists of an AnalysisNet and a SynthesisNet, got '
+                f'{type(self.analysis).__name__} and {type(self.synthesis).__name__}'
+            )
+        if self.analysis.kernel_size != self.synthesis.kernel_size:
+            raise ArgumentError(
+                f'max_kernel_size is {list(self.analysis.kernel_size)} in analysis and '
+                f'{list(self.synthesis.kernel_size)} in synthesis; they must agree'
+            )
+        self.img_channel, self.in_channels = self.synthesis.img_channel, self.synthesis.in_channels
+        rule = self.synthesis.input_rule
+        multiple = max(rule.multiple[0], 2 ** len(self.analysis.encoder))
+        self._white = rule.value_range[1]
+        self.input_rule = replace(
+            rule,
+            multiple=(multiple, multiple),
+            minimum=self.analysis.input_rule.minimum,
+            value_range=(0.0, 1.0),
+            halo='global',
+        )
+
+    def forward(self, lq: Tensor, kernel: Tensor | None = None) -> Tensor:
+        """Restore ``lq``.
+
+        Args:
+            lq: (B, 3 [+ prior], H, W) in [0, 1].
+            kernel: (B, h, w) as :meth:`estimate_kernel` returns it; estimated if None.
+
+        Returns:
+            (B, 3, H, W).
+        """
+        check_image(lq, self.in_channels, type(self).__name__)
+        padded = self.input_rule.pad(lq) * self._white
+        if kernel is None:
+            kernel = self.analysis(padded[:, : self.img_channel])
+        restored = self.synthesis(padded, kernel) / self._white
+        return self.input_rule.crop(restored, *lq.shape[-2:])
+
+    def estimate_kernel(self, lq: Tensor) -> Tensor:
+        """The blur kernels (B, *max_kernel_size) that ``forward`` finds in (B, 3 [+ prior], H, W), values 0 to 1."""
+        check_image(lq, self.in_channels, type(self).__name__)
+        kernel: Tensor = self.analysis(self.input_rule.pad(lq)[:, : self.img_channel] * self._white)
+        return kernel
+
+    def fixed_for(self, lq: Tensor) -> KnownKernel:
+        """This network with the kernel of the whole image ``lq``, for tiles of it: its reach is finite."""
+        return KnownKernel(self, self.estimate_kernel(lq))
+
+
+class KnownKernel(nn.Module):
+    """An :class:`AnalysisSynthesisNet` that does not look for the blur kernel.
+
+    Args:
+        net: with all its weights; not copied.
+        kernel: (1, h, w), or one for each image of the batches to come.
+    """
+
+    input_rule: InputRule
+
+    def __init__(self, net: AnalysisSynthesisNet, kernel: Tensor) -> None:
+        super().__init__()
+        self.net, self.kernel = net, kernel
+        self.img_channel, self.in_channels = net.img_channel, net.in_channels
+        self.input_rule = replace(net.input_rule, minimum=(1, 1), halo=net.synthesis.input_rule.halo)
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """Restore (B, 3 [+ prior], H, W) in [0, 1]."""
+        result: Tensor = self.net(lq, self.kernel)
+        return result

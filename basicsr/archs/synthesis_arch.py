@@ -1,0 +1,168 @@
+"""SynthesisNet: a sharp image from a blurred one and its blur kernel (arXiv 2004.02956)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from basicsr.archs.analysis_arch import checked_kernel_size
+from basicsr.archs.guided_convolution import GuidedBlock
+from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.archs.same_padding import SameConv2d, SameConvTranspose2d, glorot
+from basicsr.utils.errors import ArgumentError, ShapeError
+from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.signature import NotNegative, Positive
+
+
+class SynthesisStage(nn.Module):
+    """One step of the decoder: up, together with the features of the encoder, then a guided block."""
+
+    def __init__(self, coarse: int, width: int, up_size: int, skip_size: int, block: GuidedBlock) -> None:
+        super().__init__()
+        self.up = SameConvTranspose2d(coarse, width, up_size)
+        self.skip = SameConv2d(width, width, skip_size)
+        self.fuse = nn.Conv2d(2 * width, width, 1)
+        self.block = block
+
+    def forward(self, x: Tensor, finer: Tensor, kernel: Tensor) -> Tensor:
+        """(B, coarse, h, w) and the encoder's (B, width, 2h, 2w) to (B, width, 2h, 2w)."""
+        x = F.relu(self.fuse(torch.cat([F.relu(self.up(x)), self.skip(finer)], 1)))
+        result: Tensor = self.block(x, kernel)
+        return result
+
+
+@ARCH_REGISTRY.register()
+class SynthesisNet(nn.Module):
+    """A U-Net whose convolutions are modulated by functions of the blur kernel (Kaufman and Fattal, CVPR 2020).
+
+    ``net(lq, kernel)``: image (B, 3 [+ prior], H, W) RGB float in **[0, 255]**, any H, W (mirrored on both sides, edge
+    pixel repeated, to a multiple of 2^n_levels); kernel (B, h, w), odd, at most ``max_kernel_size``, as AnalysisNet
+    returns it. Output (B, 3, H, W) in [0, 255], not clamped; there is no residual connection. Given the kernel, its
+    reach is finite.
+
+    Args:
+        n_levels: how often the size is halved.
+        conv_block_filter_size: of the guided convolutions.
+        conv_block_n_features: channels of the first level.
+        conv_block_size: guided convolutions in a block.
+        activation: the original's key; only relu is known.
+        is_blind: the original's key; its network without a kernel never ran.
+        dense_block_size: fully connected layers from the kernel to a block's guidance.
+        use_additive_biases: whether the guidance shifts.
+        use_multiplitive_biases: whether the guidance scales (the original's spelling).
+        guide_before_conv: modulate what goes into the convolutions, not what comes out.
+        downsample_feature_multiplier: factor of the channels from level to level.
+        upsample_filter_size: of the transposed convolutions.
+        downsample_filter_size: of the strided convolutions.
+        max_kernel_size: height and width of the kernel, both odd.
+        prior_channels: further input channels after the image.
+    """
+
+    def __init__(
+        self,
+        n_levels: NotNegative = 4,
+        conv_block_filter_size: Positive = 3,
+        conv_block_n_features: Positive = 128,
+        conv_block_size: Positive = 3,
+        activation: Literal['relu'] = 'relu',
+        is_blind: Literal[False] = False,
+        dense_block_size: NotNegative = 2,
+        use_additive_biases: bool = True,
+        use_multiplitive_biases: bool = True,
+        guide_before_conv: bool = False,
+        downsample_feature_multiplier: Positive = 1,
+        upsample_filter_size: Positive = 5,
+        downsample_filter_size: Positive = 3,
+        max_kernel_size: Sequence[Positive] = (85, 85),
+        *,
+        prior_channels: NotNegative = 0,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = checked_kernel_size(max_kernel_size)
+        self.img_channel, self.in_channels = 3, 3 + prior_channels
+        blocks, half = conv_block_size, conv_block_filter_size // 2
+        levels = [2**level for level in range(n_levels)]
+        down, up = downsample_filter_size, upsample_filter_size // 2 + 1
+        reach = 1 + sum((2 * blocks * half + down + up) * step for step in levels) + blocks * half * 2**n_levels
+        self.input_rule = InputRule(
+            (2**n_levels, 2**n_levels), padding='symmetric', placement='center', value_range=(0.0, 255.0), halo=reach
+        )
+
+        def block(in_channels: int, width: int) -> GuidedBlock:
+            return GuidedBlock(
+                in_channels,
+                width,
+                self.kernel_size[0] * self.kernel_size[1],
+                conv_block_size,
+                dense_block_size,
+                conv_block_filter_size,
+                use_multiplitive_biases,
+                use_additive_biases,
+                guide_before_conv,
+            )
+
+        widths = [conv_block_n_features * downsample_feature_multiplier**level for level in range(n_levels + 1)]
+        inputs = [self.in_channels, *widths]
+        self.enc = nn.ModuleList(block(a, b) for a, b in zip(inputs, widths[:-1], strict=False))
+        self.down = nn.ModuleList(SameConv2d(width, width, downsample_filter_size, 2) for width in widths[:-1])
+        self.mid = block(inputs[-2], widths[-1])
+        self.dec = nn.ModuleList(
+            SynthesisStage(coarse, width, upsample_filter_size, conv_block_filter_size, block(width, width))
+            for width, coarse in itertools.pairwise(widths)
+        )
+        self.out = SameConv2d(widths[0], self.img_channel, conv_block_filter_size)
+        glorot(self)
+
+    def forward(self, lq: Tensor, kernel: Tensor | None = None) -> Tensor:
+        """Restore.
+
+        Args:
+            lq: (B, 3 [+ prior], H, W) in [0, 255].
+            kernel: (B, h, w), or (1, h, w) for all images; smaller ones than max_kernel_size are put into its centre.
+
+        Returns:
+            (B, 3, H, W).
+
+        Raises:
+            ArgumentError: there is no kernel.
+            ShapeError: the image or the kernel has another form.
+        """
+        check_image(lq, self.in_channels, type(self).__name__, self.input_rule.value_range)
+        flat = self._flat(kernel, lq)
+        x = self.input_rule.pad(lq)
+        skips = []
+        for block, down in zip(self.enc, self.down, strict=True):
+            x = block(x, flat)
+            skips.append(x)
+            x = down(x)
+        x = self.mid(x, flat)
+        for stage in reversed(self.dec):
+            x = stage(x, skips.pop(), flat)
+        return self.input_rule.crop(self.out(x), *lq.shape[-2:])
+
+    def _flat(self, kernel: Tensor | None, lq: Tensor) -> Tensor:
+        """Kernels as rows of numbers, (B, max height · max width)."""
+        name, (tall, wide) = type(self).__name__, self.kernel_size
+        if kernel is None:
+            raise ArgumentError(f'{name} needs the blur kernel as second argument; AnalysisSynthesisNet estimates it')
+        if kernel.dim() != 3 or kernel.shape[0] not in (1, lq.shape[0]) or not kernel.is_floating_point():
+            raise ShapeError(
+                f'{name} expects kernels as floats (B, h, w) with B = {lq.shape[0]} or 1, '
+                f'got {kernel.dtype} {tuple(kernel.shape)}'
+            )
+        height, width = kernel.shape[-2:]
+        if height % 2 == 0 or width % 2 == 0:
+            raise ShapeError(f'{name}: a kernel of {height}×{width} has no centre; pad it to odd sizes')
+        if height > tall or width > wide:
+            raise ShapeError(
+                f'{name}: a kernel of {height}×{width} is larger than {tall}×{wide}; scale image and kernel down, '
+                'restore, and scale the result up'
+            )
+        rows, columns = (tall - height) // 2, (wide - width) // 2
+        whole = F.pad(kernel, (columns, columns, rows, rows))
+        return whole.flatten(1).expand(lq.shape[0], -1).to(lq.dtype)

@@ -1,0 +1,143 @@
+"""Weight files of Keras (HDF5), read as arrays in the order in which Keras itself assigns them: by position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from basicsr.utils.errors import WeightsError
+
+
+@dataclass(frozen=True)
+class KerasWeight:
+    """One entry of a file; its numbers are read when asked for.
+
+    Args:
+        name: layer and weight, for messages: ``conv2d_5/kernel:0``. The number in it depends on the program run that
+            wrote the file and means nothing.
+        shape: as Keras has it.
+        data: the HDF5 data set.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    data: Any
+
+    def tensor(self) -> Tensor:
+        """The numbers as float32, with the axes of PyTorch.
+
+        Convolutions, plain and transposed, (kh, kw, a, b) become (b, a, kh, kw); matrices are transposed; vectors stay.
+
+        Raises:
+            WeightsError: no numbers, or they cannot be read.
+        """
+        if self.data.dtype.kind != 'f':
+            raise WeightsError(f'{self.name} holds {self.data.dtype}, not floating-point numbers')
+        try:
+            values = torch.from_numpy(self.data[()].astype('float32'))
+        except OSError as error:
+            raise WeightsError(f'{self.name} cannot be read; the file is damaged ({error})') from error
+        return (
+            values.permute(*reversed(range(values.dim()))).contiguous() if values.dim() != 4 else _convolution(values)
+        )
+
+    @property
+    def torch_shape(self) -> tuple[int, ...]:
+        """The shape of :meth:`tensor`."""
+        if len(self.shape) == 4:
+            return self.shape[3], self.shape[2], self.shape[0], self.shape[1]
+        return self.shape[::-1]
+
+
+def _convolution(values: Tensor) -> Tensor:
+    return values.permute(3, 2, 0, 1).contiguous()
+
+
+class KerasFile:
+    """An open weight file: ``with KerasFile(path) as file: file.weights()``. Nothing in it is executed.
+
+    Args:
+        path: HDF5 file of ``save_weights``, or of a whole model.
+
+    Raises:
+        WeightsError: missing, damaged, or not a weight file of Keras.
+        ModuleNotFoundError: h5py is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import h5py
+        except ModuleNotFoundError as error:
+            raise WeightsError(
+                f"{path}: reading files of Keras takes h5py; run `python -m pip install h5py` (or install '.[convert]')"
+            ) from error
+        self._h5py, self.path = h5py, path
+        if not path.is_file():
+            raise WeightsError(f'{path} ' + ('is a folder, not a weight file' if path.is_dir() else 'does not exist'))
+        try:
+            self._file = h5py.File(path, 'r')
+        except OSError as error:
+            raise WeightsError(f'{path} is no HDF5 file, or it is damaged ({error})') from error
+
+    def __enter__(self) -> KerasFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def weights(self) -> list[KerasWeight]:
+        """All weights, layer by layer.
+
+        Raises:
+            WeightsError: the file lacks what Keras writes, or points to other files.
+        """
+        try:
+            return list(self._walk())
+        except (OSError, RuntimeError, ValueError, TypeError, UnicodeDecodeError) as error:
+            if isinstance(error, WeightsError):
+                raise
+            raise WeightsError(f'{self.path} is damaged ({error})') from error
+
+    def _walk(self) -> Iterator[KerasWeight]:
+        root = self._member(self._file, 'model_weights') if 'model_weights' in self._file else self._file
+        layers = self._names(root, 'layer_names')
+        if layers is None:
+            raise WeightsError(f"{self.path} is no weight file of Keras: it has no attribute 'layer_names'")
+        for layer in layers:
+            group = self._member(root, layer)
+            for name in self._names(group, 'weight_names') or []:
+                data = self._member(group, name)
+                if not isinstance(data, self._h5py.Dataset) or data.external:
+                    raise WeightsError(f'{self.path}: {layer}/{name} is no array inside this file')
+                yield KerasWeight(name, tuple(data.shape), data)
+
+    def _member(self, group: Any, name: str) -> Any:
+        """A part of the file; never one that a link takes from another file."""
+        if not isinstance(group, self._h5py.Group):
+            raise WeightsError(f'{self.path}: {group.name} is no group')
+        here = group
+        for part in name.split('/'):
+            link = here.get(part, getlink=True) if isinstance(here, self._h5py.Group) and part in here else None
+            if not isinstance(link, self._h5py.HardLink):
+                missing = 'is missing' if link is None else 'is a link; only weights inside the file are read'
+                raise WeightsError(f'{self.path}: {group.name.rstrip("/")}/{name} {missing}')
+            here = here[part]
+        return here
+
+    @staticmethod
+    def _names(group: Any, attribute: str) -> list[str] | None:
+        """A list of names; Keras splits long ones into ``<attribute>0``, ``<attribute>1``, ..."""
+        if attribute in group.attrs:
+            pieces = [group.attrs[attribute]]
+        else:
+            pieces = []
+            while f'{attribute}{len(pieces)}' in group.attrs:
+                pieces.append(group.attrs[f'{attribute}{len(pieces)}'])
+            if not pieces:
+                return None
+        return [name.decode() if isinstance(name, bytes) else str(name) for piece in pieces for name in piece]
