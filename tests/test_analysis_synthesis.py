@@ -20,7 +20,7 @@ from basicsr.archs.same_padding import SameConv2d, SameConvTranspose2d, crop_cen
 from basicsr.models.restoring import restore_image
 from basicsr.models.tiling import restore_tiled
 from basicsr.utils.errors import ArgumentError, ShapeError
-from benchmarks import transcriptions
+from benchmarks import transcriptions_pair
 from tests.conftest import Vector, find_vector
 
 TOPIC = 'analysis_synthesis'
@@ -115,7 +115,7 @@ def test_cross_correlation(vector, name):
 def test_correlations_do_not_depend_on_how_many_are_made_at_once(monkeypatch, at_once, shift):
     monkeypatch.setattr('basicsr.archs.cross_correlation.AT_ONCE', at_once)
     x = torch.randn(2, 7, 12, 17, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    expected = transcriptions.cross_correlation(x, *shift)
+    expected = transcriptions_pair.cross_correlation(x, *shift)
     torch.testing.assert_close(CrossCorrelation(*shift)(x), expected, rtol=0, atol=1e-13)
 
 
@@ -132,7 +132,7 @@ def test_correlations_of_half_precision_are_rounded_once(dtype):
     """Values whose squares overflow float16; under autocast as well."""
     x = (300 + 100 * torch.randn(1, 3, 20, 24, generator=torch.Generator().manual_seed(0))).to(dtype)
     layer = CrossCorrelation(4, 5)
-    expected = transcriptions.cross_correlation(x.double(), 4, 5)
+    expected = transcriptions_pair.cross_correlation(x.double(), 4, 5)
     with torch.autocast('cpu', torch.bfloat16):
         result = layer(x)
     assert result.dtype == dtype
@@ -361,6 +361,18 @@ def test_the_prior_does_not_reach_the_analysis():
     assert not torch.equal(net(x), net(other))
 
 
+def test_a_synthesis_alone_takes_the_prior_beside_a_kernel():
+    torch.manual_seed(0)
+    net = build_network({'type': 'SAMDeblur', 'backbone': TINY_SYNTHESIS}).eval()
+    lq, labels = 255 * torch.rand(1, 3, 24, 30), torch.randint(0, 4, (1, 1, 24, 30))
+    kernel = torch.full((1, 7, 9), 1 / 63)
+    restored = net.backbone(net.with_prior(lq, labels), kernel)
+    assert restored.shape == (1, 3, 24, 30)
+    assert not torch.equal(restored, net.backbone(net.with_prior(lq, labels.clamp(max=1)), kernel))
+    with pytest.raises(ArgumentError, match='needs the blur kernel as second argument; AnalysisSynthesisNet estimates'):
+        net(lq, labels)
+
+
 # what is refused
 
 
@@ -405,5 +417,9 @@ def test_images_and_kernels_that_do_not_fit_are_refused():
     ):
         with pytest.raises(ShapeError, match=message):
             net(lq, torch.rand(shape))
+    with torch.device('meta'):
+        published = build_network({'type': 'SynthesisNet'})
+    with pytest.raises(ShapeError, match='a kernel of 85×87 is larger than 85×85; scale image and kernel down'):
+        published(lq, torch.rand(2, 85, 87))
     with pytest.raises(ShapeError, match=r'torch\.int64'):
         net(lq, torch.ones(2, 7, 9, dtype=torch.int64))
