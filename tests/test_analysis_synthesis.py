@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from basicsr.archs import build_network
+from basicsr.archs import cross_correlation as module
 from basicsr.archs.analysis_arch import normalize_kernel, rgb_to_gray, standardize
 from basicsr.archs.analysis_crop import analysis_window, limit_of
 from basicsr.archs.analysis_synthesis_arch import KnownKernel
-from basicsr.archs.cross_correlation import CrossCorrelation, _groups
+from basicsr.archs.cross_correlation import AT_ONCE, CrossCorrelation, _groups
 from basicsr.archs.guided_convolution import GuidedConvolution
 from basicsr.archs.input_rule import InputRule
 from basicsr.archs.same_padding import SameConv2d, SameConvTranspose2d, crop_center
@@ -125,6 +126,22 @@ def test_groups_are_all_rows_once_and_within_the_bound():
             groups = list(_groups(channels, bound))
             assert [i for first, last in groups for i in range(first, last)] == list(range(channels))
             assert all((b - a) * (channels - a) <= bound or b - a == 1 for a, b in groups)
+            assert all((b - a + 1) * (channels - a) > bound for a, b in groups[:-1])  # and no more steps than needed
+
+
+def test_products_of_spectra_are_never_there_for_all_pairs(monkeypatch):
+    """At most ``AT_ONCE`` bytes of them, or one row of pairs."""
+    made = []
+
+    def record(spectra, conjugates, matrices):
+        made.append(spectra.shape[0] * spectra.shape[1] * conjugates.shape[1] * spectra[0, 0].numel() * 8)
+        return windows_of_rows(spectra, conjugates, matrices)
+
+    windows_of_rows = module._windows_of_rows
+    monkeypatch.setattr(module, '_windows_of_rows', record)
+    CrossCorrelation(2, 2)(torch.rand(1, 16, 256, 256))
+    row = 16 * 256 * 129 * 8
+    assert max(made) <= max(AT_ONCE, row) and sum(made) > 2 * AT_ONCE
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
