@@ -1,16 +1,22 @@
-"""NAFNet, LaKDNet, RSS-T and TLC pooling against eager transcriptions of the formulas.
+"""NAFNet, LaKDNet, RSS-T, the pair, its correlations and TLC pooling against eager transcriptions of the formulas.
 
 python -m benchmarks.networks
 """
 
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+
 import torch
 from torch import Tensor, nn
 
 from basicsr.archs import build_network
+from basicsr.archs.cross_correlation import CrossCorrelation
 from basicsr.archs.local_pool import LocalAvgPool2d
-from benchmarks import transcriptions, transcriptions_rsst
+from basicsr.utils.measure import peak_memory
+from benchmarks import transcriptions, transcriptions_pair, transcriptions_rsst
 from benchmarks.timing import header, paired, row
 
 PUBLISHED = {'width': 32, 'middle_blk_num': 1, 'enc_blk_nums': [1, 1, 1, 28], 'dec_blk_nums': [1, 1, 1, 1]}
@@ -51,11 +57,12 @@ def compare_networks(rounds: int) -> None:
 
 @torch.no_grad()
 def compare_others(size: int, rounds: int) -> None:
-    """Forward passes of LaKDNet-S and RSS-T in their published sizes, fp32."""
+    """Forward passes of LaKDNet-S, RSS-T and the pair in their published sizes, fp32."""
     x = torch.rand(1, 3, size, size)
     for title, options, plain, target in (
         ('LaKDNet-S', {'type': 'LaKDNet', 'dim': 32, 'num_blocks': [8, 12, 12, 16]}, transcriptions.lakdnet, '≥ 1.3×'),
         ('RSS-T', {'type': 'RSST', 'win_size': [4, 16], 'trans_type': 'rsst'}, transcriptions_rsst.rsst, '≥ 1.5×'),
+        ('analysis-synthesis pair', {'type': 'AnalysisSynthesisNet'}, transcriptions_pair.analysis_synthesis, ''),
     ):
         torch.manual_seed(0)
         net = build_network(options).eval()
@@ -86,16 +93,51 @@ def compare_pooling(channels: int, height: int, width: int, kernel: int, target:
     row(f'TLC pooling {channels}×{height}×{width}, window {kernel} (difference {off:.1e})', times, target)
 
 
+SHIFT = 42  # of the published analysis network at its finest scale
+CORRELATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    'all pairs': lambda x: transcriptions_pair.cross_correlation(x, SHIFT, SHIFT),
+    'ours': CrossCorrelation(SHIFT, SHIFT),
+}
+
+
+@torch.no_grad()
+def memory_of_correlation(side: str, channels: int, size: int) -> float | None:
+    """Peak MiB of one side beyond what its process held before, result included; for a process of its own."""
+    x = torch.rand(1, channels, size, size)
+    CORRELATIONS[side](x[..., :64, :64])  # what libraries set up once
+    return peak_memory(lambda: CORRELATIONS[side](x), x.device)
+
+
+@torch.no_grad()
+def compare_correlation(channels: int, size: int, rounds: int) -> dict[str, float | None]:
+    """Time of the correlation layer; its peak memory by side, each measured in a fresh process."""
+    memory = {}
+    for side in CORRELATIONS:
+        with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as process:
+            memory[side] = process.submit(memory_of_correlation, side, channels, size).result()
+    x = torch.rand(1, channels, size, size)
+    expected, result = (run(x) for run in CORRELATIONS.values())
+    times = paired({side: lambda run=run: run(x) for side, run in CORRELATIONS.items()}, rounds)
+    off = difference(result, expected)
+    title = f'correlations {channels}×{size}×{size}, shifts to {SHIFT}, against all pairs at once'
+    row(f'{title} (difference {off:.1e})', times, '≥ 2×')
+    return memory
+
+
 def main() -> None:
     """Print the table."""
     header('Networks')
     compare_networks(9)
     compare_others(256, 5)
+    memory = compare_correlation(32, 256, 9)
     compare_pooling(32, 720, 1280, 384, '', 3)
     compare_pooling(64, 360, 640, 192, '', 5)
     compare_pooling(128, 180, 320, 96, '', 7)
     compare_pooling(256, 90, 160, 48, '≥ 1.8×', 9)
     compare_pooling(512, 45, 80, 24, '≥ 1.8×', 9)
+    plain, ours = memory.values()
+    if plain is not None and ours is not None:
+        print(f'\nPeak memory of the correlations: {plain:.0f} MiB, ours {ours:.0f} MiB, a share of {ours / plain:.2f}')
 
 
 if __name__ == '__main__':

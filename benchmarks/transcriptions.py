@@ -115,17 +115,3 @@ def local_pooling(x: Tensor, kernel: tuple[int, int]) -> Tensor:
     means = (both + whole - top - left) / (rows * columns)
     right, below = width - means.shape[-1], height - means.shape[-2]
     return F.pad(means, (right // 2, (right + 1) // 2, below // 2, (below + 1) // 2), mode='replicate')
-
-
-def cross_correlation(x: Tensor, max_shift_y: int, max_shift_x: int, add_flips: bool = True) -> Tensor:
-    """The correlation layer of arXiv 2004.02956 with all pairs of channels at once: x (B, C, H, W)."""
-    (height, width), (my, mx) = x.shape[-2:], (max_shift_y, max_shift_x)
-    centred = x - x.mean((2, 3), keepdim=True)
-    deviation = centred.pow(2).mean((2, 3), keepdim=True).sqrt()
-    maps = centred / (torch.where(deviation < 1e-9, torch.inf, deviation) * (height * width) ** 0.5)
-    spectra = torch.fft.rfft2(maps)
-    i, j = torch.triu_indices(x.shape[1], x.shape[1])
-    whole = torch.fft.irfft2(spectra[:, i] * spectra[:, j].conj(), s=(height, width))
-    rows = torch.cat([whole[..., height - my :, :], whole[..., : my + 1, :]], 2)
-    window = torch.cat([rows[..., width - mx :], rows[..., : mx + 1]], 3)
-    return torch.cat([window, window.flip(2, 3)], 1) if add_flips else window

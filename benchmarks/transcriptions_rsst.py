@@ -18,15 +18,16 @@ def rsst(net: Any, x: Tensor) -> list[Tensor]:
 
     Args:
         net: with blocks of type 'rsst' and ``token_mlp`` 'leff'.
-        x: (B, 3, H, W).
+        x: (B, 3 [+ prior], H, W).
     """
     batch, _, height, width = x.shape
     rows = torch.arange(height, dtype=x.dtype).view(1, 1, -1, 1).expand(batch, 1, -1, width)
-    images, levels = [x], [torch.cat([x, rows], 1)]
+    image, prior = x[:, :3], x[:, 3:]
+    images, levels = [image], [torch.cat([image, rows], 1)]
     for _ in range(3):
         images.append(F.interpolate(images[-1], scale_factor=0.5, mode='nearest'))
         levels.append(F.interpolate(levels[-1], scale_factor=0.5, mode='nearest'))
-    e = [_group(net.trans_group0, net.in_proj0(levels[0]))]
+    e = [_group(net.trans_group0, net.in_proj0(torch.cat([levels[0], prior], 1)))]
     for k in (1, 2, 3):
         own = net.get_submodule(f'in_proj{k}')(levels[k])
         above = net.get_submodule(f'dowsample_{k - 1}')(e[-1])

@@ -10,17 +10,18 @@ import torch
 from torch import nn
 
 from basicsr.archs import build_network
+from basicsr.archs import cross_correlation as module
 from basicsr.archs.analysis_arch import normalize_kernel, rgb_to_gray, standardize
 from basicsr.archs.analysis_crop import analysis_window, limit_of
 from basicsr.archs.analysis_synthesis_arch import KnownKernel
-from basicsr.archs.cross_correlation import CrossCorrelation, _groups
+from basicsr.archs.cross_correlation import AT_ONCE, CrossCorrelation, _groups
 from basicsr.archs.guided_convolution import GuidedConvolution
 from basicsr.archs.input_rule import InputRule
 from basicsr.archs.same_padding import SameConv2d, SameConvTranspose2d, crop_center
 from basicsr.models.restoring import restore_image
 from basicsr.models.tiling import restore_tiled
 from basicsr.utils.errors import ArgumentError, ShapeError
-from benchmarks import transcriptions
+from benchmarks import transcriptions_pair
 from tests.conftest import Vector, find_vector
 
 TOPIC = 'analysis_synthesis'
@@ -115,7 +116,7 @@ def test_cross_correlation(vector, name):
 def test_correlations_do_not_depend_on_how_many_are_made_at_once(monkeypatch, at_once, shift):
     monkeypatch.setattr('basicsr.archs.cross_correlation.AT_ONCE', at_once)
     x = torch.randn(2, 7, 12, 17, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    expected = transcriptions.cross_correlation(x, *shift)
+    expected = transcriptions_pair.cross_correlation(x, *shift)
     torch.testing.assert_close(CrossCorrelation(*shift)(x), expected, rtol=0, atol=1e-13)
 
 
@@ -125,6 +126,22 @@ def test_groups_are_all_rows_once_and_within_the_bound():
             groups = list(_groups(channels, bound))
             assert [i for first, last in groups for i in range(first, last)] == list(range(channels))
             assert all((b - a) * (channels - a) <= bound or b - a == 1 for a, b in groups)
+            assert all((b - a + 1) * (channels - a) > bound for a, b in groups[:-1])  # and no more steps than needed
+
+
+def test_products_of_spectra_are_never_there_for_all_pairs(monkeypatch):
+    """At most ``AT_ONCE`` bytes of them, or one row of pairs."""
+    made = []
+
+    def record(spectra, conjugates, matrices):
+        made.append(spectra.shape[0] * spectra.shape[1] * conjugates.shape[1] * spectra[0, 0].numel() * 8)
+        return windows_of_rows(spectra, conjugates, matrices)
+
+    windows_of_rows = module._windows_of_rows
+    monkeypatch.setattr(module, '_windows_of_rows', record)
+    CrossCorrelation(2, 2)(torch.rand(1, 16, 256, 256))
+    row = 16 * 256 * 129 * 8
+    assert max(made) <= max(AT_ONCE, row) and sum(made) > 2 * AT_ONCE
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
@@ -132,7 +149,7 @@ def test_correlations_of_half_precision_are_rounded_once(dtype):
     """Values whose squares overflow float16; under autocast as well."""
     x = (300 + 100 * torch.randn(1, 3, 20, 24, generator=torch.Generator().manual_seed(0))).to(dtype)
     layer = CrossCorrelation(4, 5)
-    expected = transcriptions.cross_correlation(x.double(), 4, 5)
+    expected = transcriptions_pair.cross_correlation(x.double(), 4, 5)
     with torch.autocast('cpu', torch.bfloat16):
         result = layer(x)
     assert result.dtype == dtype
@@ -361,6 +378,18 @@ def test_the_prior_does_not_reach_the_analysis():
     assert not torch.equal(net(x), net(other))
 
 
+def test_a_synthesis_alone_takes_the_prior_beside_a_kernel():
+    torch.manual_seed(0)
+    net = build_network({'type': 'SAMDeblur', 'backbone': TINY_SYNTHESIS}).eval()
+    lq, labels = 255 * torch.rand(1, 3, 24, 30), torch.randint(0, 4, (1, 1, 24, 30))
+    kernel = torch.full((1, 7, 9), 1 / 63)
+    restored = net.backbone(net.with_prior(lq, labels), kernel)
+    assert restored.shape == (1, 3, 24, 30)
+    assert not torch.equal(restored, net.backbone(net.with_prior(lq, labels.clamp(max=1)), kernel))
+    with pytest.raises(ArgumentError, match='needs the blur kernel as second argument; AnalysisSynthesisNet estimates'):
+        net(lq, labels)
+
+
 # what is refused
 
 
@@ -405,5 +434,9 @@ def test_images_and_kernels_that_do_not_fit_are_refused():
     ):
         with pytest.raises(ShapeError, match=message):
             net(lq, torch.rand(shape))
+    with torch.device('meta'):
+        published = build_network({'type': 'SynthesisNet'})
+    with pytest.raises(ShapeError, match='a kernel of 85×87 is larger than 85×85; scale image and kernel down'):
+        published(lq, torch.rand(2, 85, 87))
     with pytest.raises(ShapeError, match=r'torch\.int64'):
         net(lq, torch.ones(2, 7, 9, dtype=torch.int64))

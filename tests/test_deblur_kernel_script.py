@@ -209,5 +209,8 @@ def test_the_real_photos_go_through(name, shared_data, tmp_path):
     done = run(tmp_path, '-i', path, '-o', 'sharp', '--save-kernel')
     assert done.returncode == 0, done.stderr
     result = imread(tmp_path / 'sharp' / f'{path.stem}_deblurred{path.suffix}')
-    assert result.shape == imread(path).shape and result.std() > 5
-    assert np.load(tmp_path / 'sharp' / f'{path.stem}_kernel.npy').sum() == pytest.approx(1, abs=1e-3)
+    assert result.shape == imread(path).shape and result.dtype == np.uint8 and result.std() > 5
+    kernel = np.load(tmp_path / 'sharp' / f'{path.stem}_kernel.npy')
+    assert kernel.shape == (21, 21) and kernel.dtype == np.float32 and np.isfinite(kernel).all() and kernel.min() >= 0
+    assert kernel.sum() == pytest.approx(1, abs=1e-3)
+    assert imread(tmp_path / 'sharp' / f'{path.stem}_kernel.png').shape == (84, 84, 1)

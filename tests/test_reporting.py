@@ -114,6 +114,7 @@ def full_report() -> Report:
             seconds=0.1 * i,
             tiled=i == 2,
             pictures={'output': 'a/b.png'},
+            group=('', 'indoor')[i % 2],
         )
         for i, name in enumerate(NASTY)
     ]
@@ -157,7 +158,7 @@ def test_csv_has_stable_columns_and_reads_back_to_the_same_numbers(tmp_path):
     assert same(read_csv(path), [replace(item, pictures={}) for item in written.rows])
     lines = list(csv.reader(path.open(encoding='utf-8', newline='')))
     assert ','.join(lines[0]) == (
-        'index,name,width,height,seconds,tiled,collapsed,marks,psnr,psnr_input,ssim,ssim_input'
+        'index,name,width,height,seconds,tiled,collapsed,marks,group,psnr,psnr_input,ssim,ssim_input'
     )
     assert lines[1][:8] == ['0', NASTY[0], '6', '4', '0.0', 'false', 'true', '']
     assert [line[1] for line in lines[1:]] == NASTY
@@ -191,7 +192,7 @@ def test_folders_without_reports_are_refused(tmp_path):
         read_report(tmp_path / 'gone.json')
 
 
-@pytest.mark.parametrize('line', ['1,a,6', 'x,a,6,4,,false,,,1.0,,,', '1,a,6,4,,false,,,one,,,'])
+@pytest.mark.parametrize('line', ['1,a,6', 'x,a,6,4,,false,,,,1.0,,,', '1,a,6,4,,false,,,,one,,,'])
 def test_a_damaged_table_is_refused_with_its_line(line, tmp_path):
     _, path = write_report(tmp_path, report([30.0]))
     path.write_text(path.read_text() + line + '\n')
@@ -239,6 +240,29 @@ def test_published_values_stand_beside_ours_with_the_difference():
     assert (named['PSNR, dB'], table.rows[1][3:5]) == ('28.50', ('29.00', '-0.50'))
     assert table.rows[0][3:5] == ('', '')
     assert table.rows[1][-2:] == ('0.20', '-0.20')
+
+
+def test_groups_have_rows_of_their_own():
+    rows = tuple(row(i, 30 + i, before=20.0 + i, group=group) for i, group in enumerate(('in', '', 'out', 'in')))
+    done = Report(FACTS, 'DPDD', DEFINITIONS, rows)
+    table = summary_table(done, {'psnr': 31.0})
+    assert [line[:3] for line in table.rows] == [
+        ('blurred input', '4', '21.50'),
+        ('NetA', '4', '31.50'),
+        ('blurred input, in', '2', '21.50'),
+        ('NetA, in', '2', '31.50'),
+        ('blurred input, out', '1', '22.00'),
+        ('NetA, out', '1', '32.00'),
+    ]
+    assert [line[3:5] for line in table.rows] == [('', ''), ('31.00', '+0.50'), *[('', '')] * 4]
+    assert done.groups == ('in', 'out') and report([30.0]).groups == ()
+
+
+def test_a_metric_that_is_missing_is_named_with_the_reason():
+    missing = replace(DEFINITIONS[1], label='lpips', missing='lpips needs torchmetrics')
+    done = report([30.0], definitions=(*DEFINITIONS, missing))
+    assert 'Not scored: lpips. lpips needs torchmetrics.' in summary_markdown([done])
+    assert 'Not scored' not in summary_markdown([report([30.0])])
 
 
 def test_without_ground_truth_there_are_names_and_no_scores():

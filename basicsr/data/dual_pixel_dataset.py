@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from basicsr.data.groups import Groups, read_groups
 from basicsr.data.items import Augmentation, ImageFileDataset, Phase, read_image
 from basicsr.data.pairing import naturally_sorted, refuse, sorted_keys
 from basicsr.data.sample import Sample
@@ -34,6 +35,7 @@ class DualPixelDataset(ImageFileDataset):
         use_flip: exchange left and right at random, the two views with them.
         use_vflip: exchange top and bottom at random. Rows and columns are never exchanged: disparity is horizontal.
         seed: of all random draws.
+        groups: see ``PairedImageDataset``.
 
     Raises:
         DataError: a folder is missing or empty, or has not as many images as the others.
@@ -52,6 +54,7 @@ class DualPixelDataset(ImageFileDataset):
         use_flip: bool = True,
         use_vflip: bool = True,
         seed: NotNegative = 0,
+        groups: Groups | None = None,
     ) -> None:
         roots = {'left': dataroot_left, 'right': dataroot_right, 'centre': dataroot_lq, 'sharp': dataroot_gt}
         self.stores = {name: open_store(root, io_backend) for name, root in roots.items()}
@@ -60,6 +63,7 @@ class DualPixelDataset(ImageFileDataset):
         self.bits: Bits = bits
         names = [self.stores['centre'].stem(key) for key in self.keys['centre']]
         super().__init__(names, Augmentation(phase, gt_size, use_flip, False, seed, use_vflip=use_vflip))
+        self.groups = read_groups(groups, self.names)
 
     def sample(self, index: int) -> Sample:
         """The whole sample as it lies on disk.

@@ -80,6 +80,7 @@ class ImageFileDataset(Dataset[dict[str, Any]]):
     def __init__(self, names: Sequence[str], augmentation: Augmentation) -> None:
         self.augmentation = augmentation
         self.names = list(names)
+        self.groups: tuple[str, ...] = ()  # of the images, where they are scored apart
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that live on see it change
 
     @property

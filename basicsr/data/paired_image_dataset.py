@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from basicsr.data.groups import Groups, read_groups
 from basicsr.data.items import Augmentation, Channels, ImageFileDataset, Phase, open_pairs
 from basicsr.data.pairing import Pairing, Template
 from basicsr.data.sample import Sample
@@ -34,6 +35,8 @@ class PairedImageDataset(ImageFileDataset):
         mean, std: must be None: images stay integers until they are on the device.
         seed: of all random draws.
         reference: draw from Python's ``random`` as the original does.
+        groups: files by group ({indoor: FILE, outdoor: FILE}) whose images are scored apart as well: ``.npy`` of
+            positions, counted from 1 in natural order, or text, a name a line. Without these files a warning.
 
     Raises:
         DataError: a folder is missing or empty, or partners are missing; the message lists them.
@@ -58,11 +61,13 @@ class PairedImageDataset(ImageFileDataset):
         seed: NotNegative = 0,
         reference: bool = False,
         bits: Bits = None,
+        groups: Groups | None = None,
     ) -> None:
         self.pairs = open_pairs(
             dataroot_gt, dataroot_lq, filename_tmpl, meta_info_file, pairing, io_backend, channels, mean, std, bits
         )
         super().__init__(self.pairs.names, Augmentation(phase, gt_size, use_flip, use_rot, seed, reference))
+        self.groups = read_groups(groups, self.names)
 
     def sample(self, index: int) -> Sample:
         """The whole pair as it lies on disk."""

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ class Evaluated:
         input_scores: of the blurred input, by label.
         seconds: the network took.
         tile: side of the tiles; None for the whole image, 0 for the original's grid.
+        group: of the image within its data set; empty without groups.
     """
 
     index: int
@@ -48,6 +49,7 @@ class Evaluated:
     input_scores: Mapping[str, Score] = field(default_factory=dict)
     seconds: float = 0.0
     tile: int | None = None
+    group: str = ''
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def evaluate(
                 yield from (waiting.popleft().result() for _ in range(len(waiting)))
                 yield Unreadable(index, name_of(dataset, index), error)
                 continue
-            done = _restore(model, collate([item]), index, name_of(dataset, index), processes.device, options)
+            done = _restore(model, collate([item]), index, dataset, processes.device, options)
             waiting.append(scorer.submit(_score, done, metrics, with_input))
             if len(waiting) > _WAITING:
                 yield waiting.popleft().result()
@@ -127,7 +129,7 @@ def name_of(dataset: Any, index: int) -> str:
 
 
 def _restore(
-    model: Any, batch: dict[str, Any], index: int, name: str, device: torch.device, options: ValOptions
+    model: Any, batch: dict[str, Any], index: int, dataset: Any, device: torch.device, options: ValOptions
 ) -> Evaluated:
     floats = to_floats(batch, device, gray_masks=model.prior == 'gray')
     _wait_for(device)
@@ -137,7 +139,16 @@ def _restore(
     seconds = time.perf_counter() - start
     labels = batch['masks'][0].numpy() if 'masks' in batch else None
     record = record_of(batch, restored.image)
-    return Evaluated(index, name, record, labels, seconds=seconds, tile=restored.tile)
+    groups = getattr(dataset, 'groups', ())
+    return Evaluated(
+        index,
+        name_of(dataset, index),
+        record,
+        labels,
+        seconds=seconds,
+        tile=restored.tile,
+        group=groups[index] if groups else '',
+    )
 
 
 def record_of(batch: Mapping[str, Any], output: torch.Tensor) -> Record:
@@ -171,7 +182,7 @@ def _score(done: Evaluated, metrics: Mapping[str, Metric], with_input: bool) -> 
     if with_input and record.lq is not None:
         nothing = Record(output=unit_float(record.lq, 'lq'), output_uint8=record.lq, gt=record.gt)
         input_scores = {label: metric(nothing) for label, metric in metrics.items() if 'lq' not in metric.reads}
-    return Evaluated(done.index, done.name, record, done.labels, scores, input_scores, done.seconds, done.tile)
+    return replace(done, scores=scores, input_scores=input_scores)
 
 
 def _wait_for(device: torch.device) -> None:

@@ -133,6 +133,7 @@ class Evaluation:
             collapsed=result.scores[MCR].value > 0 if MCR in result.scores else None,
             seconds=result.seconds,
             tiled=result.tile is not None,
+            group=result.group,
             marks=[f'{label}: {mark}' for label, score in result.scores.items() for mark in score.marks],
         )
         if self.options.val.save_img:

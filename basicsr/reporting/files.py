@@ -20,7 +20,7 @@ from basicsr.utils.errors import ReportError
 from basicsr.utils.files import whole_file
 
 FORMAT = 'basicsr report 1'
-FIXED_COLUMNS = ('index', 'name', 'width', 'height', 'seconds', 'tiled', 'collapsed', 'marks')
+FIXED_COLUMNS = ('index', 'name', 'width', 'height', 'seconds', 'tiled', 'collapsed', 'marks', 'group')
 INPUT = '_input'
 NOTE = 'JSON has no infinity and no NaN: each null listed in not_finite, by its place, stands for that value'
 
@@ -135,6 +135,7 @@ def csv_text(report: Report) -> str:
             row.tiled,
             row.collapsed,
             '; '.join(row.marks),
+            row.group,
         )
         scores = [value for label in report.labels for value in (row.scores.get(label), row.input_scores.get(label))]
         writer.writerow([_cell(value) for value in (*fixed, *scores)])
@@ -176,6 +177,7 @@ def _row_of_cells(cells: dict[str, str], columns: Sequence[str]) -> ImageRow:
         tiled=cells['tiled'] == 'true',
         collapsed=cells['collapsed'] == 'true' if cells['collapsed'] else None,
         marks=tuple(cells['marks'].split('; ')) if cells['marks'] else (),
+        group=cells['group'],
         scores={label: scores[label] for label in outputs if label in scores},
         input_scores={label: scores[name] for label, name in zip(outputs, inputs, strict=True) if name in scores},
     )

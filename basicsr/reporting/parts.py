@@ -82,6 +82,7 @@ class RowWriter:
         seconds: float | None = None,
         tiled: bool = False,
         marks: Sequence[str] = (),
+        group: str = '',
     ) -> ImageRow:
         """Take one image.
 
@@ -98,6 +99,7 @@ class RowWriter:
             seconds: the network took.
             tiled: whether the image was cut into tiles.
             marks: as 'psnr_realblur: not_aligned'.
+            group: of the images that it is scored with apart from the others.
 
         Returns:
             the row, with paths of the pictures written now; not all of them need stay.
@@ -117,6 +119,7 @@ class RowWriter:
             seconds=None if seconds is None else float(seconds),
             tiled=tiled,
             marks=tuple(marks),
+            group=group,
         )
         if self._pictures is not None:
             row = self._with_pictures(row, lq, output, gt, labels)

@@ -36,6 +36,7 @@ class Definition:
         text: one sentence.
         data_range: the distance between black and white, in words.
         settings: arguments of the metric, as text.
+        missing: why nothing was scored (an optional package, weights); empty if it was.
     """
 
     label: str
@@ -46,6 +47,7 @@ class Definition:
     text: str = ''
     data_range: str = ''
     settings: Mapping[str, str] = field(default_factory=dict)
+    missing: str = ''
 
 
 def definition_of(label: str, metric: Metric) -> Definition:
@@ -67,6 +69,7 @@ def definition_of(label: str, metric: Metric) -> Definition:
         text=' '.join((inspect.getdoc(metric) or metric.variant).split('\n\n')[0].split()).replace('``', ''),
         data_range=by_type if data_range == 'None' else data_range,
         settings=settings,
+        missing=metric.missing,
     )
 
 
@@ -87,6 +90,7 @@ class ImageRow:
         marks: what a reader should know, as 'psnr_realblur: not_aligned'.
         pictures: files by kind (``FULL`` and ``THUMBNAILS`` of ``pictures.py``), relative to the result folder, with
             forward slashes.
+        group: of the images that it is scored with apart from the others ('indoor'); empty without groups.
     """
 
     index: int
@@ -100,6 +104,7 @@ class ImageRow:
     tiled: bool = False
     marks: tuple[str, ...] = ()
     pictures: Mapping[str, str] = field(default_factory=dict)
+    group: str = ''
 
     def score(self, label: str) -> float | None:
         """The output's score; 100 or 0 under the label of the mode collapse rate."""
@@ -252,15 +257,24 @@ class Report:
         """What images are ranked by."""
         return ranking_label(self.definitions)
 
-    def average(self, label: str) -> Average:
-        """Of the outputs."""
-        return average(row.score(label) for row in self.rows)
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups that images are scored by, in the order of the rows."""
+        return tuple(dict.fromkeys(row.group for row in self.rows if row.group))
 
-    def input_average(self, label: str) -> Average:
-        """Of the blurred inputs; they never collapse."""
+    def members(self, group: str | None = None) -> tuple[ImageRow, ...]:
+        """The rows of a group; None is all of them."""
+        return tuple(row for row in self.rows if group in (None, row.group))
+
+    def average(self, label: str, group: str | None = None) -> Average:
+        """Of the outputs, of all images or those of a group."""
+        return average(row.score(label) for row in self.members(group))
+
+    def input_average(self, label: str, group: str | None = None) -> Average:
+        """Of the blurred inputs, of all images or those of a group; they never collapse."""
         if label == MCR:
-            return average(None if row.collapsed is None else 0.0 for row in self.rows)
-        return average(row.input_scores.get(label) for row in self.rows)
+            return average(None if row.collapsed is None else 0.0 for row in self.members(group))
+        return average(row.input_scores.get(label) for row in self.members(group))
 
     @property
     def collapsed(self) -> tuple[str, ...]:

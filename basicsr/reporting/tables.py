@@ -51,26 +51,30 @@ class Table:
 
 
 def summary_table(report: Report, published: Mapping[str, float] | None = None) -> Table:
-    """Averages of one data set: a row for the blurred input, one for the network.
+    """Averages of one data set: a row for the blurred input, one for the network, and two for each group of images.
 
     Args:
         report: whose averages.
         published: values of the paper by label; a column beside ours, and the difference.
     """
-    head, blurred, ours = ['', 'images'], ['blurred input', str(len(report.rows))], [network_name(report)]
-    ours.append(str(len(report.rows)))
+    head, rows = ['', 'images'], []
     for definition in shown_definitions(report):
-        label = definition.label
-        head.append(title_of(definition))
-        blurred.append(cell_of(report.input_average(label), definition))
-        ours.append(cell_of(report.average(label), definition))
-        if published and label in published:
-            head += ['published', 'difference']
-            blurred += ['', '']
-            mean = report.average(label).mean
-            change = '' if mean is None else signed(mean - published[label], definition)
-            ours += [number(published[label], definition), change]
-    return Table(tuple(head), (tuple(blurred), tuple(ours)))
+        beside = ['published', 'difference'] if definition.label in (published or {}) else []
+        head += [title_of(definition), *beside]
+    for group in (None, *report.groups):
+        count, ending = str(len(report.members(group))), '' if group is None else f', {group}'
+        blurred, ours = [f'blurred input{ending}', count], [f'{network_name(report)}{ending}', count]
+        for definition in shown_definitions(report):
+            label = definition.label
+            blurred.append(cell_of(report.input_average(label, group), definition))
+            ours.append(cell_of(report.average(label, group), definition))
+            if published and label in published:
+                mean = report.average(label).mean if group is None else None
+                change = '' if mean is None else signed(mean - published[label], definition)
+                blurred += ['', '']
+                ours += [number(published[label], definition) if group is None else '', change]
+        rows += [tuple(blurred), tuple(ours)]
+    return Table(tuple(head), tuple(rows))
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -158,6 +162,7 @@ def notes_of(report: Report) -> list[str]:
     tiled = sum(row.tiled for row in report.rows)
     if tiled:
         notes.append(f'Cut into tiles: {tiled} of {len(report.rows)} images.')
+    notes += [f'Not scored: {item.label}. {item.missing}.' for item in report.definitions if item.missing]
     marks: dict[str, int] = {}
     for row in report.rows:
         for mark in row.marks:

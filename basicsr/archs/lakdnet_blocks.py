@@ -1,0 +1,192 @@
+"""The blocks of LaKDNet: large depth-wise kernels between point-wise layers, then a gated feed-forward part."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from basicsr.archs.nafnet_arch import LayerNorm2d
+
+
+class BiasFreeNorm2d(nn.Module):
+    """Division by the standard deviation over the channels of every pixel; the mean stays in.
+
+    The variance is taken around the mean all the same, as in the published bias-free form.
+
+    Args:
+        channels: C of the (B, C, H, W) input.
+        eps: added to the variance.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale (B, C, H, W); the variance is float32 at least."""
+        exact = x if x.dtype == torch.float64 else x.float()
+        scale = torch.rsqrt(exact.var(1, correction=0, keepdim=True) + self.eps)
+        return x * (scale * self.weight.view(1, -1, 1, 1)).to(x.dtype)
+
+
+class PixelNorm(nn.Module):
+    """The norm of a block, under the published parameter name ``body``.
+
+    Args:
+        channels: C of the (B, C, H, W) input.
+        bias: subtract the mean and add a bias; False is the bias-free form.
+    """
+
+    def __init__(self, channels: int, bias: bool) -> None:
+        super().__init__()
+        self.body = LayerNorm2d(channels, eps=1e-5) if bias else BiasFreeNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, H, W) over its channels."""
+        result: Tensor = self.body(x)
+        return result
+
+
+class PointConv2d(nn.Conv2d):
+    """A 1×1 convolution as one matrix product over the pixels: in channels_last memory without a copy.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        bias: whether it has one.
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H, W) in channels_last memory."""
+        return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+    def of_half(self, x: Tensor, part: int) -> Tensor:
+        """The first (0) or second (1) half of the outputs alone, in memory of its own."""
+        weight = self.weight.flatten(1).chunk(2)[part]
+        bias = None if self.bias is None else self.bias.chunk(2)[part]
+        return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+
+
+class Mixer(nn.Module):
+    """Two rounds of a large depth-wise and a point-wise convolution; each of the four adds the mixer's input.
+
+    Args:
+        channels: in and out.
+        kernel: side of the depth-wise kernels, odd.
+        bias: of the depth-wise convolutions; the point-wise ones always have one.
+    """
+
+    def __init__(self, channels: int, kernel: int, bias: bool) -> None:
+        super().__init__()
+        self.dense_depth_1 = _depthwise(channels, kernel, bias)
+        self.dense_point_1 = PointConv2d(channels, channels)
+        self.dense_depth_2 = _depthwise(channels, kernel, bias)
+        self.dense_point_2 = PointConv2d(channels, channels)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Mix (B, C, H, W), normalised before."""
+        mixed = z
+        for layer in (self.dense_depth_1, self.dense_point_1, self.dense_depth_2, self.dense_point_2):
+            mixed = _add(_gelu(layer(mixed)), z)
+        return mixed
+
+
+class GatedFeedForward(nn.Module):
+    """Point-wise, depth-wise 3×3, one half gates the other, point-wise.
+
+    Args:
+        channels: in and out.
+        expansion: hidden channels are int(channels · expansion).
+        bias: of all its convolutions.
+    """
+
+    def __init__(self, channels: int, expansion: float, bias: bool) -> None:
+        super().__init__()
+        hidden = int(channels * expansion)
+        self.project_in = PointConv2d(channels, 2 * hidden, bias)
+        self.dwconv = _depthwise(2 * hidden, 3, bias)
+        self.project_out = PointConv2d(hidden, channels, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        gate, value = (self._hidden(x, part) for part in (0, 1))  # halves of one tensor would be read with gaps
+        result: Tensor = self.project_out(_times(_gelu(gate), value))
+        return result
+
+    def _hidden(self, x: Tensor, part: int) -> Tensor:
+        weight = self.dwconv.weight.chunk(2)[part]
+        bias = None if self.dwconv.bias is None else self.dwconv.bias.chunk(2)[part]
+        return F.conv2d(self.project_in.of_half(x, part), weight, bias, padding=1, groups=len(weight))
+
+
+class LaKDBlock(nn.Module):
+    """Mixer, then feed-forward; both residuals start from the block's input, so the mixer acts through the second only.
+
+    Args:
+        channels: in and out.
+        kernel: side of the mixer's kernels, odd.
+        expansion: see :class:`GatedFeedForward`.
+        bias: of the convolutions that may go without.
+        norm_bias: see :class:`PixelNorm`.
+    """
+
+    def __init__(self, channels: int, kernel: int, expansion: float, bias: bool, norm_bias: bool) -> None:
+        super().__init__()
+        self.norm1 = PixelNorm(channels, norm_bias)
+        self.mixer = Mixer(channels, kernel, bias)
+        self.norm2 = PixelNorm(channels, norm_bias)
+        self.ffn = GatedFeedForward(channels, expansion, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape; fastest in channels_last memory, which the result keeps."""
+        mixed = _add(self.mixer(self.norm1(x)), x)
+        return _add(self.ffn(self.norm2(mixed)), x)
+
+
+class Resample(nn.Module):
+    """From one level to the next: a 3×3 convolution without bias, and the pixels rearranged.
+
+    Args:
+        channels: in.
+        convolved: of the convolution; ``body.0`` is its published name.
+        rearrange: ``nn.PixelUnshuffle(2)`` or ``nn.PixelShuffle(2)``.
+    """
+
+    def __init__(self, channels: int, convolved: int, rearrange: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(channels, convolved, 3, padding=1, bias=False), rearrange)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) to half or double the size, in channels_last memory."""
+        result: Tensor = self.body(x)
+        return result.contiguous(memory_format=torch.channels_last)
+
+
+# Large maps take longer to allocate than to compute: what nothing else uses is overwritten.
+
+
+def _add(fresh: Tensor, x: Tensor) -> Tensor:
+    """Their sum, in the memory of the first; under autocast in the wider type."""
+    return fresh.add_(x) if fresh.dtype == x.dtype else fresh + x
+
+
+def _gelu(fresh: Tensor) -> Tensor:
+    """GELU (the exact form), in the same memory unless gradients need the input."""
+    if torch.is_grad_enabled():
+        return F.gelu(fresh)
+    result: Tensor = torch.ops.aten.gelu_(fresh)
+    return result
+
+
+def _times(fresh: Tensor, x: Tensor) -> Tensor:
+    """Their product, in the memory of the first unless gradients need it."""
+    return fresh * x if torch.is_grad_enabled() else fresh.mul_(x)
+
+
+def _depthwise(channels: int, kernel: int, bias: bool) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=bias)

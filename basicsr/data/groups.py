@@ -1,0 +1,65 @@
+"""Groups of images that a report scores apart, such as indoor and outdoor, by files beside the data set."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from basicsr.data.pairing import naturally_sorted, refuse
+from basicsr.utils.errors import DataError
+from basicsr.utils.image import IMAGE_SUFFIXES
+
+logger = logging.getLogger(__name__)
+
+Groups = dict[str, str]
+"""File by group."""
+
+
+def read_groups(files: Mapping[str, str] | None, names: Sequence[str]) -> tuple[str, ...]:
+    """The group of each image.
+
+    Args:
+        files: by group, a ``.npy`` file of positions, counted from 1 in the natural order of the names (the form in
+            which the labels of DPDD are passed around), or a text file with the name of an image in every line.
+        names: of the images, without extension.
+
+    Returns:
+        one for each name, '' where no file mentions it; nothing at all if none of the files is there.
+
+    Raises:
+        DataError: some of the files are missing or cannot be read, name images that do not exist, or share images.
+    """
+    paths = {group: Path(file).expanduser() for group, file in (files or {}).items()}
+    missing = [str(path) for path in paths.values() if not path.is_file()]
+    if len(missing) == len(paths):
+        if missing:
+            logger.warning('images are not scored by group (%s): no %s', ', '.join(paths), ', '.join(missing))
+        return ()
+    problems = {'no such file': missing}
+    known = naturally_sorted(names)
+    found: dict[str, str] = {}
+    for group, path in paths.items():
+        members = _members(path, known) if path.is_file() else []
+        problems[f'{path} names what is no image of the set'] = [name for name in members if name not in set(names)]
+        problems[f'{path} and another group share'] = [name for name in members if name in found]
+        found |= dict.fromkeys(members, group)
+    refuse(problems, f'the groups ({", ".join(paths)}) do not fit the data set')
+    return tuple(found.get(name, '') for name in names)
+
+
+def _members(path: Path, known: Sequence[str]) -> list[str]:
+    """The names in a file; positions beyond the last image stay numbers."""
+    try:
+        if path.suffix != '.npy':
+            lines = path.read_text(encoding='utf-8').split('\n')
+            listed = [PurePosixPath(line.strip()) for line in lines if line.strip()]
+            return [str(name.with_suffix('') if name.suffix.lower() in IMAGE_SUFFIXES else name) for name in listed]
+        positions = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f'{path}: the group cannot be read ({error})') from error
+    if positions.ndim != 1 or positions.dtype.kind not in 'iu':
+        raise DataError(f'{path}: a group is a list of whole numbers, got {positions.dtype} {positions.shape}')
+    return [known[n - 1] if 1 <= n <= len(known) else str(n) for n in positions.tolist()]
