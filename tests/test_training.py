@@ -387,7 +387,7 @@ def test_batches_are_shared_evenly(total, at_most, world, expected):
     batching = share_batch(total, at_most, world)
     assert (batching.accumulation, batching.at_once) == expected
     assert batching.accumulation * batching.at_once * world == batching.total
-    assert ('published recipe' in str(batching)) == (batching.total != 32)
+    assert 'published' not in str(batching)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():
@@ -421,7 +421,9 @@ def test_generated_validation_data_have_another_seed(tmp_path, roots, monkeypatc
 
     leaves = {'type': 'SyntheticBlurDataset', 'length': 4, 'gt_size': 16, 'path_length': 2.0}
     data = {'train': {'name': 'a', **leaves, 'batch_size_per_gpu': 4}, 'val': {'name': 'b', **leaves}}
-    options = load_options(runs.write_options(tmp_path, runs.options(roots, datasets={**data, 'val_2': data['val']})))
+    options = load_options(
+        runs.write_options(tmp_path, runs.options(roots, datasets={**data, 'val_2': {**data['val'], 'name': 'c'}}))
+    )
     monkeypatch.chdir(tmp_path)
     training = Training(options, Processes(), StopRequest(), auto_resume=False)
     seeds = [d.seed for d in (training.data._dataset, *training.validation._datasets.values())]

@@ -195,6 +195,26 @@ def test_a_state_that_is_named_is_continued_in_another_experiment(tmp_path, root
     assert runs.log_of(tmp_path) == before
 
 
+def test_going_back_gives_up_what_came_after(tmp_path, roots, caplog):
+    content = runs.options(roots, logger__save_checkpoint_freq=1, logger__keep_checkpoints=3)
+    assert runs.train(tmp_path, content) == 0
+    folder = tmp_path / 'experiments' / 'run'
+    other = {**content, 'path': {'resume_state': str(folder / 'training_states' / '6.state')}}
+    other['train'] = {**content['train'], 'total_iter': 7, 'grad_clip_norm': 0.02}
+    force = ['--force_yml', 'path:resume_with_changes=true']
+    assert runs.train(tmp_path, other, *force) == 0
+    names = sorted(path.name for path in (folder / 'training_states').iterdir())
+    assert names == ['6.state', '7.state', '7.state.replaced', '8.state.replaced']
+    assert '8.state is given up' in caplog.text
+    assert runs.log_of(tmp_path)[-1]['iter'] == 7
+    other['train']['total_iter'] = 9
+    del other['path']
+    assert runs.train(tmp_path, other, '--auto_resume', *force) == 0
+    assert runs.log_of(tmp_path)[-1]['iter'] == 9
+    states = sorted(path.name for path in (folder / 'training_states').glob('*.state'))
+    assert states == ['7.state', '8.state', '9.state']
+
+
 def test_another_recipe_has_to_be_wanted(tmp_path, roots, monkeypatch, caplog):
     with monkeypatch.context() as patch:
         stop_in_step(patch, 5)

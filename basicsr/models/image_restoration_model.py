@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,6 +29,8 @@ from basicsr.utils.device import set_memory_format
 from basicsr.utils.errors import CheckpointError, OptionError
 from basicsr.utils.registry import MODEL_REGISTRY
 from basicsr.utils.weights import Weights, load_weights, read_weights
+
+logger = logging.getLogger(__name__)
 
 Batch = Mapping[str, Any]
 Prior = Literal['none', 'gray', 'regions']
@@ -58,6 +61,9 @@ class ImageRestorationModel:
             weights = read_weights(options.path.pretrain_network_g, options.path.param_key)
             unstated = 'mask_value' not in options.network_g.arguments  # then the file knows
             load_weights(self.net, weights, options.path.strict_load_g, adopt_mask_value=unstated)
+            if weights.average and options.train is None:
+                text = '%s: its moving average (params_ema) is not used; --force_yml path:param_key=params_ema takes it'
+                logger.warning(text, weights.path)
         train = options.train
         self._memory_format = (
             torch.channels_last if train is not None and train.channels_last else torch.contiguous_format

@@ -60,7 +60,7 @@ class Evaluation:
         self.datasets = {key: build_dataset(options.datasets[key], phase=phase_of(key), seed=seed) for key in keys}
         self.metrics: dict[str, Metric] = {}
         for label, block in options.val.metrics.items():
-            metric = build_metric(block)
+            metric = build_metric(block, options.val.use_image)
             self.metrics[MCR if metric.name == MCR else label] = metric
             if metric.missing:
                 logger.warning('val.metrics.%s is not scored: %s', label, metric.missing)

@@ -118,13 +118,25 @@ class CheckpointFolder:
         for path in self.models.glob('net_g_*.pth') if self.models.is_dir() else ():
             name = path.stem.removeprefix('net_g_')
             if name.isdigit() and int(name) not in found and int(name) > max(found, default=0):
-                logger.warning('%s is skipped: its training state was never written', path)
+                logger.warning('%s is skipped: its training state was never written, or is given up', path)
         for iteration in self.iterations():
             try:
                 return read_checkpoint(self.state_file(iteration))
             except (CheckpointError, WeightsError) as error:
                 logger.warning('skipped: %s', error)
         return None
+
+    def set_aside_after(self, checkpoint: Checkpoint) -> None:
+        """Rename the later training states of this folder when a training goes back to an earlier one on demand.
+
+        They belong to a future that is given up: resuming must not take them up, nor retention keep them in place of
+        new ones. Their network files stay.
+        """
+        for later in self.iterations():
+            file = self.state_file(later)
+            if later > checkpoint.iteration and checkpoint.path.resolve().parent == self.states.resolve():
+                file.replace(file.with_name(f'{file.name}.replaced'))
+                logger.warning('%s is given up for another way from %d: renamed', file, checkpoint.iteration)
 
     def prepare(self) -> None:
         """Make the folders, and clear away what a killed save has left."""
