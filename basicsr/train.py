@@ -88,6 +88,7 @@ class Training:
         self, options: Options, processes: Processes, stop: StopRequest, auto_resume: bool, debug: bool = False
     ) -> None:
         from basicsr.data import build_dataset
+        from basicsr.data.bad_images import first_sample
         from basicsr.models import build_model
         from basicsr.models.validation import Validation
         from basicsr.options import build_on_paper, check_paths
@@ -127,7 +128,8 @@ class Training:
         }
         self.model = build_model(options, processes=processes)
         for key, dataset in datasets.items():
-            self.model.require_fit(f'datasets.{key}', dataset)
+            policy = self.recipe.on_bad_image if key == 'train' else options.val.on_bad_image
+            self.model.require_fit(f'datasets.{key}', dataset, first_sample(dataset, policy == 'skip'))
         validated = {key: dataset for key, dataset in datasets.items() if key != 'train'}
         self.validation = Validation(options, validated, self.model, processes, self.experiment / 'visualization')
         self.data = TrainingData(

@@ -219,17 +219,18 @@ class ImageRestorationModel:
         net.train(was_training)
         return replace(restored, image=restored.image.to(self.dtype))
 
-    def require_fit(self, key: str, dataset: Any) -> None:
-        """Make sure that a data set has the masks that the network takes; reads its first sample.
+    def require_fit(self, key: str, dataset: Any, item: Mapping[str, Any] | None = None) -> None:
+        """Make sure that a data set has the masks that the network takes.
 
         Args:
             key: where the data set stands in the option file, for the message.
             dataset: of :func:`basicsr.data.build_dataset`.
+            item: one of its samples; None reads the first one.
 
         Raises:
             OptionError: masks that are missing, of the other kind, or for nothing.
         """
-        name, item = type(self.net).__name__, dataset[0]
+        name, item = type(self.net).__name__, dataset[0] if item is None else item
         gray = getattr(dataset, 'gray_masks', None)
         needs = {
             'regions': 'region masks; use a data set with them, such as PairedImageGroupMaskDataset',
@@ -273,6 +274,10 @@ class ImageRestorationModel:
                 load_weights(self.ema.net, Weights(file, averages, mask_value=mask_value))
         try:
             self.optimizer.load_state_dict(state['optimizers'][0])
+            for parameter, kept in self.optimizer.state.items():
+                shapes = {value.shape for value in kept.values() if isinstance(value, Tensor) and value.ndim > 0}
+                if shapes - {parameter.shape}:
+                    raise ValueError(f'what it keeps of a weight {tuple(parameter.shape)} has another shape')
             self.scheduler.load_state_dict(state['schedulers'][0])
             self.arithmetic.load_state_dict(state.get('scaler', {}))
         except (ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from basicsr.data.bad_images import first_sample
 from basicsr.masks.pictures import overlay
 from basicsr.metrics import Accumulator, Metric, build_metric
 from basicsr.models.evaluation import Evaluated, Unreadable, evaluate, images_of
@@ -99,7 +100,7 @@ class Validation:
         if best is not None and best not in self._metrics:
             raise OptionError(f'logger.best_metric: {best} cannot be scored here: {metrics[best].missing}')
         for key, dataset in self._datasets.items():
-            item = dataset[0]
+            item = first_sample(dataset, options.val.on_bad_image == 'skip')
             for label, metric in self._metrics.items():
                 if 'gt' in metric.reads and 'gt' not in item:
                     raise OptionError(f'val.metrics.{label}: datasets.{key} has no ground truth to compare with')

@@ -22,7 +22,17 @@ from basicsr.utils.weights import load_plain, read_weights, save_weights
 
 logger = logging.getLogger(__name__)
 
-STATE_KEYS = ('iter', 'epoch', 'consumed', 'optimizers', 'schedulers', 'generators', 'recipe', 'pair')
+STATE_KEYS: Mapping[str, type] = {
+    'iter': int,
+    'epoch': int,
+    'consumed': int,
+    'optimizers': list,
+    'schedulers': list,
+    'generators': list,
+    'recipe': dict,
+    'pair': str,
+}
+"""What a training state holds at least."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +176,9 @@ def read_checkpoint(path: Path, network: bool = True) -> Checkpoint:
             'started from: path.pretrain_network_g'
         )
     state = dict(content)
+    wrong = [key for key, kind in STATE_KEYS.items() if not isinstance(state[key], kind)]
+    if wrong:
+        raise CheckpointError(f'{path} is no training state of this project: {", ".join(wrong)} of another kind')
     iteration = int(state['iter'])
     if not network:
         return Checkpoint(iteration, path, {}, None, state)
@@ -213,5 +226,9 @@ def _git_commit() -> str | None:
 
 
 def _not_saved(path: Path, error: Exception) -> CheckpointError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split('\n')[0]
+    causes: list[BaseException] = [error]
+    while (before := causes[-1].__cause__ or causes[-1].__context__) is not None:  # torch's own error hides the disk's
+        causes.append(before)
+    named = [cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror]
+    reason = named[0] if named else str(error).split('\n')[0]
     return CheckpointError(f'{path} could not be saved ({reason}); older checkpoints are as they were')
