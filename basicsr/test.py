@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     build_on_paper(options)
     check_paths(options)
     device = 'cpu' if options.num_gpu == 0 else 'auto'
-    processes = start_processes(args.launcher, device, options.dist_params.port)
+    processes = start_processes(args.launcher, device, options.dist_params.port, options.dist_params.backend)
     try:
         with processes:
             evaluation = Evaluation(options, processes, args.output)

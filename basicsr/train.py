@@ -88,9 +88,11 @@ class Training:
         self, options: Options, processes: Processes, stop: StopRequest, auto_resume: bool, debug: bool = False
     ) -> None:
         from basicsr.data import build_dataset
+        from basicsr.data.bad_images import first_sample
         from basicsr.models import build_model
         from basicsr.models.validation import Validation
         from basicsr.options import build_on_paper, check_paths
+        from basicsr.options.reference import TOTAL_BATCH
         from basicsr.options.schema_data import phase_of
         from basicsr.training.batching import share_batch
         from basicsr.training.checkpoints import CheckpointFolder
@@ -102,7 +104,8 @@ class Training:
         self.recipe, block = require_training(options)
         build_on_paper(options)
         check_paths(options)
-        self.batching = share_batch(self.recipe.total_batch_size, block.batch_size_per_gpu, processes.world)
+        published = self.recipe.published_batch_size or (TOTAL_BATCH if options.mode == 'reference' else None)
+        self.batching = share_batch(self.recipe.total_batch_size, block.batch_size_per_gpu, processes.world, published)
 
         self.experiment = Path('experiments') / options.name
         self.folder = CheckpointFolder(self.experiment, options.logger.keep_checkpoints)
@@ -125,7 +128,8 @@ class Training:
         }
         self.model = build_model(options, processes=processes)
         for key, dataset in datasets.items():
-            self.model.require_fit(f'datasets.{key}', dataset)
+            policy = self.recipe.on_bad_image if key == 'train' else options.val.on_bad_image
+            self.model.require_fit(f'datasets.{key}', dataset, first_sample(dataset, policy == 'skip'))
         validated = {key: dataset for key, dataset in datasets.items() if key != 'train'}
         self.validation = Validation(options, validated, self.model, processes, self.experiment / 'visualization')
         self.data = TrainingData(
@@ -261,6 +265,7 @@ class Training:
 
         state = checkpoint.state
         self.model.load(checkpoint, keep_weights=own_weights)
+        self.processes.first_does(lambda: self.folder.set_aside_after(checkpoint))
         self.data.epoch, self.data.consumed = int(state['epoch']), int(state['consumed'])
         self.best, self.validation_pending = state.get('best'), bool(state.get('validation_pending'))
         generators = own_generators(state['generators'], self.processes, checkpoint.iteration)

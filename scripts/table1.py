@@ -49,9 +49,13 @@ def report_of(options: Options, again: bool) -> Report | str:
     folder, weights = Path('results') / options.name, Path(options.path.pretrain_network_g or '')
     if not again and any(folder.glob('*.json')):
         report = read_reports(folder)[0]
-        if not weights.is_file() or sha256_of(weights) == report.facts.checkpoint_sha256:
+        wanted, found = images_wanted(options), len(report.rows) + len(report.skipped)
+        if weights.is_file() and sha256_of(weights) != report.facts.checkpoint_sha256:
+            logger.info('%s: results of other weights; evaluating again', options.name)
+        elif wanted not in (None, found):
+            logger.info('%s: results of %d images, not %d; evaluating again', options.name, found, wanted)
+        else:
             return report
-        logger.info('%s: results of other weights; evaluating again', options.name)
     try:
         check_paths(options)
     except OptionError as error:
@@ -59,6 +63,20 @@ def report_of(options: Options, again: bool) -> Report | str:
             logger.info('%s: %s', options.name, problem)
         return 'no data' if any('datasets.' in problem for problem in error.problems) else 'no weights'
     return Evaluation(options, Processes(device=select_device('auto'))).run()[0]
+
+
+def images_wanted(options: Options) -> int | None:
+    """How many images the evaluation of an option file has; None if the data are not there."""
+    from basicsr.data import build_dataset
+    from basicsr.models.evaluation import images_of
+    from basicsr.options.schema_data import phase_of
+    from basicsr.utils.errors import BasicsrError
+
+    key = next(key for key in options.datasets if phase_of(key) != 'train')
+    try:
+        return images_of(build_dataset(options.datasets[key], phase=phase_of(key)), options.val)
+    except (BasicsrError, OSError):
+        return None
 
 
 def cells(report: Report | str, method: str, dataset: str) -> list[str]:

@@ -158,6 +158,14 @@ def test_an_image_that_cannot_be_read_stops_or_is_left_out(place, capsys):
     assert 'left out: image 2: ' in capsys.readouterr().out
 
 
+def test_the_very_first_image_may_be_left_out(place):
+    (place / 'data/input/image 0.png').write_bytes(b'')
+    assert evaluate(['-opt', 'trial.yml', '--force_yml', 'val:on_bad_image=skip', 'val:save_img=false']) == 1
+    report = read_report(place / 'results/trial/noise.json')
+    assert [row.index for row in report.rows] == [1, 2, 3, 4]
+    assert list(report.skipped) == ['image 0'] and report.average('psnr').count == 4
+
+
 def test_images_without_ground_truth_are_restored_but_not_scored(place):
     single = '{name: noise, type: SingleImageDataset, dataroot_lq: data/input, dataroot_mask: data/grouped_masks}'
     assert evaluate(['-opt', 'trial.yml', '--force_yml', f'datasets={{test: {single}}}']) == 0
@@ -254,6 +262,10 @@ def test_table1_puts_ours_beside_the_paper_and_marks_what_is_missing(stand_ins, 
     mean = read_report(row).average('psnr').mean
     assert f'{mean:.2f} / 26.93 ({mean - 26.93:+.2f})' in lines['REDS', 'SAMDeblur']
     assert (stand_ins / 'results/table1.md').read_text().count('\n') == 10
+    subprocess.run([*command, 'val:max_images=1'], capture_output=True, check=True, cwd=stand_ins)
+    assert len(read_report(row).rows) == 1  # another number of images
+    subprocess.run(command, capture_output=True, check=True, cwd=stand_ins)
+    assert len(read_report(row).rows) == 2
     before = row.stat().st_mtime_ns
     subprocess.run(command, capture_output=True, check=True, cwd=stand_ins)
     assert row.stat().st_mtime_ns == before  # read, not made again

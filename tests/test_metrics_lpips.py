@@ -11,12 +11,17 @@ import torch
 
 from basicsr.metrics import Record, build_metric
 from basicsr.utils.errors import WeightsError
+from tests.conftest import absent
 
 SHAPES = [(64, 3, 11), (192, 64, 5), (384, 192, 3), (256, 384, 3), (256, 256, 3)]
 LAYERS = [0, 3, 6, 8, 10]
-needs_torchmetrics = pytest.mark.skipif(
-    importlib.util.find_spec('torchmetrics') is None, reason='the optional package torchmetrics is not installed'
-)
+
+
+@pytest.fixture
+def torchmetrics():
+    """The optional package, which the extra 'dev' brings along."""
+    if importlib.util.find_spec('torchmetrics') is None:
+        absent('torchmetrics is not installed')
 
 
 def closed_form() -> dict[str, torch.Tensor]:
@@ -33,8 +38,8 @@ def closed_form() -> dict[str, torch.Tensor]:
     return state
 
 
-@needs_torchmetrics
 @pytest.mark.vectors
+@pytest.mark.usefixtures('torchmetrics')
 def test_the_arithmetic_of_the_original(vector, tmp_path):
     case = vector('lakdnet', 'lpips_alex_closed_form')
     torch.save(closed_form(), tmp_path / 'alexnet.pth')
@@ -45,7 +50,7 @@ def test_the_arithmetic_of_the_original(vector, tmp_path):
         assert metric(Record(output=output, gt=gt)).value == pytest.approx(float(expected), rel=2e-4, abs=1e-6)
 
 
-@needs_torchmetrics
+@pytest.mark.usefixtures('torchmetrics')
 def test_a_backbone_of_another_network_is_refused(tmp_path):
     state = closed_form()
     del state['features.8.bias']

@@ -10,7 +10,7 @@ from torch import nn
 from basicsr.archs import build_network
 from basicsr.archs.input_rule import InputRule
 from basicsr.models.restoring import FIRST_TILE, SMALLEST_TILE, grid_of, restore_image
-from basicsr.models.tiling import Grid, local_form, restore_grid, restore_tiled
+from basicsr.models.tiling import Grid, least_tile, local_form, restore_grid, restore_tiled
 from basicsr.options.schema_train import ValOptions
 from basicsr.utils.errors import ArgumentError
 
@@ -172,6 +172,33 @@ def test_tiles_get_smaller_until_they_fit():
         restore_image(Hungry(300 * 300, CPU_FULL), lq, tile=None)
     with pytest.raises(RuntimeError, match='a bug'):
         restore_image(Hungry(100, 'a bug'), lq)
+
+
+def test_a_tile_size_that_was_asked_for_gets_smaller_as_well(caplog):
+    caplog.set_level('INFO')
+    lq, net = torch.rand(1, 3, 900, 1300), Hungry(300 * 300, CPU_FULL)
+    restored = restore_image(net, lq, tile=800)
+    assert torch.allclose(restored.image, lq * 2) and restored.tile == SMALLEST_TILE
+    assert sorted(set(net.tried), reverse=True) == [800, 400, 256]
+    assert 'tiles of 256' in caplog.text
+    small = restore_image(Hungry(10**9, ''), lq, tile=100)
+    assert small.tile == 100 and torch.allclose(small.image, lq * 2)
+
+
+def test_tiles_stay_as_large_as_the_reach_of_the_network_asks():
+    class FarReaching(Hungry):
+        """Depends on many pixels around."""
+
+        input_rule = InputRule((16, 16), halo=500)
+
+    lq = torch.rand(1, 3, 1600, 1600)
+    net = FarReaching(1200 * 1200, CPU_FULL)
+    restored = restore_image(net, lq)
+    assert restored.tile == least_tile(net) == 1072  # twice 512, the ramp, and one step of 16
+    assert torch.allclose(restored.image, lq * 2)
+    guided = build_network({'type': 'SAMDeblur', 'backbone': {'type': 'PlainUNet', 'width': 4}})
+    assert least_tile(guided) == least_tile(guided.backbone) < 200
+    assert restore_image(nn.Identity(), lq).tile is None  # says nothing of its input
 
 
 def test_large_images_are_cut_on_a_cpu():

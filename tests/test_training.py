@@ -115,6 +115,20 @@ def test_the_models_step_is_the_originals(vector, tmp_path, roots):
         torch.testing.assert_close(value, torch.from_numpy(case[f'out/final_state/{key}']), **case.tolerance)
 
 
+def test_a_step_starts_without_the_gradient_of_the_one_before(tmp_path, recipe):
+    """Without clipping, which makes what is left of a step too small to be seen."""
+    still = {'type': 'SGD', 'lr': 0.0}
+    content = recipe(train__use_grad_clip=False, train__optim_g=still, network_g__mask_dropout=0.0)
+    content['train']['scheduler'] = {'type': 'MultiStepLR', 'milestones': [100], 'gamma': 0.5}
+    model = build_model(load_options(runs.write_options(tmp_path, content)))
+    batch = {name: torch.rand(2, 3, 16, 16) for name in ('lq', 'gt')} | {'masks': torch.ones(2, 1, 16, 16).int()}
+    norms = []
+    for _ in range(3):
+        model.train_step(batch)
+        norms.append(model.grad_norm)
+    assert norms == [pytest.approx(norms[0])] * 3
+
+
 @pytest.mark.parametrize(('accumulated', 'precision'), [(2, 'fp32'), (4, 'fp32'), (1, 'bf16')])
 def test_accumulation_changes_nothing_and_half_precision_little(tmp_path, recipe, accumulated, precision):
     content = recipe(train__total_iter=3, train__scheduler__T_max=3, logger__save_checkpoint_freq=3)
@@ -214,14 +228,14 @@ def test_a_step_that_is_not_finite_is_skipped_and_its_images_are_named(tmp_path,
 
 
 def test_many_in_a_row_stop_the_training_with_the_last_good_weights(tmp_path, recipe, monkeypatch, caplog):
-    for step in (4, 5, 6):
+    for step in (4, 5):
         during(monkeypatch, step, poison(math.nan))
-    assert runs.train(tmp_path, recipe(train__max_bad_steps=3)) == 3
-    assert iterations(tmp_path) == ({'3', '6'}, {'3', '6'})
+    assert runs.train(tmp_path, recipe(train__max_bad_steps=2)) == 3
+    assert iterations(tmp_path) == ({'3', '5'}, {'3', '5'})
     models = tmp_path / 'experiments' / 'run' / 'models'
-    good, last = (torch.load(models / f'net_g_{i}.pth', weights_only=True)['params'] for i in (3, 6))
+    good, last = (torch.load(models / f'net_g_{i}.pth', weights_only=True)['params'] for i in (3, 5))
     assert all(torch.equal(good[name], last[name]) for name in good)
-    assert 'stopped after 3 steps in a row' in caplog.text
+    assert 'stopped after 2 steps in a row' in caplog.text
 
 
 def test_good_steps_between_bad_ones_start_the_count_anew(tmp_path, recipe, monkeypatch):
@@ -250,6 +264,19 @@ def test_a_broken_image_is_skipped_counted_and_named(tmp_path, roots, caplog, wo
     assert lines[0].startswith('skipped (1 so far): ')
     assert 'lq/4.png: the file is empty' in lines[0]
     assert len(lines) >= 4  # once an epoch at least
+
+
+def test_the_very_first_image_may_be_the_broken_one(tmp_path, roots, caplog):
+    broken = copy_of(roots, tmp_path)
+    (tmp_path / 'lq' / '0.png').write_bytes(b'')
+    content = runs.options(broken, train__on_bad_image='skip', val__on_bad_image='skip')
+    assert runs.train(tmp_path / 'run', content) == 0
+    assert 'lq/0.png: the file is empty' in caplog.text
+    assert [line['iter'] for line in runs.log_of(tmp_path / 'run') if 'psnr' in line] == [1, 4, 8]
+    for path in (tmp_path / 'lq').iterdir():
+        path.write_bytes(b'')
+    with pytest.raises(ImageFileError, match='the file is empty'):
+        runs.train(tmp_path / 'none', content)
 
 
 @pytest.mark.parametrize('policy', ['raise', 'skip'])
@@ -367,6 +394,37 @@ def test_restoring_uses_the_average_and_no_dropout(tmp_path, recipe):
     assert torch.equal(output, model.restore(batch).image)
 
 
+def test_restoring_in_the_middle_of_a_training_leaves_it_in_training(tmp_path, recipe):
+    content = recipe(network_g={**runs.REGIONS, 'mask_dropout': 1.0})
+    model = build_model(load_options(runs.write_options(tmp_path, content)))
+    torch.nn.init.normal_(model.net.pre_seg.weight)
+    batch = {'lq': torch.rand(1, 3, 12, 12), 'masks': torch.ones(1, 1, 12, 12, dtype=torch.uint8)}
+    batch['masks'][..., :6] = 2
+    model.net.train()
+    restored = model.restore(batch).image
+    assert model.net.training
+    model.net.eval()
+    assert torch.equal(restored, model.restore(batch).image)
+    assert not model.net.training
+    with torch.inference_mode():
+        without = model.net(batch['lq'], torch.zeros_like(batch['masks']))
+    assert not torch.allclose(restored, without)  # masks do matter here
+
+
+def test_what_is_dropped_depends_on_the_samples_alone(tmp_path, recipe):
+    """Not on generators that another number of processes would use otherwise."""
+    model = build_model(load_options(runs.write_options(tmp_path, recipe(train__optim_g={'type': 'SGD', 'lr': 0.0}))))
+    torch.nn.init.normal_(model.net.pre_seg.weight)
+    labels = torch.arange(1, 9, dtype=torch.int32).repeat_interleave(2).view(1, 1, 16, 1).expand(2, 1, 16, 16)
+    batch = {name: torch.rand(2, 3, 16, 16) for name in ('lq', 'gt')} | {'masks': labels}
+    losses = []
+    for seed in (1, 2, 3):
+        torch.manual_seed(seed)
+        losses.append(model.train_step({**batch, 'mask_seed': torch.tensor([5, 6])})['l_pix'])
+    assert len(set(losses)) == 1
+    assert model.train_step({**batch, 'mask_seed': torch.tensor([7, 8])})['l_pix'] != losses[0]
+
+
 def test_the_log_is_cut_back_to_the_checkpoint(tmp_path):
     from basicsr.training.loggers import cut_back
 
@@ -387,7 +445,7 @@ def test_batches_are_shared_evenly(total, at_most, world, expected):
     batching = share_batch(total, at_most, world)
     assert (batching.accumulation, batching.at_once) == expected
     assert batching.accumulation * batching.at_once * world == batching.total
-    assert ('published recipe' in str(batching)) == (batching.total != 32)
+    assert 'published' not in str(batching)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():
@@ -421,7 +479,9 @@ def test_generated_validation_data_have_another_seed(tmp_path, roots, monkeypatc
 
     leaves = {'type': 'SyntheticBlurDataset', 'length': 4, 'gt_size': 16, 'path_length': 2.0}
     data = {'train': {'name': 'a', **leaves, 'batch_size_per_gpu': 4}, 'val': {'name': 'b', **leaves}}
-    options = load_options(runs.write_options(tmp_path, runs.options(roots, datasets={**data, 'val_2': data['val']})))
+    options = load_options(
+        runs.write_options(tmp_path, runs.options(roots, datasets={**data, 'val_2': {**data['val'], 'name': 'c'}}))
+    )
     monkeypatch.chdir(tmp_path)
     training = Training(options, Processes(), StopRequest(), auto_resume=False)
     seeds = [d.seed for d in (training.data._dataset, *training.validation._datasets.values())]

@@ -195,6 +195,26 @@ def test_a_state_that_is_named_is_continued_in_another_experiment(tmp_path, root
     assert runs.log_of(tmp_path) == before
 
 
+def test_going_back_gives_up_what_came_after(tmp_path, roots, caplog):
+    content = runs.options(roots, logger__save_checkpoint_freq=1, logger__keep_checkpoints=3)
+    assert runs.train(tmp_path, content) == 0
+    folder = tmp_path / 'experiments' / 'run'
+    other = {**content, 'path': {'resume_state': str(folder / 'training_states' / '6.state')}}
+    other['train'] = {**content['train'], 'total_iter': 7, 'grad_clip_norm': 0.02}
+    force = ['--force_yml', 'path:resume_with_changes=true']
+    assert runs.train(tmp_path, other, *force) == 0
+    names = sorted(path.name for path in (folder / 'training_states').iterdir())
+    assert names == ['6.state', '7.state', '7.state.replaced', '8.state.replaced']
+    assert '8.state is given up' in caplog.text
+    assert runs.log_of(tmp_path)[-1]['iter'] == 7
+    other['train']['total_iter'] = 9
+    del other['path']
+    assert runs.train(tmp_path, other, '--auto_resume', *force) == 0
+    assert runs.log_of(tmp_path)[-1]['iter'] == 9
+    states = sorted(path.name for path in (folder / 'training_states').glob('*.state'))
+    assert states == ['7.state', '8.state', '9.state']
+
+
 def test_another_recipe_has_to_be_wanted(tmp_path, roots, monkeypatch, caplog):
     with monkeypatch.context() as patch:
         stop_in_step(patch, 5)
@@ -237,6 +257,31 @@ def test_foreign_states_are_refused(tmp_path, roots, content, error, message):
         torch.save(content, path)
     with pytest.raises(error, match=message):
         runs.train(tmp_path, runs.options(roots, path__resume_state=str(path)))
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [('iter', 'x'), ('epoch', None), ('recipe', []), ('generators', 5), ('optimizers', 3), ('pair', 1)],
+)
+def test_states_with_contents_of_another_kind_are_refused(tmp_path, roots, key, value):
+    assert runs.train(tmp_path, runs.options(roots, train__total_iter=1)) == 0
+    path = tmp_path / 'experiments' / 'run' / 'training_states' / '1.state'
+    torch.save({**torch.load(path, weights_only=True), key: value}, path)
+    with pytest.raises(CheckpointError, match=f'no training state of this project: {key} of another kind'):
+        runs.train(tmp_path, runs.options(roots, path__resume_state=str(path)))
+
+
+def test_an_optimizer_of_other_weights_is_refused(tmp_path, roots):
+    assert runs.train(tmp_path, runs.options(roots)) == 0
+    folder = tmp_path / 'experiments' / 'run'
+    path = {
+        'resume_state': str(folder / 'training_states' / '6.state'),
+        'ignore_resume_networks': ['network_g'],
+        'resume_with_changes': True,
+    }
+    content = runs.options(roots, name='b', path=path, network_g__width=8)
+    with pytest.raises(CheckpointError, match='of another optimizer or schedule: what it keeps of a weight'):
+        runs.train(tmp_path, content)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, roots):
@@ -295,15 +340,21 @@ def test_a_failed_save_in_any_place_leaves_older_pairs(tmp_path, roots, monkeypa
     net = torch.nn.Conv2d(1, 1, 1)
     folder = CheckpointFolder(tmp_path, keep=1)
     folder.prepare()
-    state = dict.fromkeys(('epoch', 'consumed', 'optimizers', 'schedulers', 'generators', 'recipe'), 0)
+    state = {'epoch': 0, 'consumed': 0, 'optimizers': [], 'schedulers': [], 'generators': [], 'recipe': {}}
     folder.save(1, net, {}, state)
-    with monkeypatch.context() as patch, pytest.raises(CheckpointError, match=r'2\.state could not be saved'):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(CheckpointError, match=r'2\.state could not be saved \(No space'),
+    ):
         calls = []
 
         def save(content, file, original=torch.save):
             calls.append(file)
             if len(calls) == 2:
-                raise OSError(28, 'No space left on device')
+                try:
+                    raise OSError(28, 'No space left on device')
+                except OSError:
+                    raise RuntimeError('unexpected pos 64 vs 0') from None  # what torch makes of it
             original(content, file)
 
         patch.setattr(torch, 'save', save)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -9,6 +10,23 @@ from torch.utils.data import Dataset
 from basicsr.utils.errors import BasicsrError, DataError
 
 _TRIES = 50
+
+
+def first_sample(dataset: Any, skip_bad: bool) -> dict[str, Any]:
+    """The first sample of a data set.
+
+    Args:
+        dataset: with integer indices.
+        skip_bad: pass over those that cannot be read.
+
+    Raises:
+        BasicsrError: (or OSError) it cannot be read, nor can those after it.
+    """
+    tries = min(_TRIES, len(dataset)) if skip_bad else 1
+    for index in range(tries - 1):
+        with contextlib.suppress(BasicsrError, OSError):
+            return dict(dataset[index])
+    return dict(dataset[tries - 1])
 
 
 class SkipBadImages(Dataset[dict[str, Any]]):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
+import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -17,6 +19,7 @@ from basicsr.data.samplers import EnlargedSampler, EpochSampler
 from basicsr.utils.errors import ShapeError
 
 Batch = dict[str, Any]
+_STOP_SIGNALS = {getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1') if hasattr(signal, name)}
 _WHITE = {torch.uint8: 255.0, torch.uint16: 65535.0}
 
 
@@ -109,7 +112,7 @@ def build_dataloader(
         sampler = EnlargedSampler(length, world, rank, ratio)
     elif sampler is None:
         sampler = EpochSampler(length, batch_size, world, rank, ratio, seed)
-    return DataLoader(
+    return _Loader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
@@ -123,25 +126,50 @@ def build_dataloader(
     )
 
 
+class _Loader(DataLoader[Any]):
+    """Starts its workers with signals held back, which :func:`start_worker` then takes care of."""
+
+    def __iter__(self) -> Any:
+        if not hasattr(signal, 'pthread_sigmask'):
+            return super().__iter__()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # a new process inherits it
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def start_worker(worker: int, first_seed: int) -> None:
     """Seed numpy and ``random`` of a worker process as the original does, and keep it to one thread.
 
     Signals that ask a training to stop reach all of its processes at once; the workers leave them to it, since the
-    step that it finishes needs their data.
+    step that it finishes needs their data, however long it takes.
     """
-    for name in ('SIGINT', 'SIGTERM', 'SIGUSR1'):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _let_pass_once)
+    if torch.utils.data.get_worker_info() is not None:
+        _heed_the_parent_alone()
     np.random.seed((first_seed + worker) % 2**32)  # noqa: NPY002 - third-party code may draw from it
     random.seed(first_seed + worker)
     cv2.setNumThreads(0)
 
 
-def _let_pass_once(number: int, frame: object) -> None:
-    """Ignore the first such signal: it was sent to everybody. A second one is for this process."""
-    signal.signal(number, signal.SIG_DFL)
-    if number == signal.SIGTERM and hasattr(signal, 'alarm'):
-        signal.alarm(15)  # it may have been meant: Python ends left-over workers so, and waits for them without limit
+def _heed_the_parent_alone() -> None:
+    """Take SIGTERM from nobody but the process that started this one: it ends left-over workers so.
+
+    A worker whose parent is gone ends by itself (torch looks for it every few seconds).
+    """
+    if not hasattr(signal, 'sigwaitinfo'):  # who sent a signal cannot be known: keep to what ends workers
+        for number in _STOP_SIGNALS - {signal.SIGTERM}:
+            signal.signal(number, signal.SIG_IGN)
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # for all threads but the one that waits
+
+    def wait() -> None:
+        while True:
+            received = signal.sigwaitinfo(_STOP_SIGNALS)
+            if received.si_signo == signal.SIGTERM and received.si_pid == os.getppid():
+                os._exit(0)
+
+    threading.Thread(target=wait, name='signals', daemon=True).start()
 
 
 def _option(opt: Any, name: str, default: Any) -> Any:

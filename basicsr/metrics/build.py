@@ -15,11 +15,13 @@ from basicsr.utils.registry import METRIC_REGISTRY, BlockLike, plain_block
 METRIC_OF_FUNCTION = {'calculate_psnr': 'psnr', 'calculate_ssim': 'ssim', 'calculate_mcr': 'mcr'}
 
 
-def build_metric(opt: BlockLike) -> Metric:
+def build_metric(opt: BlockLike, rounded: bool = True) -> Metric:
     """Build the metric that a block names; the block is left as it is.
 
     Args:
         opt: ``type`` ('psnr', 'ssim', ..., or 'calculate_psnr' etc. as BasicSR's files write) and keyword arguments.
+        rounded: what metrics score that can do both and whose block says nothing about it: rounded images, or outputs
+            before that (``val.use_image: false``).
 
     Raises:
         ArgumentError: missing ``type``, unknown or unfit arguments.
@@ -38,6 +40,9 @@ def build_metric(opt: BlockLike) -> Metric:
             raise MetricError(f'{name}: images of an evaluation are HWC; remove input_order from its block')
     elif name is not None and not _is_metric_class(METRIC_REGISTRY.get(name)):
         raise MetricError(f"'{name}' is a function without a metric class; it can be used by calculate_metric only")
+    name = options.get('type')
+    if not rounded and name is not None and 'rounded' in inspect.signature(METRIC_REGISTRY.get(name)).parameters:
+        options.setdefault('rounded', False)
     metric: Metric = METRIC_REGISTRY.build(options)
     return metric
 

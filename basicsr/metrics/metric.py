@@ -7,7 +7,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
+from basicsr.metrics.arrays import Array, DataRange, unit_float
 from basicsr.metrics.record import Record
+from basicsr.utils.errors import MetricError
 
 INFINITE = 'infinite'
 
@@ -72,6 +76,34 @@ class Metric(ABC):
         """
         record.require(self.name, self.reads)
         return self.score(record)
+
+
+def pair_of(record: Record, rounded: bool, data_range: DataRange) -> tuple[Array, Array]:
+    """What PSNR and SSIM compare: output and ground truth.
+
+    Args:
+        record: one image.
+        rounded: the output as a saved file holds it; otherwise the network's own values, clamped to [0, 1].
+        data_range: 'guess' is the original's rule, and its way: values before rounding are not clamped, then, so that
+            an output with a value above 1 is taken for one of range 255.
+
+    Returns:
+        integers of one kind, or floats with 1 as white: (H, W, C) in RGB order.
+    """
+    if rounded:
+        return record.array('output_uint8'), record.array('gt')
+    output, gt = record.array('output'), unit_float(record.array('gt'), "the record's gt")
+    return output if data_range == 'guess' else np.clip(output, 0, 1), gt
+
+
+def require_rounded_luma(luma: bool, rounded: bool) -> None:
+    """Refuse the luma of values that are not rounded: it is defined on 8 bits.
+
+    Raises:
+        MetricError: both are asked for.
+    """
+    if luma and not rounded:
+        raise MetricError("'test_y_channel' scores the luma, which is defined on 8 bits; it needs 'use_image: true'")
 
 
 def decibels(value: float) -> Score:

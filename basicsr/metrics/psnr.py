@@ -20,7 +20,7 @@ from basicsr.metrics.arrays import (
     unit_float,
     views_of,
 )
-from basicsr.metrics.metric import INFINITE, Metric, Score, decibels
+from basicsr.metrics.metric import INFINITE, Metric, Score, decibels, pair_of, require_rounded_luma
 from basicsr.metrics.record import Record
 from basicsr.utils.registry import METRIC_REGISTRY
 
@@ -107,6 +107,8 @@ class PSNR(Metric):
         crop_border: pixels left out on each side.
         test_y_channel: score the luma (the record is RGB; the order is taken care of).
         data_range: a number, None (from the dtype) or 'guess' (the original's rule).
+        rounded: score the rounded image; otherwise the output as the network returns it, clamped to [0, 1]. By default
+            what ``val.use_image`` says.
     """
 
     name: ClassVar[str] = 'psnr'
@@ -114,7 +116,15 @@ class PSNR(Metric):
     decimals: ClassVar[int] = 2
     possible_marks: ClassVar[tuple[str, ...]] = (INFINITE,)
 
-    def __init__(self, crop_border: int = 0, test_y_channel: bool = False, data_range: DataRange = None) -> None:
+    def __init__(
+        self,
+        crop_border: int = 0,
+        test_y_channel: bool = False,
+        data_range: DataRange = None,
+        rounded: bool = True,
+    ) -> None:
+        require_rounded_luma(test_y_channel, rounded)
+        self._rounded = rounded
         self.crop_border = crop_border
         self.test_y_channel = test_y_channel
         self.data_range: DataRange = data_range
@@ -122,15 +132,15 @@ class PSNR(Metric):
     @property
     def variant(self) -> str:
         """Whether colours or luma are scored."""
-        return 'PSNR luma' if self.test_y_channel else 'PSNR'
+        return 'PSNR luma' if self.test_y_channel else 'PSNR' if self._rounded else 'PSNR before rounding'
 
     def score(self, record: Record) -> Score:
-        """Score the rounded output against the ground truth.
+        """Score the output against the ground truth.
 
         Args:
             record: one image.
         """
-        first, second = record.array('output_uint8'), record.array('gt')
+        first, second = pair_of(record, self._rounded, self.data_range)
         if self.test_y_channel:
             first, second = swap_red_and_blue(first), swap_red_and_blue(second)
         value = calculate_psnr(first, second, self.crop_border, 'HWC', self.test_y_channel, self.data_range)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from basicsr.metrics.arrays import DataRange, image_pair, require_window, swap_red_and_blue, unit_float
-from basicsr.metrics.metric import Metric, Score
+from basicsr.metrics.metric import Metric, Score, pair_of, require_rounded_luma
 from basicsr.metrics.record import Record
 from basicsr.metrics.ssim import LumaBorder, calculate_ssim
 from basicsr.utils.registry import METRIC_REGISTRY
@@ -23,6 +23,8 @@ class SSIM(Metric):
         ssim3d: 3-D window; otherwise 2-D.
         data_range: a number, None (from the dtype) or 'guess' (the original's rule).
         luma_border: 'reference' (replicated) or 'valid' (left out), for luma.
+        rounded: score the rounded image; otherwise the output as the network returns it, clamped to [0, 1]. By default
+            what ``val.use_image`` says.
     """
 
     name: ClassVar[str] = 'ssim'
@@ -35,7 +37,10 @@ class SSIM(Metric):
         ssim3d: bool = True,
         data_range: DataRange = None,
         luma_border: LumaBorder = 'reference',
+        rounded: bool = True,
     ) -> None:
+        require_rounded_luma(test_y_channel, rounded)
+        self._rounded = rounded
         self.crop_border = crop_border
         self.test_y_channel = test_y_channel
         self.ssim3d = ssim3d
@@ -47,15 +52,15 @@ class SSIM(Metric):
         """Window and channels."""
         if self.test_y_channel:
             return f'SSIM luma, {self.luma_border} border'
-        return 'SSIM 3-D' if self.ssim3d else 'SSIM 2-D'
+        return ('SSIM 3-D' if self.ssim3d else 'SSIM 2-D') + ('' if self._rounded else ' before rounding')
 
     def score(self, record: Record) -> Score:
-        """Score the rounded output against the ground truth.
+        """Score the output against the ground truth.
 
         Args:
             record: one image.
         """
-        first, second = record.array('output_uint8'), record.array('gt')
+        first, second = pair_of(record, self._rounded, self.data_range)
         if self.test_y_channel:
             first, second = swap_red_and_blue(first), swap_red_and_blue(second)
         value = calculate_ssim(
@@ -77,12 +82,14 @@ class SSIM2D(SSIM):
     Args:
         crop_border: pixels left out on each side.
         data_range: a number, None (from the dtype) or 'guess' (the original's rule).
+        rounded: score the rounded image; otherwise the output as the network returns it, clamped to [0, 1]. By default
+            what ``val.use_image`` says.
     """
 
     name: ClassVar[str] = 'ssim_2d'
 
-    def __init__(self, crop_border: int = 0, data_range: DataRange = None) -> None:
-        super().__init__(crop_border=crop_border, ssim3d=False, data_range=data_range)
+    def __init__(self, crop_border: int = 0, data_range: DataRange = None, rounded: bool = True) -> None:
+        super().__init__(crop_border=crop_border, ssim3d=False, data_range=data_range, rounded=rounded)
 
 
 @METRIC_REGISTRY.register(name='ssim_y')

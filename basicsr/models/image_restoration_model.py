@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,6 +29,8 @@ from basicsr.utils.device import set_memory_format
 from basicsr.utils.errors import CheckpointError, OptionError
 from basicsr.utils.registry import MODEL_REGISTRY
 from basicsr.utils.weights import Weights, load_weights, read_weights
+
+logger = logging.getLogger(__name__)
 
 Batch = Mapping[str, Any]
 Prior = Literal['none', 'gray', 'regions']
@@ -58,6 +61,9 @@ class ImageRestorationModel:
             weights = read_weights(options.path.pretrain_network_g, options.path.param_key)
             unstated = 'mask_value' not in options.network_g.arguments  # then the file knows
             load_weights(self.net, weights, options.path.strict_load_g, adopt_mask_value=unstated)
+            if weights.average and options.train is None:
+                text = '%s: its moving average (params_ema) is not used; --force_yml path:param_key=params_ema takes it'
+                logger.warning(text, weights.path)
         train = options.train
         self._memory_format = (
             torch.channels_last if train is not None and train.channels_last else torch.contiguous_format
@@ -213,17 +219,18 @@ class ImageRestorationModel:
         net.train(was_training)
         return replace(restored, image=restored.image.to(self.dtype))
 
-    def require_fit(self, key: str, dataset: Any) -> None:
-        """Make sure that a data set has the masks that the network takes; reads its first sample.
+    def require_fit(self, key: str, dataset: Any, item: Mapping[str, Any] | None = None) -> None:
+        """Make sure that a data set has the masks that the network takes.
 
         Args:
             key: where the data set stands in the option file, for the message.
             dataset: of :func:`basicsr.data.build_dataset`.
+            item: one of its samples; None reads the first one.
 
         Raises:
             OptionError: masks that are missing, of the other kind, or for nothing.
         """
-        name, item = type(self.net).__name__, dataset[0]
+        name, item = type(self.net).__name__, dataset[0] if item is None else item
         gray = getattr(dataset, 'gray_masks', None)
         needs = {
             'regions': 'region masks; use a data set with them, such as PairedImageGroupMaskDataset',
@@ -267,6 +274,10 @@ class ImageRestorationModel:
                 load_weights(self.ema.net, Weights(file, averages, mask_value=mask_value))
         try:
             self.optimizer.load_state_dict(state['optimizers'][0])
+            for parameter, kept in self.optimizer.state.items():
+                shapes = {value.shape for value in kept.values() if isinstance(value, Tensor) and value.ndim > 0}
+                if shapes - {parameter.shape}:
+                    raise ValueError(f'what it keeps of a weight {tuple(parameter.shape)} has another shape')
             self.scheduler.load_state_dict(state['schedulers'][0])
             self.arithmetic.load_state_dict(state.get('scaler', {}))
         except (ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:

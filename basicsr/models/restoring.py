@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.archs.map_unit import Masks
-from basicsr.models.tiling import Grid, local_form, restore_grid, restore_tiled
+from basicsr.models.tiling import Grid, least_tile, local_form, restore_grid, restore_tiled
 from basicsr.options.schema_train import ValOptions
 
 logger = logging.getLogger(__name__)
@@ -44,8 +44,8 @@ def restore_image(
         net: in evaluation mode.
         lq: (1, C, H, W) float; for CAT networks with the gray picture as last channel.
         masks: of the image, for networks that take them.
-        tile: side of the tiles in pixels; None never cuts; 'auto' cuts what does not fit, into tiles that get smaller
-            until they fit.
+        tile: side of the tiles in pixels; None never cuts; 'auto' cuts what does not fit. Tiles get smaller until they
+            fit.
         grid: the original's way of cutting, which wins over ``tile``.
 
     Raises:
@@ -54,26 +54,37 @@ def restore_image(
     with torch.inference_mode():
         if grid is not None:
             return Restored(restore_grid(net, lq, masks, grid), 0)
-        height, width = lq.shape[-2:]
+        if tile is None:
+            return Restored(_whole(net, lq, masks))
+        longest, least = max(lq.shape[-2:]), least_tile(net)
         if isinstance(tile, int):
-            return _in_tiles(net, lq, masks, tile)
-        size = FIRST_TILE
-        if tile is None or lq.device.type != 'cpu' or height * width <= WHOLE_ON_CPU:
-            try:
-                return Restored(_whole(net, lq, masks))
-            except RuntimeError as error:
-                if tile is None or not is_out_of_memory(error):
-                    raise
-            size = min(FIRST_TILE, max(height, width) // 2)
+            size, least = tile, min(tile, max(least, SMALLEST_TILE))
+        else:
+            size, least = FIRST_TILE, max(least, SMALLEST_TILE)
+            if lq.device.type != 'cpu' or lq.shape[-2] * lq.shape[-1] <= WHOLE_ON_CPU:
+                try:
+                    return Restored(_whole(net, lq, masks))
+                except RuntimeError as error:
+                    if not is_out_of_memory(error):
+                        raise
+                size = min(size, longest // 2)
+                _free(lq.device)
+        size = max(size, least)
         while True:
             try:
-                return _in_tiles(net, lq, masks, max(size, SMALLEST_TILE))
+                return _in_tiles(net, lq, masks, size)
             except RuntimeError as error:
-                if size <= SMALLEST_TILE or not is_out_of_memory(error):
+                if size <= least or not is_out_of_memory(error):
                     raise
-            size //= 2
-            if lq.device.type == 'cuda':
-                torch.cuda.empty_cache()
+            size = max(size // 2, least)
+            logger.info('no memory left; restoring %d x %d pixels in tiles of %d', *lq.shape[-2:], size)
+            _free(lq.device)
+
+
+def _free(device: torch.device) -> None:
+    """Give memory back that is held for later, so that it can be cut in another way."""
+    if device.type == 'cuda':
+        torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

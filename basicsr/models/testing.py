@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.data import build_dataset
+from basicsr.data.bad_images import first_sample
 from basicsr.metrics import Metric, build_metric
 from basicsr.models import build_model
 from basicsr.models.evaluation import Evaluated, Unreadable, evaluate, images_of
@@ -60,12 +61,15 @@ class Evaluation:
         self.datasets = {key: build_dataset(options.datasets[key], phase=phase_of(key), seed=seed) for key in keys}
         self.metrics: dict[str, Metric] = {}
         for label, block in options.val.metrics.items():
-            metric = build_metric(block)
+            metric = build_metric(block, options.val.use_image)
             self.metrics[MCR if metric.name == MCR else label] = metric
             if metric.missing:
                 logger.warning('val.metrics.%s is not scored: %s', label, metric.missing)
+        self._samples = {
+            key: first_sample(dataset, options.val.on_bad_image == 'skip') for key, dataset in self.datasets.items()
+        }
         for key, dataset in self.datasets.items():
-            self.model.require_fit(f'datasets.{key}', dataset)
+            self.model.require_fit(f'datasets.{key}', dataset, self._samples[key])
 
     def run(self, published: Published | None = None) -> list[Report]:
         """Evaluate all data sets, write reports and the gallery.
@@ -91,7 +95,7 @@ class Evaluation:
         options, processes = self.options, self.processes
         dataset, name = self.datasets[key], options.datasets[key].name
         total, pictures = images_of(dataset, options.val), Pictures()
-        metrics = self.metrics if 'gt' in dataset[0] else {}
+        metrics = self.metrics if 'gt' in self._samples[key] else {}
         definitions = [definition_of(label, metric) for label, metric in metrics.items()]
         rows = RowWriter(self.folder, name, definitions, total, pictures, processes.rank)
         with rows:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.archs import build_network
+from basicsr.archs.input_rule import InputRule
 from basicsr.archs.map_unit import Masks
 from basicsr.archs.samdeblur_arch import MaskGuided
 from basicsr.utils.errors import ArgumentError
@@ -109,6 +110,13 @@ def restore_tiled(net: nn.Module, lq: Tensor, masks: Masks | None, tile: int) ->
     return result
 
 
+def least_tile(net: nn.Module) -> int:
+    """Side in pixels of the smallest tiles that leave something to use of this network."""
+    rule: InputRule = getattr(net, 'restoring_rule', getattr(net, 'input_rule', InputRule()))
+    lost = UNSEEN if rule.halo == 'global' else int(rule.halo)
+    return max(_least(lost, multiple) for multiple in rule.multiple)
+
+
 def local_form(net: nn.Module) -> nn.Module:
     """The network with windowed in place of global pooling (TLC), sharing the weights; itself if it has no such form.
 
@@ -186,19 +194,24 @@ def _starts(length: int, tile: int) -> Iterator[int]:
 def _axis(length: int, tile: int, lost: int, multiple: int) -> list[tuple[int, int, Tensor]]:
     """Start, length and weights of the tiles along one side, all starts on multiples of the network's stride."""
 
-    def rounded(value: int) -> int:
-        return -(-value // multiple) * multiple
-
-    tile = rounded(tile)
+    tile = _rounded(tile, multiple)
     if tile >= length:
         return [(0, length, torch.ones(length))]
-    lost = rounded(lost)
+    lost = _rounded(lost, multiple)
     step = (tile - 2 * lost - RAMP) // multiple * multiple
     if step < multiple:
-        least = rounded(2 * lost + RAMP + multiple)
+        least = _least(lost, multiple)
         raise ArgumentError(f'a tile of {tile} pixels leaves nothing to use of this network; use {least} or more')
     starts = [*range(0, length - tile, step), length - tile]
     return [(start, tile, _weights(tile, lost, start > 0, start + tile < length)) for start in starts]
+
+
+def _rounded(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple
+
+
+def _least(lost: int, multiple: int) -> int:
+    return _rounded(2 * _rounded(lost, multiple) + RAMP + multiple, multiple)
 
 
 def _weights(tile: int, lost: int, before: bool, after: bool) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from basicsr.data.bad_images import first_sample
 from basicsr.masks.pictures import overlay
 from basicsr.metrics import Accumulator, Metric, build_metric
 from basicsr.models.evaluation import Evaluated, Unreadable, evaluate, images_of
@@ -19,8 +20,6 @@ from basicsr.training.distributed import Processes
 from basicsr.training.loggers import RunLog
 from basicsr.utils.errors import OptionError
 from basicsr.utils.image import imwrite
-
-logger = logging.getLogger(__name__)
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +82,8 @@ class Validation:
         folder: of the pictures that ``val.save_img`` asks for.
 
     Raises:
-        OptionError: a data set lacks what the metrics compare with.
+        OptionError: a data set lacks what the metrics compare with, or the best network is chosen by a metric that
+            cannot be scored here.
     """
 
     def __init__(
@@ -91,12 +91,16 @@ class Validation:
     ) -> None:
         self._options, self._datasets, self._model = options, dict(datasets), model
         self._processes, self._folder = processes, folder
-        metrics = {label: build_metric(block) for label, block in options.val.metrics.items()}
+        self._shown = options.logger.images if options.logger.use_tb_logger else 0
+        metrics = {label: build_metric(block, options.val.use_image) for label, block in options.val.metrics.items()}
         self._metrics = {label: metric for label, metric in metrics.items() if not metric.missing}
         for label in metrics.keys() - self._metrics.keys():
             logger.warning('val.metrics.%s is not scored: %s', label, metrics[label].missing)
+        best = options.logger.best_metric
+        if best is not None and best not in self._metrics:
+            raise OptionError(f'logger.best_metric: {best} cannot be scored here: {metrics[best].missing}')
         for key, dataset in self._datasets.items():
-            item = dataset[0]
+            item = first_sample(dataset, options.val.on_bad_image == 'skip')
             for label, metric in self._metrics.items():
                 if 'gt' in metric.reads and 'gt' not in item:
                     raise OptionError(f'val.metrics.{label}: datasets.{key} has no ground truth to compare with')
@@ -119,27 +123,32 @@ class Validation:
         Returns:
             the scores on the first set; None if it was to stop.
         """
-        results = []
+        results: list[tuple[str, dict[str, float], dict[int, NDArray[np.uint8]]]] = []
         for key, dataset in self._datasets.items():
-            name = self._options.datasets[key].name
+            pictures: dict[int, NDArray[np.uint8]] = {}
 
-            def show(result: Evaluated, name: str = name) -> None:
+            def show(result: Evaluated, pictures: dict[int, NDArray[np.uint8]] = pictures) -> None:
                 if self._options.val.save_img:
                     path = self._folder / result.name / f'{Path(result.name).name}_{iteration}.png'
                     path.parent.mkdir(parents=True, exist_ok=True)
                     imwrite(path, result.record.array('output_uint8'))
-                if log is not None and result.index // self._processes.world < self._options.logger.images:
-                    log.picture(iteration, f'{name}/{result.index}', picture(result))
+                if result.index < self._shown:
+                    pictures[result.index] = picture(result)
 
             scores = validate(
                 self._model, dataset, self._metrics, self._processes, self._options.val, should_stop, show
             )
             if scores is None:
                 return None
+            results.append((self._options.datasets[key].name, scores, pictures))
+        for name, scores, pictures in results:  # an interrupted validation is made up for later, and told of once
             if log is not None:
                 log.scores(iteration, name, scores)
-            results.append(scores)
-        return results[0]
+            for index in range(self._shown):  # the same pictures for any number of processes
+                image = self._processes.from_rank(index % self._processes.world, pictures.get(index))
+                if log is not None and image is not None:
+                    log.picture(iteration, f'{name}/{index}', image)
+        return results[0][1]
 
     def is_better(self, score: float, best: float | None) -> bool:
         """Whether a score of ``logger.best_metric`` is better than the best so far."""

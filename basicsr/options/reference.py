@@ -20,6 +20,9 @@ class Switch:
     why: str
 
 
+TOTAL_BATCH = 32
+"""Samples in a step of the original's recipe, whose option files do not say it."""
+
 SWITCHES = (
     Switch(
         'network',

@@ -109,6 +109,18 @@ class Options(Section):
         return self
 
     @model_validator(mode='after')
+    def _results_are_kept_apart(self) -> Options:
+        keys: dict[str, str] = {}
+        for key, dataset in self.datasets.items():
+            if phase_of(key) != 'train' and keys.setdefault(dataset.name, key) != key:
+                raise PydanticCustomError(
+                    'needs',
+                    "datasets.{key}.name: '{name}' is the name of datasets.{other} as well; scores are kept by name",
+                    {'key': key, 'name': dataset.name, 'other': keys[dataset.name]},
+                )
+        return self
+
+    @model_validator(mode='after')
     def _best_is_a_metric(self) -> Options:
         label = self.logger.best_metric
         if label is not None and label not in self.val.metrics:

@@ -38,6 +38,11 @@ class TrainOptions(Section):
         'batches of at most `batch_size_per_gpu` are added up where needed. null is `batch_size_per_gpu` times the '
         'number of processes.',
     )
+    published_batch_size: Positive | None = Field(
+        default=None,
+        description='Samples in one step of the published recipe that the file follows; a training with another number '
+        'says so. null follows none.',
+    )
     use_grad_clip: bool = Field(default=True, description='Limit the norm of the whole gradient.')
     grad_clip_norm: Annotated[float, Field(gt=0)] = Field(default=0.01, description='What it is limited to.')
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -77,8 +82,14 @@ class ValOptions(Section):
     metrics: dict[FolderName, MetricBlock] = Field(
         default_factory=dict, description='Metrics by the label they get in logs and tables.'
     )
-    use_image: bool = Field(default=True, description='Score images rounded to 8 bits, as they are written.')
-    rgb2bgr: bool = Field(default=True, description='Score images in B, G, R order, as OpenCV reads them.')
+    use_image: bool = Field(
+        default=True,
+        description='PSNR and SSIM score images rounded to 8 bits, as they are written; false scores what the network '
+        'returns, clamped to the range of images (`mode: reference` does not clamp).',
+    )
+    rgb2bgr: Literal[True] = Field(
+        default=True, description='Colours are always in the order that a metric or a file needs.'
+    )
     tile: Positive | Literal['auto'] | None = Field(
         default='auto',
         description='Side of the tiles, in pixels, that large images are cut into; `auto` cuts what does not fit into '

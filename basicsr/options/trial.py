@@ -37,7 +37,7 @@ def build_on_paper(options: Options) -> None:
     with torch.device('meta'):
         attempt(('network_g',), lambda: build_network(options.network_g))
     for label, metric in options.val.metrics.items():
-        attempt(('val', 'metrics', label), lambda metric=metric: build_metric(metric))  # type: ignore[misc]
+        attempt(('val', 'metrics', label), lambda metric=metric: build_metric(metric, options.val.use_image))  # type: ignore[misc]
     if options.train is not None:
         train = options.train
         for name, loss in (('pixel_opt', train.pixel_opt), ('perceptual_opt', train.perceptual_opt)):

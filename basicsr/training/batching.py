@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from basicsr.utils.errors import OptionError
 
-PUBLISHED_TOTAL = 32  # samples in a step of the published recipe
-
 
 @dataclass(frozen=True)
 class Batching:
@@ -17,11 +15,13 @@ class Batching:
         total: of all processes together.
         world: processes.
         at_once: of one process in one forward pass.
+        published: total of the recipe that the option file follows; None if it follows none.
     """
 
     total: int
     world: int
     at_once: int
+    published: int | None = None
 
     @property
     def per_process(self) -> int:
@@ -36,24 +36,25 @@ class Batching:
     def __str__(self) -> str:
         text = f'{self.total} samples in a step: {self.world} × {self.accumulation} × {self.at_once}'
         text += ' (processes × accumulated batches × samples)'
-        if self.total != PUBLISHED_TOTAL:
-            text += f'; the published recipe has {PUBLISHED_TOTAL}'
+        if self.published is not None and self.total != self.published:
+            text += f'; the published recipe that this follows has {self.published}'
         return text
 
 
-def share_batch(total: int | None, at_most: int, world: int) -> Batching:
+def share_batch(total: int | None, at_most: int, world: int, published: int | None = None) -> Batching:
     """Share the samples of a step evenly.
 
     Args:
         total: samples of all processes together; None is ``at_most`` for each process.
         at_most: samples of one process that fit at once.
         world: processes.
+        published: samples in a step of the recipe that is followed, if one is.
 
     Raises:
         OptionError: the total is no multiple of the number of processes.
     """
     if total is None:
-        return Batching(at_most * world, world, at_most)
+        return Batching(at_most * world, world, at_most, published)
     if total % world:
         fitting = [str(number) for number in range(1, total + 1) if total % number == 0]
         raise OptionError(
@@ -62,4 +63,4 @@ def share_batch(total: int | None, at_most: int, world: int) -> Batching:
         )
     share = total // world
     at_once = max(size for size in range(1, min(at_most, share) + 1) if share % size == 0)
-    return Batching(total, world, at_once)
+    return Batching(total, world, at_once, published)

@@ -22,7 +22,17 @@ from basicsr.utils.weights import load_plain, read_weights, save_weights
 
 logger = logging.getLogger(__name__)
 
-STATE_KEYS = ('iter', 'epoch', 'consumed', 'optimizers', 'schedulers', 'generators', 'recipe', 'pair')
+STATE_KEYS: Mapping[str, type] = {
+    'iter': int,
+    'epoch': int,
+    'consumed': int,
+    'optimizers': list,
+    'schedulers': list,
+    'generators': list,
+    'recipe': dict,
+    'pair': str,
+}
+"""What a training state holds at least."""
 
 
 @dataclass(frozen=True)
@@ -118,13 +128,25 @@ class CheckpointFolder:
         for path in self.models.glob('net_g_*.pth') if self.models.is_dir() else ():
             name = path.stem.removeprefix('net_g_')
             if name.isdigit() and int(name) not in found and int(name) > max(found, default=0):
-                logger.warning('%s is skipped: its training state was never written', path)
+                logger.warning('%s is skipped: its training state was never written, or is given up', path)
         for iteration in self.iterations():
             try:
                 return read_checkpoint(self.state_file(iteration))
             except (CheckpointError, WeightsError) as error:
                 logger.warning('skipped: %s', error)
         return None
+
+    def set_aside_after(self, checkpoint: Checkpoint) -> None:
+        """Rename the later training states of this folder when a training goes back to an earlier one on demand.
+
+        They belong to a future that is given up: resuming must not take them up, nor retention keep them in place of
+        new ones. Their network files stay.
+        """
+        for later in self.iterations():
+            file = self.state_file(later)
+            if later > checkpoint.iteration and checkpoint.path.resolve().parent == self.states.resolve():
+                file.replace(file.with_name(f'{file.name}.replaced'))
+                logger.warning('%s is given up for another way from %d: renamed', file, checkpoint.iteration)
 
     def prepare(self) -> None:
         """Make the folders, and clear away what a killed save has left."""
@@ -154,6 +176,9 @@ def read_checkpoint(path: Path, network: bool = True) -> Checkpoint:
             'started from: path.pretrain_network_g'
         )
     state = dict(content)
+    wrong = [key for key, kind in STATE_KEYS.items() if not isinstance(state[key], kind)]
+    if wrong:
+        raise CheckpointError(f'{path} is no training state of this project: {", ".join(wrong)} of another kind')
     iteration = int(state['iter'])
     if not network:
         return Checkpoint(iteration, path, {}, None, state)
@@ -201,5 +226,9 @@ def _git_commit() -> str | None:
 
 
 def _not_saved(path: Path, error: Exception) -> CheckpointError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split('\n')[0]
+    causes: list[BaseException] = [error]
+    while (before := causes[-1].__cause__ or causes[-1].__context__) is not None:  # torch's own error hides the disk's
+        causes.append(before)
+    named = [cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror]
+    reason = named[0] if named else str(error).split('\n')[0]
     return CheckpointError(f'{path} could not be saved ({reason}); older checkpoints are as they were')

@@ -16,8 +16,10 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
@@ -103,6 +105,20 @@ class Processes:
         padded = torch.zeros(longest, dtype=torch.uint8)
         padded[: len(data)] = data
         return [bytes(item.tolist()).rstrip(b'\0').decode() for item in self.gather(padded)]
+
+    def from_rank(self, rank: int, image: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
+        """The image (H, W, C) that the process ``rank`` has; None if it has none. The others' are left alone."""
+        if self.world == 1:
+            return image
+        mine = image if self.rank == rank and image is not None else np.empty((0, 0, 0), np.uint8)
+        size = torch.tensor(mine.shape)
+        dist.broadcast(size, rank)
+        empty = torch.empty(size.tolist(), dtype=torch.uint8)
+        data = torch.from_numpy(np.array(mine, order='C')) if self.rank == rank else empty
+        if not data.numel():
+            return None
+        dist.broadcast(data, rank)
+        return data.numpy()
 
     def from_first(self, number: int) -> int:
         """The number that the first process has."""

@@ -18,7 +18,7 @@ from basicsr.utils.errors import OptionError
 logger = logging.getLogger(__name__)
 
 NOT_RECIPE = {  # keys whose change leaves a training what it is
-    'train': ('max_bad_steps', 'on_bad_image'),
+    'train': ('max_bad_steps', 'on_bad_image', 'published_batch_size'),
     'datasets.train': (
         'name',
         'num_worker_per_gpu',

@@ -31,12 +31,14 @@ class Weights:
         state: parameters by name, on the CPU, without ``module.`` prefixes.
         network: ``type`` and arguments that rebuild the network; None in files of other projects.
         mask_value: what a covered pixel weighed in training; None in files of other projects.
+        average: whether the file also holds a moving average of the weights (``params_ema``), and these are not it.
     """
 
     path: Path
     state: dict[str, Tensor]
     network: dict[str, Any] | None = None
     mask_value: float | None = None
+    average: bool = False
 
 
 def read_weights(path: str | Path, param_key: str | None = 'params') -> Weights:
@@ -75,6 +77,7 @@ def read_weights(path: str | Path, param_key: str | None = 'params') -> Weights:
         {str(key): value for key, value in state.items()},
         dict(network) if isinstance(network, Mapping) else None,
         None if mask_value is None else float(mask_value),
+        average=param_key is not None and param_key != 'params_ema' and 'params_ema' in content,
     )
 
 
