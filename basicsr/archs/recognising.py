@@ -129,7 +129,7 @@ def _factor(pairs: Iterable[tuple[int, int]], published: float) -> float:
     """The factor f with ``int(channels * f) == hidden`` for all pairs: the published one, else the shortest decimal."""
     sizes = sorted(set(pairs))
     lowest: float = max((hidden / max(channels, 1) for channels, hidden in sizes), default=published)
-    candidates = [math.ceil(lowest * 10**digits) / 10**digits for digits in range(16)]
+    candidates = [math.ceil(lowest * 10.0**digits) / 10.0**digits for digits in range(16)]
     for factor in (published, *candidates, lowest):
         if all(int(channels * factor) == hidden for channels, hidden in sizes):
             return factor
