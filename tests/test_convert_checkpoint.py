@@ -264,7 +264,7 @@ def test_the_command_writes_a_checkpoint_of_ours(pair, case, options, tmp_path):
 def test_the_command_says_what_is_wrong(pair, options, tmp_path):
     for arguments, message, code in (
         (['--input', *pair, '--output', 'x.pth'], 'is of another topology', ''),
-        (['--input', 'a.ckpt', '--output', 'x.pth'], 'not known what this is; name it with --layout', ''),
+        (['--input', 'a.bin', '--output', 'x.pth'], 'not known what this is; name it with --layout', ''),
         (
             ['--input', *pair, '--output', 'x.pth', '-opt', options],
             'python -m pip install h5py',

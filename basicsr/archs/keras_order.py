@@ -9,7 +9,7 @@ names of their parameters in our networks, others a name with ``#``.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from basicsr.archs.analysis_arch import AnalysisNet
 from basicsr.archs.analysis_synthesis_arch import AnalysisSynthesisNet
 from basicsr.archs.synthesis_arch import SynthesisNet
 from basicsr.utils.errors import ArgumentError, WeightsError
-from basicsr.utils.keras_files import KerasFile
+from basicsr.utils.keras_files import KerasFile, write_keras_file
 
 Graph = dict[str, list[str]]
 
@@ -37,14 +37,7 @@ def read_keras_pair(net: nn.Module, paths: Sequence[Path]) -> dict[str, Tensor]:
         WeightsError: a file is missing, damaged, or of another topology.
         ArgumentError: another network.
     """
-    parts: list[tuple[str, nn.Module]] = [('', net)]
-    if isinstance(net, AnalysisSynthesisNet):
-        parts = [('analysis.', net.analysis), ('synthesis.', net.synthesis)]
-    keys: list[str] = []
-    for prefix, part in parts:
-        if not isinstance(part, (AnalysisNet, SynthesisNet)):
-            raise ArgumentError(f'{type(part).__name__} has no files of Keras; AnalysisSynthesisNet has')
-        keys += [prefix + key for key in keras_order(part)]
+    keys = [key for part in _orders(net) for key in part]
     own = net.state_dict()
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(KerasFile(path)) for path in paths]
@@ -63,6 +56,42 @@ def read_keras_pair(net: nn.Module, paths: Sequence[Path]) -> dict[str, Tensor]:
                 'file is missing'
             )
         return {key: weight.tensor() for key, (_, weight) in zip(keys, found, strict=True)}
+
+
+def write_keras_pair(net: nn.Module, state: Mapping[str, Tensor], paths: Sequence[Path]) -> None:
+    """Write parameters as Keras reads them: by position, each network in a file of its own.
+
+    Args:
+        net: an AnalysisNet, a SynthesisNet, or an AnalysisSynthesisNet; without data will do.
+        state: its parameters.
+        paths: new files; for the pair that of the analysis and that of the synthesis.
+
+    Raises:
+        WeightsError: another number of files than of networks, or h5py is missing.
+        ArgumentError: another network.
+        OSError: a file cannot be written.
+    """
+    orders = _orders(net)
+    if len(paths) != len(orders):
+        raise WeightsError(
+            f'{type(net).__name__} is {len(orders)} files of Keras, got {len(paths)} names'
+            + (': that of the analysis and that of the synthesis are needed' if len(orders) > 1 else '')
+        )
+    for path, keys in zip(paths, orders, strict=True):
+        write_keras_file(path, [(key, state[key]) for key in keys])
+
+
+def _orders(net: nn.Module) -> list[list[str]]:
+    """The keys of the state_dict in the order of each file of Keras."""
+    parts: list[tuple[str, nn.Module]] = [('', net)]
+    if isinstance(net, AnalysisSynthesisNet):
+        parts = [('analysis.', net.analysis), ('synthesis.', net.synthesis)]
+    orders = []
+    for prefix, part in parts:
+        if not isinstance(part, (AnalysisNet, SynthesisNet)):
+            raise ArgumentError(f'{type(part).__name__} has no files of Keras; AnalysisSynthesisNet has')
+        orders.append([prefix + key for key in keras_order(part)])
+    return orders
 
 
 def _keras_shape(value: Tensor) -> tuple[int, ...]:

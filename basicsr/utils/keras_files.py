@@ -1,8 +1,9 @@
-"""Weight files of Keras (HDF5), read as arrays in the order in which Keras itself assigns them: by position."""
+"""Weight files of Keras (HDF5), read and written in the order in which Keras itself assigns weights: by position."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from basicsr.utils.errors import WeightsError
+from basicsr.utils.files import whole_file
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,7 @@ class KerasFile:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            import h5py
-        except ModuleNotFoundError as error:
-            raise WeightsError(
-                f"{path}: reading files of Keras takes h5py; run `python -m pip install h5py` (or install '.[convert]')"
-            ) from error
+        h5py = _package(path, 'reading')
         self._h5py, self.path = h5py, path
         if not path.is_file():
             raise WeightsError(f'{path} ' + ('is a folder, not a weight file' if path.is_dir() else 'does not exist'))
@@ -141,3 +138,45 @@ class KerasFile:
             if not pieces:
                 return None
         return [name.decode() if isinstance(name, bytes) else str(name) for piece in pieces for name in piece]
+
+
+def write_keras_file(path: Path, weights: Sequence[tuple[str, Tensor]]) -> None:
+    """Write weights that Keras loads into a network of the same topology; whole or not at all.
+
+    Args:
+        path: its folder must exist.
+        weights: parameter names of ours and numbers, in Keras's order; those of a layer follow each other. Axes become
+            those of Keras, the reverse of :meth:`KerasWeight.tensor`.
+
+    Raises:
+        WeightsError: h5py is not installed.
+        OSError: the disk is full or the folder cannot be written.
+    """
+    h5py = _package(path, 'writing')
+    layers: dict[str, list[tuple[str, Tensor]]] = {}
+    for key, value in weights:
+        layer, _, kind = key.rpartition('.')
+        names = {'weight': 'kernel:0', 'bias': 'bias:0'}
+        layers.setdefault(layer if kind in names else key, []).append((names.get(kind, 'Variable:0'), value))
+    content = io.BytesIO()
+    with h5py.File(content, 'w') as file:
+        file.attrs['layer_names'] = [layer.encode() for layer in layers]
+        file.attrs['backend'] = b'tensorflow'
+        for layer, parameters in layers.items():
+            group = file.create_group(layer)
+            group.attrs['weight_names'] = [f'{layer}/{name}'.encode() for name, _ in parameters]
+            for name, value in parameters:
+                axes = (2, 3, 1, 0) if value.dim() == 4 else tuple(reversed(range(value.dim())))
+                group.create_dataset(f'{layer}/{name}', data=value.permute(*axes).contiguous().numpy())
+    with whole_file(path) as out:
+        out.write(content.getbuffer())
+
+
+def _package(path: Path, doing: str) -> Any:
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        raise WeightsError(
+            f"{path}: {doing} files of Keras takes h5py; run `python -m pip install h5py` (or install '.[convert]')"
+        ) from error
+    return h5py

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from basicsr.utils import safetensors_files
 from basicsr.utils.errors import UnsafeWeightsError, WeightsError, nearest
 from basicsr.utils.files import whole_file
 
 logger = logging.getLogger(__name__)
 
 PUBLISHED_MASK_VALUE = 1 / 255  # the original's loader divides boolean masks by 255; its files do not say so
+_KEYS = ('params', 'params_ema', 'model', 'state_dict', 'model_state_dict', 'net', 'generator')  # by preference
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,54 @@ class Weights:
 
 
 def read_weights(path: str | Path, param_key: str | None = 'params') -> Weights:
-    """Read a ``.pth`` file as tensors and plain values only; nothing in it is ever executed.
+    """Read a network file as tensors and plain values only; nothing in it is ever executed.
 
     Args:
-        path: file with ``{'params': state_dict, ...}``.
-        param_key: key of the state_dict; None if the file is the state_dict itself.
+        path: ``.safetensors``, or a file of ``torch.save`` with ``{'params': state_dict, ...}``.
+        param_key: key of the state_dict; None if the file is the state_dict itself. (A ``.safetensors`` file holds one
+            set of parameters, whatever the key, but is not taken for averages, ``params_ema``, that it does not hold.)
 
     Raises:
         UnsafeWeightsError: the file holds pickled objects other than tensors, plain values and numpy scalars.
         WeightsError: the file is missing, damaged, or has no state_dict under that key.
     """
     path = Path(path)
+    if safetensors_files.is_one(path):
+        return _of_safetensors(path, param_key)
+    return _under_key(path, load_plain(path), param_key)
+
+
+def read_any_weights(path: str | Path, averages: bool = False) -> Weights:
+    """Read a network file of any project, wherever in it the parameters are; errors as :func:`read_weights`.
+
+    They are under the first of params, params_ema, model, state_dict, model_state_dict, net and generator that holds
+    any; or the file itself is a state_dict; or it has one entry that is.
+
+    Args:
+        path: see :func:`read_weights`.
+        averages: the moving averages (``params_ema``) are wanted, nothing else will do.
+    """
+    path = Path(path)
+    if safetensors_files.is_one(path):
+        return _of_safetensors(path, 'params_ema' if averages else None)
     content = load_plain(path)
+    return _under_key(path, content, 'params_ema' if averages else _key_of(path, content))
+
+
+def _key_of(path: Path, content: Any) -> str | None:
+    """Where the parameters are."""
+    if not isinstance(content, Mapping) or (content and all(map(_is_plain_tensor, content.values()))):
+        return None
+    holders = [key for key, value in content.items() if isinstance(value, Mapping) and value]
+    holders = [key for key in holders if all(map(_is_plain_tensor, content[key].values()))]
+    named = [key for key in _KEYS if key in holders]
+    if named or len(holders) == 1:
+        return str((named or holders)[0])
+    several = f'several sets of parameters ({_listed(map(str, holders))})' if holders else 'no parameters'
+    raise WeightsError(f'{path} holds {several}; it has {_listed(map(str, content)) or "nothing"}')
+
+
+def _under_key(path: Path, content: Any, param_key: str | None) -> Weights:
     if not isinstance(content, Mapping):
         raise WeightsError(f'{path} holds a {type(content).__name__}, not a dictionary of parameters')
     if param_key is not None and param_key not in content:
@@ -67,11 +105,26 @@ def read_weights(path: str | Path, param_key: str | None = 'params') -> Weights:
     if wrong:
         hint = _other_key(content) if param_key is None else ''
         raise WeightsError(f'{path}: {place} is no state_dict; not plain tensors: {_listed(wrong)}{hint}')
-    if state and all(str(key).startswith('module.') for key in state):  # saved from DataParallel
-        state = {str(key).removeprefix('module.'): value for key, value in state.items()}
     network, mask_value = (content.get(key) if param_key is not None else None for key in ('network_g', 'mask_value'))
+    return _weights(path, state, network, mask_value)
+
+
+def _of_safetensors(path: Path, param_key: str | None) -> Weights:
+    state, about = safetensors_files.read(path)
+    if param_key == 'params_ema' and about.get('param_key') != param_key:
+        raise WeightsError(
+            f'{path} does not say that it holds moving averages (params_ema), so it is not taken as such'
+        )
+    if not isinstance(about.get('network_g', {}), Mapping):
+        raise WeightsError(f'{path}: network_g in its header describes no network; the file is damaged')
+    return _weights(path, state, about.get('network_g'), about.get('mask_value'))
+
+
+def _weights(path: Path, state: Mapping[Any, Tensor], network: Any, mask_value: Any) -> Weights:
     if mask_value is not None and not (type(mask_value) in (int, float) and 0 < mask_value <= 1):
         raise WeightsError(f'{path}: its mask_value is {mask_value!r}, not a number in (0, 1]; the file is damaged')
+    if state and all(str(key).startswith('module.') for key in state):  # saved from DataParallel
+        state = {str(key).removeprefix('module.'): value for key, value in state.items()}
     return Weights(
         path,
         {str(key): value for key, value in state.items()},
@@ -98,46 +151,81 @@ def load_weights(
         WeightsError: names missing, unexpected and differently shaped parameters; or another mask value.
     """
     weights = weights if isinstance(weights, Weights) else read_weights(weights)
-    mask_value = _agreed_mask_value(net, weights, adopt_mask_value)
+    mask_value = agreed_mask_value(net, weights, adopt_mask_value)
+    if strict:
+        check_fit(net, weights)
     own = net.state_dict()
+    for line in [] if strict else _differences(own, weights):
+        logger.warning('%s: not loaded, %s', weights.path, line)
+    fitting = {key: value for key, value in weights.state.items() if key in own and own[key].shape == value.shape}
+    net.load_state_dict(fitting, strict=False)
+    if mask_value is not None:
+        net.mask_value = mask_value  # type: ignore[assignment]
+
+
+def check_fit(net: nn.Module, weights: Weights) -> None:
+    """Refuse parameters that are not those of ``net``, name by name and shape by shape; it may be without data.
+
+    Raises:
+        WeightsError: names missing, unexpected and differently shaped parameters.
+    """
+    lines = _differences(net.state_dict(), weights)
+    if lines:
+        detail = '\n  '.join(lines[:40] + ([f'... and {len(lines) - 40} more'] if len(lines) > 40 else []))
+        raise WeightsError(f'{weights.path} does not fit {type(net).__name__}:\n  {detail}')
+
+
+def _differences(own: Mapping[str, Tensor], weights: Weights) -> list[str]:
     missing = [key for key in own if key not in weights.state]
     unexpected = [key for key in weights.state if key not in own]
     reshaped = [key for key in own if key in weights.state and own[key].shape != weights.state[key].shape]
     lines = [f'missing: {key}{nearest(key, unexpected)}' for key in missing]
     lines += [f'unexpected: {key}{nearest(key, missing)}' for key in unexpected]
-    lines += [f'shape: {key} is {tuple(weights.state[key].shape)}, not {tuple(own[key].shape)}' for key in reshaped]
-    if lines and strict:
-        detail = '\n  '.join(lines[:40] + ([f'... and {len(lines) - 40} more'] if len(lines) > 40 else []))
-        raise WeightsError(f'{weights.path} does not fit {type(net).__name__}:\n  {detail}')
-    for line in lines:
-        logger.warning('%s: not loaded, %s', weights.path, line)
-    fitting = {key: value for key, value in weights.state.items() if key in own and key not in reshaped}
-    net.load_state_dict(fitting, strict=False)
-    if mask_value is not None:
-        net.mask_value = mask_value  # type: ignore[assignment]
+    return lines + [
+        f'shape: {key} is {tuple(weights.state[key].shape)}, not {tuple(own[key].shape)}' for key in reshaped
+    ]
 
 
 def save_weights(path: str | Path, net: nn.Module, **more: Any) -> None:
     """Write ``{'params': state_dict, 'network_g': ..., 'mask_value': ...}``; the file appears complete or not at all.
 
     Args:
-        path: the new file; its folder must exist.
+        path: the new file; its folder must exist. See :func:`save_state`.
         net: its ``options`` (from ``build_network``) and ``mask_value`` are stored where it has them.
         more: further entries, tensors and plain values only (``params_ema=...``).
 
     Raises:
         OSError: the disk is full or the folder cannot be written; an older file of that name stays.
     """
+    net = net.module if isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else net
+    for key, value in (('network_g', getattr(net, 'options', None)), ('mask_value', getattr(net, 'mask_value', None))):
+        if value is not None:
+            more[key] = value
+    save_state(path, net.state_dict(), **more)
+
+
+def save_state(path: str | Path, state: Mapping[str, Tensor], **more: Any) -> None:
+    """Write parameters and what there is to know about them.
+
+    Args:
+        path: ``.safetensors``, whose header takes everything but tensors as JSON; any other name is a file of
+            ``torch.save`` with the parameters under ``params``. Its folder must exist.
+        state: parameters by name, stored in their dtypes.
+        more: further entries, tensors (not in ``.safetensors``) and plain values.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; an older file of that name stays.
+        WeightsError: ``.safetensors`` cannot hold this, or its package is missing.
+    """
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f'{path} cannot be written: the folder {path.parent} does not exist')
-    net = net.module if isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else net
-    content: dict[str, Any] = {'params': {key: value.detach().cpu() for key, value in net.state_dict().items()}, **more}
-    for key, value in (('network_g', getattr(net, 'options', None)), ('mask_value', getattr(net, 'mask_value', None))):
-        if value is not None:
-            content[key] = value
+    state = {key: value.detach().cpu() for key, value in state.items()}
+    if safetensors_files.is_one(path):
+        safetensors_files.write(path, state, more)
+        return
     with whole_file(path) as file:
-        torch.save(content, file)
+        torch.save({'params': state, **more}, file)
 
 
 def load_plain(path: Path) -> Any:
@@ -172,8 +260,17 @@ def _numpy_scalars() -> list[Any]:
     return [*((scalar, name) for name in names), np.dtype, *dtypes]
 
 
-def _agreed_mask_value(net: nn.Module, weights: Weights, adopt: bool) -> float | None:
-    """The value that the network is to take over from the file; None if it has none, or the same."""
+def agreed_mask_value(net: nn.Module, weights: Weights, adopt: bool) -> float | None:
+    """The value that the network is to take over from the file; None if it has none, or the same.
+
+    Args:
+        net: whose.
+        weights: of a file; one that does not say it counts as published, with a warning.
+        adopt: another value than the network's is taken over; an error otherwise.
+
+    Raises:
+        WeightsError: they differ.
+    """
     if not hasattr(net, 'mask_value'):
         return None
     value = weights.mask_value
