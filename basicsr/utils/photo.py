@@ -190,10 +190,23 @@ def _is_deep(image: Image.Image, data: bytes) -> bool:
     return False
 
 
+def _untagged(data: bytes) -> bytes:
+    """A TIFF whose orientation says upright, so that OpenCV gives the pixels as stored; others as they are."""
+    order = {b'II*\0': '<', b'MM\0*': '>'}.get(data[:4])
+    if order is None:
+        return data
+    (place,) = struct.unpack_from(f'{order}I', data, 4)
+    (count,) = struct.unpack_from(f'{order}H', data, place)
+    for entry in range(place + 2, place + 2 + 12 * count, 12):
+        if struct.unpack_from(f'{order}H', data, entry)[0] == ExifTags.Base.Orientation:
+            return data[: entry + 8] + struct.pack(f'{order}H', 1) + data[entry + 10 :]
+    return data
+
+
 def _deep_planes(data: bytes, path: Path) -> tuple[Array, Array | None]:
     """16-bit colours and alpha, as stored."""
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.frombuffer(_untagged(data), np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ImageFileError(f'{path}: cannot be decoded ({error.err})') from error
     if pixels is None or pixels.dtype != np.uint16:
@@ -201,8 +214,8 @@ def _deep_planes(data: bytes, path: Path) -> tuple[Array, Array | None]:
     pixels = np.asarray(pixels)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     colour = pixels[..., :3][..., ::-1] if pixels.shape[2] >= 3 else pixels[..., :1]
-    alpha = pixels[..., -1:] if pixels.shape[2] in (2, 4) else None
-    if data[24:26] == b'\x10\x04' and data.startswith(b'\x89PNG'):  # gray and alpha, which OpenCV gives as colours
+    alpha = pixels[..., 3:] if pixels.shape[2] == 4 else None
+    if data.startswith(b'\x89PNG') and data[25] == 4:  # gray with alpha, which OpenCV gives as colours
         colour = colour[..., :1]
     return np.ascontiguousarray(colour), None if alpha is None else np.ascontiguousarray(alpha)
 
