@@ -91,12 +91,7 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None, 
     Raises:
         ImageFileError: the data are empty, broken, cut off, hold neither 8 nor 16 bits, or others than asked for.
     """
-    if not data:
-        raise ImageFileError(f'{name}: the file is empty (0 bytes)')
-    for start, (end, _) in _ENDS.items():
-        # decoders fill the missing part of a cut-off file with grey and only warn
-        if data.startswith(start) and data.find(end, len(data) // 2) < 0:
-            raise ImageFileError(f'{name}: the file is cut off (no end marker in {len(data)} bytes); copy it again')
+    refuse_incomplete(data, name)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _COLOURS[channels] | cv2.IMREAD_ANYDEPTH)
     except cv2.error as error:
@@ -107,6 +102,23 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None, 
         raise ImageFileError(f'{name}: holds {image.dtype} values; only 8- and 16-bit images are read')
     image = with_bits(np.asarray(image), bits, name)
     return image[:, :, np.newaxis] if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def refuse_incomplete(data: bytes, name: str) -> None:
+    """Refuse a file without content or without its end: decoders fill what is missing with grey and only warn.
+
+    Args:
+        data: the whole content of the file.
+        name: for the message.
+
+    Raises:
+        ImageFileError: empty, or a PNG or JPEG that is cut off.
+    """
+    if not data:
+        raise ImageFileError(f'{name}: the file is empty (0 bytes)')
+    for start, (end, _) in _ENDS.items():
+        if data.startswith(start) and data.find(end, len(data) // 2) < 0:
+            raise ImageFileError(f'{name}: the file is cut off (no end marker in {len(data)} bytes); copy it again')
 
 
 def with_bits(image: Array, bits: Bits, name: str) -> Array:

@@ -1,0 +1,81 @@
+"""Masks kept between runs, found again by the picture's content and the generator's settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from basicsr.masks.files import read_masks, write_label_map
+from basicsr.masks.generator import MaskGenerator
+from basicsr.masks.record import claim
+from basicsr.utils.errors import MaskError
+
+logger = logging.getLogger(__name__)
+
+
+def default_folder() -> Path:
+    """``basicsr/masks`` in the user's cache folder: ``$XDG_CACHE_HOME``, else ``~/.cache``."""
+    base = os.environ.get('XDG_CACHE_HOME', '')
+    return (Path(base) if Path(base).is_absolute() else Path.home() / '.cache') / 'basicsr' / 'masks'
+
+
+class MaskCache:
+    """A folder of label maps, ``<settings>/<picture>.png``; any file in it may be deleted at any time.
+
+    A file that is damaged is made again; a folder that cannot be written is reported once and done without.
+
+    Args:
+        folder: made when the first masks are written; ``default_folder()`` if None.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = default_folder() if folder is None else folder
+        self._writable = True
+
+    def masks(self, generator: MaskGenerator, image: NDArray[np.uint8]) -> tuple[NDArray[np.integer[Any]], bool]:
+        """The masks of a picture, kept or made now.
+
+        Args:
+            generator: what makes them; its settings decide which files are its own.
+            image: (H, W, 3) RGB uint8.
+
+        Returns:
+            label map (L, H, W), and whether it was there already.
+
+        Raises:
+            MaskError: no such picture.
+        """
+        path = self.path(generator, image)
+        if path.is_file():
+            try:
+                return read_masks(path, (image.shape[0], image.shape[1])), True
+            except MaskError as error:
+                logger.info('%s; made again', error)
+        labels = generator(image)
+        if self._writable:
+            self._write(path, labels, generator.settings)
+        return labels, False
+
+    def path(self, generator: MaskGenerator, image: NDArray[np.uint8]) -> Path:
+        """Where the masks of a picture lie."""
+        settings = hashlib.sha256(json.dumps(generator.settings, sort_keys=True).encode()).hexdigest()[:16]
+        content = hashlib.sha256(f'{image.shape}'.encode())
+        content.update(np.ascontiguousarray(image).data)
+        return self.folder / settings / f'{content.hexdigest()[:32]}.png'
+
+    def _write(self, path: Path, labels: NDArray[np.integer[Any]], settings: dict[str, Any]) -> None:
+        try:
+            claim(path.parent, settings, force=True)
+            write_label_map(path, labels, compress_level=1)
+        except OSError as error:
+            self._writable = False
+            logger.warning('masks are not kept for the next run: %s: %s', self.folder, error.strerror or error)
+        except MaskError as error:  # more than 65535 regions
+            logger.warning('masks are not kept for the next run: %s', error)

@@ -1,0 +1,27 @@
+"""The eight flips and rotations of a picture, and back, for the mean over all of them."""
+
+from __future__ import annotations
+
+import itertools
+
+from torch import Tensor
+
+Turn = tuple[bool, bool, bool]
+"""Mirrored left to right, then upside down, then rows and columns exchanged."""
+
+_BOTH = False, True
+TURNS: tuple[Turn, ...] = tuple(itertools.product(_BOTH, _BOTH, _BOTH))  # the first leaves the picture alone
+
+
+def turned(x: Tensor, turn: Turn) -> Tensor:
+    """Turn (..., H, W), pictures and label maps alike."""
+    axes = [axis for axis, flipped in zip((-1, -2), turn[:2], strict=True) if flipped]
+    x = x.flip(axes) if axes else x
+    return x.transpose(-1, -2).contiguous() if turn[2] else x
+
+
+def turned_back(x: Tensor, turn: Turn) -> Tensor:
+    """Undo :func:`turned`."""
+    x = x.transpose(-1, -2) if turn[2] else x
+    axes = [axis for axis, flipped in zip((-1, -2), turn[:2], strict=True) if flipped]
+    return x.flip(axes) if axes else x
