@@ -144,7 +144,7 @@ def _tables_of_quality(quality: int) -> dict[int, list[int]]:
     buffer = io.BytesIO()
     Image.new('RGB', (8, 8)).save(buffer, 'JPEG', quality=quality)
     with Image.open(io.BytesIO(buffer.getvalue()), formats=['JPEG']) as image:
-        return dict(image.quantization)
+        return dict(image.quantization)  # type: ignore[attr-defined]
 
 
 def _exif_object(data: bytes) -> Image.Exif:

@@ -6,7 +6,7 @@ import logging
 import pickle
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,8 @@ def _under_key(path: Path, content: Any, param_key: str | None) -> Weights:
         hint = _other_key(content) if param_key is None else ''
         raise WeightsError(f'{path}: {place} is no state_dict; not plain tensors: {_listed(wrong)}{hint}')
     network, mask_value = (content.get(key) if param_key is not None else None for key in ('network_g', 'mask_value'))
-    return _weights(path, state, network, mask_value)
+    average = param_key not in (None, 'params_ema') and 'params_ema' in content
+    return replace(_weights(path, state, network, mask_value), average=average)
 
 
 def _of_safetensors(path: Path, param_key: str | None) -> Weights:
@@ -130,7 +131,6 @@ def _weights(path: Path, state: Mapping[Any, Tensor], network: Any, mask_value: 
         {str(key): value for key, value in state.items()},
         dict(network) if isinstance(network, Mapping) else None,
         None if mask_value is None else float(mask_value),
-        average=param_key is not None and param_key != 'params_ema' and 'params_ema' in content,
     )
 
 
