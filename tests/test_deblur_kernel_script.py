@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from basicsr.archs import build_network
-from basicsr.models.kernel_deblurring import deblur_with_kernel, load_pair, save_kernel
+from basicsr.models.deblurrer import Deblurrer
 from basicsr.utils.image import imread, imwrite
+from basicsr.utils.kernels import save_kernel
 from basicsr.utils.weights import save_weights
 from tests.conftest import ROOT, Vector, find_vector
 from tests.test_analysis_synthesis import TINY, TOPIC, pipeline
@@ -71,7 +72,7 @@ def test_the_originals_crop_can_be_asked_for(vector):
     case = vector(TOPIC, 'pipeline_reference_crop')
     net = pipeline(case)
     net.analysis.analysis_crop = 'reference'
-    result = deblur_with_kernel(net, case['in/image_rgb_u8'])
+    result = Deblurrer(net, device='cpu', guard='off').deblur(case['in/image_rgb_u8'])
     off = np.abs(result.image.astype(int) - case['out/deblurred_u8'])
     assert off.max() <= 1 and (off > 0).mean() <= 0.005
 
@@ -112,7 +113,8 @@ def test_gray_transparent_and_16_bit_photos(place):
     for name in ('gray', 'alpha', 'deep', 'plain'):
         assert run(place, '-i', f'{name}.png', '-o', 'sharp').returncode == 0
     results = {name: imread(place / f'sharp/{name}_deblurred.png') for name in ('gray', 'alpha', 'deep', 'plain')}
-    assert all(result.shape == (31, 34, 3) for result in results.values())
+    assert results['gray'].shape == (31, 34, 1)  # stays gray
+    assert all(results[name].shape == (31, 34, 3) for name in ('alpha', 'deep', 'plain'))
     assert np.array_equal(results['alpha'], results['plain'])
     assert results['deep'].dtype == np.uint16
     assert np.abs(results['deep'] / 257 - results['plain']).max() <= 0.51  # scaled, not taken for 0..255
@@ -156,20 +158,21 @@ def test_bad_input_is_explained_and_nothing_is_written(place, arguments, message
 
 def test_a_limit_changes_the_kernel_only_where_it_crops(place):
     photo = imread(place / 'photos/b.png')
-    net = load_pair(place / 'net.pth', torch.device('cpu'))
-    whole = deblur_with_kernel(net, photo).kernel
-    net.analysis.limit_input([100, 100])
-    assert np.array_equal(deblur_with_kernel(net, photo).kernel, whole)
-    net.analysis.limit_input(24)
-    assert not np.allclose(deblur_with_kernel(net, photo).kernel, whole)
+    deblurrer = Deblurrer.load(place / 'net.pth', device='cpu', guard='off')
+    whole = deblurrer.deblur(photo).kernel
+    deblurrer.net.analysis.limit_input([100, 100])
+    assert np.array_equal(deblurrer.deblur(photo).kernel, whole)
+    deblurrer.net.analysis.limit_input(24)
+    assert not np.allclose(deblurrer.deblur(photo).kernel, whole)
     assert run(place, '-i', 'photos/b.png', '-o', 'x', '-amis', '24', '--save-kernel').returncode == 0
-    np.testing.assert_allclose(np.load(place / 'x/b_kernel.npy'), deblur_with_kernel(net, photo).kernel, rtol=1e-4)
+    np.testing.assert_allclose(np.load(place / 'x/b_kernel.npy'), deblurrer.deblur(photo).kernel, rtol=1e-4)
 
 
 def test_tiles_give_the_whole_photo(place):
     photo = np.random.default_rng(2).integers(0, 256, (170, 140, 3), dtype=np.uint8)
-    net = load_pair(place / 'net.pth', torch.device('cpu'))
-    whole, tiled = deblur_with_kernel(net, photo, None), deblur_with_kernel(net, photo, 120)
+    whole, tiled = (
+        Deblurrer.load(place / 'net.pth', device='cpu', guard='off', tile=tile).deblur(photo) for tile in (None, 120)
+    )
     assert np.array_equal(whole.kernel, tiled.kernel)
     assert np.abs(whole.image.astype(int) - tiled.image).max() <= 1
 

@@ -1,4 +1,4 @@
-"""Photos keep what their files say: depth, orientation, profile, EXIF, transparency; bad ones are explained."""
+"""Photos keep what their files say: depth, orientation, profile, EXIF, alpha; what cannot be read is explained."""
 
 from __future__ import annotations
 

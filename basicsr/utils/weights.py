@@ -241,7 +241,7 @@ def load_plain(path: Path) -> Any:
         with torch.serialization.safe_globals(_numpy_scalars()):
             return torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
-        found = re.search(r'(?:GLOBAL|class) ([\w.]+\.\w+)', str(error))
+        found = re.search(r'(?:GLOBAL|class) ([\w.]*\w)', str(error))
         if found:
             raise UnsafeWeightsError(
                 f'{path} was refused: it holds a pickled {found[1]}, which is no tensor or plain value, and unpickling '

@@ -1,0 +1,382 @@
+"""basicsr/deblur.py as people run it: what is named, where results go, what fails, what is left alone."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from basicsr.archs import build_network
+from basicsr.masks import read_masks, write_label_map
+from basicsr.models import photo_runs
+from basicsr.utils.console import run as run_console
+from basicsr.utils.errors import DataError, OptionError, WeightsError
+from basicsr.utils.photo import load_photo
+from basicsr.utils.weights import save_weights
+from tests.conftest import ROOT
+from tests.test_analysis_synthesis import TINY
+from tests.test_deblurrer import network
+from tests.test_photo_files import write_bad_files
+
+SCRIPT = ROOT / 'basicsr' / 'deblur.py'
+main = importlib.import_module('basicsr.deblur').main
+RNG = np.random.default_rng(0)
+
+
+def picture(height=40, width=52):
+    """Smooth, so that JPEG changes little."""
+    return cv2.resize(RNG.integers(60, 200, (5, 6, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Three photos and a network in the working directory, the cache beside."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    save_weights(tmp_path / 'net.pth', network())
+    (tmp_path / 'photos').mkdir()
+    Image.fromarray(picture()).save('photos/a.jpg', quality=95)
+    Image.fromarray(picture(31, 33)).save('photos/b.PNG')
+    Image.fromarray(picture(24, 60)).convert('L').save('photos/c.tif')
+    (tmp_path / 'photos/notes.txt').write_text('no photo')
+    (tmp_path / 'photos/.hidden.png').write_text('no photo')
+    return tmp_path
+
+
+def deblur(*arguments):
+    """The command in this process, on the CPU with the small network."""
+    words = list(map(str, arguments))
+    return main([*words, '--device', 'cpu', *([] if '--model' in words else ['--model', 'net.pth'])])
+
+
+def command(*arguments, **more):
+    words = [sys.executable, str(SCRIPT), *map(str, arguments), '--device', 'cpu', '--model', 'net.pth']
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=300, **more)
+
+
+def names(folder):
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def test_a_folder(place, capsys):
+    assert deblur('-i', 'photos', '-o', 'new/out') == 0
+    assert names('new/out') == ['a_deblurred.jpg', 'b_deblurred.PNG', 'c_deblurred.tif']
+    for source, result in (('a.jpg', 'a_deblurred.jpg'), ('b.PNG', 'b_deblurred.PNG'), ('c.tif', 'c_deblurred.tif')):
+        before, after = load_photo(Path('photos', source)), load_photo(Path('new/out', result))
+        assert before.pixels.shape == after.pixels.shape and not np.array_equal(before.pixels, after.pixels)
+    out = capsys.readouterr()
+    assert '3 of 3 in' in out.out and 'a_deblurred.jpg: 52×40, ' in out.out and ' s (masks ' in out.out
+    assert ' MiB' in out.out or sys.platform != 'linux'
+    assert 'c.tif' in out.err  # the bar
+
+
+def test_files_patterns_and_what_is_missing(place, capsys):
+    (place / 'photos/deep').mkdir()
+    Image.fromarray(picture()).save('photos/deep/d.png')
+    assert deblur('-i', 'photos/a.jpg', 'photos/*.jpg', 'photos/**/*.png', 'gone.jpg', 'x*.png', '-o', 'out') == 1
+    assert names('out') == ['a_deblurred.jpg', 'd_deblurred.png']
+    err = capsys.readouterr().err
+    assert 'gone.jpg: no such file or folder' in err and 'x*.png: matches no photo or video' in err
+    (place / 'empty').mkdir()
+    assert deblur('-i', 'empty', '-o', 'never') == 1
+    assert 'empty: no photos in this folder (.png, .jpg' in capsys.readouterr().err and not Path('never').exists()
+
+
+def test_what_is_there_is_kept_unless_asked(place, capsys):
+    assert deblur('-i', 'photos/b.PNG', '-o', 'out') == 0
+    Path('out/b_deblurred.PNG').write_text('mine')
+    assert deblur('-i', 'photos', '-o', 'out') == 0
+    assert Path('out/b_deblurred.PNG').read_text() == 'mine' and Path('out/a_deblurred.jpg').exists()
+    assert 'out/b_deblurred.PNG is there already (--overwrite replaces it)' in capsys.readouterr().err
+    assert deblur('-i', 'photos/b.PNG', '-o', 'out', '--overwrite') == 0
+    assert load_photo(Path('out/b_deblurred.PNG')).pixels.shape == (31, 33, 3)
+    Path('out/a_masks.png').write_text('mine')
+    assert deblur('-i', 'photos/a.jpg', '-o', 'out', '--suffix', '_x', '--save-masks') == 0
+    assert Path('out/a_masks.png').read_text() == 'mine' and not Path('out/a_x.jpg').exists()
+
+
+def test_a_folder_into_itself(place, capsys):
+    assert deblur('-i', 'photos', '-o', 'photos', '--save-masks', '--side-by-side') == 0
+    before = names('photos')
+    assert len(before) == 5 + 3 + 3 * 3
+    assert deblur('-i', 'photos', '-o', 'photos', '--save-masks', '--side-by-side', '--overwrite') == 0
+    assert names('photos') == before  # no results of results
+    assert 'earlier results left out' in capsys.readouterr().err
+    content = Path('photos/a.jpg').read_bytes()
+    for arguments in (('--suffix', ''), ('--suffix', '', '--overwrite')):
+        with pytest.raises(DataError, match='would be overwritten'):
+            deblur('-i', 'photos', '-o', 'photos', *arguments)
+    assert Path('photos/a.jpg').read_bytes() == content
+
+
+def test_results_of_the_same_name(place, capsys):
+    Path('other').mkdir()
+    Image.fromarray(picture()).save('other/a.jpg')
+    Image.fromarray(picture()).save('photos/a.png')
+    assert deblur('-i', 'photos', 'other', '-o', 'out', '--save-masks', '--suffix', '') == 1
+    beside = [f'{name}_{kind}' for name in ('a.jpg', 'a.png', 'b', 'c') for kind in ('masks.png', 'masks_shown.jpg')]
+    assert names('out') == sorted(['a.jpg', 'a.png', 'b.PNG', 'c.tif', *beside])
+    assert 'other/a.jpg: its result would have the name of that of photos/a.jpg' in capsys.readouterr().err
+
+
+def test_everything_beside_the_result(place):
+    assert deblur('-i', 'photos/b.PNG', '-o', 'out', '--side-by-side', '--save-masks') == 0
+    assert names('out') == ['b_deblurred.PNG', 'b_masks.png', 'b_masks_shown.jpg', 'b_side_by_side.PNG']
+    photo, result = load_photo(Path('photos/b.PNG')).pixels, load_photo(Path('out/b_deblurred.PNG')).pixels
+    assert np.array_equal(load_photo(Path('out/b_side_by_side.PNG')).pixels, np.concatenate([photo, result], 1))
+    labels = read_masks('out/b_masks.png', (31, 33))
+    assert labels.min() == 1  # a partition
+    Path('given').mkdir()
+    write_label_map('given/b.png', labels)
+    assert deblur('-i', 'photos/b.PNG', '-o', 'again', '--masks', 'given') == 0
+    assert np.array_equal(load_photo(Path('again/b_deblurred.PNG')).pixels, result)
+
+
+def test_turned_photos_and_their_masks_stand_upright(place):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(picture(40, 52)).save('turned.png', exif=exif)
+    assert deblur('-i', 'turned.png', '-o', 'out', '--side-by-side', '--save-masks') == 0
+    with Image.open('out/turned_deblurred.png') as result:
+        assert result.size == (52, 40) and result.getexif()[274] == 6
+    assert read_masks('out/turned_masks.png').shape == (1, 52, 40)
+    with Image.open('out/turned_side_by_side.png') as both:
+        assert both.size == (80, 52) and both.getexif().get(274, 1) == 1
+
+
+def test_masks_of_a_folder_or_none(place, capsys):
+    Path('masks').mkdir()
+    write_label_map('masks/a.png', np.ones((1, 40, 52), np.int32))
+    write_label_map('masks/b.png', np.ones((1, 9, 9), np.int32))
+    assert deblur('-i', 'photos', '-o', 'out', '--masks', 'masks') == 1
+    assert names('out') == ['a_deblurred.jpg']
+    err = capsys.readouterr().err
+    assert 'masks/b.png: the masks have (9, 9) pixels (H, W), the image (31, 33)' in err
+    assert 'photos/c.tif: masks holds no masks for it (c.png or .npz)' in err
+    with pytest.raises(OptionError, match='neither auto, none nor a folder'):
+        deblur('-i', 'photos', '-o', 'x', '--masks', 'nowhere')
+    assert deblur('-i', 'photos/a.jpg', '-o', 'none', '--masks', 'none', '--save-masks') == 0
+    assert not read_masks('none/a_masks.png').any() and not Path('cache').exists()
+
+
+def test_masks_are_cached(place, monkeypatch, capsys):
+    assert deblur('-i', 'photos', '-o', 'out') == 0
+    kept = sorted(Path('cache').rglob('*.png'))
+    assert len(kept) == 3
+    from basicsr.masks.felzenszwalb_generator import FelzenszwalbGenerator
+
+    monkeypatch.setattr(FelzenszwalbGenerator, 'label_map', lambda self, image: 1 / 0)
+    assert deblur('-i', 'photos', '-o', 'out', '--overwrite') == 0
+    with pytest.raises(ZeroDivisionError):
+        deblur('-i', 'photos', '-o', 'out', '--overwrite', '--set', 'scale=50')  # other settings
+    with pytest.raises(ZeroDivisionError):
+        deblur('-i', 'photos', '-o', 'out', '--overwrite', '--mask-cache', 'none')
+    with pytest.raises(ZeroDivisionError):
+        deblur('-i', 'photos', '-o', 'out', '--overwrite', '--mask-cache', 'elsewhere')
+
+
+def test_bad_files_are_named_and_the_rest_is_done(place, capsys):
+    expected = write_bad_files(place / 'photos')
+    bad = [name for name in expected if (place / 'photos' / name).exists()]
+    assert deblur('-i', 'photos', '-o', 'out') == 1
+    assert names('out') == ['a_deblurred.jpg', 'b_deblurred.PNG', 'c_deblurred.tif']
+    out = capsys.readouterr()
+    lines = out.err.splitlines()
+    for name in bad:
+        assert len([line for line in lines if line.startswith(f'photos/{name}: ') and expected[name] in line]) == 1
+    assert f'3 of {3 + len(bad)} in' in out.out
+
+
+def test_odd_pictures_are_done(place):
+    folder = place / 'odd'
+    folder.mkdir()
+    Image.fromarray(picture(1, 1)).save(folder / 'dot.png')
+    Image.fromarray(picture()).convert('CMYK').save(folder / 'cmyk.jpg')
+    Image.fromarray(picture()).convert('1').save(folder / 'fax.tif')
+    Image.fromarray(picture()).quantize(9).save(folder / 'palette.gif')
+    Image.fromarray(np.dstack([picture(), picture()[..., 0]])).save(folder / 'clear.png')
+    cv2.imwrite(str(folder / 'deep.png'), picture()[..., 0].astype(np.uint16) * 250)
+    cv2.imwrite(str(folder / 'deep.tif'), picture().astype(np.uint16) * 250)
+    Image.fromarray(picture(3, 900)).save(folder / 'wide.jpg')
+    assert deblur('-i', 'odd', '-o', 'out', '--suffix', '') == 0
+    shapes = {path.name: load_photo(path).pixels for path in Path('out').iterdir()}
+    assert {name: (pixels.shape, str(pixels.dtype)) for name, pixels in shapes.items()} == {
+        'dot.png': ((1, 1, 3), 'uint8'),
+        'cmyk.jpg': ((40, 52, 3), 'uint8'),
+        'fax.tif': ((40, 52, 1), 'uint8'),
+        'palette.png': ((40, 52, 3), 'uint8'),
+        'clear.png': ((40, 52, 3), 'uint8'),
+        'deep.png': ((40, 52, 1), 'uint16'),
+        'deep.tif': ((40, 52, 3), 'uint16'),
+        'wide.jpg': ((3, 900, 3), 'uint8'),
+    }
+    alpha = load_photo(Path('out/clear.png')).alpha
+    assert np.array_equal(alpha, load_photo(folder / 'clear.png').alpha)
+
+
+@pytest.mark.slow
+def test_a_panorama(place):
+    Image.fromarray(picture(500, 20_000)).save('panorama.jpg')
+    assert deblur('-i', 'panorama.jpg', '-o', 'out', '--masks', 'none') == 0
+    assert load_photo(Path('out/panorama_deblurred.jpg')).pixels.shape == (500, 20_000, 3)
+
+
+def test_networks_that_cannot_be_used(place):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(place / 'hacked'),)
+
+    torch.save({'params': {'a': torch.zeros(2)}, 'network_g': {'type': 'Unheard'}}, 'unknown.pth')
+    torch.save({'params': {'a': Evil()}}, 'evil.pth')
+    for model, message in (
+        ('unknown.pth', "unknown network 'Unheard'"),
+        ('evil.pth', 'unpickling it could run code'),
+        ('photos/notes.txt', 'is no network file'),
+        ('gone.pth', 'does not exist, neither as a file nor in'),
+    ):
+        with pytest.raises(WeightsError) as caught:
+            deblur('-i', 'photos', '-o', 'out', '--model', model)
+        assert message in str(caught.value)
+    assert not (place / 'hacked').exists() and not list(Path('out').iterdir())
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'error', 'message'),
+    [
+        (['--generator', 'sam'], OptionError, '--generator sam needs --sam-checkpoint'),
+        (['--generator', 'sam', '--sam-checkpoint', 'net.pth'], WeightsError, 'is no'),
+        (['--generator', 'felzen'], KeyError, 'felzenszwalb'),
+        (['--set', 'scal=3'], TypeError, 'scal'),
+        (['--save-kernel'], OptionError, '--model analysis-synthesis does'),
+    ],
+)
+def test_options_that_do_not_fit(place, arguments, error, message):
+    with pytest.raises(error) as caught:
+        deblur('-i', 'photos', '-o', 'out', *arguments)
+    assert message in str(caught.value) and not list(Path('out').iterdir())
+
+
+def test_networks_without_masks_say_so(place):
+    save_weights('unet.pth', build_network({'type': 'PlainUNet', 'width': 4}))
+    assert deblur('-i', 'photos/a.jpg', '-o', 'out', '--model', 'unet.pth') == 0
+    with pytest.raises(OptionError, match='unet takes no masks'):
+        deblur('-i', 'photos/a.jpg', '-o', 'out2', '--model', 'unet.pth', '--save-masks')
+    assert not Path('cache').exists()
+
+
+@pytest.mark.parametrize('value', ['zero', '0', '-5', '1.5'])
+def test_tiles_that_are_no_numbers(place, value, capsys):
+    with pytest.raises(SystemExit):
+        deblur('-i', 'photos', f'--tile={value}')
+    assert 'neither auto, none nor a number of pixels' in capsys.readouterr().err
+
+
+def test_tile_ensemble_and_dtype_reach_the_network(place, capsys):
+    Image.fromarray(picture(300, 260)).save('large.png')
+    assert deblur('-i', 'large.png', '-o', 'out', '--tile', '160', '--dtype', 'fp32', '--self-ensemble') == 0
+    assert ', tiles of 160' in capsys.readouterr().out
+    assert deblur('-i', 'large.png', '-o', 'small', '--tile', '8') == 1
+    assert 'large.png: a tile of 8 pixels leaves nothing' in capsys.readouterr().err
+
+
+def test_a_kernel_is_saved(place):
+    torch.manual_seed(0)
+    save_weights('pair.pth', build_network(TINY))
+    assert deblur('-i', 'photos/a.jpg', '-o', 'out', '--model', 'pair.pth', '--save-kernel', '--guard', 'off') == 0
+    assert names('out') == ['a_deblurred.jpg', 'a_kernel.npy', 'a_kernel.png']
+    assert np.load('out/a_kernel.npy').shape == (7, 9)
+
+
+def test_collapses_are_named(place, capsys):
+    net = network()
+    torch.nn.init.constant_(net.ending.bias, 0.6)
+    save_weights('mad.pth', net)
+    assert deblur('-i', 'photos/b.PNG', '-o', 'out', '--model', 'mad.pth', '--suffix', '') == 0
+    assert 'photos/b.PNG: collapsed on 100.0% of the picture (strange colours' in capsys.readouterr().err
+    assert np.array_equal(load_photo(Path('out/b.PNG')).pixels, load_photo(Path('photos/b.PNG')).pixels)
+    assert deblur('-i', 'photos/b.PNG', '-o', 'out2', '--model', 'mad.pth', '--guard', 'refuse') == 1
+    assert not list(Path('out2').iterdir()) and 'photos/b.PNG: mad collapsed' in capsys.readouterr().err
+
+
+# --- what the system does
+
+
+def test_a_full_disk_is_said_and_nothing_half_is_left(place, monkeypatch, capsys):
+    real = photo_runs.save_photo
+
+    def full(path, photo):
+        if path.name.startswith('b'):
+            raise OSError(errno.ENOSPC, 'No space left on device', str(path))
+        return real(path, photo)
+
+    monkeypatch.setattr(photo_runs, 'save_photo', full)
+    assert deblur('-i', 'photos', '-o', 'out') == 1
+    assert names('out') == ['a_deblurred.jpg', 'c_deblurred.tif']
+    assert 'out/b_deblurred.PNG: No space left on device; free some space' in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='limits the size of files')
+def test_a_real_limit_of_the_file_size(place):
+    Image.fromarray(RNG.integers(0, 256, (80, 90, 3), dtype=np.uint8)).save('photos/noise.png')
+    done = command(
+        *('-i', 'photos', '-o', 'out', '--mask-cache', 'none'),
+        preexec_fn=lambda: (
+            resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)),
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+        ),
+    )
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert names('out') == ['a_deblurred.jpg', 'b_deblurred.PNG', 'c_deblurred.tif']
+    assert 'noise_deblurred.png: File too large' in done.stderr
+
+
+def test_folders_that_cannot_be_written(place, capsys):
+    for folder in ('net.pth', 'net.pth/inside', '/proc/nowhere'):
+        assert run_console(lambda folder=folder: deblur('-i', 'photos', '-o', folder)) == 1
+        err = capsys.readouterr().err
+        assert folder.split('/inside')[0] in err and 'Traceback' not in err
+
+
+def test_a_bug_is_not_hidden(place, monkeypatch):
+    def broken(path, photo):
+        raise OSError(errno.EBADF, 'Bad file descriptor')
+
+    monkeypatch.setattr(photo_runs, 'save_photo', broken)
+    with pytest.raises(OSError, match='Bad file descriptor'):
+        deblur('-i', 'photos', '-o', 'out')
+
+
+@pytest.mark.slow
+def test_interrupting_leaves_no_half_files(place):
+    net = network({'type': 'NAFNet', 'width': 32, 'enc_blk_nums': [4], 'dec_blk_nums': [1]})
+    save_weights('net.pth', net)
+    for name in 'defgh':
+        Image.fromarray(picture(500, 600)).save(f'photos/{name}.png')
+    words = [sys.executable, str(SCRIPT), '-i', 'photos', '-o', 'out', '--device', 'cpu', '--model', 'net.pth']
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 200
+    while not (place / 'out/a_deblurred.jpg').exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 130 and 'Traceback' not in err
+    left = names('out')
+    assert not [name for name in left if '.part' in name] and 'h_deblurred.png' not in left
+    assert all(load_photo(place / 'out' / name).pixels.size for name in left)
+
+
+def test_the_command_itself(place):
+    done = command('-i', 'photos/a.jpg', 'gone.png', '-o', 'out')
+    assert done.returncode == 1 and 'gone.png: no such file' in done.stderr and '1 of 1 in' in done.stdout
