@@ -82,6 +82,8 @@ def main() -> int:
     output = arguments.output or Path(f'{weights.path.stem}.{arguments.format}')
     refuse_existing(output)
     exporting.check_exportable(net)
+    if arguments.format == 'onnx':
+        exporting.check_packages()
     output.parent.mkdir(parents=True, exist_ok=True)
     program = exporting.program_of(net)
     about = exporting.describe(net, program.minimum)

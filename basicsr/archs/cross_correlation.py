@@ -92,13 +92,19 @@ def _windows_around_zero(maps: Tensor, max_shift: tuple[int, int]) -> list[Tenso
     rows = torch.cat([down.cos(), down[1:].sin()]).to(maps)
     plain, turned = (matrix.to(maps) for matrix in _row_transforms(height, width, mx))
     spectra = torch.fft.rfft2(maps)
-    conjugates = spectra.conj().resolve_conj()
+    conjugates = _conjugate_in_parts(spectra) if exporting() else spectra.conj().resolve_conj()
     at_once = 1 if exporting() else max(1, AT_ONCE // (spectra[:, 0].numel() * spectra.element_size()))
     matrices = rows, plain, turned
     return [
         _windows_of_rows(spectra[:, first:last], conjugates[:, first:], matrices)
         for first, last in _groups(channels, at_once)
     ]
+
+
+def _conjugate_in_parts(x: Tensor) -> Tensor:
+    """The same as ``x.conj()``, in operations that graphs of other runtimes know."""
+    parts = torch.view_as_real(x)
+    return torch.view_as_complex(parts * parts.new_tensor([1.0, -1.0]))
 
 
 def _windows_of_rows(spectra: Tensor, conjugates: Tensor, matrices: tuple[Tensor, Tensor, Tensor]) -> Tensor:

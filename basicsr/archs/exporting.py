@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import logging
@@ -104,6 +105,22 @@ def check_exportable(net: nn.Module) -> None:
         raise ArgumentError('AnalysisNet returns no image; export AnalysisSynthesisNet')
 
 
+def check_packages() -> None:
+    """Make sure that what writes and runs ONNX files is installed.
+
+    Raises:
+        ArgumentError: a package is missing.
+    """
+    for name in ('onnx', 'onnxscript', 'onnxruntime'):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise ArgumentError(
+                f'an ONNX file takes the package {name}; run `python -m pip install onnx onnxruntime onnxscript` '
+                "(or install '.[export]')"
+            ) from error
+
+
 def example(net: nn.Module, size: tuple[int, int], layers: int = 1, seed: int = 0) -> tuple[Tensor, ...]:
     """Inputs of one size for a network: noise, and regions or a kernel where it takes them.
 
@@ -164,7 +181,7 @@ def write_onnx(program: Program, path: Path, about: Mapping[str, str]) -> None:
         ArgumentError: the packages onnx and onnxscript are not installed.
         OSError: the disk is full or the folder cannot be written.
     """
-    _package('onnx', path), _package('onnxscript', path)
+    check_packages()
     with torch.no_grad(), _quiet():
         written: Any = torch.onnx.export(
             program.exported,
@@ -196,7 +213,9 @@ def read_onnx(path: Path) -> tuple[Run, dict[str, str]]:
         ArgumentError: the package onnxruntime is not installed.
         WeightsError: the file cannot be read.
     """
-    runtime = _package('onnxruntime', path)
+    check_packages()
+    import onnxruntime as runtime
+
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     try:
@@ -281,15 +300,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(before)
-
-
-def _package(name: str, path: Path) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ArgumentError(
-            f'{path}: ONNX files take the package {name}; run `python -m pip install onnx onnxruntime onnxscript` '
-            "(or install '.[export]')"
-        ) from error
