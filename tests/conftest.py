@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from pathlib import Path
@@ -24,6 +25,15 @@ def absent(reason: str) -> Any:
     if IN_CI:
         pytest.fail(f'{reason} (a skip is a failure in CI)')
     pytest.skip(reason)
+
+
+def require(*packages: str) -> None:
+    """Skip the test with the reason unless these optional packages are installed; in CI fail instead."""
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError:
+            absent(f'the package {package} is not installed')
 
 
 class Vector:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +16,13 @@ import yaml
 
 from basicsr.archs import build_network
 from basicsr.archs.keras_order import keras_order, read_keras_pair
-from basicsr.utils.errors import ArgumentError, WeightsError
-from basicsr.utils.weights import load_weights, read_weights
-from tests.conftest import ROOT, Vector, absent, find_vector
+from basicsr.models import build_model
+from basicsr.options import load_options
+from basicsr.utils.errors import ArgumentError, BasicsrError, WeightsError
+from basicsr.utils.weights import PUBLISHED_MASK_VALUE, load_weights, read_weights, save_weights
+from tests.conftest import ROOT, Vector, absent, find_vector, require
 from tests.test_analysis_synthesis import TOPIC
+from tests.test_weights import Payload
 
 pytestmark = pytest.mark.vectors
 
@@ -274,3 +279,206 @@ def test_the_command_says_what_is_wrong(pair, options, tmp_path):
         done = run(*arguments, cwd=tmp_path, code=code)
         assert done.returncode == 1 and message in done.stderr and 'Traceback' not in done.stderr, done.stderr
         assert not (tmp_path / 'x.pth').exists()
+
+
+class Script:
+    """The functions of the command, without a process for each case."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.monkeypatch = monkeypatch
+        monkeypatch.chdir(folder)
+        specification = importlib.util.spec_from_file_location('convert', ROOT / 'scripts/convert_checkpoint.py')
+        self.module = importlib.util.module_from_spec(specification)
+        sys.modules['convert'] = self.module
+        specification.loader.exec_module(self.module)
+
+    def __call__(self, *arguments: str) -> int:
+        self.monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', *arguments])
+        return self.module.main()
+
+
+@pytest.fixture
+def script(monkeypatch, tmp_path) -> Script:
+    require('safetensors', 'h5py')
+    return Script(monkeypatch, tmp_path)
+
+
+NETWORKS = {
+    'NAFNet': {'type': 'NAFNet', 'width': 4, 'enc_blk_nums': [1], 'dec_blk_nums': [1], 'middle_blk_num': 0},
+    'SegNAFNet': {'type': 'SegNAFNet', 'width': 4, 'seg_channel': 2, 'mask_value': PUBLISHED_MASK_VALUE},
+    'LaKDNet': {'type': 'LaKDNet', 'dim': 2, 'num_blocks': [1, 1, 1, 1]},
+    'RSST': {'type': 'RSST', 'base_channel': 4, 'win_size': [2, 4], 'trans_type': 'rsst', 'depths': [1] * 8},
+}
+LAYOUTS = {
+    'NAFNet': lambda state: {'params': state},
+    'SegNAFNet': lambda state: {'params': state},
+    'LaKDNet': lambda state: state,
+    'RSST': lambda state: {'model': {f'module.{key}': value for key, value in state.items()}, 'best_psnr': 30.0},
+}
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_published_files_become_ours_and_theirs_again(name, script, tmp_path):
+    """Published → ours → .safetensors → published: every step keeps every bit, and names the network."""
+    state = build_network(NETWORKS[name]).state_dict()
+    torch.save(LAYOUTS[name](state), tmp_path / 'theirs.pth')
+    script('--input', 'theirs.pth', '--output', 'ours.pth')
+    script('--input', 'ours.pth', '--output', 'ours.safetensors')
+    script('--input', 'ours.safetensors', '--to', 'published', '--output', 'again.pth')
+    for file in ('ours.pth', 'ours.safetensors'):
+        weights = read_weights(tmp_path / file)
+        assert same(weights.state, state)
+        assert weights.mask_value == NETWORKS[name].get('mask_value')
+        net = build_network(weights.network)
+        load_weights(net, weights)
+        assert type(net).__name__ == name and same(net.state_dict(), state)
+    again = torch.load(tmp_path / 'again.pth', weights_only=True)
+    expected = LAYOUTS[name](state)
+    inner = {'RSST': 'model', 'LaKDNet': None}.get(name, 'params')
+    assert same(again[inner] if inner else again, expected[inner] if inner else expected)
+    assert list(again[inner] if inner else again) == list(expected[inner] if inner else expected)
+    assert set(again) - {inner} == (
+        {
+            'best_monitored_value',
+            'best_psnr',
+            'best_ssim',
+            'best_monitored_iteration',
+            'best_monitored_epoch',
+            'best_monitored_epoch_step',
+        }
+        if name == 'RSST'
+        else set(again if inner is None else ())
+    )
+
+
+def test_a_pair_goes_back_to_keras(pair, case, options, script, tmp_path):
+    script('--input', *map(str, pair), '--output', 'pair.pth', '-opt', str(options))
+    script('--input', 'pair.pth', '--to', 'published', '--output', 'a/analysis.h5', 'a/synthesis.h5')
+    files = [tmp_path / 'a' / 'analysis.h5', tmp_path / 'a' / 'synthesis.h5']
+    assert same(read_keras_pair(build_network(tiny(case)), files), case.state())
+    for ours, theirs in zip(files, pair, strict=True):  # and in the form that Keras reads
+        with h5py.File(ours) as mine, h5py.File(theirs) as original:
+            shapes = [
+                [
+                    file[layer][name].shape
+                    for layer in file.attrs['layer_names']
+                    for name in file[layer].attrs['weight_names']
+                ]
+                for file in (mine, original)
+            ]
+            assert shapes[0] == shapes[1]
+
+
+def test_halves_and_averages(script, tmp_path):
+    net = build_network(NETWORKS['NAFNet'])
+    averages = {key: value * 3 for key, value in net.state_dict().items()}
+    save_weights(tmp_path / 'net.pth', net, params_ema=averages)
+    script('--input', 'net.pth', '--ema', '--half', '--output', 'half.safetensors')
+    weights = read_weights(tmp_path / 'half.safetensors', 'params_ema')
+    assert same(weights.state, {key: value.half() for key, value in averages.items()})
+    other = build_network(weights.network)
+    load_weights(other, weights)
+    assert other.intro.weight.dtype == torch.float32
+    assert torch.equal(other.intro.weight, averages['intro.weight'].half().float())
+    save_weights(tmp_path / 'plain.safetensors', net)
+    with pytest.raises(WeightsError, match='does not say that it holds moving averages'):
+        read_weights(tmp_path / 'plain.safetensors', 'params_ema')
+
+
+def test_what_cannot_be_converted(script, tmp_path):
+    net = build_network(NETWORKS['SegNAFNet'])
+    save_weights('ours.pth', net)
+    save_weights('paper.pth', build_network({**NETWORKS['SegNAFNet'], 'mask_value': 1.0}))
+    save_weights('unet.pth', build_network({'type': 'PlainUNet', 'width': 2}))
+    large = build_network(NETWORKS['NAFNet'])
+    torch.nn.init.constant_(large.intro.bias, 1e6)
+    save_weights('large.pth', large)
+    save_weights('net.safetensors', net)
+    Path('cut.safetensors').write_bytes(Path('net.safetensors').read_bytes()[:900])
+    Path('text.safetensors').write_text('no tensors')
+    torch.save({'params': {'other.weight': torch.ones(2)}}, 'other.pth')
+    torch.save({'params': net.state_dict(), 'extra': Payload(str(tmp_path / 'made'))}, 'evil.pth')
+    Path('there.pth').write_text('mine')
+    for arguments, message in (
+        (['--input', 'ours.pth', '--output', 'x.onnx'], 'a network file ends in .pth'),
+        (['--input', 'ours.pth', '--output', 'there.pth'], 'exists already'),
+        (['--input', 'ours.pth', '--output', 'x.h5'], '--to published'),
+        (['--input', 'ours.pth', '--output', 'x.safetensors', '--to', 'published'], 'no published layout is'),
+        (['--input', 'ours.pth', '--output', 'x.pth', 'y.pth'], 'one file is written'),
+        (['--input', 'ours.pth', 'unet.pth', '--output', 'x.pth'], 'more than one file'),
+        (['--input', 'paper.pth', '--output', 'x.pth', '--to', 'published'], 'is read as 1/255; this network has'),
+        (['--input', 'unet.pth', '--output', 'x.pth', '--to', 'published'], 'PlainUNet was not published'),
+        (['--input', 'unet.pth', '--output', 'x.h5', '--to', 'published'], 'has no files of Keras'),
+        (['--input', 'ours.pth', '--output', 'x.pth', '--ema'], "has no 'params_ema'"),
+        (['--input', 'gone.pth', '--output', 'x.pth'], 'gone.pth does not exist'),
+        (['--input', 'gone.safetensors', '--output', 'x.pth'], 'gone.safetensors does not exist'),
+        (
+            ['--input', 'cut.safetensors', '--output', 'x.pth'],
+            'cut.safetensors is no file of safetensors, or it is damaged',
+        ),
+        (['--input', 'text.safetensors', '--output', 'x.pth'], 'is no file of safetensors'),
+        (['--input', 'other.pth', '--output', 'x.pth'], r'not known which network has these parameters: other\.weight'),
+        (['--input', 'evil.pth', '--output', 'x.pth'], 'was refused: it holds a pickled'),
+        (['--input', 'large.pth', '--output', 'x.pth', '--half'], r'intro\.bias has numbers beyond those of float16'),
+    ):
+        with pytest.raises(BasicsrError, match=message):
+            script(*arguments)
+        assert not [path for path in tmp_path.iterdir() if path.name.startswith(('x.', 'y.', '.'))], arguments
+    assert not (tmp_path / 'made').exists()
+    assert Path('there.pth').read_text() == 'mine'
+
+
+def test_an_unwritable_place_is_named(script, tmp_path):
+    save_weights('ours.pth', build_network(NETWORKS['NAFNet']))
+    Path('file').write_text('in the way')
+    with pytest.raises(OSError):
+        script('--input', 'ours.pth', '--output', 'file/net.safetensors')
+    if os.name == 'posix' and os.geteuid() != 0:
+        Path('locked').mkdir(mode=0o555)
+        with pytest.raises(PermissionError):
+            script('--input', 'ours.pth', '--output', 'locked/net.safetensors')
+
+
+def test_a_header_without_metadata_or_with_strange_ones(script, tmp_path):
+    """Files of other projects say nothing; damaged ones say something that cannot be."""
+    net = build_network(NETWORKS['SegNAFNet'])
+    from safetensors.torch import save_file as save
+
+    save(net.state_dict(), 'bare.safetensors')
+    script('--input', 'bare.safetensors', '--output', 'named.pth')
+    weights = read_weights('named.pth')
+    assert weights.network['type'] == 'SegNAFNet' and weights.mask_value == PUBLISHED_MASK_VALUE
+    assert same(weights.state, net.state_dict())
+    save(net.state_dict(), 'strange.safetensors', {'network_g': '[1, 2]'})
+    with pytest.raises(WeightsError, match='network_g in its header describes no network'):
+        read_weights('strange.safetensors')
+    save(net.state_dict(), 'heavy.safetensors', {'mask_value': '7'})
+    with pytest.raises(WeightsError, match='its mask_value is 7, not a number'):
+        read_weights('heavy.safetensors')
+
+
+def test_without_the_package_the_way_is_told(monkeypatch, tmp_path):
+    require('safetensors')
+    net = build_network(NETWORKS['NAFNet'])
+    save_weights(tmp_path / 'net.safetensors', net)
+    monkeypatch.setitem(sys.modules, 'safetensors', None)
+    with pytest.raises(WeightsError, match=r'reading .* takes the package safetensors; run `python -m pip'):
+        read_weights(tmp_path / 'net.safetensors')
+    with pytest.raises(WeightsError, match=r'writing .* takes the package'):
+        save_weights(tmp_path / 'other.safetensors', net)
+
+
+def test_option_files_take_safetensors(tmp_path):
+    """Everything that reads network files reads these: here a model with ``path.pretrain_network_g``."""
+    require('safetensors')
+    net = build_network(NETWORKS['NAFNet'])
+    save_weights(tmp_path / 'net.safetensors', net)
+    block = {
+        'name': 'x',
+        'network_g': NETWORKS['NAFNet'],
+        'path': {'pretrain_network_g': str(tmp_path / 'net.safetensors')},
+        'datasets': {'test': {'name': 'a', 'type': 'SyntheticBlurDataset'}},
+    }
+    (tmp_path / 'x.yml').write_text(yaml.safe_dump(block))
+    model = build_model(load_options(tmp_path / 'x.yml'))
+    assert same(model.net.state_dict(), net.state_dict())

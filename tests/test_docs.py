@@ -17,8 +17,8 @@ from basicsr.data.preparation.benchmark_sets import SETS
 from basicsr.data.preparation.standin import make_standin
 from basicsr.options import load_options
 from basicsr.reporting import read_report
-from basicsr.utils.weights import save_weights
-from tests.conftest import ROOT
+from basicsr.utils.weights import PUBLISHED_MASK_VALUE, save_weights
+from tests.conftest import ROOT, require
 from tests.test_evaluation import write_network, write_pairs
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
@@ -45,6 +45,7 @@ IN_ORDER = [
     'training.md',
     'evaluation.md',
     'tutorial.md',
+    'export.md',
 ]  # pages whose commands build upon each other; they run in a folder of their own
 
 
@@ -172,7 +173,22 @@ def test_the_commands_of_the_data_page_run_in_their_order(tmp_path):
             assert len(list((tmp_path / 'datasets' / folder / name).glob('*.png'))) == 2, f'{folder}/{name}'
 
 
-@pytest.mark.parametrize(('page', 'code'), blocks('python'), ids=lambda value: str(value)[:40])
+@pytest.mark.slow
+def test_the_commands_and_the_example_of_the_export_page_run(tmp_path):
+    require('onnx', 'onnxruntime', 'onnxscript', 'safetensors')
+    block = {'type': 'SegNAFNet', 'width': 2, 'enc_blk_nums': [1], 'dec_blk_nums': [1]}
+    save_weights(tmp_path / 'model.pth', build_network({**block, 'mask_value': PUBLISHED_MASK_VALUE}))
+    assert len(run_in_order('export.md', tmp_path)) == 4
+    examples = [code for page, code in blocks('python') if page == 'export.md']
+    assert len(examples) == 1
+    test_python_examples_run('export.md', examples[0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('page', 'code'),
+    [(page, code) for page, code in blocks('python') if page != 'export.md'],  # its example needs what its commands make
+    ids=lambda value: str(value)[:40],
+)
 def test_python_examples_run(page, code, tmp_path):
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
     done = subprocess.run(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from basicsr.utils.device import without_autocast
 from basicsr.utils.errors import ShapeError
 from basicsr.utils.signature import NotNegative
+from basicsr.utils.tracing import exporting
 
 DEAD = 1e-9
 """Standard deviation below which a channel counts as constant; its correlations are zero."""
@@ -91,13 +92,19 @@ def _windows_around_zero(maps: Tensor, max_shift: tuple[int, int]) -> list[Tenso
     rows = torch.cat([down.cos(), down[1:].sin()]).to(maps)
     plain, turned = (matrix.to(maps) for matrix in _row_transforms(height, width, mx))
     spectra = torch.fft.rfft2(maps)
-    conjugates = spectra.conj().resolve_conj()
-    at_once = max(1, AT_ONCE // (spectra[:, 0].numel() * spectra.element_size()))
+    conjugates = _conjugate_in_parts(spectra) if exporting() else spectra.conj().resolve_conj()
+    at_once = 1 if exporting() else max(1, AT_ONCE // (spectra[:, 0].numel() * spectra.element_size()))
     matrices = rows, plain, turned
     return [
         _windows_of_rows(spectra[:, first:last], conjugates[:, first:], matrices)
         for first, last in _groups(channels, at_once)
     ]
+
+
+def _conjugate_in_parts(x: Tensor) -> Tensor:
+    """The same as ``x.conj()``, in operations that graphs of other runtimes know."""
+    parts = torch.view_as_real(x)
+    return torch.view_as_complex(parts * parts.new_tensor([1.0, -1.0]))
 
 
 def _windows_of_rows(spectra: Tensor, conjugates: Tensor, matrices: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -146,4 +153,5 @@ def _row_transforms(height: int, width: int, mx: int) -> tuple[Tensor, Tensor]:
 
 def _angles(first: Tensor, second: Tensor, period: int) -> Tensor:
     """2π · first · second / period, reduced to one turn in integers: exact for any size."""
-    return (first[:, None] * second).remainder(period).double() * (2 * math.pi / period)
+    turns = first[:, None] * second
+    return turns.remainder(torch.full_like(turns, period)).double() * (2 * math.pi / period)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from basicsr.utils.errors import ShapeError
+from basicsr.utils.tracing import exporting, larger
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class InputRule:
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """The size that an input of ``height`` × ``width`` is padded to."""
         sizes = zip((height, width), self.multiple, self.minimum, strict=True)
-        rows, columns = (-(-max(size, least) // multiple) * multiple for size, multiple, least in sizes)
+        # of positive numbers only: exported graphs divide negative ones towards zero
+        rows, columns = ((larger(size, least) + multiple - 1) // multiple * multiple for size, multiple, least in sizes)
         return rows, columns
 
     def pad(self, x: Tensor) -> Tensor:
@@ -57,7 +59,7 @@ class InputRule:
         height, width = x.shape[-2:]
         rows, columns = self.padded_size(height, width)
         top, left = self._offset(rows - height), self._offset(columns - width)
-        if (rows, columns) == (height, width):
+        if not exporting() and (rows, columns) == (height, width):
             return x
         if self.padding == 'zeros':
             return F.pad(x, (left, columns - width - left, top, rows - height - top))
@@ -68,6 +70,9 @@ class InputRule:
         """Undo :meth:`pad`: the ``height`` × ``width`` pixels of (..., H', W') that are the input's."""
         top = self._offset(x.shape[-2] - height)
         left = self._offset(x.shape[-1] - width)
+        if exporting():  # a view with gaps would make the graph ask for what sizes its strides are those of no view
+            rows, columns = torch.arange(height, device=x.device) + top, torch.arange(width, device=x.device) + left
+            return x.index_select(-2, rows).index_select(-1, columns)
         return x[..., top : top + height, left : left + width]
 
     def _offset(self, added: int) -> int:
@@ -77,10 +82,12 @@ class InputRule:
         """Source index of each new row or column; reflections repeat if the padding exceeds the image."""
         position = torch.arange(new, device=device) - before
         if self.padding == 'symmetric':
-            position = position.remainder(2 * old)
+            position = position.remainder(torch.full_like(position, 2 * old))
             return torch.where(position < old, position, 2 * old - 1 - position)
-        period = max(2 * old - 2, 1)
-        position = position.remainder(period)
+        period = larger(2 * old - 2, 1)
+        position = position.remainder(
+            torch.full_like(position, period)
+        )  # sizes of exported graphs divide as tensors only
         return torch.where(position < old, position, period - position)
 
 

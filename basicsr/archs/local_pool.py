@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from basicsr.utils.device import without_autocast
 from basicsr.utils.errors import ShapeError
+from basicsr.utils.tracing import exporting, smaller
 
 # Two banded matrix products beat running sums on a CPU up to about this many multiplications a pixel, and always on
 # a GPU. (720×1280 with the window of 256×256 training needs 760 at the first level and halves at each level below.)
@@ -54,7 +55,7 @@ class LocalAvgPool2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Pool (B, C, H, W) to the same size, or to (B, C, 1, 1) where the window covers the input."""
         height, width = x.shape[-2:]
-        if self.kernel_size[0] >= height and self.kernel_size[1] >= width:
+        if not exporting() and self.kernel_size[0] >= height and self.kernel_size[1] >= width:
             return x.mean((-2, -1), keepdim=True)
         with without_autocast(x):
             exact = x if x.dtype == torch.float64 else x.float()  # sums over windows overflow or drift in half types
@@ -62,6 +63,8 @@ class LocalAvgPool2d(nn.Module):
             return pooled.to(x.dtype)
 
     def _exact(self, x: Tensor) -> Tensor:
+        if exporting():
+            return _windows_of_any_size(_windows_of_any_size(x, -2, self.kernel_size[0]), -1, self.kernel_size[1])
         height, width = x.shape[-2:]
         rows, columns = min(height, self.kernel_size[0]), min(width, self.kernel_size[1])
         high, wide = height - rows + 1, width - columns + 1  # windows that fit
@@ -112,6 +115,19 @@ def _window_means(x: Tensor, dim: int, window: int) -> Tensor:
     ends = sums.narrow(dim, window - 1, count)
     starts = F.pad(sums, (1, 0) if dim == -1 else (0, 0, 1, 0)).narrow(dim, 0, count)
     return (ends - starts) / window
+
+
+def _windows_of_any_size(x: Tensor, dim: int, window: int) -> Tensor:
+    """Window means with edge values repeated to the size of ``x``, without a branch or a size that could be 1."""
+    size = x.shape[dim]
+    fitting = smaller(size, window)
+    start = torch.arange(size, device=x.device) - (fitting - 1) // 2
+    start = torch.minimum(start.clamp(min=0), torch.full_like(start, size - fitting))
+    exact = x.double()  # running sums over an image lose digits in float32
+    sums = exact.cumsum(dim)
+    total = sums.index_select(dim, start + fitting - 1) - sums.index_select(dim, start)
+    means: Tensor = (total + exact.index_select(dim, start)) / fitting
+    return means.to(x.dtype)
 
 
 def _enlarge_by_edges(x: Tensor, height: int, width: int) -> Tensor:

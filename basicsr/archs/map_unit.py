@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from basicsr.utils.device import without_autocast
 from basicsr.utils.errors import MaskError, ShapeError
+from basicsr.utils.tracing import exporting
 
 Masks = Tensor | Sequence[Tensor]
 MaskSeeds = Tensor | Sequence[int]
@@ -68,6 +70,8 @@ class MaskAveragePooling(nn.Module):
             MaskError: masks do not fit the features or are no valid label map or stack.
         """
         check_masks(masks, features)
+        if exporting():
+            return _pool_traced(features, masks, self.mask_value)
         if self.training and len(features):
             masks = drop_masks(masks, self.mask_dropout, mask_seeds)
         return _pool(features, masks, self.mask_value)
@@ -144,7 +148,7 @@ def check_masks(masks: Masks, features: Tensor) -> None:
             raise MaskError(f'a label map for this batch is ({batch}, L, H, W) with L ≥ 1, got {tuple(masks.shape)}')
         if tuple(masks.shape[-2:]) != size:
             raise MaskError(f'the label map has {tuple(masks.shape[-2:])} pixels, the image {size}')
-        if masks.dtype.is_signed and masks.numel() and int(masks.min()) < 0:
+        if not exporting() and masks.dtype.is_signed and masks.numel() and int(masks.min()) < 0:
             raise MaskError(f'labels are 0 (no mask) or positive, the smallest here is {int(masks.min())}')
         return
     if not isinstance(masks, Sequence) or not all(isinstance(stack, Tensor) for stack in masks):
@@ -158,6 +162,32 @@ def check_masks(masks: Masks, features: Tensor) -> None:
             raise MaskError(f'mask stack {index} must be (M, 1, {size[0]}, {size[1]}), got {tuple(stack.shape)}')
         if stack.is_floating_point() and stack.numel() and not bool(((stack >= 0) & (stack <= 1)).all()):
             raise MaskError(f'mask stack {index} has values outside [0, 1] (or NaN); divide 8-bit masks by 255')
+
+
+def _pool_traced(features: Tensor, masks: Masks, value: float) -> Tensor:
+    """Algorithm 1 over a label map as one graph for any size and any number of regions; not trained through.
+
+    The table has an entry for every id up to the largest, whose number is read from the map when the graph runs. Sums
+    are float64 throughout. What a graph cannot say, it leaves out: the checks of :func:`check_masks`.
+    """
+    if not isinstance(masks, Tensor):
+        raise MaskError('networks with region masks are exported with a label map (B, L, H, W) as their input')
+    largest: Any = masks.max().item()
+    count = largest + 2  # one more than are needed, and never one alone
+    torch._check(count >= 2)
+    index, exact = masks.long().flatten(2), features.double().flatten(2)
+    batch, channels, layers = len(exact), exact.shape[1], index.shape[1]
+    ids = index.reshape(batch, 1, -1)  # of all layers in a row
+    several = exact[:, :, None].expand(-1, -1, layers, -1).reshape(batch, channels, -1)
+    areas = exact.new_zeros(batch, 1, count).scatter_add(2, ids, torch.ones_like(ids, dtype=exact.dtype))
+    sums = exact.new_zeros(batch, channels, count).scatter_add(2, ids.expand(-1, channels, -1), several)
+    # Fractions are extended by 1 / EPSILON: optimizers of graphs take so small a summand for 0, and 0 / 0 is left.
+    means = value * (value * sums / EPSILON) / (value * areas / EPSILON + 1)
+    each = means.gather(2, ids.expand(-1, channels, -1)) * (ids > 0)  # id 0 is no mask
+    uncovered = 1 - (value * (index > 0).sum(1, keepdim=True).double()).clamp(0, 1)
+    rest = ((exact * uncovered).sum(2, keepdim=True) / EPSILON) / (uncovered.sum(2, keepdim=True) / EPSILON + 1)
+    pooled = each.reshape(batch, channels, layers, -1).sum(2) + rest * uncovered
+    return pooled.reshape(features.shape).to(features.dtype)
 
 
 @dataclass(frozen=True)

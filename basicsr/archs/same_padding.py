@@ -9,10 +9,12 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from basicsr.utils.tracing import larger
+
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Zeros before and after ``size`` samples, so that ⌈size / stride⌉ come out of a convolution."""
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    total = larger(((size + stride - 1) // stride - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 

@@ -1,0 +1,116 @@
+"""Write a network as a program for other runtimes, for images of any size, and compare it with PyTorch.
+
+Formats:
+    onnx   for onnxruntime and others; takes the packages of '.[export]': onnx, onnxruntime, onnxscript
+    pt2    a program of torch.export, for torch.export.load, without the code of this project
+
+Examples:
+    python scripts/export.py --model experiments/NAFNet-GoPro/models/net_g_latest.pth --format onnx
+    python scripts/export.py -opt options/test/GoPro/SAMDeblur.yml --model SegNAFNet-GoPro.pth --format onnx
+
+Input lq (1, 3, H, W) float32 RGB, mask-guided networks also masks, a label map (1, L, H, W) int64; output restored.
+Nothing has to be padded. --model is a network file of any kind; -opt names the network where its parameters leave a
+choice (NAFNetLocal), and is enough where its path.pretrain_network_g names the weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+
+if TYPE_CHECKING:
+    from basicsr.utils.weights import Weights
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    from basicsr.options.loading import add_force
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('-opt', metavar='FILE', help='option file whose network_g is exported')
+    add_force(parser)
+    parser.add_argument('--model', type=Path, metavar='FILE', help='network file: .pth or .safetensors, of any project')
+    parser.add_argument('--ema', action='store_true', help='take the moving averages (params_ema) of --model')
+    parser.add_argument('--format', choices=['onnx', 'pt2'], default='onnx', help='what is written')
+    parser.add_argument('--output', type=Path, metavar='FILE', help='by default the name of the model with the suffix')
+    arguments = parser.parse_args()
+    if arguments.opt is None and arguments.model is None:
+        parser.error('one of -opt and --model is needed')
+    return arguments
+
+
+def read(arguments: argparse.Namespace) -> tuple[Any, Weights]:
+    """The network with its weights, and where they come from.
+
+    Raises:
+        BasicsrError: no weights are named, or they do not fit.
+    """
+    from basicsr.archs import build_network
+    from basicsr.archs.recognising import network_of
+    from basicsr.options import load_options
+    from basicsr.utils.errors import OptionError
+    from basicsr.utils.registry import plain_block
+    from basicsr.utils.weights import load_weights, read_any_weights, read_weights
+
+    options = load_options(arguments.opt, arguments.force_yml) if arguments.opt else None
+    if arguments.model is not None:
+        weights = read_any_weights(arguments.model, averages=arguments.ema)
+    elif options is not None and options.path.pretrain_network_g is not None:
+        weights = read_weights(options.path.pretrain_network_g, options.path.param_key)
+    else:
+        raise OptionError(f'{arguments.opt} names no weights to export; name a file with --model')
+    block = plain_block(options.network_g, 'network') if options else weights.network or network_of(weights.state)
+    net = build_network(block)
+    load_weights(net, weights, adopt_mask_value='mask_value' not in block)
+    return net.eval(), replace(weights, network=block)
+
+
+def main() -> int:
+    """Read, export, compare, and say what came out."""
+    arguments = parse()
+    from basicsr.archs import exporting
+    from basicsr.utils.errors import WeightsError
+    from basicsr.utils.files import refuse_existing, sha256_of
+
+    net, weights = read(arguments)
+    output = arguments.output or Path(f'{weights.path.stem}.{arguments.format}')
+    refuse_existing(output)
+    exporting.check_exportable(net)
+    if arguments.format == 'onnx':
+        exporting.check_packages()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    program = exporting.program_of(net)
+    about = exporting.describe(net, program.minimum)
+    about |= {'checkpoint': weights.path.name, 'checkpoint_sha256': sha256_of(weights.path)}
+    if arguments.format == 'onnx':
+        exporting.write_onnx(program, output, about)
+        run, _ = exporting.read_onnx(output)
+    else:
+        exporting.write_pt2(program, output, about)
+        run, _ = exporting.read_pt2(output)
+    difference = exporting.largest_difference(program, run)
+    if not difference <= exporting.TOLERANCE:
+        output.unlink()
+        raise WeightsError(
+            f'{output}: the program differs from PyTorch by {difference:.1e} of the value range; removed'
+        )
+    height, width = program.minimum
+    opset = f', opset {exporting.OPSET}' if arguments.format == 'onnx' else ''
+    print(f'{output}: {type(net).__name__}, {output.stat().st_size / 2**20:.1f} MiB{opset}')
+    print(f'inputs: {", ".join(program.names)}; {height}×{width} pixels or more')
+    print(
+        f'largest difference from PyTorch at {len(exporting.COMPARED) + 1} sizes: {difference:.1e} of the value range'
+    )
+    return 0
+
+
+if __name__ == '__main__':
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))

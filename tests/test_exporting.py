@@ -1,0 +1,222 @@
+"""Exported programs: equal to PyTorch at any size, with any regions, and what they say about themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from basicsr.archs import exporting
+from basicsr.archs.local_pool import LocalAvgPool2d
+from basicsr.archs.map_unit import MaskAveragePooling
+from basicsr.utils.errors import ArgumentError, BasicsrError, WeightsError
+from basicsr.utils.weights import save_weights
+from tests.conftest import ROOT, require
+from tests.test_networks import small
+
+WRITE: dict[str, Any] = {'onnx': exporting.write_onnx, 'pt2': exporting.write_pt2}
+READ: dict[str, Any] = {'onnx': exporting.read_onnx, 'pt2': exporting.read_pt2}
+TINY = {'width': 2, 'enc_blk_nums': [1], 'dec_blk_nums': [1], 'middle_blk_num': 0}
+# networks and arguments; the windows of the local ones are smaller than most of the sizes, and larger than some
+EXPORTED: list[tuple[str, dict[str, Any]]] = [
+    ('NAFNet', TINY),
+    ('NAFNetLocal', {**TINY, 'train_size': [1, 3, 80, 32]}),
+    ('SegNAFNet', {**TINY, 'seg_channel': 2, 'mask_value': 1 / 255}),
+    ('SegNAFNetLocal', {**TINY, 'train_size': [1, 3, 80, 32]}),
+    ('SAMDeblur', {'backbone': {'type': 'PlainUNet', 'width': 2}}),
+    ('LaKDNet', {'num_blocks': [1, 0, 1, 0], 'LayerNorm_type': 'BiasFree'}),
+]
+
+
+def needed(kind: str) -> None:
+    if kind == 'onnx':
+        require('onnx', 'onnxruntime', 'onnxscript')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('name', 'arguments'), EXPORTED, ids=lambda value: value if isinstance(value, str) else '')
+def test_programs_agree_with_pytorch_at_many_sizes(name, arguments, tmp_path):
+    """One program, both formats; odd sizes, multiples, sides of one level's window, and the smallest size."""
+    needed('onnx')
+    net = small(name, **arguments)
+    program = exporting.program_of(net)
+    assert program.minimum == tuple(side + 1 for side in net.input_rule.multiple)
+    for kind in ('onnx', 'pt2'):
+        WRITE[kind](program, tmp_path / f'net.{kind}', exporting.describe(net, program.minimum))
+        run, about = READ[kind](tmp_path / f'net.{kind}')
+        sizes = (*exporting.COMPARED, (64, 48), (120, 33), (20, 300))
+        assert exporting.largest_difference(program, run, sizes) < 3e-6, kind
+        assert about['network'] == name and json.loads(about['network_g'])['type'] == name
+        assert json.loads(about['value_range']) == [0, 1] and json.loads(about['minimum']) == list(program.minimum)
+        assert ('mask_value' in about) == hasattr(net, 'mask_value')
+        if 'mask_value' in about:
+            assert json.loads(about['mask_value']) == net.mask_value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['onnx', 'pt2'])
+def test_regions_of_any_number_and_form(kind, tmp_path):
+    """No region, one of all pixels, thousands, large ids, several layers, layers that cover everything."""
+    needed(kind)
+    net = small('SegNAFNet', **TINY, seg_channel=2)
+    program = exporting.program_of(net)
+    WRITE[kind](program, tmp_path / f'net.{kind}', {})
+    run, _ = READ[kind](tmp_path / f'net.{kind}')
+    torch.manual_seed(3)
+    lq = torch.rand(1, 3, 53, 47)
+    single = torch.arange(53 * 47).view(1, 1, 53, 47)
+    random = torch.randint(0, 4, (1, 1, 53, 47))
+    for labels in (
+        torch.zeros_like(single),
+        torch.ones_like(single),
+        single,
+        single + 1,
+        random * 100_000,
+        torch.cat([random, 4 + random], 1),
+        torch.cat([random, torch.zeros_like(random), (random > 1) * 9], 1),
+        torch.cat([1 + single, 3000 + random], 1),
+    ):
+        with torch.no_grad():
+            torch.testing.assert_close(run(lq, labels), net(lq, labels), rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize('value', [1.0, 1 / 255, 0.4])
+def test_the_form_of_the_unit_that_is_exported(value, monkeypatch):
+    """Run as it is, without an exporter, against the form that runs otherwise."""
+    torch.manual_seed(0)
+    unit, x = MaskAveragePooling(0.5, value).eval(), torch.randn(2, 3, 31, 22)
+    first = torch.randint(0, 7, (2, 1, 31, 22))
+    second = torch.where(torch.rand(2, 1, 31, 22) < 0.5, 7 + torch.randint(0, 3, (2, 1, 31, 22)), 0)
+    for labels in (first, first * 0, torch.cat([first, second], 1), torch.cat([first, second * 0 + 9], 1)):
+        expected = unit(x, labels)
+        with monkeypatch.context() as patch:
+            patch.setattr('basicsr.archs.map_unit.exporting', lambda: True)
+            torch.testing.assert_close(unit(x, labels), expected, rtol=0, atol=1e-6)
+    with monkeypatch.context() as patch:
+        patch.setattr('basicsr.archs.map_unit.exporting', lambda: True)
+        with pytest.raises(BasicsrError, match='exported with a label map'):
+            unit(x, [torch.ones(1, 1, 31, 22)] * 2)
+
+
+@pytest.mark.parametrize('kernel', [(5, 7), (4, 40), (60, 3), (60, 60), (1, 1), (33, 27)])
+def test_the_form_of_local_pooling_that_is_exported(kernel, monkeypatch):
+    torch.manual_seed(0)
+    pool, x = LocalAvgPool2d(kernel), torch.randn(1, 3, 33, 28)
+    expected = pool(x).expand(x.shape)
+    monkeypatch.setattr('basicsr.archs.local_pool.exporting', lambda: True)
+    torch.testing.assert_close(pool(x), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['NAFNet', 'LaKDNet', 'PlainUNet', 'SynthesisNet', 'AnalysisSynthesisNet'])
+def test_padding_and_crops_that_are_exported_are_those_that_run(name, monkeypatch):
+    net = small(name)
+    for size in ((17, 9), (16, 16), (5, 40)):
+        inputs = exporting.example(net, size)
+        expected = net(*inputs)
+        with monkeypatch.context() as patch:
+            patch.setattr('basicsr.archs.input_rule.exporting', lambda: True)
+            assert torch.equal(net(*inputs), expected)
+
+
+@pytest.mark.parametrize(
+    ('name', 'arguments', 'message'),
+    [
+        ('RSST', {}, 'RSST cannot be exported: which windows RSST shifts'),
+        (
+            'SAMDeblur',
+            {'backbone': {'type': 'RSST', 'base_channel': 4, 'win_size': [2, 2]}},
+            'SAMDeblur cannot be exported',
+        ),
+        ('NAFNetLocal', {'fast_imp': True}, 'cannot be exported with fast_imp'),
+        ('AnalysisNet', {}, 'returns no image; export AnalysisSynthesisNet'),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_exported_says_why(name, arguments, message):
+    with pytest.raises(ArgumentError, match=message):
+        exporting.program_of(small(name, **arguments))
+
+
+class Script:
+    """The functions of the command, without a process for each case."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.monkeypatch = monkeypatch
+        monkeypatch.chdir(folder)
+        specification = importlib.util.spec_from_file_location('export_script', ROOT / 'scripts/export.py')
+        self.module = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(self.module)
+
+    def __call__(self, *arguments: str) -> int:
+        self.monkeypatch.setattr(sys, 'argv', ['export.py', *arguments])
+        return self.module.main()
+
+
+@pytest.fixture
+def script(monkeypatch, tmp_path) -> Script:
+    return Script(monkeypatch, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_command_writes_compares_and_describes(script, capsys):
+    net = small('SegNAFNet', **TINY, mask_value=0.5)
+    save_weights('mine.pth', net)
+    assert script('--model', 'mine.pth', '--format', 'pt2') == 0
+    said = capsys.readouterr().out
+    assert 'mine.pt2: SegNAFNet' in said and 'inputs: lq, masks; 3×3 pixels or more' in said
+    assert 'largest difference from PyTorch at 5 sizes' in said
+    run, about = exporting.read_pt2(Path('mine.pt2'))
+    assert about['checkpoint'] == 'mine.pth'
+    assert about['checkpoint_sha256'] == hashlib.sha256(Path('mine.pth').read_bytes()).hexdigest()
+    assert about['mask_value'] == '0.5' and 'licence' in about and 'basicsr-region-deblur' in about['project']
+    lq, labels = exporting.example(net, (21, 34))
+    with torch.no_grad():
+        torch.testing.assert_close(run(lq, labels), net(lq, labels), rtol=0, atol=3e-6)
+    with pytest.raises(BasicsrError, match='exists already'):
+        script('--model', 'mine.pth', '--format', 'pt2')
+
+
+def test_a_program_that_differs_is_not_kept(script, monkeypatch):
+    save_weights('mine.pth', small('NAFNet', **TINY))
+    monkeypatch.setattr(exporting, 'read_pt2', lambda path: (lambda lq: lq * torch.nan, {}))
+    with pytest.raises(WeightsError, match='differs from PyTorch by inf of the value range; removed'):
+        script('--model', 'mine.pth', '--format', 'pt2')
+    assert not Path('mine.pt2').exists()
+
+
+def test_bad_input_of_the_command(script, monkeypatch):
+    save_weights('mine.pth', small('NAFNet', **TINY))
+    Path('taken.onnx').write_text('mine')
+    options = str(ROOT / 'options/test/GoPro/NAFNet.yml')
+    for arguments, message in (
+        (['--model', 'gone.pth'], 'gone.pth does not exist'),
+        (['--model', 'mine.pth', '--ema'], "has no 'params_ema'"),
+        (['--model', 'mine.pth', '--output', 'taken.onnx'], 'exists already'),
+        (['--model', 'mine.pth', '-opt', options], 'does not fit NAFNetLocal'),
+        (['-opt', str(ROOT / 'options/train/GoPro/NAFNet.yml')], 'names no weights to export'),
+    ):
+        with pytest.raises(BasicsrError, match=message):
+            script(*arguments)
+    assert Path('taken.onnx').read_text() == 'mine'
+    with pytest.raises(SystemExit):
+        script('--format', 'onnx')
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    with pytest.raises(BasicsrError, match=r'takes the package onnx; run `python -m pip install'):
+        script('--model', 'mine.pth')
+    assert not Path('mine.onnx').exists()
+
+
+def test_files_that_are_no_programs(tmp_path):
+    (tmp_path / 'x.pt2').write_text('no program')
+    with pytest.raises(WeightsError, match=r'x\.pt2 is no program of torch\.export'):
+        exporting.read_pt2(tmp_path / 'x.pt2')
+    require('onnxruntime')
+    (tmp_path / 'x.onnx').write_text('no program')
+    with pytest.raises(WeightsError, match=r'x\.onnx is no ONNX file'):
+        exporting.read_onnx(tmp_path / 'x.onnx')
