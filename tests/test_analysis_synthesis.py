@@ -321,6 +321,10 @@ def test_published_configurations_have_their_size():
     assert len(analysis.state_dict()) == 66 and len(synthesis.state_dict()) == 259
     assert analysis.input_rule.minimum == (193, 193) and analysis.input_rule.value_range == (0.0, 255.0)
     assert both.input_rule.padded_size(10, 300) == (208, 304)
+    for levels in ((3, 1), (1, 3)):  # sides fit the network that halves them more often
+        parts = {**TINY_ANALYSIS, 'n_levels': levels[0]}, {**TINY_SYNTHESIS, 'n_levels': levels[1]}
+        pair = build_network({'type': 'AnalysisSynthesisNet', 'analysis': parts[0], 'synthesis': parts[1]})
+        assert pair.input_rule.multiple == (8, 8)
     blocks = [sum(p.numel() for p in block.parameters()) for block in (*synthesis.enc, synthesis.mid)]
     assert blocks == [1_339_648] + [1_483_648] * 4
 
@@ -339,9 +343,9 @@ def test_results_do_not_depend_on_the_batch():
 def test_a_small_kernel_is_put_into_the_centre():
     torch.manual_seed(0)
     net = build_network(TINY_SYNTHESIS).eval()
-    x, kernel = 255 * torch.rand(2, 3, 12, 15), torch.rand(1, 3, 5)
+    x, kernel = 255 * torch.rand(2, 3, 12, 15), torch.rand(1, 5, 3)
     whole = torch.zeros(1, 7, 9)
-    whole[:, 2:5, 2:7] = kernel
+    whole[:, 1:6, 3:6] = kernel
     assert torch.equal(net(x, kernel), net(x, whole.expand(2, -1, -1)))
 
 
@@ -350,7 +354,7 @@ def test_tiles_have_the_kernel_of_the_whole_image():
     net = build_network(TINY).double().eval()
     lq = torch.rand(1, 3, 150, 131, dtype=torch.float64)
     fixed = net.fixed_for(lq)
-    assert isinstance(fixed, KnownKernel) and fixed.input_rule.halo < 40
+    assert isinstance(fixed, KnownKernel) and fixed.input_rule.halo < 40 and fixed.input_rule.minimum == (1, 1)
     with torch.inference_mode():
         whole = net(lq)
         assert torch.equal(fixed(lq), whole)

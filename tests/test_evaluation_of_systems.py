@@ -61,6 +61,7 @@ def published(options: dict, path: Path, key: str | None = None, prefix: str = '
 @pytest.mark.parametrize('dual', [False, True])
 def test_dpdd(tmp_path, monkeypatch, photos, dual):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))  # no weights for LPIPS
     root = tmp_path / 'datasets' / 'DPDD'
     for number, (lq, gt) in enumerate(photos, 9):
         for folder, image in (
@@ -89,6 +90,9 @@ def test_dpdd(tmp_path, monkeypatch, photos, dual):
     for label in ('psnr_float', 'ssim_skimage'):
         assert report.rows[1].scores[label] == pytest.approx(build_metric({'type': label})(record).value, abs=1e-4)
         assert report.rows[1].input_scores[label] < 60  # the centre image stands for doing nothing
+    assert 'lpips' in [definition.label for definition in report.definitions]
+    assert all('lpips' not in row.scores for row in report.rows)
+    assert 'Not scored: lpips. lpips needs ' in next(Path('results').glob('*/summary.md')).read_text()
 
 
 def test_lfdof(tmp_path, monkeypatch, photos):
