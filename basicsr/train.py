@@ -265,7 +265,7 @@ class Training:
 
         state = checkpoint.state
         self.model.load(checkpoint, keep_weights=own_weights)
-        self.processes.first_does(lambda: self.folder.set_aside_after(checkpoint))
+        self.processes.first_does(lambda: self.folder.set_aside_after(checkpoint.iteration))
         self.data.epoch, self.data.consumed = int(state['epoch']), int(state['consumed'])
         self.best, self.validation_pending = state.get('best'), bool(state.get('validation_pending'))
         generators = own_generators(state['generators'], self.processes, checkpoint.iteration)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from basicsr.models.image_restoration_model import ImageRestorationModel
 from basicsr.models.validation import Validation
 from basicsr.options import load_options
+from basicsr.training import loggers
 from basicsr.training.batching import share_batch
 from basicsr.training.distributed import start_processes
 from basicsr.utils.errors import OptionError
@@ -176,6 +178,40 @@ def pictures_of(folder: Path) -> dict[str, list[tuple[int, bytes]]]:
         tag: [(event.step, event.encoded_image_string) for event in events.Images(tag)]
         for tag in events.Tags()['images']
     }
+
+
+def test_the_time_that_remains_is_that_of_this_run(tmp_path, monkeypatch, caplog):
+    caplog.set_level('INFO')
+    clock = [1000.0]
+    monkeypatch.setattr(loggers, 'time', types.SimpleNamespace(monotonic=lambda: clock[0]))
+    with loggers.RunLog(tmp_path, 'run', total_iter=100, start=40) as log:
+        clock[0] += 20  # ten steps, so far
+        log.step(50, 1, {'l_pix': 1.0}, 1e-3, 0.5, 2.0, 0.25)
+    assert 'eta: 0:01:40 time: 2.000 data: 0.250' in caplog.text
+
+
+def test_the_time_of_a_step_and_what_of_it_is_waiting(monkeypatch):
+    clock = iter([0.0, 1.0, 3.0, 4.0, 7.0, 9.0, 10.0])
+    monkeypatch.setattr(loggers, 'time', types.SimpleNamespace(perf_counter=lambda: next(clock)))
+    timer = loggers.Timer()
+    for means in (None, (3.5, 1.0), (3.0, 2.0)):
+        timer.data_is_here()
+        timer.step_is_done()
+        assert means is None or timer.means() == means
+
+
+def test_tensorboard_forgets_what_came_after_the_checkpoint(tmp_path, recipe):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    content = recipe(logger__use_tb_logger=True)
+    assert runs.train(tmp_path, content) == 0
+    for later in (6, 8):
+        (tmp_path / f'experiments/run/training_states/{later}.state').unlink()
+    time.sleep(1.1)  # files of one second are read in the order of their names
+    assert runs.train(tmp_path, content, '--auto_resume') == 0
+    events = EventAccumulator(str(tmp_path / 'experiments/run/log/tensorboard'))
+    events.Reload()
+    assert [event.step for event in events.Scalars('losses/l_pix')] == list(range(1, 9))
 
 
 @pytest.mark.slow

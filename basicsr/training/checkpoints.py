@@ -136,17 +136,17 @@ class CheckpointFolder:
                 logger.warning('skipped: %s', error)
         return None
 
-    def set_aside_after(self, checkpoint: Checkpoint) -> None:
-        """Rename the later training states of this folder when a training goes back to an earlier one on demand.
+    def set_aside_after(self, iteration: int) -> None:
+        """Rename the training states of later iterations, when a training continues from an earlier one.
 
         They belong to a future that is given up: resuming must not take them up, nor retention keep them in place of
         new ones. Their network files stay.
         """
         for later in self.iterations():
             file = self.state_file(later)
-            if later > checkpoint.iteration and checkpoint.path.resolve().parent == self.states.resolve():
+            if later > iteration:
                 file.replace(file.with_name(f'{file.name}.replaced'))
-                logger.warning('%s is given up for another way from %d: renamed', file, checkpoint.iteration)
+                logger.warning('%s is given up for another way from %d: renamed', file, iteration)
 
     def prepare(self) -> None:
         """Make the folders, and clear away what a killed save has left."""
