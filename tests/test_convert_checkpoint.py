@@ -299,7 +299,7 @@ class Script:
 
 @pytest.fixture
 def script(monkeypatch, tmp_path) -> Script:
-    require('safetensors', 'h5py')
+    require('h5py')
     return Script(monkeypatch, tmp_path)
 
 
@@ -457,20 +457,8 @@ def test_a_header_without_metadata_or_with_strange_ones(script, tmp_path):
         read_weights('heavy.safetensors')
 
 
-def test_without_the_package_the_way_is_told(monkeypatch, tmp_path):
-    require('safetensors')
-    net = build_network(NETWORKS['NAFNet'])
-    save_weights(tmp_path / 'net.safetensors', net)
-    monkeypatch.setitem(sys.modules, 'safetensors', None)
-    with pytest.raises(WeightsError, match=r'reading .* takes the package safetensors; run `python -m pip'):
-        read_weights(tmp_path / 'net.safetensors')
-    with pytest.raises(WeightsError, match=r'writing .* takes the package'):
-        save_weights(tmp_path / 'other.safetensors', net)
-
-
 def test_option_files_take_safetensors(tmp_path):
     """Everything that reads network files reads these: here a model with ``path.pretrain_network_g``."""
-    require('safetensors')
     net = build_network(NETWORKS['NAFNet'])
     save_weights(tmp_path / 'net.safetensors', net)
     block = {

@@ -175,7 +175,7 @@ def test_the_commands_of_the_data_page_run_in_their_order(tmp_path):
 
 @pytest.mark.slow
 def test_the_commands_and_the_example_of_the_export_page_run(tmp_path):
-    require('onnx', 'onnxruntime', 'onnxscript', 'safetensors')
+    require('onnx', 'onnxruntime', 'onnxscript')
     block = {'type': 'SegNAFNet', 'width': 2, 'enc_blk_nums': [1], 'dec_blk_nums': [1]}
     save_weights(tmp_path / 'model.pth', build_network({**block, 'mask_value': PUBLISHED_MASK_VALUE}))
     assert len(run_in_order('export.md', tmp_path)) == 4

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from basicsr.utils.errors import WeightsError
@@ -25,9 +27,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Parameters by name, and the entries of the header that are JSON (the format allows any text there).
 
     Raises:
-        WeightsError: missing, damaged, or the package safetensors is not installed.
+        WeightsError: missing or damaged.
     """
-    safetensors = _package(path, 'reading')
     if not path.is_file():
         raise WeightsError(f'{path} ' + ('is a folder, not a network file' if path.is_dir() else 'does not exist'))
     try:
@@ -48,12 +49,9 @@ def write(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> 
         about: plain values.
 
     Raises:
-        WeightsError: a value that is not plain, or the package safetensors is not installed.
+        WeightsError: a value that is not plain.
         OSError: the disk is full or the folder cannot be written.
     """
-    _package(path, 'writing')
-    from safetensors.torch import save
-
     try:
         header = {key: json.dumps(value) for key, value in about.items()}
     except TypeError as error:
@@ -70,14 +68,3 @@ def _plain(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _package(path: Path, doing: str) -> Any:
-    try:
-        import safetensors
-    except ModuleNotFoundError as error:
-        raise WeightsError(
-            f'{path}: {doing} {SUFFIX} files takes the package safetensors; run `python -m pip install safetensors` '
-            "(or install '.[convert]')"
-        ) from error
-    return safetensors
