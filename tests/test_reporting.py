@@ -293,3 +293,10 @@ def test_a_real_record_makes_a_row():
     scores = {name: build_metric({'type': name})(record).value for name in ('psnr', 'ssim')}
     one = replace(row(0, 30.0), scores=scores, collapsed=build_metric({'type': 'mcr'})(record).value == 100)
     assert Report(FACTS, 'x', DEFINITIONS, (one,)).collapsed == ('image0',)
+
+
+def test_images_without_a_collapse_score_are_in_no_rate():
+    done = report([25.0, 26.0])
+    unscored = replace(done, rows=tuple(replace(row, collapsed=None) for row in done.rows))
+    assert unscored.input_average('mcr').count == unscored.average('mcr').count == 0
+    assert unscored.input_average('psnr').count == 2

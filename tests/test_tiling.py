@@ -83,6 +83,18 @@ def test_finite_support_gives_the_whole_image_exactly(size, guided):
     torch.testing.assert_close(tiled, whole, atol=1e-10, rtol=0)
 
 
+def test_a_reach_beyond_the_ramp_leaves_no_gap():
+    net = random_net({'type': 'PlainUNet', 'width': 4, 'levels': 3}).double()
+    assert net.input_rule.halo > 32
+    lq = image_and_regions(240, 96)[0].double()
+    with torch.inference_mode():
+        torch.testing.assert_close(restore_tiled(net, lq, None, least_tile(net)), net(lq), atol=1e-10, rtol=0)
+
+
+def test_a_grid_that_fits_exactly_has_no_overlap():
+    assert Grid(20, 20).windows(40, 20) == [(0, 0, 20, 20), (20, 0, 20, 20)]
+
+
 def test_tiles_that_are_too_small_for_the_network_are_refused():
     net = build_network({'type': 'PlainUNet', 'width': 4}).eval()
     least = 2 * net.input_rule.halo + 32
