@@ -46,7 +46,7 @@ def find_weights(name_or_path: str | Path | None = None) -> Path:
         raise WeightsError(f'{given} is a folder, not a network file')
     if name in _ADVICE:
         raise WeightsError(f'{FOLDER / name} ({" or ".join(_SUFFIXES)}) does not exist; {_ADVICE[name]}')
-    names = f'; networks with names: {", ".join(known)}' if known else ''
+    names = f'; networks with names: {", ".join(sorted(known))}' if known else ''
     raise WeightsError(f'{given} does not exist, neither as a file nor in {FOLDER}{nearest(name, known)}{names}')
 
 
