@@ -186,7 +186,9 @@ def test_the_commands_and_the_example_of_the_export_page_run(tmp_path):
 
 @pytest.mark.parametrize(
     ('page', 'code'),
-    [(page, code) for page, code in blocks('python') if page != 'export.md'],  # its example needs what its commands make
+    [
+        (page, code) for page, code in blocks('python') if page != 'export.md'
+    ],  # its example needs what its commands make
     ids=lambda value: str(value)[:40],
 )
 def test_python_examples_run(page, code, tmp_path):
