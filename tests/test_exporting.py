@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ from basicsr.archs.local_pool import LocalAvgPool2d
 from basicsr.archs.map_unit import MaskAveragePooling
 from basicsr.utils.errors import ArgumentError, BasicsrError, WeightsError
 from basicsr.utils.weights import save_weights
-from tests.conftest import ROOT, require
+from tests.conftest import ROOT, Script, require
 from tests.test_analysis_synthesis import TINY_ANALYSIS, TINY_SYNTHESIS
 from tests.test_networks import small
 
@@ -150,24 +149,9 @@ def test_what_cannot_be_exported_says_why(name, arguments, message):
         exporting.program_of(small(name, **arguments))
 
 
-class Script:
-    """The functions of the command, without a process for each case."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-        self.monkeypatch = monkeypatch
-        monkeypatch.chdir(folder)
-        specification = importlib.util.spec_from_file_location('export_script', ROOT / 'scripts/export.py')
-        self.module = importlib.util.module_from_spec(specification)
-        specification.loader.exec_module(self.module)
-
-    def __call__(self, *arguments: str) -> int:
-        self.monkeypatch.setattr(sys, 'argv', ['export.py', *arguments])
-        return self.module.main()
-
-
 @pytest.fixture
 def script(monkeypatch, tmp_path) -> Script:
-    return Script(monkeypatch, tmp_path)
+    return Script('export.py', monkeypatch, tmp_path)
 
 
 @pytest.mark.slow
