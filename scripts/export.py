@@ -38,7 +38,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--model', type=Path, metavar='FILE', help='network file: .pth or .safetensors, of any project')
     parser.add_argument('--ema', action='store_true', help='take the moving averages (params_ema) of --model')
     parser.add_argument('--format', choices=['onnx', 'pt2'], default='onnx', help='what is written')
-    parser.add_argument('--output', type=Path, metavar='FILE', help='by default the name of the model with the suffix')
+    parser.add_argument('--output', type=Path, metavar='FILE', help='the file to write; by default MODEL.FORMAT, here')
     arguments = parser.parse_args()
     if arguments.opt is None and arguments.model is None:
         parser.error('one of -opt and --model is needed')
@@ -88,18 +88,22 @@ def main() -> int:
     program = exporting.program_of(net)
     about = exporting.describe(net, program.minimum)
     about |= {'checkpoint': weights.path.name, 'checkpoint_sha256': sha256_of(weights.path)}
-    if arguments.format == 'onnx':
-        exporting.write_onnx(program, output, about)
-        run, _ = exporting.read_onnx(output)
-    else:
-        exporting.write_pt2(program, output, about)
-        run, _ = exporting.read_pt2(output)
-    difference = exporting.largest_difference(program, run)
-    if not difference <= exporting.TOLERANCE:
-        output.unlink()
-        raise WeightsError(
-            f'{output}: the program differs from PyTorch by {difference:.1e} of the value range; removed'
-        )
+    unchecked = output.with_name(f'.{output.stem}.unchecked.{arguments.format}')  # its name says that it was compared
+    try:
+        if arguments.format == 'onnx':
+            exporting.write_onnx(program, unchecked, about)
+            run, _ = exporting.read_onnx(unchecked)
+        else:
+            exporting.write_pt2(program, unchecked, about)
+            run, _ = exporting.read_pt2(unchecked)
+        difference = exporting.largest_difference(program, run)
+        if not difference <= exporting.TOLERANCE:
+            raise WeightsError(
+                f'{output}: the program would differ from PyTorch by {difference:.1e} of the value range; not kept'
+            )
+        unchecked.replace(output)
+    finally:
+        unchecked.unlink(missing_ok=True)
     height, width = program.minimum
     opset = f', opset {exporting.OPSET}' if arguments.format == 'onnx' else ''
     print(f'{output}: {type(net).__name__}, {output.stat().st_size / 2**20:.1f} MiB{opset}')

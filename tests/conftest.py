@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,29 @@ def require(*packages: str) -> None:
             importlib.import_module(package)
         except ModuleNotFoundError:
             absent(f'the package {package} is not installed')
+
+
+class Script:
+    """The main function of a command, called in this process with a folder of its own as the current one.
+
+    Args:
+        name: of the file in ``scripts/``.
+        monkeypatch: puts everything back.
+        folder: where it runs.
+    """
+
+    def __init__(self, name: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.name, self.monkeypatch = name, monkeypatch
+        monkeypatch.chdir(folder)
+        place = importlib.util.spec_from_file_location(f'script_{Path(name).stem}', ROOT / 'scripts' / name)
+        self.module: Any = importlib.util.module_from_spec(place)
+        monkeypatch.setitem(sys.modules, self.module.__name__, self.module)  # dataclasses look their module up
+        monkeypatch.setattr(sys, 'path', list(sys.path))  # which scripts mend
+        place.loader.exec_module(self.module)
+
+    def __call__(self, *arguments: str) -> int:
+        self.monkeypatch.setattr(sys, 'argv', [self.name, *arguments])
+        return self.module.main()
 
 
 class Vector:

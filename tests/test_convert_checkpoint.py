@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -20,7 +19,7 @@ from basicsr.models import build_model
 from basicsr.options import load_options
 from basicsr.utils.errors import ArgumentError, BasicsrError, WeightsError
 from basicsr.utils.weights import PUBLISHED_MASK_VALUE, load_weights, read_weights, save_weights
-from tests.conftest import ROOT, Vector, absent, find_vector, require
+from tests.conftest import ROOT, Script, Vector, absent, find_vector, require
 from tests.test_analysis_synthesis import TOPIC
 from tests.test_weights import Payload
 
@@ -281,26 +280,10 @@ def test_the_command_says_what_is_wrong(pair, options, tmp_path):
         assert not (tmp_path / 'x.pth').exists()
 
 
-class Script:
-    """The functions of the command, without a process for each case."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-        self.monkeypatch = monkeypatch
-        monkeypatch.chdir(folder)
-        specification = importlib.util.spec_from_file_location('convert', ROOT / 'scripts/convert_checkpoint.py')
-        self.module = importlib.util.module_from_spec(specification)
-        sys.modules['convert'] = self.module
-        specification.loader.exec_module(self.module)
-
-    def __call__(self, *arguments: str) -> int:
-        self.monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', *arguments])
-        return self.module.main()
-
-
 @pytest.fixture
 def script(monkeypatch, tmp_path) -> Script:
     require('h5py')
-    return Script(monkeypatch, tmp_path)
+    return Script('convert_checkpoint.py', monkeypatch, tmp_path)
 
 
 NETWORKS = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -17,20 +16,25 @@ from basicsr.archs.local_pool import LocalAvgPool2d
 from basicsr.archs.map_unit import MaskAveragePooling
 from basicsr.utils.errors import ArgumentError, BasicsrError, WeightsError
 from basicsr.utils.weights import save_weights
-from tests.conftest import ROOT, require
+from tests.conftest import ROOT, Script, require
+from tests.test_analysis_synthesis import TINY_ANALYSIS, TINY_SYNTHESIS
 from tests.test_networks import small
 
 WRITE: dict[str, Any] = {'onnx': exporting.write_onnx, 'pt2': exporting.write_pt2}
 READ: dict[str, Any] = {'onnx': exporting.read_onnx, 'pt2': exporting.read_pt2}
-TINY = {'width': 2, 'enc_blk_nums': [1], 'dec_blk_nums': [1], 'middle_blk_num': 0}
+TINY = {'width': 4, 'enc_blk_nums': [1], 'dec_blk_nums': [1], 'middle_blk_num': 0}
 # networks and arguments; the windows of the local ones are smaller than most of the sizes, and larger than some
 EXPORTED: list[tuple[str, dict[str, Any]]] = [
     ('NAFNet', TINY),
     ('NAFNetLocal', {**TINY, 'train_size': [1, 3, 80, 32]}),
     ('SegNAFNet', {**TINY, 'seg_channel': 2, 'mask_value': 1 / 255}),
-    ('SegNAFNetLocal', {**TINY, 'train_size': [1, 3, 80, 32]}),
     ('SAMDeblur', {'backbone': {'type': 'PlainUNet', 'width': 2}}),
     ('LaKDNet', {'num_blocks': [1, 0, 1, 0], 'LayerNorm_type': 'BiasFree'}),
+    ('SynthesisNet', {}),
+    (
+        'AnalysisSynthesisNet',
+        {'analysis': {**TINY_ANALYSIS, 'n_levels': 1}, 'synthesis': {**TINY_SYNTHESIS, 'n_levels': 1}},
+    ),
 ]
 
 
@@ -51,39 +55,41 @@ def test_programs_agree_with_pytorch_at_many_sizes(name, arguments, tmp_path):
         WRITE[kind](program, tmp_path / f'net.{kind}', exporting.describe(net, program.minimum))
         run, about = READ[kind](tmp_path / f'net.{kind}')
         sizes = (*exporting.COMPARED, (64, 48), (120, 33), (20, 300))
-        assert exporting.largest_difference(program, run, sizes) < 3e-6, kind
+        assert exporting.largest_difference(program, run, sizes) < 1e-5, kind
         assert about['network'] == name and json.loads(about['network_g'])['type'] == name
-        assert json.loads(about['value_range']) == [0, 1] and json.loads(about['minimum']) == list(program.minimum)
+        assert json.loads(about['value_range']) == list(net.input_rule.value_range) and json.loads(
+            about['minimum']
+        ) == list(program.minimum)
         assert ('mask_value' in about) == hasattr(net, 'mask_value')
         if 'mask_value' in about:
             assert json.loads(about['mask_value']) == net.mask_value
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('kind', ['onnx', 'pt2'])
-def test_regions_of_any_number_and_form(kind, tmp_path):
+def test_regions_of_any_number_and_form(tmp_path):
     """No region, one of all pixels, thousands, large ids, several layers, layers that cover everything."""
-    needed(kind)
-    net = small('SegNAFNet', **TINY, seg_channel=2)
+    needed('onnx')
+    net = small('SegNAFNetLocal', **TINY, seg_channel=2, train_size=[1, 3, 16, 32])
     program = exporting.program_of(net)
-    WRITE[kind](program, tmp_path / f'net.{kind}', {})
-    run, _ = READ[kind](tmp_path / f'net.{kind}')
     torch.manual_seed(3)
     lq = torch.rand(1, 3, 53, 47)
     single = torch.arange(53 * 47).view(1, 1, 53, 47)
     random = torch.randint(0, 4, (1, 1, 53, 47))
-    for labels in (
-        torch.zeros_like(single),
-        torch.ones_like(single),
-        single,
-        single + 1,
-        random * 100_000,
-        torch.cat([random, 4 + random], 1),
-        torch.cat([random, torch.zeros_like(random), (random > 1) * 9], 1),
-        torch.cat([1 + single, 3000 + random], 1),
-    ):
-        with torch.no_grad():
-            torch.testing.assert_close(run(lq, labels), net(lq, labels), rtol=0, atol=3e-6)
+    for kind in ('onnx', 'pt2'):
+        WRITE[kind](program, tmp_path / f'net.{kind}', {})
+        run, _ = READ[kind](tmp_path / f'net.{kind}')
+        for labels in (
+            torch.zeros_like(single),
+            torch.ones_like(single),
+            single,
+            single + 1,
+            random * 100_000,
+            torch.cat([random, torch.where(random > 0, 4 + random, 0)], 1),
+            torch.cat([random, torch.zeros_like(random), (random > 1) * 9], 1),
+            torch.cat([1 + single, 3000 + random], 1),
+        ):
+            with torch.no_grad():
+                torch.testing.assert_close(run(lq, labels), net(lq, labels), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize('value', [1.0, 1 / 255, 0.4])
@@ -143,24 +149,9 @@ def test_what_cannot_be_exported_says_why(name, arguments, message):
         exporting.program_of(small(name, **arguments))
 
 
-class Script:
-    """The functions of the command, without a process for each case."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-        self.monkeypatch = monkeypatch
-        monkeypatch.chdir(folder)
-        specification = importlib.util.spec_from_file_location('export_script', ROOT / 'scripts/export.py')
-        self.module = importlib.util.module_from_spec(specification)
-        specification.loader.exec_module(self.module)
-
-    def __call__(self, *arguments: str) -> int:
-        self.monkeypatch.setattr(sys, 'argv', ['export.py', *arguments])
-        return self.module.main()
-
-
 @pytest.fixture
 def script(monkeypatch, tmp_path) -> Script:
-    return Script(monkeypatch, tmp_path)
+    return Script('export.py', monkeypatch, tmp_path)
 
 
 @pytest.mark.slow
@@ -177,7 +168,7 @@ def test_the_command_writes_compares_and_describes(script, capsys):
     assert about['mask_value'] == '0.5' and 'licence' in about and 'basicsr-region-deblur' in about['project']
     lq, labels = exporting.example(net, (21, 34))
     with torch.no_grad():
-        torch.testing.assert_close(run(lq, labels), net(lq, labels), rtol=0, atol=3e-6)
+        torch.testing.assert_close(run(lq, labels), net(lq, labels), rtol=0, atol=1e-5)
     with pytest.raises(BasicsrError, match='exists already'):
         script('--model', 'mine.pth', '--format', 'pt2')
 
@@ -185,9 +176,9 @@ def test_the_command_writes_compares_and_describes(script, capsys):
 def test_a_program_that_differs_is_not_kept(script, monkeypatch):
     save_weights('mine.pth', small('NAFNet', **TINY))
     monkeypatch.setattr(exporting, 'read_pt2', lambda path: (lambda lq: lq * torch.nan, {}))
-    with pytest.raises(WeightsError, match='differs from PyTorch by inf of the value range; removed'):
+    with pytest.raises(WeightsError, match='would differ from PyTorch by inf of the value range; not kept'):
         script('--model', 'mine.pth', '--format', 'pt2')
-    assert not Path('mine.pt2').exists()
+    assert [path.name for path in Path().iterdir()] == ['mine.pth']
 
 
 def test_bad_input_of_the_command(script, monkeypatch):

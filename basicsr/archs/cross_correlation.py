@@ -92,7 +92,10 @@ def _windows_around_zero(maps: Tensor, max_shift: tuple[int, int]) -> list[Tenso
     rows = torch.cat([down.cos(), down[1:].sin()]).to(maps)
     plain, turned = (matrix.to(maps) for matrix in _row_transforms(height, width, mx))
     spectra = torch.fft.rfft2(maps)
-    conjugates = _conjugate_in_parts(spectra) if exporting() else spectra.conj().resolve_conj()
+    if exporting():
+        spectra = conjugates = torch.view_as_real(spectra)
+    else:
+        conjugates = spectra.conj().resolve_conj()
     at_once = 1 if exporting() else max(1, AT_ONCE // (spectra[:, 0].numel() * spectra.element_size()))
     matrices = rows, plain, turned
     return [
@@ -101,17 +104,23 @@ def _windows_around_zero(maps: Tensor, max_shift: tuple[int, int]) -> list[Tenso
     ]
 
 
-def _conjugate_in_parts(x: Tensor) -> Tensor:
-    """The same as ``x.conj()``, in operations that graphs of other runtimes know."""
-    parts = torch.view_as_real(x)
-    return torch.view_as_complex(parts * parts.new_tensor([1.0, -1.0]))
+def _products(spectra: Tensor, conjugates: Tensor) -> Tensor:
+    """All products of (B, n, H, W') and (B, m, H, W'): (B, n, m, H, W', 2), real and imaginary parts.
+
+    While a graph is written, real and imaginary part are a last dimension of both, and the second is not conjugated
+    yet: other runtimes know little of complex numbers.
+    """
+    if not exporting():
+        return torch.view_as_real(spectra[:, :, None] * conjugates[:, None])
+    (a, b), (c, d) = spectra[:, :, None].unbind(-1), conjugates[:, None].unbind(-1)
+    return torch.stack([a * c + b * d, b * c - a * d], -1)
 
 
 def _windows_of_rows(spectra: Tensor, conjugates: Tensor, matrices: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """The correlations of some i with all j from the first of them on; those of j < i are left out in the end."""
     rows, plain, turned = matrices
     count = spectra.shape[1], conjugates.shape[1]
-    products = torch.view_as_real(spectra[:, :, None] * conjugates[:, None]).flatten(-2).flatten(0, 2)
+    products = _products(spectra, conjugates).flatten(-2).flatten(0, 2)
     both = torch.bmm(rows.expand(len(products), -1, -1), products)  # (pairs, 2·my + 1, 2·(W/2 + 1))
     del products
     middle = len(rows) // 2 + 1
