@@ -365,19 +365,15 @@ class Deblurrer:
         return Restored(total / len(turns) if len(turns) > 1 else total, used), kernel
 
     def _restore_one(self, lq: Tensor, maps: Tensor | None, tile: Tile) -> tuple[Restored, Array | None]:
-        net: nn.Module = self.net
         with torch.inference_mode(), self._arithmetic():
-            kernel = None
-            if isinstance(net, AnalysisSynthesisNet):
-                net = net.fixed_for(lq)
-                kernel = net.kernel[0].float().cpu().numpy()
             masks = None
             if maps is not None and self.prior == 'gray':
                 gray = torch.from_numpy(gray_from_label_map(maps[0].numpy()))[None, None]
                 lq = torch.cat([lq, gray.to(lq) / 255], 1)
             elif maps is not None:
                 masks = maps.to(lq.device)
-            return restore_image(net, lq, masks, tile), kernel
+            restored = restore_image(self.net, lq, masks, tile)
+        return restored, None if restored.kernel is None else restored.kernel[0].float().cpu().numpy()
 
     def _arithmetic(self) -> contextlib.AbstractContextManager[Any]:
         if self.dtype == 'fp32':

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ class Evaluated:
         input_scores: of the blurred input, by label.
         seconds: the network took.
         tile: side of the tiles; None for the whole image, 0 for the original's grid.
+        kernel: (h, w) float32, the blur kernel that the network found; None by networks that find none.
     """
 
     index: int
@@ -48,6 +49,7 @@ class Evaluated:
     input_scores: Mapping[str, Score] = field(default_factory=dict)
     seconds: float = 0.0
     tile: int | None = None
+    kernel: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ def _restore(
     seconds = time.perf_counter() - start
     labels = batch['masks'][0].numpy() if 'masks' in batch else None
     record = record_of(batch, restored.image)
-    return Evaluated(index, name, record, labels, seconds=seconds, tile=restored.tile)
+    kernel = None if restored.kernel is None else restored.kernel[0].float().cpu().numpy()
+    return Evaluated(index, name, record, labels, seconds=seconds, tile=restored.tile, kernel=kernel)
 
 
 def record_of(batch: Mapping[str, Any], output: torch.Tensor) -> Record:
@@ -171,7 +174,7 @@ def _score(done: Evaluated, metrics: Mapping[str, Metric], with_input: bool) -> 
     if with_input and record.lq is not None:
         nothing = Record(output=unit_float(record.lq, 'lq'), output_uint8=record.lq, gt=record.gt)
         input_scores = {label: metric(nothing) for label, metric in metrics.items() if 'lq' not in metric.reads}
-    return Evaluated(done.index, done.name, record, done.labels, scores, input_scores, done.seconds, done.tile)
+    return replace(done, scores=scores, input_scores=input_scores)
 
 
 def _wait_for(device: torch.device) -> None:
