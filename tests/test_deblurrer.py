@@ -254,6 +254,11 @@ def test_tiles(deblurrer):
     tiled = Deblurrer(deblurrer.net, device='cpu', dtype='fp32', tile=160).deblur(picture, labels)
     assert (whole.tile, tiled.tile) == (None, 160)
     assert 0 < np.abs(whole.image.astype(int) - tiled.image).mean() < 1
+    for axis in (0, 1):  # no seam at any place where tiles may meet
+        steps = [
+            np.abs(np.diff(image.astype(float), axis=axis)).mean((1 - axis, 2)) for image in (tiled.image, whole.image)
+        ]
+        assert (steps[0] <= 1.1 * steps[1] + 0.1).all()
     with pytest.raises(ArgumentError, match='or more'):
         Deblurrer(deblurrer.net, device='cpu', tile=8).deblur(picture)
 

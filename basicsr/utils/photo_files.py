@@ -143,8 +143,8 @@ def _jpeg_settings(stored: Stored, gray: bool) -> dict[str, Any]:
 def _tables_of_quality(quality: int) -> dict[int, list[int]]:
     buffer = io.BytesIO()
     Image.new('RGB', (8, 8)).save(buffer, 'JPEG', quality=quality)
-    with JpegImagePlugin.JpegImageFile(buffer) as image:
-        return dict(image.quantization)
+    buffer.seek(0)
+    return dict(JpegImagePlugin.JpegImageFile(buffer).quantization)
 
 
 def _exif_object(data: bytes) -> Image.Exif:
