@@ -79,7 +79,7 @@ def main() -> int:
             f'{arguments.weights} does not exist. docs/networks.md says where the published weights are; '
             'scripts/convert_checkpoint.py turns them into this file'
         )
-    deblurrer = Deblurrer.load(arguments.weights, device=arguments.device)
+    deblurrer = Deblurrer.load(arguments.weights, device=arguments.device, guard='off')  # as the original
     net: Any = deblurrer.net
     if not deblurrer.finds_kernel:
         raise WeightsError(
@@ -125,8 +125,6 @@ def deblur(deblurrer: Any, job: Any, arguments: argparse.Namespace) -> str:
         if not is_out_of_memory(error):
             raise
         return 'there is not enough memory for it'
-    if done.details.warning:
-        print(f'{job.source}: {done.details.warning}', file=sys.stderr)
     if arguments.plot:
         show(beside(done.photo, done.result).pixels, job.source.name)
     return ''

@@ -43,6 +43,11 @@ def colour_cast(x):
     x[:, 2, SPOT[0], SPOT[1]] += 0.35
 
 
+def tint(x):
+    x[:, 0, SPOT[0], SPOT[1]] += 0.16
+    x[:, 2, SPOT[0], SPOT[1]] -= 0.16
+
+
 def mosaic(x):
     generator = torch.Generator().manual_seed(0)
     tiles = torch.rand(1, 3, 12, 14, generator=generator)
@@ -87,6 +92,7 @@ COLLAPSES = {
     'blob': (blob, 'colours'),
     'dark': (dark, 'colours'),
     'colour_cast': (colour_cast, 'colours'),
+    'tint': (tint, 'colours'),
     'mosaic': (mosaic, 'colours'),
     'checker of 2': (checker(2, 0.15), 'pattern'),
     'checker of 4': (checker(4, 0.25), 'pattern'),

@@ -137,8 +137,8 @@ def test_what_cannot_be_deblurred_is_named_and_the_rest_is_done(place):
     ('arguments', 'message'),
     [
         (['-i', 'gone', '-o', 'x'], 'gone: no such file or folder'),
-        (['-i', 'photos/deeper', '-o', 'x'], 'no images in this folder (.png, .jpg'),
-        (['-i', 'photos', '-o', 'photos', '-s', ''], 'would be overwritten by its result'),
+        (['-i', 'photos/deeper', '-o', 'x'], 'no photos in this folder (.png, .jpg'),
+        (['-i', 'photos', '-o', 'photos', '-s', ''], 'would be overwritten by the result of a.JPG'),
         (['-i', 'photos', '-o', 'x', '-amis', '300', '300', '300'], 'one positive number or two'),
         (['-i', 'photos', '-o', 'x', '-amis', '5'], 'max_input_size 5×5 is too small'),
         (['-i', 'photos', '-o', 'x', '-w', 'gone.pth'], 'docs/networks.md says where the published weights are'),

@@ -57,7 +57,7 @@ def test_size_rate_and_frames_stay(place, name, capsys):
     deblurrer = Deblurrer.load('net.pth', device='cpu', guard='off')
     for frame, source in zip(frames, before, strict=True):
         expected = deblurrer(source[..., ::-1])[..., ::-1]
-        assert frame.shape == source.shape and np.abs(frame.astype(int) - expected).mean() < 6
+        assert frame.shape == source.shape and np.abs(frame.astype(int) - expected).mean() < 9
     out = capsys.readouterr().out
     assert '64×48, 5 frames, ' in out and 'ffmpeg is not installed' in out
 

@@ -15,10 +15,11 @@ import pytest
 from basicsr.archs import build_network
 from basicsr.data.preparation.benchmark_sets import SETS
 from basicsr.data.preparation.standin import make_standin
+from basicsr.models.pretrained import DEFAULT, FOLDER
 from basicsr.options import load_options
 from basicsr.reporting import read_report
 from basicsr.utils.weights import PUBLISHED_MASK_VALUE, save_weights
-from tests.conftest import ROOT, require
+from tests.conftest import ROOT, absent, require
 from tests.test_evaluation import write_network, write_pairs
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
@@ -31,6 +32,7 @@ NOT_RUN = {  # commands that this test is run by, or that measure for minutes
     'python -m benchmarks.training_step',
     'python -m benchmarks.data_path',
     'python -m benchmarks.sam',
+    'python -m benchmarks.photo',
     '.venv/bin/python scripts/make_masks.py --input photos --output masks --generator sam '
     '--checkpoint sam_vit_h_4b8939.pth',
     # run on two small runs by test_reporting_comparison.py
@@ -58,6 +60,11 @@ def blocks(language: str) -> list[tuple[str, str]]:
     return found
 
 
+def require_shipped_network():
+    if not (FOLDER / f'{DEFAULT}.pth').is_file():
+        absent(f'{DEFAULT}.pth, which comes with the repository, is not in {FOLDER}')
+
+
 COMMANDS = [
     (page, line.split('  #')[0].strip())
     for page, block in blocks('bash')
@@ -80,6 +87,8 @@ def test_commands_run(page, command, tmp_path):
         module = words[-1].replace('.', '/') + '.py' if '-m' in words else words[1]
         assert (ROOT / module).is_file()
         return
+    if 'basicsr/deblur.py' in words and '--model' not in words:
+        require_shipped_network()
     assert words[0] == '.venv/bin/python', f'{page}: commands run in an environment that a newcomer has: {command}'
     environment = {**os.environ, 'PYTHONPATH': ''}
     done = subprocess.run(
@@ -190,6 +199,8 @@ def test_the_commands_and_the_example_of_the_export_page_run(tmp_path):
     ids=lambda value: str(value)[:40],
 )
 def test_python_examples_run(page, code, tmp_path):
+    if 'Deblurrer.load(device' in code:
+        require_shipped_network()
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
     done = subprocess.run(
         [sys.executable, '-c', code],

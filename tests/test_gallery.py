@@ -16,12 +16,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
 
-from basicsr.reporting import compare, write_comparison, write_gallery
+from basicsr.reporting import Pictures, RowWriter, compare, join, write_comparison, write_gallery
 from basicsr.utils.errors import ReportError
+from basicsr.utils.image import imread
 from tests.conftest import ROOT, absent
-from tests.reports import FACTS, evaluate, report
+from tests.reports import DEFINITIONS, FACTS, evaluate, pictures_of, report
 
 INJECTION = '</script><script>document.title="hacked"</script><img src=x onerror=alert(1)>"\' &lt; #%$data ${x}'
 
@@ -66,6 +68,18 @@ def test_every_picture_is_a_file_beside_the_page(tmp_path):
     for link in links(page):
         assert not urlsplit(link).scheme
         assert (tmp_path / unquote(urlsplit(link).path)).is_file()
+
+
+def test_a_kernel_is_one_more_picture(tmp_path):
+    kernel = np.zeros((5, 7), np.float32)
+    kernel[2, 3], kernel[2, 4] = 0.75, 0.25
+    with RowWriter(tmp_path, 'GoPro', DEFINITIONS, 1, Pictures()) as rows:
+        row = rows.add(index=0, name='a', kernel=kernel, **pictures_of(0))
+    shown = imread(tmp_path / row.pictures['kernel'], channels=1)[..., 0]
+    assert shown.shape == (20, 28) and shown[8, 12] == 255 and shown[8, 16] == 85 and shown[0, 0] == 0
+    write_gallery(tmp_path, [join(tmp_path, FACTS, 'GoPro', DEFINITIONS, 1, Pictures(), 1)])
+    page = (tmp_path / 'gallery.html').read_text()
+    assert row.pictures['kernel'].split('/')[-1] in page and '<figure id="kernel" hidden>' in page
 
 
 def test_addresses_are_encoded_whatever_the_file_is_called(tmp_path):

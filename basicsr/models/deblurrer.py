@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,30 +15,22 @@ from torch import Tensor, nn
 
 from basicsr.archs.analysis_synthesis_arch import AnalysisSynthesisNet
 from basicsr.archs.map_unit import drop_masks
-from basicsr.archs.nafnet_arch import NAFBlock
-from basicsr.archs.samdeblur_arch import MaskGuided
 from basicsr.masks.cache import MaskCache
 from basicsr.masks.files import read_masks
 from basicsr.masks.generator import MaskGenerator, build_generator
-from basicsr.masks.gray_coding import gray_from_label_map
 from basicsr.masks.label_map import check_label_map, label_map_from_masks
-from basicsr.models.collapse_guard import Finding, find_collapse, with_input_there
+from basicsr.models.collapse_guard import Finding
 from basicsr.models.image_kinds import arrays_of
-from basicsr.models.image_restoration_model import prior_of
+from basicsr.models.photo_network import Dtype, PhotoNetwork
 from basicsr.models.pretrained import find_weights, load_network
-from basicsr.models.restoring import WHOLE_ON_CPU, Restored, Tile, restore_image
-from basicsr.models.turning import TURNS, turned, turned_back
-from basicsr.utils.device import fast_bfloat16, select_device
-from basicsr.utils.errors import ArgumentError, MaskError, OptionError, ShapeError, WeightsError
+from basicsr.models.remedies import GuardMode, restore_guarded
+from basicsr.models.restoring import Tile
+from basicsr.utils.device import select_device
+from basicsr.utils.errors import ArgumentError, MaskError, OptionError, ShapeError
 from basicsr.utils.image import Array, tensor2img
 
 MasksLike = Literal['auto', 'none'] | str | Path | Array | Tensor | None
 """What masks of a picture may be given as, see :meth:`Deblurrer.deblur`."""
-GuardMode = Literal['repair', 'refuse', 'warn', 'off']
-Dtype = Literal['auto', 'fp32', 'bf16']
-
-SECOND_TILE = 512
-"""Side of the tiles that the guard tries after the whole picture collapsed."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +64,6 @@ class Deblurred:
     def warning(self) -> str:
         """What the user has to know about the result; empty if all is well."""
         return f'{self.finding.text()}; {self.remedy}' if self.finding else ''
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """One way through the network, and what the guard says about it."""
-
-    restored: Restored
-    kernel: Array | None
-    finding: Finding | None
-    way: str
 
 
 class Deblurrer:
@@ -128,14 +109,10 @@ class Deblurrer:
         _check_choice('dtype', dtype, ('auto', 'fp32', 'bf16'))
         _check_choice('masks', masks, ('auto', 'none'))
         _check_choice('guard', guard, ('repair', 'refuse', 'warn', 'off'))
-        self.device = select_device(device)
-        self.net = net.eval().to(self.device)
         self.name = name or type(net).__name__
-        self.prior = prior_of(net)
-        _require_photo_network(net, self.name, self.prior == 'gray')
-        self.dtype: Literal['fp32', 'bf16'] = dtype if dtype != 'auto' else _dtype_for(net, self.device)
+        self._network = PhotoNetwork(net, self.name, select_device(device), dtype, self_ensemble)
         self.masks, self.cache = masks, cache
-        self.tile, self.self_ensemble, self.guard = tile, self_ensemble, guard
+        self.tile, self.guard = tile, guard
         self._generator = generator
         self._lock = threading.Lock()
 
@@ -157,9 +134,24 @@ class Deblurrer:
         return cls(load_network(path), **{'name': path.stem, **arguments})
 
     @property
+    def net(self) -> nn.Module:
+        """The network."""
+        return self._network.net
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self._network.device
+
+    @property
+    def dtype(self) -> Literal['fp32', 'bf16']:
+        """The arithmetic that ``dtype`` meant."""
+        return self._network.dtype
+
+    @property
     def takes_masks(self) -> bool:
         """Whether the network looks at masks; those of others are left alone."""
-        return self.prior != 'none'
+        return self._network.prior != 'none'
 
     @property
     def finds_kernel(self) -> bool:
@@ -264,22 +256,24 @@ class Deblurrer:
         white = float(np.iinfo(image.dtype).max) if image.dtype != np.float32 else 1.0
         lq = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None].to(self.device) / white
         lq = lq.expand(1, 3, -1, -1) if image.shape[2] == 1 else lq
-        with self._lock, self._weighing(mask_value):
-            attempt, finding, remedy, repaired = self._guarded(lq, labels)
-        output = attempt.restored.image
+        network = self._network
+        with self._lock, network.weighing(mask_value):
+            outcome = restore_guarded(network.restore, lq, labels, self.tile, self.guard, self.name)
+        restored = outcome.restored
+        output = restored.image
         if image.shape[2] == 1:
             output = output.mean(1, keepdim=True)
         array = tensor2img(output, rgb2bgr=False, out_type=image.dtype.type).reshape(image.shape)
         return Deblurred(
             array,
             labels,
-            attempt.kernel,
+            None if restored.kernel is None else restored.kernel[0].float().cpu().numpy(),
             time.perf_counter() - start,
             made - start,
-            attempt.restored.tile,
-            finding,
-            remedy,
-            repaired,
+            restored.tile,
+            outcome.finding,
+            outcome.remedy,
+            outcome.repaired,
         )
 
     def _labels(self, image: Array, masks: MasksLike) -> Array | None:
@@ -303,101 +297,6 @@ class Deblurrer:
             raise MaskError(f'the masks have {labels.shape[1:]} pixels (H, W), the picture {size}')
         return np.ascontiguousarray(labels, np.int32)
 
-    def _guarded(self, lq: Tensor, labels: Array | None) -> tuple[_Attempt, Finding | None, str, float]:
-        """The first attempt that does not collapse, or the least bad one mended with the input."""
-        first = self._attempt(lq, labels, self.tile, 'as asked')
-        if first.finding is None:
-            return first, None, '', 0.0
-        if self.guard == 'refuse':
-            raise WeightsError(f'{self.name} collapsed: {first.finding.text()}; guard: repair mends such pictures')
-        if self.guard == 'warn':
-            clean = torch.where(first.restored.image.isfinite(), first.restored.image, lq)
-            first = replace(first, restored=replace(first.restored, image=clean))
-            return first, first.finding, 'left as it is', 0.0
-        attempts = [first]
-        for tile, other, way in self._other_ways(first, lq, labels):
-            attempts.append(self._attempt(lq, other, tile, way))
-            if attempts[-1].finding is None:
-                return attempts[-1], first.finding, f'mended by {way}', 0.0
-        best = min(attempts, key=lambda attempt: attempt.finding.share if attempt.finding else 0.0)
-        assert best.finding is not None  # noqa: S101 - for the type checker
-        mended, share = with_input_there(lq, best.restored.image, best.finding)
-        best = replace(best, restored=replace(best.restored, image=mended))
-        return best, first.finding, f'{share:.0%} of the picture is left as it was', share
-
-    def _other_ways(
-        self, first: _Attempt, lq: Tensor, labels: Array | None
-    ) -> Iterator[tuple[Tile, Array | None, str]]:
-        """What is tried after a collapse: other tiles, then no masks."""
-        height, width = lq.shape[-2:]
-        used = first.restored.tile
-        if used is None and max(height, width) > SECOND_TILE:
-            yield SECOND_TILE, labels, f'tiles of {SECOND_TILE} pixels'
-        elif used is not None and height * width <= WHOLE_ON_CPU:
-            yield None, labels, 'restoring it whole'
-        elif used is not None and used > SECOND_TILE:
-            yield SECOND_TILE, labels, f'tiles of {SECOND_TILE} pixels'
-        if labels is not None and labels.any():
-            yield self.tile, np.zeros_like(labels[:1]), 'leaving the masks out'
-
-    def _attempt(self, lq: Tensor, labels: Array | None, tile: Tile, way: str) -> _Attempt:
-        try:
-            restored, kernel = self._restore(lq, labels, tile)
-        except ArgumentError:
-            if way == 'as asked':
-                raise
-            restored, kernel = self._restore(lq, labels, self.tile)  # tiles too small for this network
-        restored = replace(restored, image=restored.image.float())
-        finding = None if self.guard == 'off' else find_collapse(lq, restored.image)
-        return _Attempt(restored, kernel, finding, way)
-
-    def _restore(self, lq: Tensor, labels: Array | None, tile: Tile) -> tuple[Restored, Array | None]:
-        """All turns of the picture through the network."""
-        maps = None if labels is None else torch.from_numpy(labels)[None]
-        total, kernel, used = None, None, None
-        turns = TURNS if self.self_ensemble else TURNS[:1]
-        for turn in turns:
-            restored, found = self._restore_one(turned(lq, turn), None if maps is None else turned(maps, turn), tile)
-            image = turned_back(restored.image, turn)
-            total = image if total is None else total + image
-            kernel, used = (found, restored.tile) if turn == TURNS[0] else (kernel, used)
-        assert total is not None  # noqa: S101 - for the type checker
-        return Restored(total / len(turns) if len(turns) > 1 else total, used), kernel
-
-    def _restore_one(self, lq: Tensor, maps: Tensor | None, tile: Tile) -> tuple[Restored, Array | None]:
-        net: nn.Module = self.net
-        with torch.inference_mode(), self._arithmetic():
-            kernel = None
-            if isinstance(net, AnalysisSynthesisNet):
-                net = net.fixed_for(lq)
-                kernel = net.kernel[0].float().cpu().numpy()
-            masks = None
-            if maps is not None and self.prior == 'gray':
-                gray = torch.from_numpy(gray_from_label_map(maps[0].numpy()))[None, None]
-                lq = torch.cat([lq, gray.to(lq) / 255], 1)
-            elif maps is not None:
-                masks = maps.to(lq.device)
-            return restore_image(net, lq, masks, tile), kernel
-
-    def _arithmetic(self) -> contextlib.AbstractContextManager[Any]:
-        if self.dtype == 'fp32':
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
-
-    @contextlib.contextmanager
-    def _weighing(self, mask_value: float | None) -> Iterator[None]:
-        """Masks weigh this much for a while."""
-        net: Any = self.net
-        if mask_value is None or not hasattr(net, 'mask_value'):
-            yield
-            return
-        before = net.mask_value
-        net.mask_value = mask_value
-        try:
-            yield
-        finally:
-            net.mask_value = before
-
     def _check_size(self, image: Array) -> None:
         """Networks that find a kernel need room for it; all others take any size."""
         if not isinstance(self.net, AnalysisSynthesisNet):
@@ -409,26 +308,6 @@ class Deblurrer:
                 f'{height}×{width} pixels are too few to find a blur kernel of {size[0]}×{size[1]}: '
                 f'{least[0]}×{least[1]} are needed'
             )
-
-
-def _require_photo_network(net: Any, name: str, gray: bool) -> None:
-    """Refuse networks whose input or output is no ordinary picture."""
-    channels = getattr(net, 'img_channel', 3)
-    takes = channels if isinstance(net, MaskGuided) else getattr(net, 'in_channels', channels) - int(gray)
-    gives = getattr(net, 'out_channels', channels)
-    rule = getattr(net, 'input_rule', None)
-    if rule is None or rule.value_range != (0.0, 1.0):
-        raise WeightsError(f'{name} ({type(net).__name__}) is a part of a network, which turns no photo into another')
-    if (takes, gives) != (3, 3):
-        raise WeightsError(
-            f'{name} ({type(net).__name__}) takes {takes} channels and gives {gives}; photos have three: RGB'
-        )
-
-
-def _dtype_for(net: nn.Module, device: torch.device) -> Literal['fp32', 'bf16']:
-    """bf16 for the networks whose results are known to stay within 50 dB of those in fp32, where it is faster."""
-    known = any(isinstance(part, NAFBlock) for part in net.modules())
-    return 'bf16' if known and fast_bfloat16(device) else 'fp32'
 
 
 def eight_bits(image: Array) -> Array:

@@ -39,6 +39,7 @@ class Evaluated:
         seconds: the network took.
         tile: side of the tiles; None for the whole image, 0 for the original's grid.
         group: of the image within its data set; empty without groups.
+        kernel: (h, w) float32, the blur kernel that the network found; None by networks that find none.
     """
 
     index: int
@@ -50,6 +51,7 @@ class Evaluated:
     seconds: float = 0.0
     tile: int | None = None
     group: str = ''
+    kernel: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,7 @@ def _restore(
         seconds=seconds,
         tile=restored.tile,
         group=groups[index] if groups else '',
+        kernel=None if restored.kernel is None else restored.kernel[0].float().cpu().numpy(),
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from basicsr.archs.analysis_synthesis_arch import AnalysisSynthesisNet
 from basicsr.archs.map_unit import Masks
 from basicsr.models.tiling import Grid, least_tile, local_form, restore_grid, restore_tiled
 from basicsr.options.schema_train import ValOptions
@@ -29,10 +30,12 @@ class Restored:
     Args:
         image: (1, C, H, W) float, not clamped.
         tile: side of the tiles in pixels; None for the whole image, 0 for the original's grid.
+        kernel: (1, h, w) blur kernel of the whole image, by networks that find one; None by others.
     """
 
     image: Tensor
     tile: int | None = None
+    kernel: Tensor | None = None
 
 
 def restore_image(
@@ -51,6 +54,10 @@ def restore_image(
     Raises:
         torch.OutOfMemoryError: (or RuntimeError, on a CPU) not even the smallest tiles fit.
     """
+    if isinstance(net, AnalysisSynthesisNet):  # one kernel for all of the image
+        with torch.inference_mode():
+            known = net.fixed_for(lq)
+        return replace(restore_image(known, lq, masks, tile, grid), kernel=known.kernel)
     with torch.inference_mode():
         if grid is not None:
             return Restored(restore_grid(net, lq, masks, grid), 0)

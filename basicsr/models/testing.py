@@ -132,6 +132,7 @@ class Evaluation:
             output=record.array('output_uint8'),
             gt=record.gt,
             labels=result.labels,
+            kernel=result.kernel,
             scores=_values(result.scores),
             input_scores=_values(result.input_scores),
             collapsed=result.scores[MCR].value > 0 if MCR in result.scores else None,

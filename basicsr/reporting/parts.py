@@ -76,6 +76,7 @@ class RowWriter:
         output: Array,
         gt: Array | None = None,
         labels: Array | None = None,
+        kernel: Array | None = None,
         scores: Mapping[str, float] | None = None,
         input_scores: Mapping[str, float] | None = None,
         collapsed: bool | None = None,
@@ -93,6 +94,7 @@ class RowWriter:
             output: rounded as a saved file holds it, of the same form.
             gt: ground truth of the same form; None if there is none.
             labels: label map (L, H, W) of the masks; None if there are none.
+            kernel: (h, w), not negative: the blur kernel that the network found; None if there is none.
             scores: of the output, by label; the mode collapse rate goes to ``collapsed``.
             input_scores: of the blurred input, by label.
             collapsed: whether the score of ``mcr`` is 100; None if it was not scored.
@@ -122,7 +124,7 @@ class RowWriter:
             group=group,
         )
         if self._pictures is not None:
-            row = self._with_pictures(row, lq, output, gt, labels)
+            row = self._with_pictures(row, lq, output, gt, labels, kernel)
         self._line({'row': dataclasses.asdict(row)})
         self._count += 1
         return row
@@ -138,14 +140,14 @@ class RowWriter:
         self._count += 1
 
     def _with_pictures(
-        self, row: ImageRow, lq: Array, output: Array, gt: Array | None, labels: Array | None
+        self, row: ImageRow, lq: Array, output: Array, gt: Array | None, labels: Array | None, kernel: Array | None
     ) -> ImageRow:
         assert self._pictures is not None and self._choice is not None  # noqa: S101 - for the type checker
         files = thumbnails(lq, output, gt, self._pictures.thumbnail)
         self._choice.offer(row)
         kept = self._choice.kept
         if row.index in kept:
-            files |= full_pictures(lq, output, gt, labels, self._pictures)
+            files |= full_pictures(lq, output, gt, labels, self._pictures, kernel)
         row = replace(row, pictures=self._files.write(row.index, row.name, files))
         self._full[row.index] = row
         for index in self._full.keys() - kept:

@@ -20,10 +20,11 @@ from basicsr.reporting.files import file_stem
 from basicsr.reporting.records import Definition, ImageRow, ranking_label
 from basicsr.utils.errors import OptionError, ShapeError
 from basicsr.utils.files import whole_file
+from basicsr.utils.kernels import kernel_picture
 
 Array: TypeAlias = NDArray[Any]
 
-FULL = ('input', 'output', 'target', 'error', 'masks')
+FULL = ('input', 'output', 'target', 'error', 'masks', 'kernel')
 """Kinds of full pictures; the masks are tints with transparency, to be laid over any other."""
 
 THUMBNAILS = ('input_thumb', 'output_thumb', 'target_thumb')
@@ -131,7 +132,12 @@ class Choice:
 
 
 def full_pictures(
-    lq: Array, output: Array, gt: Array | None, labels: Array | None, pictures: Pictures
+    lq: Array,
+    output: Array,
+    gt: Array | None,
+    labels: Array | None,
+    pictures: Pictures,
+    kernel: Array | None = None,
 ) -> dict[str, tuple[str, bytes]]:
     """Encode the full pictures of an image.
 
@@ -141,6 +147,7 @@ def full_pictures(
         gt: of the same form, or None.
         labels: label map (L, H, W), or None.
         pictures: format and amplification.
+        kernel: (h, w), not negative: the blur kernel that the network found, or None.
 
     Returns:
         by kind, the suffix of the file and its content.
@@ -159,6 +166,8 @@ def full_pictures(
     if labels is not None:
         tints = (region_tints(labels) * 255).round().astype(np.uint8)
         files['masks'] = ('.png', encode(tints, 'png'))
+    if kernel is not None:
+        files['kernel'] = ('.png', encode(eight_bit(kernel_picture(kernel)[..., None]), 'png'))
     return files
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
 from basicsr.utils.errors import ImageFileError
 from basicsr.utils.files import whole_file
@@ -143,8 +143,8 @@ def _jpeg_settings(stored: Stored, gray: bool) -> dict[str, Any]:
 def _tables_of_quality(quality: int) -> dict[int, list[int]]:
     buffer = io.BytesIO()
     Image.new('RGB', (8, 8)).save(buffer, 'JPEG', quality=quality)
-    with Image.open(io.BytesIO(buffer.getvalue()), formats=['JPEG']) as image:
-        return dict(image.quantization)  # type: ignore[attr-defined]
+    buffer.seek(0)
+    return dict(JpegImagePlugin.JpegImageFile(buffer).quantization)
 
 
 def _exif_object(data: bytes) -> Image.Exif:

@@ -66,6 +66,9 @@ function openViewer(set, row, order) {
   const tints = row.runs.map((run) => run.pictures.masks).find(Boolean);
   byId('masks-choice').hidden = !tints;
   for (const image of viewer.stage.querySelectorAll('.tints')) image.src = tints ?? '';
+  const kernel = row.runs.map((run) => run.pictures.kernel).find(Boolean);
+  byId('kernel').hidden = !kernel;
+  byId('kernel').firstElementChild.src = kernel ?? '';
   byId('viewer-name').textContent = row.name;
   byId('viewer-place').textContent = `${order.indexOf(row) + 1} of ${order.length}, ${row.width} × ${row.height} pixels`;
   showScores(set, row);

@@ -1,0 +1,126 @@
+"""A photo of 720×1280 pixels through basicsr/deblur.py: where the time goes; and the memory that 24 megapixels take.
+
+python -m benchmarks.photo              with the network that comes with the repository, else a random one of its size
+python -m benchmarks.photo --large      the 24-megapixel photo as well (minutes)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from basicsr.archs import build_network
+from basicsr.masks import build_generator
+from basicsr.models.deblurrer import Deblurrer
+from basicsr.models.pretrained import DEFAULT, FOLDER
+from basicsr.utils.photo import load_photo
+from basicsr.utils.photo_files import save_photo
+from basicsr.utils.weights import save_weights
+
+ROOT = Path(__file__).resolve().parents[1]
+RANDOM = {'type': 'SegNAFNetLocal', 'width': 16, 'seg_channel': 2, 'enc_blk_nums': [1, 1, 1, 2]}
+
+
+def photo(height: int, width: int) -> np.ndarray:
+    """Regions, edges and texture, RGB uint8."""
+    rng = np.random.default_rng(0)
+    image = np.zeros((height, width, 3), np.float32)
+    for cell, size in ((200, 60), (40, 25), (8, 12), (2, 5)):
+        coarse = rng.normal(0, size, (height // cell + 2, width // cell + 2, 3)).astype(np.float32)
+        image += cv2.resize(
+            coarse, (width, height), interpolation=cv2.INTER_NEAREST if cell > 100 else cv2.INTER_LINEAR
+        )
+    return np.clip(image + 128, 0, 255).astype(np.uint8)
+
+
+def network(folder: Path) -> Path:
+    """The file of the network that is measured."""
+    shipped = FOLDER / f'{DEFAULT}.pth'
+    if shipped.is_file():
+        return shipped
+    torch.manual_seed(0)
+    net = build_network({**RANDOM, 'dec_blk_nums': [1, 1, 1, 1]})
+    save_weights(folder / 'random.pth', net)
+    return folder / 'random.pth'
+
+
+def timed(run: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Wall seconds, processor seconds, result."""
+    start = time.perf_counter(), time.process_time()
+    result = run()
+    return time.perf_counter() - start[0], time.process_time() - start[1], result
+
+
+def parts(file: Path, model: Path, folder: Path) -> None:
+    """Print what each part of the work takes in one process."""
+    rows = []
+    wall, cpu, read = timed(lambda: load_photo(file))
+    rows.append(('read', wall, cpu))
+    generator = build_generator({'type': 'felzenszwalb'})
+    wall, cpu, labels = timed(lambda: generator(read.pixels))
+    rows.append(('masks (felzenszwalb)', wall, cpu))
+    results = {}
+    for dtype in ('fp32', 'bf16'):
+        deblurrer = Deblurrer.load(model, dtype=dtype, device='cpu', guard='off')
+        deblurrer.deblur(read.pixels[:200, :200], 'none')
+        wall, cpu, results[dtype] = timed(lambda deblurrer=deblurrer: deblurrer(read.pixels, labels))
+        rows.append((f'network, {dtype}', wall, cpu))
+    guarded = Deblurrer.load(model, dtype='fp32', device='cpu', guard='warn')
+    wall_with, cpu_with, _ = timed(lambda: guarded(read.pixels, labels))
+    rows.append(('network, fp32, and guard', wall_with, cpu_with))
+    wall, cpu, _ = timed(lambda: save_photo(folder / 'out.jpg', read))
+    rows.append(('write', wall, cpu))
+    error = np.square(results['fp32'].astype(float) - results['bf16']).mean()
+    print('| part | wall, s | CPU, s |\n|---|---|---|')
+    for name, wall, cpu in rows:
+        print(f'| {name} | {wall:.2f} | {cpu:.2f} |')
+    print(f'\nbf16 against fp32: {10 * np.log10(255**2 / error):.1f} dB')
+
+
+def command(file: Path, model: Path, folder: Path) -> tuple[float, float, float]:
+    """Wall seconds, processor seconds and peak resident MiB of the whole command in a process of its own."""
+    words = [sys.executable, str(ROOT / 'basicsr' / 'deblur.py'), '-i', str(file), '-o', str(folder / 'results')]
+    words += ['--model', str(model), '--mask-cache', 'none', '--device', 'cpu', '--overwrite', '--guard', 'warn']
+    start = time.perf_counter()
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f'the command failed: {" ".join(words)}')
+    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**10
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--large', action='store_true', help='also 24 megapixels')
+    parser.add_argument('--parts', action=argparse.BooleanOptionalAction, default=True, help='the parts one by one')
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = network(folder)
+        sizes = [(720, 1280), (4000, 6000)] if arguments.large else [(720, 1280)]
+        print(f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {model.name}\n')
+        for height, width in sizes:
+            cv2.imwrite(str(folder / f'{height}.jpg'), photo(height, width))
+        if arguments.parts:
+            parts(folder / '720.jpg', model, folder)
+        print('\n| whole command | wall, s | CPU, s | peak memory, MiB |\n|---|---|---|---|')
+        for height, width in sizes:
+            wall, cpu, peak = command(folder / f'{height}.jpg', model, folder)
+            print(f'| {height}×{width} | {wall:.1f} | {cpu:.1f} | {peak:.0f} |')
+
+
+if __name__ == '__main__':
+    main()
