@@ -19,7 +19,6 @@ Block = dict[str, Any]
 
 _GROUPS = [*(f'trans_group{k}' for k in range(4)), *(f'd_trans_group{k}' for k in range(4))]
 _STAGES = ('encoder_level1', 'encoder_level2', 'encoder_level3', 'latent')
-_RSST_WINDOW = (4, 16)  # of the published network, one of several with a table of this length
 _LAKD_EXPANSION = 2.3
 
 
@@ -34,8 +33,8 @@ def network_of(state: State) -> Block:
       prior (``prior_channels``).
     * ``mask_value`` is left out: ``load_weights`` takes it from the file or, where the file is silent, 1/255.
     * LaKDNet is dual-pixel if it takes three times the channels that it returns; ``clip_output`` keeps its default.
-    * RSST: the table of relative positions gives (2h - 1)(2w - 1) for windows of h × w. Taken is the published 4 × 16,
-      else a square, else the wide window whose sides are powers of two, else the wide one closest to a square.
+    * RSST: the table of relative positions gives (2h - 1)(2w - 1) for windows of h × w. Taken is a square, else
+      the wide window whose sides are powers of two (as the published 4 × 16), else the wide one closest to a square.
       ``qk_scale`` and everything that concerns training keep their defaults.
     * AnalysisNet alone: ``max_kernel_size``, sizes and crops of its input. In AnalysisSynthesisNet the synthesis knows
       the number of values of the kernel: a square if possible, else the wide kernel closest to it.
@@ -218,7 +217,7 @@ def _rsst(state: State, prior: int | None) -> Block:
     usual = (1, 2, 4, 8, 8, 4, 2, 1)
     return {
         **block,
-        'win_size': list(_window(_shape(state, part + table, 2)[0], square=not spectral)),
+        'win_size': list(_window(_shape(state, part + table, 2)[0])),
         'token_projection': 'linear_concat' if f'{part}attn.qkv.to_qkv.weight' in state else 'linear',
         'token_mlp': 'leff' if leff else 'ffn',
         'trans_type': 'rsst' if spectral else 'LeWin',
@@ -229,11 +228,9 @@ def _rsst(state: State, prior: int | None) -> Block:
     }
 
 
-def _window(entries: int, square: bool) -> tuple[int, int]:
+def _window(entries: int) -> tuple[int, int]:
     """Height and width of the windows whose table of relative positions has so many entries."""
     found = [((h + 1) // 2, (w + 1) // 2) for h, w in _odd_factors(entries)]
-    if not square and _RSST_WINDOW in found:
-        return _RSST_WINDOW
 
     def unlikely(window: tuple[int, int]) -> tuple[bool, bool, int]:
         powers = all(side & (side - 1) == 0 for side in window)
