@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -329,6 +328,7 @@ def test_a_full_disk_is_said_and_nothing_half_is_left(place, monkeypatch, capsys
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='limits the size of files')
 def test_a_real_limit_of_the_file_size(place):
+    resource = pytest.importorskip('resource')
     Image.fromarray(RNG.integers(0, 256, (80, 90, 3), dtype=np.uint8)).save('photos/noise.png')
     done = command(
         *('-i', 'photos', '-o', 'out', '--mask-cache', 'none'),

