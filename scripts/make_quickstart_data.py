@@ -15,7 +15,6 @@ sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != 
 import argparse
 import json
 import logging
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,70 +67,16 @@ def describe(motion: dict[str, Any]) -> str:
     return f'paths of {motion["path_range"][0]:g} to {motion["path_range"][1]:g} pixels in the directions {turns}'
 
 
-def photo_file(name: str) -> Path:
-    """A photo in the package of scikit-image.
-
-    Raises:
-        DataError: this version does not bring it along.
-    """
-    import skimage
-
-    from basicsr.utils.errors import DataError
-
-    folder = Path(skimage.__file__).parent / 'data'
-    for path in (folder / f'{name}.png', folder / f'{name}.jpg'):
-        if path.is_file():
-            return path
-    raise DataError(f'{folder}: holds no {name}; install scikit-image anew, or another version of it')
-
-
 def copy_photos(names: Sequence[str], folder: Path) -> None:
     """Copy photos to ``<folder>/<name>/``, so that each can be a data set of its own."""
     import shutil
+
+    from basicsr.data.preparation.generated import photo_file
 
     for name in names:
         source = photo_file(name)
         (folder / name).mkdir(parents=True)
         shutil.copyfile(source, folder / name / source.name)
-
-
-class MasksOfBlurred:
-    """A data set whose masks are made from the blurred picture alone, as one has them for a photo."""
-
-    def __init__(self, dataset: Any) -> None:
-        from basicsr.masks.generator import build_generator
-
-        self.dataset, self.generator = dataset, build_generator({'type': 'felzenszwalb'})
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """The item with the other masks."""
-        import torch
-
-        item = self.dataset[index]
-        labels = self.generator(item['lq'].permute(1, 2, 0).numpy())
-        return {**item, 'masks': torch.from_numpy(labels.astype('int32'))}
-
-
-def write_pictures(dataset: Any, name: str, folder: Path, workers: int) -> None:
-    """Write the samples of a data set as ``{blur,sharp,masks}/<name>_<number>.png``."""
-    import cv2
-    from torch.utils.data import DataLoader
-    from tqdm import tqdm
-
-    from basicsr.masks.files import encode_label_map
-
-    for part in ('blur', 'sharp', 'masks'):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    loader = DataLoader(dataset, batch_size=None, num_workers=workers)  # in order
-    for number, item in enumerate(tqdm(loader, name, unit='picture', dynamic_ncols=True, disable=None)):
-        file = f'{name}_{number:04d}.png'
-        for part, key in (('blur', 'lq'), ('sharp', 'gt')):
-            encoded = cv2.imencode('.png', item[key].permute(1, 2, 0).numpy()[..., ::-1])[1]
-            (folder / part / file).write_bytes(encoded.tobytes())  # the whole folder is synchronised once, at the end
-        (folder / 'masks' / file).write_bytes(encode_label_map(item['masks'].numpy()))
 
 
 def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
@@ -142,6 +87,7 @@ def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
         settings: see :func:`settings_of`.
         workers: processes.
     """
+    from basicsr.data.preparation.generated import MasksOfBlurred, write_pictures
     from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
 
     photos, seed = folder / 'photos', 1000 * settings['seed']
@@ -165,37 +111,21 @@ def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
     for number, name in enumerate(TEST_PHOTOS, 3):
         held_out = scenes(f'test/{name}', settings['test'], TEST_SIZE, TEST_MOTION, number)
         write_pictures(MasksOfBlurred(held_out), name, test, workers)
-    (folder / RECORD).write_text(json.dumps(settings, indent=2, sort_keys=True) + '\n', encoding='utf-8')
-    if hasattr(os, 'sync'):
-        os.sync()
 
 
 def main() -> int:
     """Make the data set, unless it is there."""
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
-    import cv2
-
-    from basicsr.utils.errors import ArgumentError, DataError
-    from basicsr.utils.files import whole_folder
+    from basicsr.data.preparation.generated import make_once
+    from basicsr.utils.errors import ArgumentError
 
     folder = arguments.output
     if min(arguments.photos, arguments.leaves, arguments.test) < 1 or min(arguments.seed, arguments.workers) < 0:
         raise ArgumentError('--photos, --leaves and --test are at least 1, --seed and --workers at least 0')
     settings = settings_of(arguments)
-    if folder.exists():
-        record = folder / RECORD
-        there = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
-        differing = [key for key in settings if there.get(key) != settings[key]]
-        if differing:
-            raise DataError(
-                f'{folder}: holds other data ({", ".join(differing)} differ); remove it, or name another folder'
-            )
+    if not make_once(folder, RECORD, settings, lambda new: make(new, settings, arguments.workers)):
         print(f'{folder}: is there already')
-    else:
-        cv2.setNumThreads(1)  # the work is shared by processes
-        with whole_folder(folder) as new:
-            make(new, settings, arguments.workers)
     count = len(TEST_PHOTOS) * arguments.test
     print(
         f'training: {arguments.photos} pictures of {len(TRAIN_PHOTOS)} photos ({", ".join(TRAIN_PHOTOS)}) and '

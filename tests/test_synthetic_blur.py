@@ -333,3 +333,22 @@ def test_lengths_and_directions_come_from_the_given_ones() -> None:
 def test_directions_and_ranges_that_make_no_sense(arguments: dict, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         SyntheticBlurDataset(**arguments)
+
+
+def test_pictures_as_they_come_from_jpeg_files() -> None:
+    """The worse the quality, the farther from what was exposed; the sharp picture stays as it is."""
+    plain = SyntheticBlurDataset(length=1, gt_size=64, seed=3)[0]
+    errors = []
+    for quality in (95, 60, 10):
+        stored = SyntheticBlurDataset(length=1, gt_size=64, seed=3, jpeg=(quality, quality))[0]
+        assert torch.equal(stored['gt'], plain['gt'])
+        errors.append(float((stored['lq'].float() - plain['lq'].float()).square().mean()))
+    assert 0 < errors[0] < errors[1] < errors[2]
+    drawn = [SyntheticBlurDataset(length=9, gt_size=64, seed=3, jpeg=(10, 95))[i]['lq'] for i in (0, 0)]
+    assert torch.equal(*drawn)
+
+
+@pytest.mark.parametrize('jpeg', [(0, 50), (60, 101), (80, 70)])
+def test_jpeg_qualities_that_make_no_sense(jpeg: tuple[int, int]) -> None:
+    with pytest.raises(ArgumentError, match='jpeg is the smallest and the largest quality'):
+        SyntheticBlurDataset(length=1, jpeg=jpeg)

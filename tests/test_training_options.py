@@ -51,6 +51,8 @@ def shrunk(path: Path, roots: dict[str, str]) -> list[str]:
             if name in block.arguments:
                 gray = name == 'dataroot_mask' and block.type == 'PairedImageMaskDataset'
                 overrides.append(f'{prefix}:{name}={roots["gray" if gray else name]}')
+        if 'io_backend' in block.arguments:
+            overrides.append(f'{prefix}:io_backend:type=disk')
         if key == 'train' or 'gt_size' in block.arguments:
             overrides.append(f'{prefix}:gt_size=16')
     return overrides

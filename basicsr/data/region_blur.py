@@ -158,6 +158,18 @@ def add_noise(values: Planes, std: float, rng: np.random.Generator) -> Planes:
     return noisy
 
 
+def as_jpeg(picture: Image, quality: int) -> Image:
+    """A picture as it comes back from a JPEG file, colours at half the resolution.
+
+    Args:
+        picture: (H, W, 3) RGB uint8.
+        quality: 1 to 100.
+    """
+    encoded = cv2.imencode('.jpg', picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1])
+
+
 def _all_shifts(
     layers: Sequence[Layer], paths: Sequence[Displacements | None], global_path: Displacements | None
 ) -> Displacements:

@@ -22,7 +22,7 @@ from basicsr.data.motion import (
     shake_path,
     straight_path,
 )
-from basicsr.data.region_blur import Displacements, render, render_photo
+from basicsr.data.region_blur import Displacements, as_jpeg, render, render_photo
 from basicsr.data.sample import Sample
 from basicsr.data.storage import FolderStore
 from basicsr.masks.generator import build_generator
@@ -57,6 +57,8 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         moving_share: share of regions that move on their own.
         gamma: frames are averaged as grey value^gamma; 1 averages grey values.
         noise: smallest and largest standard deviation of the noise at mid grey, of white = 1.
+        jpeg: smallest and largest quality (1 to 100) that blurred pictures are stored with as JPEG, noise included;
+            None stores none of them so.
         kernel_files: blur kernels (`.npy` or images); one of them, at random, is the camera's path of each sample.
         masks: 'generator' lets the regions of photos move, 'none' takes each photo as one region.
         generator: what makes the regions of photos; felzenszwalb with its defaults if None.
@@ -83,6 +85,7 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         moving_share: Share = 0.7,
         gamma: Annotated[float, Gt(0)] = 2.2,
         noise: tuple[float, float] = (0.0, 0.01),
+        jpeg: tuple[int, int] | None = None,
         kernel_files: list[File] | None = None,
         masks: Literal['generator', 'none'] = 'generator',
         generator: Annotated[dict[str, Any] | None, TypeBlock('mask generator')] = None,
@@ -100,6 +103,8 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
             raise ArgumentError(f'path_shape and gamma are above 0, got {path_shape} and {gamma}')
         if len(noise) != 2 or not 0 <= noise[0] <= noise[1]:
             raise ArgumentError(f'noise is the smallest and the largest standard deviation, got {noise}')
+        if jpeg is not None and not 1 <= jpeg[0] <= jpeg[1] <= 100:
+            raise ArgumentError(f'jpeg is the smallest and the largest quality, from 1 to 100, got {jpeg}')
         if path_range is not None and not 0 < path_range[0] <= path_range[1]:
             raise ArgumentError(f'path_range is the smallest and the largest length, above 0, got {path_range}')
         if directions is not None and not len(directions):
@@ -111,7 +116,7 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         self.path_length, self.path_shape, self.straight_share = path_length, path_shape, straight_share
         self.path_range, self.directions = path_range, directions
         self.shake_length, self.moving_share = shake_length, moving_share
-        self.gamma, self.noise = gamma, noise
+        self.gamma, self.noise, self.jpeg = gamma, noise, jpeg
         self.seed = seed
         self.margin = int(np.ceil((path_range[1] if path_range else 1.5 * path_length) + shake_length))
         self.photos = [] if dataroot_gt is None else _photos(FolderStore(dataroot_gt))
@@ -143,6 +148,8 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         else:
             lq, gt, labels = self._from_dead_leaves(std, rng)
             name = f'dead_leaves:{self.seed}/{epoch}/{index}'
+        if self.jpeg is not None:
+            lq = as_jpeg(lq, int(rng.integers(self.jpeg[0], self.jpeg[1] + 1)))
         return Sample(lq, name, gt, name, compact(labels)).as_item(mask_seed)
 
     def _from_dead_leaves(self, std: float, rng: np.random.Generator) -> tuple[Image, Image, NDArray[Any]]:
