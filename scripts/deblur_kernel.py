@@ -51,84 +51,85 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def deblur(net: Any, path: Path, output: Path, kernel: Path | None, arguments: argparse.Namespace) -> None:
-    """One photo."""
-    import numpy as np
-
-    from basicsr.models.kernel_deblurring import deblur_with_kernel, save_kernel
-    from basicsr.utils.image import imread, imwrite
-
-    photo = imread(path, channels=3)
-    result = deblur_with_kernel(net, photo)
-    both = np.concatenate([photo, result.image], 1)
-    imwrite(output, both if arguments.side_by_side else result.image)
-    if kernel is not None:
-        save_kernel(kernel, result.kernel)
-    if arguments.plot:
-        show(both, path.name)
-
-
 def show(picture: Any, title: str) -> None:
     """Open a picture in the system's viewer."""
     import numpy as np
     from PIL import Image, ImageShow
 
     eight_bits = picture if picture.dtype == np.uint8 else (picture // 257).astype(np.uint8)
-    if not ImageShow.show(Image.fromarray(eight_bits), title):
+    if not ImageShow.show(Image.fromarray(eight_bits.squeeze()), title):
         print(f'{title}: no program was found that shows pictures; use --side_by_side', file=sys.stderr)
 
 
 def main() -> int:
     """Deblur all photos; exit code 1 if one has failed."""
     arguments = parse()
-    from collections import Counter
-
     from tqdm import tqdm
 
-    from basicsr.models.kernel_deblurring import list_photos, load_pair
-    from basicsr.models.restoring import is_out_of_memory
-    from basicsr.utils.device import select_device
-    from basicsr.utils.errors import BasicsrError, DataError, WeightsError
+    from basicsr.models.deblurrer import Deblurrer
+    from basicsr.models.photo_jobs import list_inputs, plan
+    from basicsr.utils.errors import DataError, WeightsError
 
-    photos = list_photos(arguments.input_path)
-    outputs = [arguments.out_dir / f'{path.stem}{arguments.suffix}{path.suffix}' for path in photos]
-    for path, output in zip(photos, outputs, strict=True):
-        if output.resolve() == path.resolve():
-            raise DataError(f'{path} would be overwritten by its result; choose another --out_dir or --suffix')
+    inputs = list_inputs([arguments.input_path])
+    jobs = plan(inputs, arguments.out_dir, arguments.suffix, ['kernel'] if arguments.save_kernel else [])
+    if not jobs:
+        raise DataError('\n'.join(f'{name}: {reason}' for name, reason in inputs.missing.items()))
     if not arguments.weights.exists():
         raise WeightsError(
             f'{arguments.weights} does not exist. docs/networks.md says where the published weights are; '
             'scripts/convert_checkpoint.py turns them into this file'
         )
-    net = load_pair(arguments.weights, select_device(arguments.device))
+    deblurrer = Deblurrer.load(arguments.weights, device=arguments.device)
+    net: Any = deblurrer.net
+    if not deblurrer.finds_kernel:
+        raise WeightsError(
+            f'{arguments.weights} is no AnalysisSynthesisNet; scripts/convert_checkpoint.py makes one of the published '
+            '.h5 pair'
+        )
     if arguments.analysis_max_input_size is not None:
         net.analysis.limit_input(arguments.analysis_max_input_size)
     if arguments.analysis_crop is not None:
         net.analysis.analysis_crop = arguments.analysis_crop
     arguments.out_dir.mkdir(parents=True, exist_ok=True)
 
-    stems = Counter(path.stem for path in photos)
-    failed: dict[Path, str] = {}
+    failed = dict(inputs.missing)
     start = time.perf_counter()
-    with tqdm(total=len(photos), unit='photo', dynamic_ncols=True) as bar:
-        for path, output in zip(photos, outputs, strict=True):
-            bar.set_description(path.name)
-            name = path.stem if stems[path.stem] == 1 else path.name
-            kernel = arguments.out_dir / f'{name}_kernel' if arguments.save_kernel else None
-            try:
-                deblur(net, path, output, kernel, arguments)
-            except BasicsrError as error:
-                failed[path] = str(error)
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                failed[path] = 'there is not enough memory for it'
-            bar.update()
+    with tqdm(jobs, unit='photo', dynamic_ncols=True) as bar:
+        for job in bar:
+            bar.set_description(job.source.name)
+            reason = deblur(deblurrer, job, arguments)
+            if reason:
+                failed[str(job.source)] = reason
     seconds = time.perf_counter() - start
     for path, reason in failed.items():
-        print(reason if str(path) in reason else f'{path}: {reason}', file=sys.stderr)
-    print(f'{len(photos) - len(failed)} of {len(photos)} photos in {seconds:.1f} s: {arguments.out_dir}')
+        print(reason if path in reason else f'{path}: {reason}', file=sys.stderr)
+    print(f'{len(jobs) - len(failed)} of {len(jobs)} photos in {seconds:.1f} s: {arguments.out_dir}')
     return 1 if failed else 0
+
+
+def deblur(deblurrer: Any, job: Any, arguments: argparse.Namespace) -> str:
+    """One photo; why it failed, or nothing."""
+    from dataclasses import replace
+
+    from basicsr.models.photo_runs import beside, run_photo
+    from basicsr.models.restoring import is_out_of_memory
+    from basicsr.utils.errors import BasicsrError
+
+    if arguments.side_by_side:  # in place of the result, as the original does
+        job = replace(job, output=None, side_by_side=job.output)
+    try:
+        done = run_photo(deblurrer, job)
+    except BasicsrError as error:
+        return str(error)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return 'there is not enough memory for it'
+    if done.details.warning:
+        print(f'{job.source}: {done.details.warning}', file=sys.stderr)
+    if arguments.plot:
+        show(beside(done.photo, done.result).pixels, job.source.name)
+    return ''
 
 
 if __name__ == '__main__':

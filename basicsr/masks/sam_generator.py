@@ -26,7 +26,7 @@ class SamGenerator(MaskGenerator):
 
     Args:
         checkpoint: weights of Segment Anything, ``sam_vit_h_4b8939.pth`` or a smaller one.
-        model: which network the checkpoint holds: vit_h, vit_l or vit_b.
+        model: which network the checkpoint holds: vit_h, vit_l or vit_b; auto looks.
         device: auto, cpu, cuda, cuda:1 or mps.
         channel_order: ``rgb``, which the network was trained with, or ``bgr``, which the original fed it.
         points_per_side: the grid has the square of so many points.
@@ -52,7 +52,7 @@ class SamGenerator(MaskGenerator):
     def __init__(
         self,
         checkpoint: File,
-        model: Literal['vit_h', 'vit_l', 'vit_b'] = 'vit_h',
+        model: Literal['vit_h', 'vit_l', 'vit_b', 'auto'] = 'vit_h',
         device: str = 'auto',
         channel_order: Literal['rgb', 'bgr'] = 'rgb',
         points_per_side: Positive = 32,
@@ -67,6 +67,7 @@ class SamGenerator(MaskGenerator):
         from segment_anything import sam_model_registry
 
         weights = read_weights(checkpoint, param_key=None)
+        model = (_size_of(weights) or 'vit_h') if model == 'auto' else model
         network = sam_model_registry[model]()
         try:
             load_weights(network, weights)
@@ -114,10 +115,11 @@ class SamGenerator(MaskGenerator):
         return dict(self._settings)
 
 
-def _size_of(weights: Weights) -> str | None:
+def _size_of(weights: Weights) -> Literal['vit_b', 'vit_l', 'vit_h'] | None:
     """The published network that a file holds, by the width of its image encoder."""
     patches = weights.state.get('image_encoder.patch_embed.proj.weight')
-    return None if patches is None else {768: 'vit_b', 1024: 'vit_l', 1280: 'vit_h'}.get(len(patches))
+    sizes: dict[int, Literal['vit_b', 'vit_l', 'vit_h']] = {768: 'vit_b', 1024: 'vit_l', 1280: 'vit_h'}
+    return None if patches is None else sizes.get(len(patches))
 
 
 def _own_generator(network: Any, points_per_batch: int, thresholds: dict[str, Any], half: bool) -> Any:

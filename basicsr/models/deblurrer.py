@@ -242,7 +242,7 @@ class Deblurrer:
         Returns:
             label map (L, H, W).
         """
-        seen = _eight_bits(image)
+        seen = eight_bits(image)
         if self.cache is not None:
             return self.cache.masks(self.generator, seen)
         return self.generator(seen), False
@@ -431,7 +431,7 @@ def _dtype_for(net: nn.Module, device: torch.device) -> Literal['fp32', 'bf16']:
     return 'bf16' if known and fast_bfloat16(device) else 'fp32'
 
 
-def _eight_bits(image: Array) -> Array:
+def eight_bits(image: Array) -> Array:
     """What mask generators see: (H, W, 3) RGB uint8; of 16 bits the upper 8, as ``masks.pictures.read_photo``."""
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)

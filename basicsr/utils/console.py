@@ -41,13 +41,22 @@ def run(main: Callable[[], int]) -> int:
     except BrokenPipeError:  # the reader of our output has seen enough (| head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.errno not in _ADVICE:
-            raise
-        name = f'{error.filename}: ' if error.filename else ''
-        print(f'{name}{error.strerror}; {_ADVICE[error.errno]}', file=sys.stderr)  # noqa: T201
+        print(advice(error), file=sys.stderr)  # noqa: T201
     except KeyboardInterrupt:
         return 130
     return 1
+
+
+def advice(error: OSError) -> str:
+    """What happened to a file and what to do, in one line.
+
+    Raises:
+        OSError: ``error`` itself, if it is nothing that a user can mend.
+    """
+    if error.errno not in _ADVICE:
+        raise error
+    name = f'{error.filename}: ' if error.filename else ''
+    return f'{name}{error.strerror}; {_ADVICE[error.errno]}'
 
 
 def missing_package(name: str) -> str:

@@ -39,12 +39,17 @@ def peak_memory(run: Callable[[], Any], device: torch.device) -> float | None:
         run()
         torch.cuda.synchronize(device)
         return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    start = _start_of_peak()
+    run()
+    return None if start is None else (_resident('VmHWM') - start) / 2**10
+
+
+def _start_of_peak() -> int | None:
+    """KiB held now, from where the recorded peak starts again; None where the system does not tell."""
     try:
         _return_freed_memory()
         Path('/proc/self/clear_refs').write_text('5')  # the recorded peak starts again at the present size
-        start = _resident('VmRSS')
-        run()
-        return (_resident('VmHWM') - start) / 2**10
+        return _resident('VmRSS')
     except OSError:
         return None
 

@@ -23,7 +23,7 @@ PHOTO_SUFFIXES = (*IMAGE_SUFFIXES, '.webp', '.avif', '.gif', '.heic', '.heif')
 MAX_PIXELS = 150_000_000
 """Larger pictures are refused: a small file may claim to be one and fill the memory."""
 
-_FORMATS = ['JPEG', 'MPO', 'PNG', 'TIFF', 'BMP', 'GIF', 'WEBP', 'AVIF']
+_FORMATS = ['JPEG', 'PNG', 'TIFF', 'BMP', 'GIF', 'WEBP', 'AVIF']
 _KEPT_TIFF_TAGS = (270, 271, 272, 274, 282, 283, 296, 305, 306, 315, 700, 33432, 33723, 34665, 34853)
 _PNG_CHUNKS = (b'iCCP', b'sRGB', b'gAMA', b'cHRM', b'cICP', b'pHYs', b'eXIf', b'tEXt', b'zTXt', b'iTXt', b'tIME')
 

@@ -1,0 +1,176 @@
+"""Deblur photos and videos: python basicsr/deblur.py -i photo.jpg -o sharp/
+
+Examples:
+    python basicsr/deblur.py -i holiday/ -o sharp/ --side-by-side
+    python basicsr/deblur.py -i "phone/**/*.jpg" clip.mp4 -o sharp/ --tile 512
+    python basicsr/deblur.py -i photo.jpg -o sharp/ --model analysis-synthesis --save-kernel
+    python basicsr/deblur.py -i photo.jpg -o sharp/ --generator sam --sam-checkpoint sam_vit_b_01ec64.pth
+
+A result keeps the name, size, orientation, colour profile, EXIF and bit depth of its photo. What is there already is
+kept (see --overwrite). Exit code 1 if a photo could not be deblurred; the others are. docs/deblur.md explains all this.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+
+import argparse
+import logging
+import tempfile
+import time
+from typing import Any
+
+OUTPUT = Path('results/deblurred')
+
+
+def tile(text: str) -> Any:
+    """``auto``, ``none`` or a number of pixels."""
+    if text in ('auto', 'none'):
+        return None if text == 'none' else 'auto'
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither auto, none nor a number of pixels")
+    return int(text)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('-i', '--input', nargs='+', required=True, metavar='PATH', help='photos, folders, quoted patterns, videos')
+    add('-o', '--output', type=Path, default=OUTPUT, metavar='DIR', help=f'folder of the results ({OUTPUT})')
+    add('--model', metavar='NAME', help='a network file, or the name of one in experiments/pretrained_models')
+    add('--masks', default='auto', metavar='auto|none|DIR', help='made, left out, or <name>.png of a folder (auto)')
+    add('--generator', default='felzenszwalb', help='what makes masks: felzenszwalb (needs no weights) or sam')
+    add('--sam-checkpoint', metavar='FILE', help='weights of Segment Anything, of any of its three sizes')
+    add('--set', nargs='+', default=[], metavar='KEY=VALUE', help='further arguments of the generator')
+    add('--mask-cache', metavar='DIR|none', help="where masks are kept; the user's cache folder by default")
+    add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
+    add('--dtype', choices=('auto', 'fp32', 'bf16'), default='auto', help='arithmetic of the network')
+    add('--tile', type=tile, default='auto', metavar='auto|none|N', help='cut large photos into tiles of N pixels')
+    add('--self-ensemble', action='store_true', help='mean over 8 flips and rotations: 8 times the time')
+    add(
+        '--guard',
+        choices=('repair', 'refuse', 'warn', 'off'),
+        default='repair',
+        help='if the network collapses: try other ways, then show the photo there (repair); write nothing (refuse)',
+    )
+    add('--suffix', default='_deblurred', help='added to the names of results; "" keeps them (_deblurred)')
+    add('--side-by-side', action='store_true', help='also save photo and result in one picture')
+    add('--save-masks', action='store_true', help='also save the masks, and a picture of them')
+    add('--save-kernel', action='store_true', help='also save the blur kernel, of networks that find one')
+    add('--overwrite', action='store_true', help='replace results that are there')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Deblur everything; exit code 1 if something has failed."""
+    args = parse(arguments)
+    logging.basicConfig(format='%(message)s', level=logging.WARNING)
+    from tqdm import tqdm
+
+    from basicsr.models.photo_jobs import list_inputs, plan
+
+    inputs = list_inputs(args.input)
+    extras = {'side_by_side': args.side_by_side, 'masks': args.save_masks, 'kernel': args.save_kernel}
+    jobs = plan(inputs, args.output, args.suffix, [name for name, wanted in extras.items() if wanted])
+    failed = dict(inputs.missing)
+    for note in inputs.notes:
+        print(note, file=sys.stderr)
+    todo = []
+    for job in jobs:
+        there = [path for path in job.files() if path.exists()]
+        if there and not args.overwrite:
+            print(f'{job.source}: kept, {there[0]} is there already (--overwrite replaces it)', file=sys.stderr)
+        else:
+            todo.append(job)
+    if todo:
+        open_folder(args.output)
+        deblurrer = build(args)
+        start = time.perf_counter()
+        with tqdm(todo, unit='file', dynamic_ncols=True) as bar:
+            for job in bar:
+                bar.set_description(job.source.name)
+                reason = attempt(deblurrer, job, args)
+                if reason:
+                    failed[str(job.source)] = reason
+        made = len(todo) - sum(str(job.source) in failed for job in todo)
+        print(f'{made} of {len(todo)} in {time.perf_counter() - start:.1f} s: {args.output}')
+    for name, reason in failed.items():
+        print(reason if name in reason else f'{name}: {reason}', file=sys.stderr)
+    return 1 if failed else 0
+
+
+def open_folder(folder: Path) -> None:
+    """Make the folder of the results, and find out now whether it can be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def build(args: argparse.Namespace) -> Any:
+    """The network with its masks, as the command line says."""
+    from basicsr.masks.cache import MaskCache
+    from basicsr.masks.generator import block_of_flags
+    from basicsr.models.deblurrer import Deblurrer
+    from basicsr.utils.errors import OptionError
+
+    if args.generator == 'sam':
+        if args.sam_checkpoint is None:
+            raise OptionError('--generator sam needs --sam-checkpoint FILE: the weights of Segment Anything')
+        args.set = ['model=auto', *args.set]
+    if args.masks not in ('auto', 'none') and not Path(args.masks).is_dir():
+        raise OptionError(f'--masks {args.masks}: neither auto, none nor a folder of mask files')
+    cache = None if args.mask_cache == 'none' else MaskCache(Path(args.mask_cache) if args.mask_cache else None)
+    deblurrer = Deblurrer.load(
+        args.model,
+        device=args.device,
+        dtype=args.dtype,
+        masks='none' if args.masks == 'none' else 'auto',
+        generator=block_of_flags(args.generator, args.sam_checkpoint, args.device, args.set),
+        cache=cache,
+        tile=args.tile,
+        self_ensemble=args.self_ensemble,
+        guard=args.guard,
+    )
+    if args.save_kernel and not deblurrer.finds_kernel:
+        raise OptionError(f'--save-kernel: {deblurrer.name} finds no kernel; --model analysis-synthesis does')
+    if not deblurrer.takes_masks and (args.save_masks or args.masks not in ('auto', 'none')):
+        raise OptionError(f'--masks, --save-masks: {deblurrer.name} takes no masks')
+    if deblurrer.takes_masks and args.masks == 'auto':
+        _ = deblurrer.generator  # what is wrong with it is said before the first photo
+    return deblurrer
+
+
+def attempt(deblurrer: Any, job: Any, args: argparse.Namespace) -> str:
+    """Do one photo or video and say how it went; why it failed, or nothing."""
+    from tqdm import tqdm
+
+    from basicsr.models.photo_runs import run_job
+    from basicsr.models.restoring import is_out_of_memory
+    from basicsr.utils.console import advice
+    from basicsr.utils.errors import BasicsrError
+
+    try:
+        report = run_job(deblurrer, job, args.masks)
+    except BasicsrError as error:
+        return str(error)
+    except OSError as error:
+        return advice(error)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return 'there is not enough memory for it; try a smaller --tile'
+    tqdm.write(report.line)
+    if report.warning:
+        tqdm.write(f'{job.source}: {report.warning}', file=sys.stderr)
+    return ''
+
+
+if __name__ == '__main__':
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))

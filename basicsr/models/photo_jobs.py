@@ -1,0 +1,176 @@
+"""Photos and videos that a command line names, and where their results go."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from basicsr.utils.errors import DataError
+from basicsr.utils.photo import PHOTO_SUFFIXES
+from basicsr.utils.photo_files import result_suffix
+
+VIDEO_SUFFIXES = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
+"""What counts as a video, in lower case."""
+_KEPT_AS_VIDEO = ('.mp4', '.mov', '.avi', '.mkv')
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo or video, and the files that come of it; None for those that nobody wants.
+
+    Args:
+        source: the file.
+        output: its result.
+        side_by_side: photo and result in one picture, the photo left.
+        masks: the label map; a picture of the regions lies beside it, ``<stem>_shown.jpg``.
+        kernel: the blur kernel, without extension: a ``.npy`` and a ``.png`` file.
+    """
+
+    source: Path
+    output: Path | None
+    side_by_side: Path | None = None
+    masks: Path | None = None
+    kernel: Path | None = None
+
+    @property
+    def is_video(self) -> bool:
+        """Whether the source is a video, by its name."""
+        return self.source.suffix.lower() in VIDEO_SUFFIXES
+
+    def files(self) -> list[Path]:
+        """Everything that will be written."""
+        found = [path for path in (self.output, self.side_by_side) if path is not None]
+        if self.masks is not None:
+            found += [self.masks, shown_masks(self.masks)]
+        if self.kernel is not None:
+            found += [self.kernel.with_name(f'{self.kernel.name}{suffix}') for suffix in ('.npy', '.png')]
+        return found
+
+
+@dataclass
+class Inputs:
+    """What a command line names.
+
+    Args:
+        files: photos and videos, each once.
+        missing: what names no file, with the reason.
+        notes: what was left out on purpose.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def list_inputs(names: Iterable[str | Path]) -> Inputs:
+    """The files that names stand for.
+
+    Args:
+        names: files, folders (the photos directly in them, hidden ones left out), or patterns with ``*``, ``?``,
+            ``[...]`` and ``**``.
+    """
+    inputs, seen = Inputs(), set()
+    for name in names:
+        found = _files_of(str(name), inputs)
+        for path in found:
+            if path.resolve() not in seen:
+                seen.add(path.resolve())
+                inputs.files.append(path)
+    return inputs
+
+
+def _files_of(name: str, inputs: Inputs) -> list[Path]:
+    path = Path(name)
+    if path.is_dir():
+        visible = sorted(p for p in path.iterdir() if not p.name.startswith('.') and p.is_file())
+        photos = [p for p in visible if p.suffix.lower() in PHOTO_SUFFIXES]
+        videos = [p for p in visible if p.suffix.lower() in VIDEO_SUFFIXES]
+        if videos:
+            inputs.notes.append(f'{name}: {len(videos)} videos left out; name those that are to be deblurred')
+        if not photos:
+            inputs.missing[name] = f'no photos in this folder ({", ".join(PHOTO_SUFFIXES)})'
+        return photos
+    if path.exists():
+        return [path]
+    if not glob.has_magic(name):
+        inputs.missing[name] = 'no such file or folder'
+        return []
+    known = (*PHOTO_SUFFIXES, *VIDEO_SUFFIXES)
+    matches = (Path(match) for match in sorted(glob.glob(name, recursive=True)))  # noqa: PTH207 - patterns may be absolute
+    found = [p for p in matches if p.suffix.lower() in known and p.is_file()]
+    if not found:
+        inputs.missing[name] = 'matches no photo or video'
+    return found
+
+
+def plan(inputs: Inputs, folder: Path, suffix: str, extras: Sequence[str] = ()) -> list[Job]:
+    """Where the results of all inputs go.
+
+    Earlier results among the inputs are left out: who deblurs a folder into itself wants no ``x_deblurred_deblurred``.
+
+    Args:
+        inputs: of :func:`list_inputs`; files whose results clash go to its ``missing``, what is left out to its
+            ``notes``.
+        folder: of the results.
+        suffix: added to the names.
+        extras: what is wanted beside the results: ``side_by_side``, ``masks``, ``kernel``.
+
+    Raises:
+        DataError: a result would take the place of an input.
+    """
+    jobs = _jobs(inputs.files, folder, suffix, extras)
+    everything = _jobs(inputs.files, folder, suffix, ('side_by_side', 'masks', 'kernel'))
+    results = {path.resolve(): job.source for job in everything for path in job.files()}
+    earlier = [p for p in inputs.files if results.get(p.resolve(), p) != p] if suffix else []
+    if earlier:
+        inputs.notes.append(f'{len(earlier)} earlier results left out, such as {earlier[0]}')
+        inputs.files = [path for path in inputs.files if path not in earlier]
+        jobs = _jobs(inputs.files, folder, suffix, extras)
+    sources = {path.resolve() for path in inputs.files}
+    taken: dict[Path, Path] = {}
+    kept = []
+    for job in jobs:
+        files = [path.resolve() for path in job.files()]
+        over = next((path for path in files if path in sources), None)
+        if over is not None:
+            raise DataError(
+                f'{over} would be overwritten by the result of {job.source.name}; '
+                'choose another output folder or suffix'
+            )
+        clash = next((taken[path] for path in files if path in taken), None)
+        if clash is not None:
+            inputs.missing[str(job.source)] = f'its result would have the name of that of {clash}; run it by itself'
+            continue
+        taken.update(dict.fromkeys(files, job.source))
+        kept.append(job)
+    return kept
+
+
+def _jobs(files: Sequence[Path], folder: Path, suffix: str, extras: Sequence[str]) -> list[Job]:
+    stems = Counter(path.stem for path in files)
+    jobs = []
+    for path in files:
+        name = path.stem if stems[path.stem] == 1 else path.name
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            ending = path.suffix if path.suffix.lower() in _KEPT_AS_VIDEO else '.mp4'
+            jobs.append(Job(path, folder / f'{path.stem}{suffix}{ending}'))
+            continue
+        ending = result_suffix(path)
+        jobs.append(
+            Job(
+                path,
+                folder / f'{path.stem}{suffix}{ending}',
+                folder / f'{name}_side_by_side{ending}' if 'side_by_side' in extras else None,
+                folder / f'{name}_masks.png' if 'masks' in extras else None,
+                folder / f'{name}_kernel' if 'kernel' in extras else None,
+            )
+        )
+    return jobs
+
+
+def shown_masks(masks: Path) -> Path:
+    """Where the picture of the regions lies, beside their label map."""
+    return masks.with_name(f'{masks.stem}_shown.jpg')

@@ -1,0 +1,163 @@
+"""The work on one photo or video: read, deblurred, written, and what there is to tell about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from basicsr.masks.files import find_masks, write_label_map
+from basicsr.masks.pictures import overlay
+from basicsr.models.deblurrer import Deblurred, Deblurrer, MasksLike, eight_bits
+from basicsr.models.photo_jobs import Job, shown_masks
+from basicsr.models.video import VideoDone, deblur_video
+from basicsr.utils.errors import ImageFileError, MaskError
+from basicsr.utils.image import Array, imwrite
+from basicsr.utils.kernels import save_kernel
+from basicsr.utils.measure import peak_memory
+from basicsr.utils.photo import Photo, Stored, load_photo
+from basicsr.utils.photo_files import save_photo
+
+
+@dataclass(frozen=True)
+class Done:
+    """A photo that was deblurred and written.
+
+    Args:
+        photo: as it was.
+        result: as it is now.
+        details: how it came about.
+        notes: what was changed or could not be kept, in words.
+    """
+
+    photo: Photo
+    result: Photo
+    details: Deblurred
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a user is told about a photo or video that was done.
+
+    Args:
+        line: one line with sizes and costs.
+        warning: what to look at in the result; empty if all is well.
+    """
+
+    line: str
+    warning: str = ''
+
+
+def deblur_photo(deblurrer: Deblurrer, photo: Photo, masks: MasksLike = None) -> tuple[Photo, Deblurred]:
+    """A photo of a file, deblurred, with all that the file held; :class:`Deblurred` says how.
+
+    Raises:
+        as :meth:`~basicsr.models.deblurrer.Deblurrer.deblur`.
+    """
+    details = deblurrer.deblur(photo.pixels, masks)
+    return replace(photo, pixels=details.image), details
+
+
+def run_photo(deblurrer: Deblurrer, job: Job, masks: MasksLike = None) -> Done:
+    """Read a photo, deblur it, write all that is wanted.
+
+    Args:
+        deblurrer: what does it.
+        job: of :func:`plan`; its folder must exist.
+        masks: as for the deblurrer.
+
+    Raises:
+        ImageFileError: the photo cannot be read, or its result cannot be written in this format.
+        OSError: the disk is full or the folder cannot be written.
+        BasicsrError: as :meth:`~basicsr.models.deblurrer.Deblurrer.deblur`.
+    """
+    photo = load_photo(job.source)
+    result, details = deblur_photo(deblurrer, photo, masks)
+    notes = photo.notes
+    if job.output is not None:
+        notes += save_photo(job.output, result)
+    if job.side_by_side is not None:
+        save_photo(job.side_by_side, beside(photo, result))
+    if job.masks is not None and details.labels is not None:
+        write_label_map(job.masks, details.labels, compress_level=4)
+        imwrite(shown_masks(job.masks), overlay(eight_bits(photo.pixels), details.labels))
+    if job.kernel is not None and details.kernel is not None:
+        save_kernel(job.kernel, details.kernel)
+    return Done(photo, result, details, notes)
+
+
+def beside(photo: Photo, result: Photo) -> Photo:
+    """Photo and result in one picture, the photo left, both upright, with the photo's colour profile."""
+    pixels = np.concatenate([photo.pixels, result.pixels], 1)
+    alpha = None if photo.alpha is None else np.concatenate([photo.alpha, photo.alpha], 1)
+    more = {key: value for key, value in photo.stored.more.items() if key != 'comment'}
+    return Photo(pixels, alpha, Stored(photo.stored.format, more=more))
+
+
+def masks_in(folder: Path, photo: Path) -> Path:
+    """The mask file of a photo, by its stem.
+
+    Raises:
+        MaskError: there is none.
+    """
+    path = find_masks(folder, photo.stem)
+    if path is None:
+        raise MaskError(f'{photo}: {folder} holds no masks for it ({photo.stem}.png or .npz)')
+    return path
+
+
+def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto') -> Report:
+    """Do a photo or a video.
+
+    Args:
+        deblurrer: what does it.
+        job: of :func:`~basicsr.models.photo_jobs.plan`; its folder must exist.
+        masks: ``auto``, ``none``, or a folder of mask files named as the photos.
+
+    Raises:
+        BasicsrError: the file cannot be read, deblurred or written; it is named.
+        OSError: the disk is full or the folder cannot be written.
+    """
+    done: list[Done | VideoDone] = []
+    own = masks not in ('auto', 'none')
+
+    def run() -> None:
+        if job.is_video:
+            if own:
+                raise MaskError(f'{job.source}: the frames of a video have no mask files; use --masks auto or none')
+            assert job.output is not None  # noqa: S101 - videos always have one
+            done.append(deblur_video(deblurrer, job.source, job.output, masks, _frames_shown))
+        else:
+            done.append(run_photo(deblurrer, job, masks_in(Path(masks), job.source) if own else masks))
+
+    start = time.perf_counter()
+    try:
+        memory = peak_memory(run, deblurrer.device)
+    except ImageFileError as error:
+        raise error if str(job.source) in str(error) else ImageFileError(f'{job.source}: {error}') from error
+    return _report(job, done[0], time.perf_counter() - start, memory)
+
+
+def _report(job: Job, done: Done | VideoDone, seconds: float, memory: float | None) -> Report:
+    costs = '' if memory is None else f', {memory:.0f} MiB'
+    if isinstance(done, VideoDone):
+        height, width = done.size
+        line = f'{width}×{height}, {done.frames} frames, {seconds:.1f} s ({seconds / done.frames:.2f} s each){costs}'
+        warning = f'the guard found a collapse in {done.collapsed} of {done.frames} frames' if done.collapsed else ''
+        return Report('; '.join([f'{job.source} → {job.output}: {line}', *done.notes]), warning)
+    details = done.details
+    height, width = done.photo.pixels.shape[:2]
+    masks = '' if details.labels is None else f' (masks {details.mask_seconds:.1f} s)'
+    tiles = '' if details.tile is None else f', tiles of {details.tile}'
+    line = f'{job.source} → {job.output}: {width}×{height}, {seconds:.1f} s{masks}{costs}{tiles}'
+    return Report('; '.join([line, *done.notes]), details.warning)
+
+
+def _frames_shown(frames: Iterable[Array], total: int) -> Iterable[Array]:
+    from tqdm import tqdm
+
+    return tqdm(frames, 'frames', total or None, unit='frame', leave=False, dynamic_ncols=True)
