@@ -14,9 +14,8 @@ from basicsr.utils.errors import DataError
 from basicsr.utils.image import imwrite
 from basicsr.utils.photo import PHOTO_SUFFIXES
 
-PHOTOS = ('astronaut', 'coffee', 'chelsea')
-"""Photos of scikit-image, free for any use, that the network of the repository was not trained on."""
-SIZE = 300  # pixels a side; the smallest of the photos has 300 rows
+PHOTOS = {'astronaut': 512, 'coffee': 400, 'chelsea': 300}
+"""Photos of scikit-image, free for any use, that the network of the repository was not trained on; their rows."""
 _MAX_SHOWN = 24
 
 
@@ -31,7 +30,7 @@ def make_examples(folder: Path) -> list[Path]:
         OSError: the folder cannot be written.
     """
     made = []
-    for number, name in enumerate(PHOTOS):
+    for number, (name, size) in enumerate(PHOTOS.items()):
         photo = photo_file(name)
         alone = folder / f'.{name}'  # a data set is a folder
         alone.mkdir(parents=True)
@@ -40,7 +39,7 @@ def make_examples(folder: Path) -> list[Path]:
             str(alone),
             share_photos=1.0,
             length=1,
-            gt_size=SIZE,
+            gt_size=size,
             shake_length=14.0,
             path_length=6.0,
             moving_share=0.3,

@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-try:
+if sys.platform != 'win32':  # there the folders of killed pages stay until somebody empties the temporary files
     import fcntl
-except ImportError:  # Windows: folders of killed pages stay until somebody empties the folder of temporary files
-    fcntl = None  # type: ignore[assignment]
 
 PREFIX = 'deblur-page-'
 _LOCK = 'lock'  # held as long as the page lives, so that the folder of a killed one can be told
+_UNLOCKED_SECONDS = 60
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def private_folder(parent: Path | None = None) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent)).resolve()
     try:
         with (folder / _LOCK).open('wb') as lock:
-            if fcntl is not None:
+            if sys.platform != 'win32':
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield folder
     finally:
@@ -44,11 +44,15 @@ def private_folder(parent: Path | None = None) -> Iterator[Path]:
 
 def remove_abandoned(parent: Path) -> None:
     """Remove the folders of pages that were killed; those of living pages and of other users stay."""
-    if fcntl is None:
+    if sys.platform == 'win32':
         return
     for folder in parent.glob(f'{PREFIX}*'):
         with contextlib.suppress(OSError):  # in use, or not ours
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+                continue
+            if not (folder / _LOCK).exists():  # just made, or filled by what was in work when its page ended
+                if time.time() - folder.stat().st_mtime > _UNLOCKED_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
                 continue
             with (folder / _LOCK).open('rb+') as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 
 from basicsr.app.service import Network, Outcome, Service, Settings, reason
-from basicsr.utils.photo import PHOTO_SUFFIXES
 
 TITLE = 'Deblur a photo'
 WAITING = 20
@@ -46,12 +45,10 @@ def build_page(service: Service, examples: Sequence[Path] = ()) -> gr.Blocks:
         gr.Markdown(_introduction(service), elem_id='title')
         with gr.Row():
             with gr.Column(scale=1, min_width=320):
-                photo = gr.File(
-                    label='Photo', file_count='single', type='filepath', height=130, elem_id='photo'
-                )
+                photo = gr.File(label='Photo', file_count='single', type='filepath', height=130, elem_id='photo')
                 name = gr.Textbox(visible=False)
                 preview = gr.Image(
-                    label='Your photo', height=220, interactive=False, visible=False, buttons=[], elem_id='preview'
+                    label='Your photo', height=180, interactive=False, visible=False, buttons=[], elem_id='preview'
                 )
                 tray = gr.Dataset(
                     label='Or try one of these',
@@ -61,31 +58,46 @@ def build_page(service: Service, examples: Sequence[Path] = ()) -> gr.Blocks:
                     visible=bool(examples),
                     elem_id='examples',
                 )
-                network = gr.Dropdown(list(service.networks), value=first, label='Network', elem_id='network')
-                generator = gr.Dropdown(
-                    list(service.generators),
-                    value=service.generators[0],
-                    label='Masks made by',
-                    info='Regions of the photo that the network deblurs knowing what belongs together',
-                    interactive=chosen.takes_masks,
-                    elem_id='generator',
-                )
-                with gr.Accordion('More about masks', open=False, visible=chosen.takes_masks) as more:
-                    dropout = gr.Slider(
-                        0, 1, 0, step=0.05, label='Dropout', info='Share of the regions to leave out', elem_id='dropout'
+                start = gr.Button('Deblur', variant='primary', interactive=not problem, elem_id='start')
+                with gr.Accordion('Network and masks', open=False, elem_id='settings'):
+                    network = gr.Dropdown(list(service.networks), value=first, label='Network', elem_id='network')
+                    generator = gr.Dropdown(
+                        list(service.generators),
+                        value=service.generators[0],
+                        label='Masks made by',
+                        info='Regions that help the network to tell what moved together',
+                        visible=chosen.takes_masks,
+                        elem_id='generator',
                     )
-                    seed = gr.Number(0, precision=0, minimum=0, maximum=2**31 - 1, label='Seed of the choice')
+                    dropout = gr.Slider(
+                        0,
+                        1,
+                        0,
+                        step=0.05,
+                        label='Mask dropout',
+                        info='Share of the regions to leave out',
+                        visible=chosen.takes_masks,
+                        elem_id='dropout',
+                    )
+                    seed = gr.Number(
+                        0,
+                        precision=0,
+                        minimum=0,
+                        maximum=2**31 - 1,
+                        label='Seed of the regions left out',
+                        visible=chosen.takes_masks,
+                        elem_id='seed',
+                    )
                     value = gr.Slider(
                         0.001,
                         1,
                         chosen.mask_value or 1.0,
                         step=0.001,
                         label='Mask value',
-                        info='What a masked pixel weighs; the first value is the one the network was trained with',
+                        info='Weight of a masked pixel; at first the one that the network was trained with',
                         visible=chosen.mask_value is not None,
                         elem_id='value',
                     )
-                start = gr.Button('Deblur', variant='primary', interactive=not problem, elem_id='start')
             with gr.Column(scale=3, min_width=320):
                 said = gr.HTML(_error(problem) if problem else '', elem_id='said')
                 with gr.Tabs():
@@ -104,13 +116,11 @@ def build_page(service: Service, examples: Sequence[Path] = ()) -> gr.Blocks:
                             show_label=False, interactive=False, height=640, buttons=['fullscreen'], elem_id='regions'
                         )
                     with gr.Tab('Blur kernel', visible=chosen.finds_kernel) as kernel_tab:
-                        kernel = gr.Image(
-                            show_label=False, interactive=False, height=420, buttons=[], elem_id='kernel'
-                        )
+                        kernel = gr.Image(show_label=False, interactive=False, height=420, buttons=[], elem_id='kernel')
                 download = gr.DownloadButton('Download in full resolution', interactive=False, elem_id='download')
 
         results = [said, slider, counted, regions, kernel, download]
-        controls = [generator, more, value, regions_tab, kernel_tab, start, said]
+        controls = [generator, dropout, seed, value, regions_tab, kernel_tab, start, said]
         private: dict[str, Any] = {'api_visibility': 'private'}
 
         def look(path: str | None) -> tuple[Any, ...]:
@@ -137,8 +147,7 @@ def build_page(service: Service, examples: Sequence[Path] = ()) -> gr.Blocks:
             else:
                 text, usable = '', True
             return (
-                gr.update(interactive=about.takes_masks),
-                gr.update(visible=about.takes_masks),
+                *(gr.update(visible=about.takes_masks) for _ in range(3)),
                 gr.update(visible=about.mask_value is not None, value=about.mask_value or 1.0),
                 gr.update(visible=about.takes_masks),
                 gr.update(visible=about.finds_kernel),
@@ -177,6 +186,7 @@ def build_page(service: Service, examples: Sequence[Path] = ()) -> gr.Blocks:
             concurrency_id='network',
             show_progress_on=[slider, regions, kernel],
             trigger_mode='once',
+            scroll_to_output=True,
             **private,
         )
     page.queue(max_size=WAITING)
@@ -198,22 +208,18 @@ def _first_network(service: Service) -> tuple[str | None, Network, str]:
 def _introduction(service: Service) -> str:
     return (
         f'# {TITLE}\n\n'
-        'Sharpens photos that were blurred by a shaking hand or moving things. It cannot bring back what strong blur '
-        'or a missed focus has destroyed, and fine details it adds are guesses. '
-        f'Up to {service.max_megapixels:g} megapixels; {", ".join(s[1:].upper() for s in _ACCEPTED)}. '
-        'The photo goes to the computer that this page runs on and nowhere else, and is deleted there within the hour.'
+        'Sharpens photos that were blurred by a shaking hand or moving things, '
+        f'of up to {service.max_megapixels:g} megapixels. It cannot bring back what strong blur or a missed focus has '
+        'destroyed, and fine details that it adds are guesses. Photos stay on the computer that this page runs on, '
+        'which deletes them within the hour.'
     )
-
-
-_ACCEPTED = ('.jpg', '.png', '.tiff', '.webp', '.avif', '.bmp')
-assert set(_ACCEPTED) <= set(PHOTO_SUFFIXES)  # noqa: S101
 
 
 def _results(outcome: Outcome, dropped: float) -> tuple[Any, ...]:
     left = f' (after dropping {dropped:.0%})' if dropped else ''
     text = _facts(outcome.line)
     if outcome.warning:
-        text += f'<p class="warning">{html.escape(outcome.warning)}</p>'
+        text += f'<p class="warning">The network {html.escape(outcome.warning)}</p>'
     return (
         text,
         (str(outcome.before), str(outcome.after)),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
 import signal
 import socket
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,7 @@ def serve(
         OSError: no folder of temporary files can be made.
     """
     with open_socket(host, port) as listener, private_folder() as folder:
-        signal.signal(signal.SIGTERM, _end)
-        if hasattr(signal, 'SIGHUP'):
-            signal.signal(signal.SIGHUP, _end)
+        _end_in_order()
         shown = folder / 'shown'
         shown.mkdir()
         shown_examples = _examples(examples, shown / 'examples')
@@ -131,11 +129,12 @@ def _run(app: Guard, listener: socket.socket, host: str) -> None:
         app, log_level='warning', lifespan='on', ws='none', timeout_graceful_shutdown=2, server_header=False
     )
     logging.getLogger('uvicorn.error').addFilter(lambda record: 'graceful shutdown' not in record.getMessage())
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass
 
 
-def _end(number: int, _: object) -> None:
-    sys.exit(128 + number)
+def _end_in_order() -> None:
+    """Let SIGTERM and a closed terminal end the page as Ctrl-C does: the folder is removed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if hasattr(signal, 'SIGHUP'):
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))

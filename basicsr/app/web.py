@@ -15,6 +15,7 @@ sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != 
 import argparse
 import importlib.util
 import logging
+import os
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -50,4 +51,6 @@ def main(arguments: list[str] | None = None) -> int:
 if __name__ == '__main__':
     from basicsr.utils.console import run
 
-    sys.exit(run(main))
+    code = run(main)
+    sys.stdout.flush()
+    os._exit(code)  # waits for no photo in work: nobody would see its result
