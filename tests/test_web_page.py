@@ -168,6 +168,7 @@ def deblur(page: Browser) -> None:
 def download(page: Browser, folder: Path) -> Path:
     """What the button of the page saves."""
     page.download_to(folder)
+    page.wait("document.querySelector('#download')")
     page.run("document.querySelector('#download').click()")
     end = time.monotonic() + 30
     while time.monotonic() < end:
@@ -236,6 +237,21 @@ def test_bad_files_give_words_and_the_next_photo_works(name: str, page: Browser,
     assert page.problems == []
 
 
+def test_hostile_names_are_shown_as_they_are(page: Browser, place: Path, tmp_path: Path) -> None:
+    name = 'x<img src=a onerror="document.title=1">${7*7}{{value}}&amp;.JPG'
+    shutil.copyfile(place / NAME, tmp_path / name)
+    upload(page, tmp_path / name)
+    deblur(page)
+    assert page.run(SAID).startswith(name.replace('.JPG', '_deblurred.JPG'))
+    assert page.run('document.title') == 'Deblur a photo' and page.problems == []
+
+
+def test_files_that_are_too_large_to_send_give_words(page: Browser, place: Path) -> None:
+    (place / 'huge.png').write_bytes(b'x' * (18 << 20))
+    upload(page, place / 'huge.png')
+    page.wait("document.body.innerText.toLowerCase().includes('maximum allowed size')", 60)
+
+
 def test_without_a_photo_it_asks_for_one(page: Browser) -> None:
     page.run(f'{BUTTON}.click()')
     page.wait(f"{SAID}.includes('Choose a photo first')", 60)
@@ -286,8 +302,9 @@ def test_the_page_fits_a_phone(server: Server, browser: Browser, place: Path) ->
     upload(page, place / NAME)
     page.wait(f"{SAID}.includes('JPEG')", 60)
     deblur(page)
+    page.wait('scrollY > 100')  # to the results
     assert page.run('document.documentElement.scrollWidth') <= 390
-    boxes = page.run("""['#photo', '#start', '#said', '#slider', '#download'].map((one) => {
+    boxes = page.run("""['#photo', '#start', '#said', '#download', '#slider'].map((one) => {
         const {top, bottom, left, right} = document.querySelector(one).getBoundingClientRect();
         return [top, bottom, left, right]; })""")
     for above, below in itertools.pairwise(boxes):

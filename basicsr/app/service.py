@@ -210,7 +210,7 @@ class Service:
         of_masks = f' (masks {details.mask_seconds:.1f} s)' if masks and details.labels is not None else ''
         how = f'{seconds:.1f} s{of_masks} with {settings.network} on {deblurrer.device}'
         tiles = () if details.tile is None else (f'tiles of {details.tile} pixels',)
-        line = '; '.join((f'{_describe(photo)}: {how}', *tiles, *notes, *_smaller(photo)))
+        line = '; '.join((f'{output.name}: {_describe(photo)}, {how}', *tiles, *notes, *_smaller(photo)))
         return Outcome(before, after, output, regions, count, kernel, line, details.warning)
 
     def _read(self, source: Path) -> Photo:
