@@ -56,6 +56,7 @@ class Browser:
         os.close(written_by_browser)
         self._numbers, self._buffer, self._session = itertools.count(1), b'', None
         self.problems: list[str] = []
+        self.asked: list[str] = []
         targets = self._call('Target.getTargets')['targetInfos']
         page = next(target['targetId'] for target in targets if target['type'] == 'page')
         self._session = self._call('Target.attachToTarget', targetId=page, flatten=True)['sessionId']
@@ -73,9 +74,13 @@ class Browser:
         self._profile.cleanup()
 
     def open(self, address: str, width: int = 1280, height: int = 800, scheme: str = 'light', scale: float = 1) -> None:
-        """Load a page in a window of that size; errors of the page are collected in ``problems``."""
+        """Load a page in a window of that size; errors of the page are collected in ``problems``.
+
+        ``asked`` are the addresses that it asks for.
+        """
         phone = width < 600
         self.problems.clear()
+        self.asked.clear()
         self._call('Emulation.setEmulatedMedia', features=[{'name': 'prefers-color-scheme', 'value': scheme}])
         self._call(
             'Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=scale, mobile=phone
@@ -135,6 +140,16 @@ class Browser:
             self._call('Input.dispatchTouchEvent', type='touchMove' if number else 'touchStart', touchPoints=places)
         self._call('Input.dispatchTouchEvent', type='touchEnd', touchPoints=[])
 
+    def choose_file(self, selector: str, path: Path) -> None:
+        """Choose a file in a field for uploads."""
+        root = self._call('DOM.getDocument')['root']['nodeId']
+        node = self._call('DOM.querySelector', nodeId=root, selector=selector)['nodeId']
+        self._call('DOM.setFileInputFiles', files=[str(path)], nodeId=node)
+
+    def download_to(self, folder: Path) -> None:
+        """Let downloads go to a folder without asking."""
+        self._call('Browser.setDownloadBehavior', behavior='allow', downloadPath=str(folder))
+
     def screenshot(self, path: Path) -> None:
         """Save what the window shows as PNG."""
         path.write_bytes(base64.b64decode(self._call('Page.captureScreenshot', format='png')['data']))
@@ -160,7 +175,9 @@ class Browser:
 
     def _note(self, event: dict[str, Any]) -> None:
         kind, what = event.get('method'), event.get('params', {})
-        if kind == 'Runtime.exceptionThrown':
+        if kind == 'Network.requestWillBeSent':
+            self.asked.append(what['request']['url'])
+        elif kind == 'Runtime.exceptionThrown':
             self.problems.append(json.dumps(what['exceptionDetails'])[:1000])
         elif kind == 'Log.entryAdded' and what['entry']['level'] in ('error', 'warning'):
             self.problems.append(f'{what["entry"]["text"]} {what["entry"].get("url", "")}')

@@ -26,6 +26,7 @@ PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 NOT_RUN = {  # commands that this test is run by, or that measure for minutes
     'bash scripts/run_tests.sh',
     'bash scripts/quickstart.sh',  # run with few steps by test_quickstart.py
+    '.venv/bin/python basicsr/app/web.py',  # runs until it is ended; started by test_web_page.py
     'python -m benchmarks.map_unit',
     'python -m benchmarks.networks',
     'python -m benchmarks.metrics',

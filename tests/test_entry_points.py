@@ -16,7 +16,11 @@ from tests.conftest import ROOT
 
 OPTIONS = 'options/train/GoPro/SAMDeblur.yml'
 SCRIPTS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / 'scripts').glob('*.py'))
-SCRIPTS += [name for name in ('basicsr/train.py', 'basicsr/test.py', 'basicsr/deblur.py') if (ROOT / name).exists()]
+SCRIPTS += [
+    name
+    for name in ('basicsr/train.py', 'basicsr/test.py', 'basicsr/deblur.py', 'basicsr/app/web.py')
+    if (ROOT / name).exists()
+]
 
 
 @pytest.fixture(scope='session')

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,13 +53,21 @@ class Report:
     warning: str = ''
 
 
-def deblur_photo(deblurrer: Deblurrer, photo: Photo, masks: MasksLike = None) -> tuple[Photo, Deblurred]:
+def deblur_photo(
+    deblurrer: Deblurrer, photo: Photo, masks: MasksLike = None, **weighing: Any
+) -> tuple[Photo, Deblurred]:
     """A photo of a file, deblurred, with all that the file held; :class:`Deblurred` says how.
+
+    Args:
+        deblurrer: what does it.
+        photo: of :func:`~basicsr.utils.photo.load_photo`.
+        masks: as for the deblurrer.
+        **weighing: ``mask_dropout``, ``mask_value`` and ``seed``, as for the deblurrer.
 
     Raises:
         as :meth:`~basicsr.models.deblurrer.Deblurrer.deblur`.
     """
-    details = deblurrer.deblur(photo.pixels, masks)
+    details = deblurrer.deblur(photo.pixels, masks, **weighing)
     return replace(photo, pixels=details.image), details
 
 

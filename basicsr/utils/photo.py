@@ -64,15 +64,19 @@ class Photo:
     notes: tuple[str, ...] = ()
 
 
-def load_photo(path: Path) -> Photo:
+def load_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read a photo.
 
     JPEG (the first picture of multi-picture files), PNG, TIFF, BMP, WebP, AVIF and GIF; see
     :func:`~basicsr.utils.pixels.planes_of` for palettes, black and white, and CMYK.
 
+    Args:
+        path: the file.
+        max_pixels: larger pictures are refused before they are decoded; at most ``MAX_PIXELS``.
+
     Raises:
-        ImageFileError: missing, empty, cut off, broken, no picture, an animation or several pages, of more than 150
-            million pixels, or with values of other than 8 or 16 bits.
+        ImageFileError: missing, empty, cut off, broken, no picture, an animation or several pages, too large, or with
+            values of other than 8 or 16 bits.
     """
     try:
         data = path.read_bytes()
@@ -83,11 +87,11 @@ def load_photo(path: Path) -> Photo:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of sizes below our limit, of odd EXIF data
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                return _photo_of(image, data, path)
+                return _photo_of(image, data, path, min(max_pixels, MAX_PIXELS))
     except UnidentifiedImageError as error:
         raise ImageFileError(f'{path}: {_guess(data)}') from error
     except Image.DecompressionBombError as error:
-        raise ImageFileError(f'{path}: {_too_large()}') from error
+        raise ImageFileError(f'{path}: {_too_large(min(max_pixels, MAX_PIXELS))}') from error
     except ImageFileError as error:
         raise error if str(path) in str(error) else ImageFileError(f'{path}: {error}') from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError) as error:
@@ -110,9 +114,9 @@ def as_stored(pixels: Array, orientation: int) -> Array:
     return upright(pixels, {6: 8, 8: 6}.get(orientation, orientation))
 
 
-def _photo_of(image: Image.Image, data: bytes, path: Path) -> Photo:
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageFileError(_too_large())
+def _photo_of(image: Image.Image, data: bytes, path: Path, max_pixels: int) -> Photo:
+    if image.width * image.height > max_pixels:
+        raise ImageFileError(_too_large(max_pixels))
     frames = getattr(image, 'n_frames', 1)
     if frames > 1 and image.format != 'MPO':
         kind = 'pages' if image.format == 'TIFF' else 'frames: an animation'
@@ -243,5 +247,5 @@ def _guess(data: bytes) -> str:
     return 'no picture (JPEG, PNG, TIFF, BMP, WebP, AVIF or GIF)'
 
 
-def _too_large() -> str:
-    return f'more than {MAX_PIXELS // 10**6} million pixels; scale it down or cut it'
+def _too_large(max_pixels: int) -> str:
+    return f'more than {max_pixels / 10**6:g} million pixels; scale it down or cut it'

@@ -1,0 +1,56 @@
+"""Deblur photos in the browser: python basicsr/app/web.py, then open the address that it prints.
+
+Needs the extra `demo`: pip install -e '.[demo]'. The page is for this computer alone unless --host says otherwise,
+loads nothing from the internet, and forgets photos within the hour and when it ends. docs/web.md explains it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+
+import argparse
+import importlib.util
+import logging
+import os
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('--model', metavar='NAME', help='a network file, or the name of one in experiments/pretrained_models')
+    add('--host', default='127.0.0.1', help='address to listen at; 0.0.0.0 lets everybody in (127.0.0.1)')
+    add('--port', type=int, default=7860, help='7860 by default; 0 takes a free one')
+    add('--max-megapixels', type=float, default=24.0, metavar='N', help='larger photos are refused (24)')
+    add('--sam-checkpoint', metavar='FILE', help='weights of Segment Anything, to offer its masks as well')
+    add('--examples', type=Path, metavar='DIR', help='photos to try it with, instead of those it makes')
+    add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Show the page until it is ended."""
+    args = parse(arguments)
+    logging.basicConfig(format='%(message)s', level=logging.WARNING)
+    from basicsr.utils.errors import OptionError
+
+    if importlib.util.find_spec('gradio') is None:
+        raise OptionError(f"the page needs gradio: run pip install -e '.[demo]' in {ROOT}")
+    if not 0 <= args.port <= 65535:
+        raise OptionError(f'--port is a number from 0 to 65535, not {args.port}')
+    from basicsr.app.server import serve
+
+    serve(**vars(args))
+    return 0
+
+
+if __name__ == '__main__':
+    from basicsr.utils.console import run
+
+    code = run(main)
+    sys.stdout.flush()
+    os._exit(code)  # waits for no photo in work: nobody would see its result
