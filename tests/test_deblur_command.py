@@ -365,7 +365,13 @@ def test_interrupting_leaves_no_half_files(place):
     for name in 'defgh':
         Image.fromarray(picture(500, 600)).save(f'photos/{name}.png')
     words = [sys.executable, str(SCRIPT), '-i', 'photos', '-o', 'out', '--device', 'cpu', '--model', 'net.pth']
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
+    )
     deadline = time.monotonic() + 200
     while not (place / 'out/a_deblurred.jpg').exists() and time.monotonic() < deadline:
         time.sleep(0.02)
