@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import basicsr.deblur
 from basicsr.app.examples import PHOTOS, examples_of, make_examples
 from basicsr.app.folder import PREFIX, private_folder, remove_old, swept
 from basicsr.app.service import SHOWN_SIDE, Network, Service, Settings, reason, safe_name
+from basicsr.models.deblurrer import Deblurrer
 from basicsr.utils.errors import DataError, ImageFileError, OptionError, WeightsError
 from basicsr.utils.image import imread, imwrite
 from basicsr.utils.weights import save_weights
@@ -136,6 +138,20 @@ def test_the_mask_value_counts_and_the_networks_own_is_exact(build, weights, tmp
     assert service.deblur(photo, 'a.png', settings).result.read_bytes() == own  # the other value is forgotten
 
 
+def test_a_value_that_the_slider_rounded_is_the_networks_own(build, tmp_path, monkeypatch):
+    service = build(model=str(write_masked(tmp_path / 'published.pth', mask_value=1 / 255)))
+    asked, deblur = [], Deblurrer.deblur
+
+    def spy(self, *arguments, **weighing):
+        asked.append(weighing['mask_value'])
+        return deblur(self, *arguments, **weighing)
+
+    monkeypatch.setattr(Deblurrer, 'deblur', spy)
+    for value in (0.004, 0.005):
+        service.deblur(write_deep(tmp_path / 'a.png'), 'a.png', Settings('published', mask_value=value))
+    assert asked == [None, 0.005]
+
+
 def test_networks_without_masks_and_with_kernels(build, tmp_path):
     from basicsr.archs import build_network
     from tests.test_analysis_synthesis import TINY
@@ -248,6 +264,8 @@ def test_errors_are_told_in_words_and_bugs_go_to_the_log(caplog):
     assert 'free some space' in reason(OSError(errno.ENOSPC, 'No space left on device', '/x/y'))
     assert 'not enough memory' in reason(MemoryError())
     assert 'not enough memory' in reason(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"))
+    said = reason(ImageFileError('/up/load.jpg: no; see /up/load.jpg'), Path('/up/load.jpg'))
+    assert said == 'no; see the photo'
     assert caplog.records == []
     for error in (ValueError('/secret/path'), OSError(errno.EIO, 'Input/output error', '/secret/path')):
         caplog.clear()
