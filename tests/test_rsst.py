@@ -292,6 +292,7 @@ def test_the_padding_of_the_first_image_counts_for_all():
     masks = torch.zeros(2, 1, 8, 8)
     masks[0, :, :3], masks[1, :, :, 5:] = 1, 1
     assert torch.equal(block(x, masks), block(x, masks[:1]))
+    torch.testing.assert_close(block(x, masks)[1:], block(x[1:], masks[:1]))
     assert not torch.allclose(block(x, masks), block(x, masks[1:]))
 
 
