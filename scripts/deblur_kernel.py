@@ -103,7 +103,8 @@ def main() -> int:
     seconds = time.perf_counter() - start
     for path, reason in failed.items():
         print(reason if path in reason else f'{path}: {reason}', file=sys.stderr)
-    print(f'{len(jobs) - len(failed)} of {len(jobs)} photos in {seconds:.1f} s: {arguments.out_dir}')
+    done = sum(str(job.source) not in failed for job in jobs)
+    print(f'{done} of {len(jobs)} photos in {seconds:.1f} s: {arguments.out_dir}')
     return 1 if failed else 0
 
 

@@ -127,6 +127,14 @@ def test_training_on_dual_pixel_data_never_exchanges_rows_and_columns(dpdd):
     assert seen == {0, 1, 2, 3}
 
 
+def test_mirroring_of_dual_pixel_data_can_be_switched_off(dpdd):
+    dataset = dual(dpdd, phase='train', gt_size=64, use_flip=False, use_vflip=False)
+    whole = dual(dpdd, phase='test').sample(0).padded(64)
+    for epoch in range(8):
+        dataset.set_epoch(epoch)
+        assert np.array_equal(dataset[0]['lq'].permute(1, 2, 0).numpy(), whole.lq)
+
+
 def test_a_missing_view_is_named(dpdd):
     (dpdd / 'left' / 'x10_L.png').unlink()
     with pytest.raises(DataError, match=r'as many images of each kind: 2 left .*, 3 right .*, 3 centre .*, 3 sharp'):
@@ -136,6 +144,12 @@ def test_a_missing_view_is_named(dpdd):
     (dpdd / 'right' / 'x11.png').unlink()
     with pytest.raises(DataError, match=r'no right view in .*right \(1\): x11'):
         dual(dpdd)
+    (dpdd / 'left' / 'x9_L.png').rename(dpdd / 'left' / 'x9.png')
+    write(dpdd / 'right', ['x12.png', 'x13.png'])
+    with pytest.raises(DataError) as caught:
+        dual(dpdd)
+    assert f'no left view in {dpdd / "left"} (2): x10, x11' in str(caught.value)
+    assert f'no centre image in {dpdd / "centre"} (2): x12, x13' in str(caught.value)
 
 
 def test_bits_that_are_not_expected_are_refused(dpdd):

@@ -25,6 +25,12 @@ def test_positions_count_from_one_in_natural_order(tmp_path):
     assert read_groups(files, NAMES) == ('indoor', '', 'outdoor')
 
 
+def test_names_in_text_files_may_have_the_extension_of_an_image_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'in.txt').write_text('a10.PNG\ns/b.5\n')
+    assert read_groups({'indoor': '~/in.txt'}, ['a10', 's/b.5', 's/b']) == ('indoor', 'indoor', '')
+
+
 def test_without_the_files_there_are_no_groups_but_a_line(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, 'basicsr'):
         assert read_groups({'indoor': str(tmp_path / 'in.npy')}, NAMES) == ()

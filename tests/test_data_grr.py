@@ -64,6 +64,20 @@ def test_training_mirrors_and_reverses_colours_of_both_and_nothing_else(root):
     assert sum(np.array_equal(window, patch) for window in windows) == 1
 
 
+def test_only_the_png_folders_count_and_sequences_sort_by_their_names(root):
+    imwrite(root / 'seq1' / 'RSGR' / 'RAW' / '0007.png', np.zeros((8, 10, 3), np.uint8))
+    write(root, 'seq1-b', [3])  # as a path it would come before seq1/
+    assert frames(root).names[:3] == ['seq1/0000', 'seq1/0001', 'seq1-b/0003']
+
+
+def test_of_16_bits_the_upper_ones_are_read(root):
+    deep = np.random.default_rng(0).integers(0, 65536, (8, 10, 3), dtype=np.uint16)
+    imwrite(root / 'seq1' / 'RSGR' / 'PNG' / '0000.png', deep)
+    item = frames(root)[0]
+    assert item['lq'].dtype == torch.uint8
+    assert np.array_equal(item['lq'].permute(1, 2, 0).numpy(), deep >> 8)
+
+
 def test_frame_counts_that_differ_are_an_error(root):
     (root / 'seq2' / 'GS' / 'PNG' / '9.png').unlink()
     (root / 'seq1' / 'RSGR' / 'PNG' / '0001.png').unlink()
@@ -72,6 +86,7 @@ def test_frame_counts_that_differ_are_an_error(root):
     message = str(caught.value)
     assert 'sequence seq2 has 2 frames in GS and 3 in RSGR; without a partner in GS (1): 9' in message
     assert 'sequence seq1 has 1 frames in RSGR and 2 in GS; without a partner in RSGR (1): 0001' in message
+    assert 'allow_gaps' not in message  # which would not help
 
 
 def test_a_gap_is_an_error_unless_it_is_allowed(root):

@@ -264,6 +264,38 @@ def test_stochastic_depth_drops_samples_in_training_and_keeps_the_mean():
     assert torch.equal(block.eval()._dropped(torch.ones(3, 2, 2, 8)), torch.ones(3, 2, 2, 8))
 
 
+@pytest.mark.parametrize('name', ['attn_drop', 'proj_drop'])
+def test_dropout_of_attention_is_for_training_alone(name):
+    torch.manual_seed(0)
+    attention = WindowAttention(8, (2, 4), 2, **{name: 0.5})
+    plain = WindowAttention(8, (2, 4), 2)
+    plain.load_state_dict(attention.state_dict())
+    x = torch.rand(1, 3, 8, 8)
+    assert not torch.allclose(attention.train()(x), plain(x))
+    assert torch.equal(attention.eval()(x), plain(x))
+
+
+def test_a_given_scale_of_the_queries_and_projections_without_bias():
+    torch.manual_seed(0)
+    attention = WindowAttention(8, (2, 4), 2, qk_scale=0.0, qkv_bias=False)
+    assert {key for key in attention.state_dict() if key.startswith('qkv')} == {'qkv.to_q.weight', 'qkv.to_kv.weight'}
+    torch.nn.init.zeros_(attention.relative_position_bias_table)
+    result = attention(torch.rand(1, 3, 8, 8))
+    torch.testing.assert_close(result, result[:, :, :1].expand_as(result))  # every token gets the mean of all
+
+
+def test_the_padding_of_the_first_image_counts_for_all():
+    torch.manual_seed(0)
+    block = BLOCKS['rsst'](8, 2, [2, 4]).eval()
+    torch.nn.init.normal_(block.attn.relative_position_bias_table)
+    x = torch.rand(2, 8, 8, 8)
+    masks = torch.zeros(2, 1, 8, 8)
+    masks[0, :, :3], masks[1, :, :, 5:] = 1, 1
+    assert torch.equal(block(x, masks), block(x, masks[:1]))
+    torch.testing.assert_close(block(x, masks)[1:], block(x[1:], masks[:1]))
+    assert not torch.allclose(block(x, masks), block(x, masks[1:]))
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [

@@ -91,7 +91,9 @@ class InputRule:
         return torch.where(position < old, position, period - position)
 
 
-def check_image(x: Tensor, channels: int, name: str, value_range: tuple[float, float] = (0.0, 1.0)) -> None:
+def check_image(
+    x: Tensor, channels: int, name: str, value_range: tuple[float, float] = (0.0, 1.0), advice: str = ''
+) -> None:
     """Refuse what is no batch of images with ``channels`` channels.
 
     Args:
@@ -99,6 +101,7 @@ def check_image(x: Tensor, channels: int, name: str, value_range: tuple[float, f
         channels: what the network takes.
         name: of the network, for messages.
         value_range: of its rule, for messages.
+        advice: what other numbers of channels mean, for messages.
 
     Raises:
         ShapeError: ``x`` is not (B, channels, H, W), floating point, with H, W ≥ 1.
@@ -106,8 +109,9 @@ def check_image(x: Tensor, channels: int, name: str, value_range: tuple[float, f
     if not isinstance(x, Tensor):
         raise ShapeError(f'{name} expects a tensor (B, {channels}, H, W), got {type(x).__name__}')
     if x.dim() != 4 or x.shape[1] != channels or 0 in x.shape[-2:]:
-        raise ShapeError(f'{name} expects (B, {channels}, H, W) with H, W ≥ 1, got {tuple(x.shape)}')
+        meaning = f': {advice}' if advice and x.dim() == 4 and x.shape[1] != channels else ''
+        raise ShapeError(f'{name} expects (B, {channels}, H, W) with H, W ≥ 1, got {tuple(x.shape)}{meaning}')
     if not x.is_floating_point():
         black, white = value_range
-        advice = 'divide by 255 first' if white == 1 else 'use .float()'
-        raise ShapeError(f'{name} expects floating-point values in [{black:g}, {white:g}], got {x.dtype}; {advice}')
+        cure = 'divide by 255 first' if white == 1 else 'use .float()'
+        raise ShapeError(f'{name} expects floating-point values in [{black:g}, {white:g}], got {x.dtype}; {cure}')

@@ -98,7 +98,7 @@ class LaKDNet(nn.Module):
         Raises:
             ShapeError: other channels than the network was built for, or no floats.
         """
-        check_image(lq, self.in_channels, type(self).__name__)
+        check_image(lq, self.in_channels, type(self).__name__, advice=self._of_views())
         padded = self.input_rule.pad(lq)
         image = padded[:, : self.img_channel][:, -self.out_channels :]
         # pixels of no image cannot be rearranged
@@ -106,6 +106,11 @@ class LaKDNet(nn.Module):
         if self.clip_output == 'always' or (self.clip_output == 'eval' and not self.training):
             restored = restored.clamp(0, 1)
         return self.input_rule.crop(restored, *lq.shape[-2:])
+
+    def _of_views(self) -> str:
+        if self.img_channel == self.out_channels:
+            return 'the nine channels of a DualPixelDataset are for a network with dual_pixel_task: true'
+        return 'left, right and centre image, as a DualPixelDataset has them'
 
     def _residual(self, x: Tensor) -> Tensor:
         """What is added to the image: the network proper, sides multiples of 8."""
