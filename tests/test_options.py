@@ -176,7 +176,8 @@ def test_refused(file: Path, force: str, message: str) -> None:
 
 def test_phases_and_masks(file: Path) -> None:
     test = '{name: t, type: PairedImageMaskDataset, dataroot_gt: a, dataroot_lq: b, dataroot_mask: c}'
-    options = load_options(file, [f'datasets:test_1={test}', f'datasets:val={test}'])
+    other = test.replace('name: t', 'name: v')
+    options = load_options(file, [f'datasets:test_1={test}', f'datasets:val={other}'])
     assert sorted(options.datasets) == ['test_1', 'train', 'val']
 
 
