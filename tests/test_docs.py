@@ -15,7 +15,7 @@ import pytest
 from basicsr.archs import build_network
 from basicsr.data.preparation.benchmark_sets import SETS
 from basicsr.data.preparation.standin import make_standin
-from basicsr.models.pretrained import DEFAULT, FOLDER
+from basicsr.models.pretrained import DEFAULT, FOLDER, named_weights
 from basicsr.options import load_options
 from basicsr.reporting import read_report
 from basicsr.utils.weights import PUBLISHED_MASK_VALUE, save_weights
@@ -62,8 +62,8 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def require_shipped_network():
-    if not (FOLDER / f'{DEFAULT}.pth').is_file():
-        absent(f'{DEFAULT}.pth, which comes with the repository, is not in {FOLDER}')
+    if DEFAULT not in named_weights():
+        absent(f'{DEFAULT}, which comes with the repository, is not in {FOLDER}')
 
 
 COMMANDS = [

@@ -22,7 +22,7 @@ FASTER = ['train:optim_g:lr=4e-3', 'train:grad_clip_norm=1.0', 'train:scheduler:
 def roots(shared_data, tmp_path_factory):
     """Four real pairs, 48×48, with label maps of the generator that needs no weights."""
     folder = tmp_path_factory.mktemp('pairs')
-    generator = build_generator({'type': 'felzenszwalb'})
+    generator = build_generator({'type': 'felzenszwalb', 'scale': 30, 'min_size': 30})  # the patches are small
     for name in ('input', 'target', 'masks'):
         (folder / name).mkdir()
     names = sorted(path.name for path in (shared_data / 'pairs_small' / 'input').glob('*.png'))
@@ -52,13 +52,12 @@ def test_the_error_on_a_fixed_batch_halves(roots, method):
     batch = to_floats(collate([dataset[index] for index in range(4)]), 'cpu')
     if method == 'SAMDeblur':
         assert all(len(labels.unique()) > 1 for labels in batch['masks'])
-        batch['mask_seed'] = torch.arange(4)
 
     def error() -> float:
         return float((model.restore(batch).image - batch['gt']).square().mean())
 
-    nothing = float((batch['lq'] - batch['gt']).square().mean())
-    for _ in range(250):
+    nothing, before = float((batch['lq'] - batch['gt']).square().mean()), error()
+    for _ in range(300):
         model.train_step(batch)
         assert model.problem is None
-    assert error() < nothing / 2
+    assert error() < min(before / 2, 0.9 * nothing)

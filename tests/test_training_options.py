@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 from basicsr.options import load_options
 from tests import training_runs as runs
 from tests.conftest import ROOT
+from tests.test_analysis_synthesis import TINY_ANALYSIS, TINY_SYNTHESIS
 from tests.test_data_grr import write as write_frames
 
 SHIPPED = sorted(path for path in (ROOT / 'options' / 'train').rglob('*.yml') if path.parent.name != '_base_')
@@ -32,6 +34,9 @@ def roots(tmp_path_factory):
 
 TINY = {
     'LaKDNet': ['dim=4', 'num_blocks=[1,1,1,1]', 'mix_kernel_size=[3,3,3,3]'],
+    'AnalysisSynthesisNet': [
+        f'{part}={json.dumps(block)}' for part, block in (('analysis', TINY_ANALYSIS), ('synthesis', TINY_SYNTHESIS))
+    ],
     'RSST': ['base_channel=4', 'win_size=[2,4]', 'depths=[1,1,1,1,1,1,1,1]'],
 }
 NAFNETS = ['width=4', 'enc_blk_nums=[1,1]', 'dec_blk_nums=[1,1]']

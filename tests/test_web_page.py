@@ -169,9 +169,11 @@ def download(page: Browser, folder: Path) -> Path:
     """What the button of the page saves."""
     page.download_to(folder)
     page.wait("document.querySelector('#download')")
-    page.run("document.querySelector('#download').click()")
-    end = time.monotonic() + 30
+    end, clicked = time.monotonic() + 30, 0.0
     while time.monotonic() < end:
+        if time.monotonic() > clicked + 5:  # a click on a button whose file is still being named does nothing
+            page.run("document.querySelector('#download').click()")
+            clicked = time.monotonic()
         files = [path for path in folder.iterdir() if path.suffix != '.crdownload'] if folder.is_dir() else []
         if files and files[0].stat().st_size:
             return files[0]
