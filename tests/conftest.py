@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -91,6 +92,12 @@ def find_vector(topic: str, name: str) -> Path:
             return folder / topic / name
     absent(f'conformance vector {topic}/{name} is neither in {SHARED} nor carried in {CARRIED}')
     raise AssertionError
+
+
+@pytest.fixture(autouse=True)
+def usual_log_level() -> None:
+    """A training in the process of an earlier test may have made the package talkative."""
+    logging.getLogger('basicsr').setLevel(logging.NOTSET)
 
 
 @pytest.fixture
