@@ -7,6 +7,8 @@ import pickle
 import resource
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 import torch
 
 from basicsr.data import build_dataset, collate
-from basicsr.data.lmdb_store import LmdbStore
+from basicsr.data.lmdb_store import LmdbStore, write_lmdb
 from basicsr.data.raw_store import RawStore, unpack_raw, write_raw
 from basicsr.data.storage import FolderStore
 from basicsr.masks import gray_from_masks, read_masks, write_label_map
@@ -225,3 +227,20 @@ def test_a_full_disk_leaves_nothing(root, ending):
 def test_lmdb_store_keeps_names_with_dots(root):
     make_store('--input', root / 'gt', '--output', root / 'gt.lmdb')
     assert LmdbStore(root / 'gt.lmdb').keys == sorted(NAMES)
+
+
+def test_threads_may_be_the_first_to_read_an_lmdb(tmp_path):
+    """It may be opened once in a process only."""
+    (tmp_path / 'images').mkdir()
+    cv2.imwrite(str(tmp_path / 'images' / 'a.png'), np.full((5, 6, 3), 7, np.uint8))
+    for number in range(20):
+        target = tmp_path / f'{number}.lmdb'
+        write_lmdb(tmp_path / 'images', target)
+        store, start = LmdbStore(target), threading.Barrier(8)
+
+        def first(_: int, store: LmdbStore = store, start: threading.Barrier = start) -> bytes:
+            start.wait()
+            return store.read('a')
+
+        with ThreadPoolExecutor(8) as pool:
+            assert len(set(pool.map(first, range(8)))) == 1

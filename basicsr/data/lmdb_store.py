@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
@@ -31,6 +32,7 @@ _FIRST_MAP_SIZE = 1 << 24
 
 # An LMDB may be opened once in a process, and a process that was forked must open it again.
 _environments: dict[str, tuple[int, tuple[int, int], Any]] = {}  # path: process, identity of the file, environment
+_opening = threading.Lock()  # threads that read for the first time at once would open it twice
 
 
 class LmdbStore(FileStore):
@@ -170,6 +172,21 @@ def _name_of_meta_line(line: str) -> str:
 
 
 def _environment(root: Path) -> Any:
+    with _opening:
+        return _open(root)
+
+
+def _renew_lock() -> None:
+    """A process that was forked while a thread held the lock would wait for ever."""
+    global _opening
+    _opening = threading.Lock()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+def _open(root: Path) -> Any:
     import lmdb
 
     path = str(root.resolve())
