@@ -69,9 +69,7 @@ def load_network(path: Path, device: torch.device | None = None) -> nn.Module:
         UnsafeWeightsError: the file holds objects that could run code; it was not loaded.
         WeightsError: missing, damaged, or of an unknown network.
     """
-    weights = read_any_weights(path)
-    if weights.average:
-        weights = read_any_weights(path, averages=True)
+    weights = read_any_weights(path, averages=None)
     options = weights.network
     if options is None:
         try:

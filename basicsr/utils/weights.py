@@ -61,7 +61,7 @@ def read_weights(path: str | Path, param_key: str | None = 'params') -> Weights:
     return _under_key(path, load_plain(path), param_key)
 
 
-def read_any_weights(path: str | Path, averages: bool = False) -> Weights:
+def read_any_weights(path: str | Path, averages: bool | None = False) -> Weights:
     """Read a network file of any project, wherever in it the parameters are; errors as :func:`read_weights`.
 
     They are under the first of params, params_ema, model, state_dict, model_state_dict, net and generator that holds
@@ -69,13 +69,18 @@ def read_any_weights(path: str | Path, averages: bool = False) -> Weights:
 
     Args:
         path: see :func:`read_weights`.
-        averages: the moving averages (``params_ema``) are wanted, nothing else will do.
+        averages: the moving averages (``params_ema``) are wanted, nothing else will do; None takes them where the file
+            holds them.
     """
     path = Path(path)
     if safetensors_files.is_one(path):
         return _of_safetensors(path, 'params_ema' if averages else None)
     content = load_plain(path)
-    return _under_key(path, content, 'params_ema' if averages else _key_of(path, content))
+    if averages:
+        return _under_key(path, content, 'params_ema')
+    key = _key_of(path, content)
+    wanted = averages is None and key is not None and 'params_ema' in content
+    return _under_key(path, content, 'params_ema' if wanted else key)
 
 
 def _key_of(path: Path, content: Any) -> str | None:
