@@ -25,13 +25,26 @@ PHOTOS = {  # photos of things, which are drawn from more often; plain textures 
 }
 SCALES = (1.0, 0.7, 0.5)  # smaller copies are sharper, and add to the few photos
 
-COMMON: dict[str, Any] = {'noise': (0.0, 0.012), 'jpeg': (75, 100), 'straight_share': 0.3}
+COMMON: dict[str, Any] = {  # cameras differ in how grey values follow the light, and paths in how they wind
+    'gamma': (1.0, 2.4),
+    'smoothness': (0.3, 1.0),
+    'noise': (0.0, 0.015),
+    'jpeg': (75, 100),
+    'straight_share': 0.3,
+}
 MOTION: dict[str, dict[str, Any]] = {  # mean lengths of gamma distributions, in pixels
-    'shaken': {'shake_length': 18.0, 'path_length': 8.0, 'moving_share': 0.3, 'masks': 'none'},
-    'moving': {'shake_length': 8.0, 'path_length': 18.0, 'moving_share': 0.7},
+    'shaken': {'shake_length': 16.0, 'path_length': 6.0, 'moving_share': 0.3, 'masks': 'none'},
+    'panned': {
+        'shake_length': 3.0,
+        'path_length': 16.0,
+        'moving_share': 1.0,
+        'straight_share': 0.7,
+        'masks': 'none',  # a photo moves as a whole; leaves move each on its own
+    },
+    'moving': {'shake_length': 8.0, 'path_length': 16.0, 'moving_share': 0.7},
     'still': {'shake_length': 2.0, 'path_length': 3.0, 'moving_share': 0.3},
 }
-SHARES = {'shaken': 0.4, 'moving': 0.4, 'still': 0.2}
+SHARES = {'shaken': 0.3, 'panned': 0.2, 'moving': 0.3, 'still': 0.2}
 SIZE, VAL_PICTURES = 192, 24
 RECORD = 'pretraining.json'
 
@@ -41,7 +54,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--output', type=Path, default=Path('datasets/Pretraining'), metavar='DIR')
     parser.add_argument('--seed', type=int, default=0, help='of all random numbers, 0 by default')
-    parser.add_argument('--pictures', type=int, default=6000, metavar='N', help='training pictures, 6000 by default')
+    parser.add_argument('--pictures', type=int, default=8000, metavar='N', help='training pictures, 8000 by default')
     parser.add_argument('--workers', type=int, default=2, metavar='N', help='processes that make them')
     return parser.parse_args()
 
@@ -99,8 +112,7 @@ def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
                     length=max(1, round(total * share * portion)),
                     gt_size=SIZE,
                     seed=seed + number,
-                    **COMMON,
-                    **MOTION[motion],
+                    **{**COMMON, **MOTION[motion]},
                 )
                 write_pictures(MasksOfBlurred(pictures), f'{kind}_{motion}', folder / part, workers)
                 number += 1

@@ -241,6 +241,42 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(photos: Path) -> None:
         first[8]
 
 
+def test_a_range_of_gamma_gives_each_sample_its_own(tmp_path: Path) -> None:
+    """Stripes of black and white, moved far: their mean is grey 0.5 if grey values are averaged, lighter else."""
+    stripes = np.tile(np.repeat(np.array([0, 255], np.uint8), 4), (128, 16))
+    cv2.imwrite(str(tmp_path / 'stripes.png'), stripes)
+    still = {'moving_share': 1.0, 'straight_share': 1.0, 'directions': [0.0], 'path_range': (16.0, 16.0)}
+    quiet = {'shake_length': 0.0, 'noise': (0.0, 0.0), 'masks': 'none', 'gt_size': 48, 'length': 40}
+
+    def greys(gamma: float | tuple[float, float]) -> np.ndarray:
+        dataset = SyntheticBlurDataset(str(tmp_path), 1.0, gamma=gamma, **still, **quiet)
+        return np.array([item['lq'].numpy().mean() / 255 for item in (dataset[i] for i in range(40))])
+
+    assert np.abs(greys(1.0) - 0.5).max() < 0.02
+    light = 0.5 ** (1 / 2.2)
+    assert np.abs(greys(2.2) - light).max() < 0.02
+    assert np.array_equal(greys((2.2, 2.2)), greys(2.2))
+    between = greys((1.0, 2.2))
+    assert between.min() < 0.55
+    assert between.max() > light - 0.05
+    assert np.std(between) > 0.03
+
+
+def test_smoother_paths_turn_less() -> None:
+    """The distance between the ends of a path beside its length, over many paths."""
+
+    def reach(smoothness: float) -> float:
+        rng = np.random.default_rng(0)
+        paths = [shake_path(20.0, rng, 33, smoothness) for _ in range(200)]
+        return float(np.mean([np.linalg.norm(path[-1] - path[0]) for path in paths]))
+
+    assert reach(0.1) < reach(0.3) < reach(1.0)
+    winding, arcs = (SyntheticBlurDataset(gt_size=32, length=2, smoothness=(s, s)) for s in (0.1, 1.0))
+    assert not same(winding[0], arcs[0])
+    default, ranged = SyntheticBlurDataset(gt_size=32), SyntheticBlurDataset(gt_size=32, smoothness=(0.3, 0.3))
+    assert same(default[3], ranged[3])
+
+
 def test_epochs_differ_also_for_workers_that_live_on() -> None:
     dataset = SyntheticBlurDataset(gt_size=16, length=4)
     loader = torch.utils.data.DataLoader(dataset, None, num_workers=1, persistent_workers=True)
@@ -271,6 +307,10 @@ def test_bad_input(photos: Path, tmp_path: Path) -> None:
     for arguments in ({'noise': (0.2, 0.1)}, {'length': 0}, {'gamma': 0.0}, {'path_length': -1.0}, {'masks': 'x'}):
         with pytest.raises(ArgumentError):
             SyntheticBlurDataset(**arguments)
+    for name in ('gamma', 'smoothness'):
+        for limits in ((0.0, 1.0), (2.0, 1.0), (1.0,)):
+            with pytest.raises(ArgumentError, match=f'{name} is above 0'):
+                SyntheticBlurDataset(**{name: limits})
     with pytest.raises(ShapeError, match='margin'):
         render_photo(photo(), np.ones((3, 3), np.int32), {})
     with pytest.raises(ShapeError, match='one shape'):

@@ -55,7 +55,10 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         directions: of straight paths, in degrees, one of them at random: 0 is to the right, 90 down; None is any.
         shake_length: mean length of the camera's own path, which moves everything, in pixels.
         moving_share: share of regions that move on their own.
-        gamma: frames are averaged as grey value^gamma; 1 averages grey values.
+        smoothness: for what part of the exposure the velocity on a curved path stays alike, smallest and largest: at
+            0.3 the paths wind, at 1 they are arcs.
+        gamma: frames are averaged as grey value^gamma; 1 averages grey values. Two numbers are a range, in which each
+            sample has a value of its own.
         noise: smallest and largest standard deviation of the noise at mid grey, of white = 1.
         jpeg: smallest and largest quality (1 to 100) that blurred pictures are stored with as JPEG, noise included;
             None stores none of them so.
@@ -83,7 +86,8 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         directions: Sequence[float] | None = None,
         shake_length: Annotated[float, Ge(0)] = 3.0,
         moving_share: Share = 0.7,
-        gamma: Annotated[float, Gt(0)] = 2.2,
+        smoothness: tuple[float, float] = (0.3, 0.3),
+        gamma: Annotated[float, Gt(0)] | tuple[float, float] = 2.2,
         noise: tuple[float, float] = (0.0, 0.01),
         jpeg: tuple[int, int] | None = None,
         kernel_files: list[File] | None = None,
@@ -99,8 +103,12 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         for name, least in limits.items():
             if given[name] < least:
                 raise ArgumentError(f'{name} is at least {least}, got {given[name]}')
-        if path_shape <= 0 or gamma <= 0:
-            raise ArgumentError(f'path_shape and gamma are above 0, got {path_shape} and {gamma}')
+        if path_shape <= 0:
+            raise ArgumentError(f'path_shape is above 0, got {path_shape}')
+        self.gamma = (float(gamma), float(gamma)) if isinstance(gamma, (int, float)) else gamma
+        for name, limits_of in (('gamma', self.gamma), ('smoothness', smoothness)):
+            if len(limits_of) != 2 or not 0 < limits_of[0] <= limits_of[1]:
+                raise ArgumentError(f'{name} is above 0, of a range the smallest and the largest, got {given[name]}')
         if len(noise) != 2 or not 0 <= noise[0] <= noise[1]:
             raise ArgumentError(f'noise is the smallest and the largest standard deviation, got {noise}')
         if jpeg is not None and not 1 <= jpeg[0] <= jpeg[1] <= 100:
@@ -116,7 +124,7 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         self.path_length, self.path_shape, self.straight_share = path_length, path_shape, straight_share
         self.path_range, self.directions = path_range, directions
         self.shake_length, self.moving_share = shake_length, moving_share
-        self.gamma, self.noise, self.jpeg = gamma, noise, jpeg
+        self.smoothness, self.noise, self.jpeg = smoothness, noise, jpeg
         self.seed = seed
         self.margin = int(np.ceil((path_range[1] if path_range else 1.5 * path_length) + shake_length))
         self.photos = [] if dataroot_gt is None else _photos(FolderStore(dataroot_gt))
@@ -158,7 +166,7 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
             *size, rng, margin=int(np.ceil(self.path_range[1] if self.path_range else self.path_length))
         )
         paths, shake, weights = self._draw_motion(len(layers), rng)
-        return *render(layers, size, paths, shake, weights, self.gamma, std, rng), labels
+        return *render(layers, size, paths, shake, weights, _within(self.gamma, rng), std, rng), labels
 
     def _from_photo(self, path: Path, std: float, rng: np.random.Generator) -> tuple[Image, Image, NDArray[Any]]:
         photo = self._read(path)
@@ -172,7 +180,7 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         ids = rng.permutation(np.unique(regions[regions > 0]))
         paths, shake, weights = self._draw_motion(len(ids), rng)
         moving = {int(number): own for number, own in zip(ids, paths, strict=True) if own is not None}
-        lq, gt = render_photo(sharp, regions, moving, shake, weights, self.gamma, std, rng, self.margin)
+        lq, gt = render_photo(sharp, regions, moving, shake, weights, _within(self.gamma, rng), std, rng, self.margin)
         inner = slice(self.margin, self.margin + self.gt_size)
         return lq, gt, labels[:, inner, inner]
 
@@ -191,7 +199,7 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         shake_length = draw_length(rng, self.shake_length, self.path_shape)
         samples = samples_for(max([shake_length, *lengths]))
         paths = [self._draw_path(length, samples, rng) if length else None for length in lengths]
-        shake = shake_path(shake_length, rng, samples)
+        shake = self._draw_curve(shake_length, samples, rng)
         if not self.kernels:
             return paths, shake, None
         shake, weights = self.kernels[int(rng.integers(len(self.kernels)))]
@@ -206,7 +214,10 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
     def _draw_path(self, length: float, samples: int, rng: np.random.Generator) -> Displacements:
         if rng.random() < self.straight_share:
             return straight_path(length, self._draw_angle(rng), samples)
-        return shake_path(length, rng, samples)
+        return self._draw_curve(length, samples, rng)
+
+    def _draw_curve(self, length: float, samples: int, rng: np.random.Generator) -> Displacements:
+        return shake_path(length, rng, samples, _within(self.smoothness, rng))
 
     def _draw_angle(self, rng: np.random.Generator) -> float:
         if self.directions is None:
@@ -223,6 +234,11 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         while sum(image.nbytes for image in self._kept.values()) > _KEPT_BYTES and len(self._kept) > 1:
             self._kept.popitem(last=False)
         return photo
+
+
+def _within(limits: tuple[float, float], rng: np.random.Generator) -> float:
+    """A number between the two; where they are equal, nothing is drawn."""
+    return limits[0] if limits[0] == limits[1] else float(rng.uniform(*limits))
 
 
 def _photos(store: FolderStore) -> list[Path]:
