@@ -17,13 +17,11 @@ from basicsr.data.preparation.checking import Checked, mean_and_range
 from basicsr.data.preparation.picture_files import save_bytes
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.masks.pictures import overlay
+from basicsr.utils.contact_sheet import contact_sheet, sheet_row
 from basicsr.utils.errors import BasicsrError
 from basicsr.utils.image import IMAGE_SUFFIXES
 
 SHEET, REPORT, TABLE = 'contact_sheet.jpg', 'report.md', 'report.json'
-PANEL = 320  # width of a picture of the contact sheet
-HEADER = 22
-_WHITE = 255
 
 
 def write_report(checked: Sequence[Checked], folder: Path, title: str, rows: int = 4) -> None:
@@ -41,7 +39,7 @@ def write_report(checked: Sequence[Checked], folder: Path, title: str, rows: int
     save_bytes(folder / REPORT, markdown(checked, title).encode())
     data = {'title': title, 'basicsr': basicsr.__version__, 'sets': [_plain(done) for done in checked]}
     save_bytes(folder / TABLE, f'{json.dumps(data, indent=2, ensure_ascii=False)}\n'.encode())
-    sheet = contact_sheet(checked, rows)
+    sheet = pairs_shown(checked, rows)
     if sheet is not None:
         done, jpeg = cv2.imencode('.jpg', sheet[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
         if done:
@@ -119,7 +117,7 @@ def _plain(done: Checked) -> dict[str, Any]:
     }
 
 
-def contact_sheet(checked: Sequence[Checked], rows: int) -> NDArray[np.uint8] | None:
+def pairs_shown(checked: Sequence[Checked], rows: int) -> NDArray[np.uint8] | None:
     """Some pairs of each data set: blurred, sharp, and the regions over the blurred image. (H, W, 3) RGB uint8.
 
     None if no pair can be shown.
@@ -132,10 +130,7 @@ def contact_sheet(checked: Sequence[Checked], rows: int) -> NDArray[np.uint8] | 
                 strips.append(_strip(done, item))
             except BasicsrError:  # its fault is in the report
                 continue
-    if not strips:
-        return None
-    width = max(strip.shape[1] for strip in strips)
-    return np.vstack([_padded(strip, width) for strip in strips])
+    return contact_sheet(strips) if strips else None
 
 
 def _strip(done: Checked, item: Item) -> NDArray[np.uint8]:
@@ -151,34 +146,10 @@ def _strip(done: Checked, item: Item) -> NDArray[np.uint8]:
             panels.append((root.name, np.repeat(store.gray(key, size)[:, :, None], 3, 2)))
         else:
             panels.append((root.name, overlay(lq, store.labels(key, size))))
-    title = np.full((HEADER, PANEL * len(panels), 3), _WHITE, np.uint8)
-    _write(title, f'{done.folders.name}: {item.lq[1]}', 4)
-    return np.vstack([title, np.hstack([_panel(name, picture) for name, picture in panels])])
-
-
-def _panel(name: str, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height = max(1, round(PANEL * picture.shape[0] / picture.shape[1]))
-    small = cv2.resize(picture, (PANEL, height), interpolation=cv2.INTER_AREA)
-    shown: NDArray[np.uint8] = np.array(small, np.uint8)
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(shown, _ascii(name), (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, thickness, cv2.LINE_AA)
-    return shown
+    return sheet_row(f'{done.folders.name}: {item.lq[1]}', panels)
 
 
 def _picture(place: tuple[Path, str], io: str) -> NDArray[np.uint8]:
     store = opened(place[0], io, IMAGE_SUFFIXES)
     image = store.image(place[1], 3)
     return np.asarray(image >> 8 if image.dtype == np.uint16 else image, np.uint8)
-
-
-def _write(strip: NDArray[np.uint8], text: str, left: int) -> None:
-    cv2.putText(strip, _ascii(text), (left, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (30, 30, 30), 1, cv2.LINE_AA)
-
-
-def _ascii(text: str) -> str:
-    """OpenCV's letters are ASCII."""
-    return text.encode('ascii', 'replace').decode()
-
-
-def _padded(strip: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
-    return np.pad(strip, ((0, 0), (0, width - strip.shape[1]), (0, 0)), constant_values=_WHITE)
