@@ -70,9 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Deblur everything; exit code 1 if something has failed."""
     args = parse(arguments)
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
-    from tqdm import tqdm
-
-    from basicsr.models.photo_jobs import list_inputs, plan
+    from basicsr.models.photo_jobs import failures_in_words, list_inputs, plan
 
     inputs = list_inputs(args.input)
     extras = {'side_by_side': args.side_by_side, 'masks': args.save_masks, 'kernel': args.save_kernel}
@@ -89,18 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
             todo.append(job)
     if todo:
         open_folder(args.output)
-        deblurrer = build(args)
-        start = time.perf_counter()
-        with tqdm(todo, unit='file', dynamic_ncols=True) as bar:
-            for job in bar:
-                bar.set_description(job.source.name)
-                reason = attempt(deblurrer, job, args)
-                if reason:
-                    failed[str(job.source)] = reason
-        made = len(todo) - sum(str(job.source) in failed for job in todo)
-        print(f'{made} of {len(todo)} in {time.perf_counter() - start:.1f} s: {args.output}')
-    for name, reason in failed.items():
-        print(reason if name in reason else f'{name}: {reason}', file=sys.stderr)
+        failed |= deblur(todo, args)
+    for line in failures_in_words(failed):
+        print(line, file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -145,29 +134,25 @@ def build(args: argparse.Namespace) -> Any:
     return deblurrer
 
 
-def attempt(deblurrer: Any, job: Any, args: argparse.Namespace) -> str:
-    """Do one photo or video and say how it went; why it failed, or nothing."""
+def deblur(jobs: list[Any], args: argparse.Namespace) -> dict[str, str]:
+    """Do photos and videos and say how it went; why some have failed, by their names."""
     from tqdm import tqdm
 
-    from basicsr.models.photo_runs import run_job
-    from basicsr.models.restoring import is_out_of_memory
-    from basicsr.utils.console import advice
-    from basicsr.utils.errors import BasicsrError
+    from basicsr.models.photo_runs import do_all, run_job
 
-    try:
+    deblurrer = build(args)
+
+    def do(job: Any) -> None:
         report = run_job(deblurrer, job, args.masks)
-    except BasicsrError as error:
-        return str(error)
-    except OSError as error:
-        return advice(error)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        return 'there is not enough memory for it; try a smaller --tile'
-    tqdm.write(report.line)
-    if report.warning:
-        tqdm.write(f'{job.source}: {report.warning}', file=sys.stderr)
-    return ''
+        tqdm.write(report.line)
+        if report.warning:
+            tqdm.write(f'{job.source}: {report.warning}', file=sys.stderr)
+
+    start = time.perf_counter()
+    failed = do_all(jobs, do, 'try a smaller --tile')
+    seconds = time.perf_counter() - start
+    print(f'{len(jobs) - len(failed)} of {len(jobs)} in {seconds:.1f} s: {args.output}')
+    return failed
 
 
 if __name__ == '__main__':

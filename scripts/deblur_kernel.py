@@ -14,13 +14,14 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
 
-WEIGHTS = ROOT / 'experiments' / 'pretrained_models' / 'analysis_synthesis.pth'
+WEIGHTS = 'analysis-synthesis'
 
 
 def parse() -> argparse.Namespace:
@@ -30,7 +31,13 @@ def parse() -> argparse.Namespace:
     add('--input_path', '-i', type=Path, required=True, metavar='PATH', help='a photo, or a folder of photos')
     add('--out_dir', '-o', type=Path, default=Path('results'), metavar='DIR', help='where results go (results)')
     add('--suffix', '-s', default='_deblurred', help='added to the name; "" keeps it (_deblurred)')
-    add('--weights', '-w', type=Path, default=WEIGHTS, metavar='FILE', help=f'checkpoint ({WEIGHTS.relative_to(ROOT)})')
+    add(
+        '--weights',
+        '-w',
+        default=WEIGHTS,
+        metavar='NAME',
+        help=f'a file, or the name of one as in deblur.py ({WEIGHTS})',
+    )
     add(
         '--analysis_max_input_size',
         '-amis',
@@ -64,71 +71,57 @@ def show(picture: Any, title: str) -> None:
 def main() -> int:
     """Deblur all photos; exit code 1 if one has failed."""
     arguments = parse()
-    from tqdm import tqdm
-
-    from basicsr.models.deblurrer import Deblurrer
-    from basicsr.models.photo_jobs import list_inputs, plan
-    from basicsr.utils.errors import DataError, WeightsError
+    from basicsr.models.photo_jobs import failures_in_words, list_inputs, plan
+    from basicsr.utils.errors import DataError
 
     inputs = list_inputs([arguments.input_path])
     jobs = plan(inputs, arguments.out_dir, arguments.suffix, ['kernel'] if arguments.save_kernel else [])
     if not jobs:
-        raise DataError('\n'.join(f'{name}: {reason}' for name, reason in inputs.missing.items()))
-    if not arguments.weights.exists():
-        raise WeightsError(
-            f'{arguments.weights} does not exist. docs/networks.md says where the published weights are; '
-            'scripts/convert_checkpoint.py turns them into this file'
-        )
+        raise DataError('\n'.join(failures_in_words(inputs.missing)))
+    failed = inputs.missing | deblur(jobs, arguments)
+    for line in failures_in_words(failed):
+        print(line, file=sys.stderr)
+    return 1 if failed else 0
+
+
+def deblur(jobs: list[Any], arguments: argparse.Namespace) -> dict[str, str]:
+    """Deblur photos; why some have failed, by their names."""
+    from basicsr.models.photo_runs import beside, do_all, run_photo
+
+    deblurrer = build(arguments)
+    arguments.out_dir.mkdir(parents=True, exist_ok=True)
+
+    def do(job: Any) -> None:
+        if arguments.side_by_side:  # in place of the result, as the original does
+            job = replace(job, output=None, side_by_side=job.output)
+        done = run_photo(deblurrer, job)
+        if arguments.plot:
+            show(beside(done.photo, done.result).pixels, job.source.name)
+
+    start = time.perf_counter()
+    failed = do_all(jobs, do, 'scale it down or cut it')
+    seconds = time.perf_counter() - start
+    print(f'{len(jobs) - len(failed)} of {len(jobs)} photos in {seconds:.1f} s: {arguments.out_dir}')
+    return failed
+
+
+def build(arguments: argparse.Namespace) -> Any:
+    """The pair, as the command line says."""
+    from basicsr.models.deblurrer import Deblurrer
+    from basicsr.utils.errors import WeightsError
+
     deblurrer = Deblurrer.load(arguments.weights, device=arguments.device, guard='off')  # as the original
-    net: Any = deblurrer.net
     if not deblurrer.finds_kernel:
         raise WeightsError(
             f'{arguments.weights} is no AnalysisSynthesisNet; scripts/convert_checkpoint.py makes one of the published '
             '.h5 pair'
         )
+    analysis: Any = deblurrer.net.analysis
     if arguments.analysis_max_input_size is not None:
-        net.analysis.limit_input(arguments.analysis_max_input_size)
+        analysis.limit_input(arguments.analysis_max_input_size)
     if arguments.analysis_crop is not None:
-        net.analysis.analysis_crop = arguments.analysis_crop
-    arguments.out_dir.mkdir(parents=True, exist_ok=True)
-
-    failed = dict(inputs.missing)
-    start = time.perf_counter()
-    with tqdm(jobs, unit='photo', dynamic_ncols=True) as bar:
-        for job in bar:
-            bar.set_description(job.source.name)
-            reason = deblur(deblurrer, job, arguments)
-            if reason:
-                failed[str(job.source)] = reason
-    seconds = time.perf_counter() - start
-    for path, reason in failed.items():
-        print(reason if path in reason else f'{path}: {reason}', file=sys.stderr)
-    done = sum(str(job.source) not in failed for job in jobs)
-    print(f'{done} of {len(jobs)} photos in {seconds:.1f} s: {arguments.out_dir}')
-    return 1 if failed else 0
-
-
-def deblur(deblurrer: Any, job: Any, arguments: argparse.Namespace) -> str:
-    """One photo; why it failed, or nothing."""
-    from dataclasses import replace
-
-    from basicsr.models.photo_runs import beside, run_photo
-    from basicsr.models.restoring import is_out_of_memory
-    from basicsr.utils.errors import BasicsrError
-
-    if arguments.side_by_side:  # in place of the result, as the original does
-        job = replace(job, output=None, side_by_side=job.output)
-    try:
-        done = run_photo(deblurrer, job)
-    except BasicsrError as error:
-        return str(error)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        return 'there is not enough memory for it'
-    if arguments.plot:
-        show(beside(done.photo, done.result).pixels, job.source.name)
-    return ''
+        analysis.analysis_crop = arguments.analysis_crop
+    return deblurrer
 
 
 if __name__ == '__main__':

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,19 @@ def shared_data() -> Path:
     if not (SHARED / 'data').is_dir():
         absent(f'the shared folder of real photographs is not at {SHARED}')
     return SHARED / 'data'
+
+
+@pytest.fixture(scope='module')
+def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Pairs with region masks for the tests of trainings; the keys of a data set that reads them."""
+    from tests.training_runs import write_pairs
+
+    return write_pairs(tmp_path_factory.mktemp('pairs'))
+
+
+@pytest.fixture
+def recipe(roots: dict[str, str]) -> Callable[..., dict[str, Any]]:
+    """``recipe(train__ema_decay=0.9)`` is a short training with them."""
+    from tests.training_runs import options
+
+    return lambda **changes: options(roots, **changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,11 +14,12 @@ import pytest
 import torch
 
 from basicsr.archs import build_network
+from basicsr.models import photo_runs
 from basicsr.models.deblurrer import Deblurrer
 from basicsr.utils.image import imread, imwrite
 from basicsr.utils.kernels import save_kernel
 from basicsr.utils.weights import save_weights
-from tests.conftest import ROOT, Vector, find_vector
+from tests.conftest import ROOT, Script, Vector, find_vector
 from tests.test_analysis_synthesis import TINY, TOPIC, pipeline
 
 SCRIPT = ROOT / 'scripts' / 'deblur_kernel.py'
@@ -133,6 +135,24 @@ def test_what_cannot_be_deblurred_is_named_and_the_rest_is_done(place):
     assert '3 of 5 photos' in done.stdout
 
 
+def test_a_photo_that_the_memory_or_the_disk_cannot_hold_does_not_end_the_run(place, monkeypatch, capsys):
+    save = photo_runs.save_photo
+
+    def full(path, photo):
+        if path.name.startswith('a_'):
+            raise OSError(errno.ENOSPC, 'No space left on device', str(path))
+        if path.suffix == '.bmp':
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return save(path, photo)
+
+    monkeypatch.setattr(photo_runs, 'save_photo', full)
+    script = Script('deblur_kernel.py', monkeypatch, place)
+    assert script('-w', 'net.pth', '-i', 'photos', '-o', 'x', '-s', '_y') == 1
+    said = capsys.readouterr()
+    assert 'a_y.JPG: No space left on device; free some space' in said.err and 'not enough memory' in said.err
+    assert names(place / 'x') == ['b_y.png'] and '1 of 3 photos' in said.out
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -141,7 +161,7 @@ def test_what_cannot_be_deblurred_is_named_and_the_rest_is_done(place):
         (['-i', 'photos', '-o', 'photos', '-s', ''], 'would be overwritten by the result of a.JPG'),
         (['-i', 'photos', '-o', 'x', '-amis', '300', '300', '300'], 'one positive number or two'),
         (['-i', 'photos', '-o', 'x', '-amis', '5'], 'max_input_size 5×5 is too small'),
-        (['-i', 'photos', '-o', 'x', '-w', 'gone.pth'], 'docs/networks.md says where the published weights are'),
+        (['-i', 'photos', '-o', 'x', '-w', 'gone.pth'], 'gone.pth does not exist'),
         (['-i', 'photos', '-o', 'x', '-w', 'photos/notes.txt'], 'is no network file'),
         (['-i', 'photos', '-o', 'x', '-w', 'unet.pth'], 'is no AnalysisSynthesisNet; scripts/convert_checkpoint.py'),
         (['-i', 'photos', '-o', 'x', '--device', 'gpu'], "no device is called 'gpu'"),

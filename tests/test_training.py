@@ -21,16 +21,6 @@ from basicsr.utils.weights import load_weights, read_weights
 from tests import training_runs as runs
 
 
-@pytest.fixture(scope='module')
-def roots(tmp_path_factory):
-    return runs.write_pairs(tmp_path_factory.mktemp('pairs'))
-
-
-@pytest.fixture
-def recipe(roots):
-    return lambda **changes: runs.options(roots, **changes)
-
-
 def during(monkeypatch, step, action):
     """Do something while the training is in its ``step``-th step."""
     original = ImageRestorationModel.train_step

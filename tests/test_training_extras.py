@@ -23,16 +23,6 @@ from tests import training_runs as runs
 from tests.conftest import ROOT
 
 
-@pytest.fixture(scope='module')
-def roots(tmp_path_factory):
-    return runs.write_pairs(tmp_path_factory.mktemp('pairs'))
-
-
-@pytest.fixture
-def recipe(roots):
-    return lambda **changes: runs.options(roots, **changes)
-
-
 def test_a_compiled_network_trains_the_same(tmp_path, recipe, monkeypatch):
     """By torch's tracing alone: the compiler behind it would take minutes here."""
     whole = torch.compile

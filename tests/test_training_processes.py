@@ -30,11 +30,6 @@ from tests import training_runs as runs
 from tests.conftest import ROOT
 
 
-@pytest.fixture(scope='module')
-def roots(tmp_path_factory):
-    return runs.write_pairs(tmp_path_factory.mktemp('pairs'))
-
-
 def ten_steps(options_file: Path, dtype: torch.dtype, at_once: int, result: Path) -> None:
     """Train ten steps of 4 samples, and validate 5 and 2 images; in one process or several."""
     options = load_options(options_file)

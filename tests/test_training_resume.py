@@ -44,11 +44,6 @@ VARIANTS = {
 }
 
 
-@pytest.fixture(scope='module')
-def roots(tmp_path_factory):
-    return runs.write_pairs(tmp_path_factory.mktemp('pairs'))
-
-
 @pytest.fixture(scope='module', autouse=True)
 def dropout_net():
     """A network whose dropout draws from torch's own generator."""

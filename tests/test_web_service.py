@@ -18,6 +18,7 @@ from basicsr.app.examples import PHOTOS, examples_of, make_examples
 from basicsr.app.folder import PREFIX, private_folder, remove_old, swept
 from basicsr.app.service import SHOWN_SIDE, Network, Service, Settings, reason, safe_name
 from basicsr.models.deblurrer import Deblurrer
+from basicsr.models.pretrained import DEFAULT, find_weights
 from basicsr.utils.errors import DataError, ImageFileError, OptionError, WeightsError
 from basicsr.utils.image import imread, imwrite
 from basicsr.utils.weights import save_weights
@@ -178,6 +179,30 @@ def test_the_network_of_the_repository_or_the_named_one_comes_first(build, weigh
     assert list(build(weights=folder).networks) == ['samdeblur_small', 'another']
     twin = write_masked(tmp_path / 'masked.pth')  # another file of a name that is taken
     assert list(build(model=str(twin)).networks) == ['masked.pth', 'masked', 'plain']
+
+
+def test_network_files_of_every_kind_are_offered(build, tmp_path):
+    folder = tmp_path / 'named'
+    folder.mkdir()
+    write_plain(folder / 'b-half.safetensors')
+    write_plain(folder / 'a.pth')
+    (folder / 'a.log').write_text('no network')
+    service = build(weights=folder)
+    assert service.networks == {'a': folder / 'a.pth', 'b_half': folder / 'b-half.safetensors'}
+    assert service.about('b_half') == Network(False, None, False)
+    write_plain(folder / 'a.safetensors')
+    named = build(weights=folder, model=str(folder / 'b-half.safetensors'))
+    assert list(named.networks.items()) == [
+        ('b_half', folder / 'b-half.safetensors'),
+        ('a', folder / 'a.safetensors'),
+    ]
+
+
+def test_the_network_of_the_repository_is_the_one_chosen_first(tmp_path):
+    """With the folder that the page looks into when nobody says otherwise."""
+    service = Service(tmp_path, tmp_path, device='cpu')
+    assert service.problem == '' and next(iter(service.networks)) == DEFAULT
+    assert service.networks[DEFAULT] == find_weights()
 
 
 def test_without_any_network_the_page_says_what_to_do(build, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -174,3 +174,12 @@ def _jobs(files: Sequence[Path], folder: Path, suffix: str, extras: Sequence[str
 def shown_masks(masks: Path) -> Path:
     """Where the picture of the regions lies, beside their label map."""
     return masks.with_name(f'{masks.stem}_shown.jpg')
+
+
+def failures_in_words(failed: Mapping[str, str]) -> list[str]:
+    """One line for each file that could not be done.
+
+    Args:
+        failed: the reasons by the names of the files.
+    """
+    return [reason if name in reason else f'{name}: {reason}' for name, reason in failed.items()]

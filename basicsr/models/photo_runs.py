@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from basicsr.masks.files import find_masks, write_label_map
 from basicsr.masks.pictures import overlay
 from basicsr.models.deblurrer import Deblurred, Deblurrer, MasksLike, eight_bits
 from basicsr.models.photo_jobs import Job, shown_masks
+from basicsr.models.restoring import is_out_of_memory
 from basicsr.models.video import VideoDone, deblur_video
-from basicsr.utils.errors import ImageFileError, MaskError
+from basicsr.utils.console import advice
+from basicsr.utils.errors import BasicsrError, ImageFileError, MaskError
 from basicsr.utils.image import Array, imwrite
 from basicsr.utils.kernels import save_kernel
 from basicsr.utils.measure import peak_memory
@@ -149,6 +151,39 @@ def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto') -> Report:
     except ImageFileError as error:
         raise error if str(job.source) in str(error) else ImageFileError(f'{job.source}: {error}') from error
     return _report(job, done[0], time.perf_counter() - start, memory)
+
+
+def do_all(jobs: Sequence[Job], do: Callable[[Job], None], too_large: str) -> dict[str, str]:
+    """Do photos and videos one after another behind a progress bar; if one fails, the others are done.
+
+    Args:
+        jobs: of :func:`~basicsr.models.photo_jobs.plan`.
+        do: does one.
+        too_large: what to do about one that the memory cannot hold.
+
+    Returns:
+        Why some have failed, by their names.
+
+    Raises:
+        what ``do`` raises and no user can mend.
+    """
+    from tqdm import tqdm
+
+    failed = {}
+    with tqdm(jobs, unit='file', dynamic_ncols=True) as bar:
+        for job in bar:
+            bar.set_description(job.source.name)
+            try:
+                do(job)
+            except BasicsrError as error:
+                failed[str(job.source)] = str(error)
+            except OSError as error:
+                failed[str(job.source)] = advice(error)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                failed[str(job.source)] = f'there is not enough memory for it; {too_large}'
+    return failed
 
 
 def _report(job: Job, done: Done | VideoDone, seconds: float, memory: float | None) -> Report:

@@ -22,7 +22,8 @@ _ADVICE = {
     'analysis_synthesis': 'docs/networks.md says where the published weights are; '
     'scripts/convert_checkpoint.py turns them into this file',
 }
-_SUFFIXES = (safetensors_files.SUFFIX, '.pth')
+SUFFIXES = (safetensors_files.SUFFIX, '.pth')
+"""Of network files; where two have one name, the first counts."""
 
 
 def find_weights(name_or_path: str | Path | None = None) -> Path:
@@ -45,15 +46,20 @@ def find_weights(name_or_path: str | Path | None = None) -> Path:
     if Path(given).is_dir():
         raise WeightsError(f'{given} is a folder, not a network file')
     if name in _ADVICE:
-        raise WeightsError(f'{FOLDER / name} ({" or ".join(_SUFFIXES)}) does not exist; {_ADVICE[name]}')
+        raise WeightsError(f'{FOLDER / name} ({" or ".join(SUFFIXES)}) does not exist; {_ADVICE[name]}')
     names = f'; networks with names: {", ".join(sorted(known))}' if known else ''
     raise WeightsError(f'{given} does not exist, neither as a file nor in {FOLDER}{nearest(name, known)}{names}')
 
 
-def named_weights() -> dict[str, Path]:
-    """The files in ``experiments/pretrained_models`` by name, with ``_`` for ``-``."""
-    files = [path for path in sorted(FOLDER.glob('*')) if path.suffix in _SUFFIXES]
-    return {path.stem.replace('-', '_'): path for path in reversed(files)}
+def named_weights(folder: Path | None = None) -> dict[str, Path]:
+    """The network files in a folder by name, with ``_`` for ``-``.
+
+    Args:
+        folder: ``experiments/pretrained_models`` if None.
+    """
+    files = [path for path in (folder or FOLDER).glob('*') if path.suffix in SUFFIXES]
+    files.sort(key=lambda path: (path.stem, -SUFFIXES.index(path.suffix)))
+    return {path.stem.replace('-', '_'): path for path in files}
 
 
 def load_network(path: Path, device: torch.device | None = None) -> nn.Module:
