@@ -176,8 +176,17 @@ def test_the_network_of_the_repository_or_the_named_one_comes_first(build, weigh
     for name in ('another', 'samdeblur_small'):
         write_plain(folder / f'{name}.pth')
     assert list(build(weights=folder).networks) == ['samdeblur_small', 'another']
+    write_plain(folder / 'between.safetensors')
+    assert list(build(weights=folder).networks) == ['samdeblur_small', 'another', 'between']
     twin = write_masked(tmp_path / 'masked.pth')  # another file of a name that is taken
     assert list(build(model=str(twin)).networks) == ['masked.pth', 'masked', 'plain']
+
+
+def test_without_any_choice_it_is_the_network_that_comes_along(tmp_path):
+    service = Service(tmp_path, tmp_path, device='cpu')
+    assert not service.problem and next(iter(service.networks)) == 'samdeblur_small'
+    about = service.about('samdeblur_small')
+    assert about.takes_masks and about.mask_value == 1.0
 
 
 def test_without_any_network_the_page_says_what_to_do(build, tmp_path):

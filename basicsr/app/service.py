@@ -22,7 +22,7 @@ from basicsr.masks.pictures import overlay
 from basicsr.models.deblurrer import Deblurred, Deblurrer, eight_bits
 from basicsr.models.photo_jobs import Inputs, plan
 from basicsr.models.photo_runs import deblur_photo
-from basicsr.models.pretrained import DEFAULT, FOLDER, find_weights
+from basicsr.models.pretrained import DEFAULT, FOLDER, find_weights, weights_in
 from basicsr.models.restoring import is_out_of_memory
 from basicsr.utils.console import advice
 from basicsr.utils.device import select_device
@@ -275,7 +275,7 @@ def shown_value(deblurrer: Deblurrer) -> float | None:
 
 
 def _networks(model: str | None, weights: Path) -> dict[str, Path]:
-    known = {path.stem: path for path in sorted(weights.glob('*.pth'))}
+    known = dict(sorted(weights_in(weights).items()))
     if model is not None:
         path = find_weights(model)
         name = path.stem if known.get(path.stem, path).resolve() == path.resolve() else path.name
@@ -288,7 +288,7 @@ def _no_network(weights: Path) -> str:
         find_weights(None)
     except WeightsError as error:
         return f'There is no network to deblur with: {error}; or name one with --model FILE.'
-    return f'There is no network to deblur with: {weights} holds no .pth file; name one with --model FILE.'
+    return f'There is no network to deblur with: {weights} holds no network file; name one with --model FILE.'
 
 
 def _generators(sam_checkpoint: str | None, device: str) -> Mapping[str, MaskGenerator]:

@@ -52,8 +52,13 @@ def find_weights(name_or_path: str | Path | None = None) -> Path:
 
 def named_weights() -> dict[str, Path]:
     """The files in ``experiments/pretrained_models`` by name, with ``_`` for ``-``."""
-    files = [path for path in sorted(FOLDER.glob('*')) if path.suffix in _SUFFIXES]
-    return {path.stem.replace('-', '_'): path for path in reversed(files)}
+    return {stem.replace('-', '_'): path for stem, path in weights_in(FOLDER).items()}
+
+
+def weights_in(folder: Path) -> dict[str, Path]:
+    """The network files directly in a folder by their stems, sorted; of two with one stem the ``.pth``."""
+    files = sorted(path for path in folder.glob('*') if path.suffix in _SUFFIXES and path.is_file())
+    return {path.stem: path for path in reversed(files)}
 
 
 def load_network(path: Path, device: torch.device | None = None) -> nn.Module:
