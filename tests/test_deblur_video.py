@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from basicsr.models import video
 from basicsr.models.deblurrer import Deblurrer
 from basicsr.models.video import deblur_video
 from basicsr.utils.errors import ImageFileError
 from basicsr.utils.weights import save_weights
-from tests.test_deblur_command import deblur, names
+from tests.test_deblur_command import command, deblur, names
 from tests.test_deblurrer import Moody, Thirds, network
+
+RNG = np.random.default_rng(0)
 
 
 def write_video(path, frames=5, size=(48, 64), rate=29.97):
@@ -30,11 +35,11 @@ def write_video(path, frames=5, size=(48, 64), rate=29.97):
 
 
 def read_video(path):
-    video = cv2.VideoCapture(str(path))
+    reader = cv2.VideoCapture(str(path))
     frames = []
-    while (got := video.read())[0]:
+    while (got := reader.read())[0]:
         frames.append(got[1])
-    return video.get(cv2.CAP_PROP_FPS), frames
+    return reader.get(cv2.CAP_PROP_FPS), frames
 
 
 @pytest.fixture
@@ -97,6 +102,43 @@ def test_what_is_no_video(place, capsys):
     Path('masks').mkdir()
     assert deblur('-i', 'whole.mp4', '-o', 'out2', '--masks', 'masks') == 1
     assert 'the frames of a video have no mask files' in capsys.readouterr().err
+
+
+def test_odd_sizes_lose_a_row_and_say_so(place, capsys):
+    frames = [Image.fromarray(RNG.integers(90, 160, (33, 49, 3), dtype=np.uint8)) for _ in range(3)]
+    frames[0].save('clip.gif', save_all=True, append_images=frames[1:])
+    Path('clip.gif').rename('clip.mp4')  # OpenCV writes no odd sizes, but reads them whatever the name
+    assert deblur('-i', 'clip.mp4', '-o', 'out', '--guard', 'off') == 0
+    out = capsys.readouterr().out
+    shape = read_video('out/clip_deblurred.mp4')[1][0].shape
+    assert shape == (32, 48, 3) and ': 48×32, ' in out and 'cut to 48×32: only even sizes' in out
+
+
+def test_a_full_disk_stops_a_video(place, monkeypatch, capsys):
+    write_video(place / 'clip.avi')
+    usage = video.shutil.disk_usage('.')
+    left = iter([10**6, 10**6, 48 * 64 * 3 - 1])
+    monkeypatch.setattr(video.shutil, 'disk_usage', lambda path: usage._replace(free=next(left)))
+    assert deblur('-i', 'clip.avi', '-o', 'out', '--guard', 'off') == 1
+    assert not names('out')
+    assert 'out/clip_deblurred.avi: No space left on device; free some space' in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='limits the size of files')
+@pytest.mark.parametrize('name', ['clip.mp4', 'clip.avi'])
+def test_a_video_that_is_not_written_to_its_end_is_no_result(place, name):
+    resource = pytest.importorskip('resource')
+    write_video(place / name, frames=20)
+    done = command(
+        *('-i', name, '-o', 'out', '--guard', 'off', '--masks', 'none'),
+        errors='replace',
+        preexec_fn=lambda: (
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+        ),
+    )
+    assert done.returncode == 1 and 'Traceback' not in done.stderr and not names('out')
+    assert f'{name}: out/clip_deblurred' in done.stderr and 'of 20 frames could be written' in done.stderr
 
 
 def test_folders_leave_videos_out(place, capsys):

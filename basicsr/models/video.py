@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import secrets
 import shutil
 import subprocess
@@ -27,7 +29,7 @@ class VideoDone:
 
     Args:
         frames: how many.
-        size: (H, W).
+        size: (H, W), as written.
         collapsed: frames in which the guard found a collapse.
         notes: what could not be kept, in words.
     """
@@ -47,7 +49,9 @@ def deblur_video(
 ) -> VideoDone:
     """Deblur every frame by itself; size and frame rate stay. The file appears complete or not at all.
 
-    The sound is copied where ``ffmpeg`` is installed. Masks of frames are not kept in the cache.
+    OpenCV writes even sizes only: of an odd one, the last row or column is left out, and a note says so. The frames
+    come at the mean rate, whatever it was between them. The sound is copied where ``ffmpeg`` is installed. Masks of
+    frames are not kept in the cache.
 
     Args:
         deblurrer: what does it.
@@ -57,8 +61,8 @@ def deblur_video(
         progress: wraps the frames, given how many there will be (0 if nobody knows).
 
     Raises:
-        ImageFileError: no video that can be read, or one that cannot be written here.
-        OSError: the folder cannot be written.
+        ImageFileError: no video that can be read, or one that cannot be written here, or not to its end.
+        OSError: the disk is full or the folder cannot be written.
     """
     if not source.is_file() or not source.stat().st_size:
         raise ImageFileError(f'{source}: {"the file is empty (0 bytes)" if source.is_file() else "no such file"}')
@@ -68,6 +72,7 @@ def deblur_video(
     writer: Any = None
     count = collapsed = 0
     size = (0, 0)
+    notes: tuple[str, ...] = ()
     try:
         rate, total = video.get(cv2.CAP_PROP_FPS), max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
         for frame in progress(_frames(video), total):
@@ -75,12 +80,16 @@ def deblur_video(
                 size = frame.shape[0], frame.shape[1]
                 writer = _writer(temporary, target, rate, size)
             done = deblurrer.deblur(np.ascontiguousarray(frame[..., ::-1]), masks)
+            _require_space(target, done.image.nbytes)
             writer.write(np.ascontiguousarray(done.image[..., ::-1]))
             count, collapsed = count + 1, collapsed + (done.finding is not None)
         if writer is None:
             raise ImageFileError(f'{source}: no video that can be read here')
         writer.release()
-        notes = _finish(temporary, source, target)
+        written = _check_written(temporary, target, count)
+        if written != size:
+            notes = (f'cut to {written[1]}×{written[0]}: only even sizes can be written',)
+        notes += _finish(temporary, source, target)
     finally:
         deblurrer.cache = cache
         video.release()
@@ -89,7 +98,7 @@ def deblur_video(
         temporary.unlink(missing_ok=True)
     if count < _NEARLY_ALL * total:
         notes = (f'the file says that it has {total} frames, {count} could be read; is it cut off?', *notes)
-    return VideoDone(count, size, collapsed, notes)
+    return VideoDone(count, written, collapsed, notes)
 
 
 def _frames(video: Any) -> Iterator[Array]:
@@ -108,6 +117,41 @@ def _writer(temporary: Path, target: Path, rate: float, size: tuple[int, int]) -
         raise ImageFileError(f'{target}: OpenCV cannot write a video here ({size[1]}×{size[0]} at {rate:g} frames/s)')
     writer.set(cv2.VIDEOWRITER_PROP_QUALITY, 95)
     return writer
+
+
+def _require_space(target: Path, frame: int) -> None:
+    """Stop before the disk is full: OpenCV would go on without a word.
+
+    Args:
+        target: what is written.
+        frame: bytes of the next one, not compressed.
+
+    Raises:
+        OSError: no space left.
+    """
+    if shutil.disk_usage(target.parent).free < frame:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+
+def _check_written(temporary: Path, target: Path, count: int) -> tuple[int, int]:
+    """The size (H, W) of a video that was written, read back from its first frame to its last.
+
+    Raises:
+        ImageFileError: frames are missing.
+    """
+    video = cv2.VideoCapture(str(temporary))
+    try:
+        there = 0
+        while video.grab():
+            there += 1
+        size = int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(video.get(cv2.CAP_PROP_FRAME_WIDTH))
+    finally:
+        video.release()
+    if there < count:
+        raise ImageFileError(
+            f'{target}: only {there} of {count} frames could be written; is the disk full, or are files limited in size?'
+        )
+    return size
 
 
 def _finish(temporary: Path, source: Path, target: Path) -> tuple[str, ...]:
