@@ -60,6 +60,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add('--suffix', default='_deblurred', help='added to the names of results; "" keeps them (_deblurred)')
     add('--side-by-side', action='store_true', help='also save photo and result in one picture')
+    add('--contact-sheet', type=Path, metavar='FILE', help='also draw one picture (.jpg) of all photos and results')
     add('--save-masks', action='store_true', help='also save the masks, and a picture of them')
     add('--save-kernel', action='store_true', help='also save the blur kernel, of networks that find one')
     add('--overwrite', action='store_true', help='replace results that are there')
@@ -86,7 +87,10 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             todo.append(job)
     if todo:
+        require_free(args.contact_sheet, args.overwrite, [job.source for job in jobs])
         open_folder(args.output)
+        if args.contact_sheet is not None:
+            open_folder(args.contact_sheet.parent)
         failed |= deblur(todo, args)
     for line in failures_in_words(failed):
         print(line, file=sys.stderr)
@@ -98,6 +102,18 @@ def open_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def require_free(sheet: Path | None, overwrite: bool, sources: list[Path]) -> None:
+    """Refuse a contact sheet that would take the place of a file."""
+    from basicsr.utils.errors import DataError
+
+    if sheet is None or not sheet.exists():
+        return
+    if not overwrite:
+        raise DataError(f'--contact-sheet {sheet} is there already; --overwrite replaces it')
+    if sheet.resolve() in [source.resolve() for source in sources]:
+        raise DataError(f'--contact-sheet {sheet} is one of the photos; choose another name')
 
 
 def build(args: argparse.Namespace) -> Any:
@@ -139,17 +155,23 @@ def deblur(jobs: list[Any], args: argparse.Namespace) -> dict[str, str]:
     from tqdm import tqdm
 
     from basicsr.models.photo_runs import do_all, run_job
+    from basicsr.models.photo_sheet import PhotoSheet
 
+    sheet = None if args.contact_sheet is None else PhotoSheet(args.contact_sheet)
     deblurrer = build(args)
 
     def do(job: Any) -> None:
-        report = run_job(deblurrer, job, args.masks)
+        report = run_job(deblurrer, job, args.masks, sheet)
         tqdm.write(report.line)
         if report.warning:
             tqdm.write(f'{job.source}: {report.warning}', file=sys.stderr)
 
     start = time.perf_counter()
-    failed = do_all(jobs, do, 'try a smaller --tile')
+    try:
+        failed = do_all(jobs, do, 'try a smaller --tile')
+    finally:  # an interrupted run has one of what was done
+        if sheet is not None:
+            sheet.save()
     seconds = time.perf_counter() - start
     print(f'{len(jobs) - len(failed)} of {len(jobs)} in {seconds:.1f} s: {args.output}')
     return failed

@@ -289,7 +289,8 @@ def _no_network(weights: Path) -> str:
         find_weights(None)
     except WeightsError as error:
         return f'There is no network to deblur with: {error}; or name one with --model FILE.'
-    return f'There is no network to deblur with: {weights} holds none ({" or ".join(SUFFIXES)}); name one with --model FILE.'
+    kinds = ' or '.join(SUFFIXES)
+    return f'There is no network to deblur with: {weights} holds none ({kinds}); name one with --model FILE.'
 
 
 def _generators(sam_checkpoint: str | None, device: str) -> Mapping[str, MaskGenerator]:

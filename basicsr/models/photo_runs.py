@@ -14,6 +14,7 @@ from basicsr.masks.files import find_masks, write_label_map
 from basicsr.masks.pictures import overlay
 from basicsr.models.deblurrer import Deblurred, Deblurrer, MasksLike, eight_bits
 from basicsr.models.photo_jobs import Job, shown_masks
+from basicsr.models.photo_sheet import PhotoSheet
 from basicsr.models.restoring import is_out_of_memory
 from basicsr.models.video import VideoDone, deblur_video
 from basicsr.utils.console import advice
@@ -121,13 +122,14 @@ def masks_in(folder: Path, photo: Path) -> Path:
     return path
 
 
-def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto') -> Report:
+def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto', sheet: PhotoSheet | None = None) -> Report:
     """Do a photo or a video.
 
     Args:
         deblurrer: what does it.
         job: of :func:`~basicsr.models.photo_jobs.plan`; its folder must exist.
         masks: ``auto``, ``none``, or a folder of mask files named as the photos.
+        sheet: gets a row for a photo.
 
     Raises:
         BasicsrError: the file cannot be read, deblurred or written; it is named.
@@ -150,7 +152,10 @@ def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto') -> Report:
         memory = peak_memory(run, deblurrer.device)
     except ImageFileError as error:
         raise error if str(job.source) in str(error) else ImageFileError(f'{job.source}: {error}') from error
-    return _report(job, done[0], time.perf_counter() - start, memory)
+    seconds = time.perf_counter() - start
+    if sheet is not None and isinstance(done[0], Done):
+        sheet.add(job.source.name, done[0].photo.pixels, done[0].result.pixels)
+    return _report(job, done[0], seconds, memory)
 
 
 def do_all(jobs: Sequence[Job], do: Callable[[Job], None], too_large: str) -> dict[str, str]:

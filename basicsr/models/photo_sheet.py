@@ -15,7 +15,8 @@ from basicsr.utils.image import Array, imwrite
 WIDTH = 280
 """Of each picture on the sheet, in pixels; details are shown pixel by pixel."""
 
-_HIGHEST = 60000  # JPEG ends at 65535 rows
+MOST = 200
+"""Photos on one sheet; of further ones it only tells the number. (JPEG ends at 65535 rows.)"""
 
 
 class PhotoSheet:
@@ -33,6 +34,7 @@ class PhotoSheet:
             raise OptionError(f'{path}: a contact sheet is a .jpg or .png file')
         self.path = path
         self._rows: list[Picture] = []
+        self._further = 0
 
     def add(self, title: str, photo: Array, result: Array) -> None:
         """Add a photo.
@@ -42,26 +44,25 @@ class PhotoSheet:
             photo: (H, W, 1 or 3), uint8 or uint16 RGB.
             result: of the same kind.
         """
+        if len(self._rows) == MOST:
+            self._further += 1
+            return
         before, after = eight_bits(photo), eight_bits(result)
         window = most_changed(before, after, WIDTH)
         panels = [('photo', before), ('result', after), ('photo, detail', before[window]), ('detail', after[window])]
         self._rows.append(sheet_row(title, panels, WIDTH))
 
     def save(self) -> None:
-        """Write the sheet, or several with numbers if they do not fit into one; nothing without photos.
+        """Write the sheet; nothing without photos.
 
         Raises:
             OSError: the disk is full or the folder cannot be written.
         """
-        parts: list[list[Picture]] = [[]]
-        for row in self._rows:
-            if parts[-1] and sum(r.shape[0] for r in parts[-1]) + row.shape[0] > _HIGHEST:
-                parts.append([])
-            parts[-1].append(row)
-        for number, rows in enumerate(parts, 1):
-            if rows:
-                name = self.path.name if number == 1 else f'{self.path.stem}_{number}{self.path.suffix}'
-                imwrite(self.path.with_name(name), contact_sheet(rows))
+        if not self._rows:
+            return
+        blank = np.full((1, WIDTH, 3), 255, np.uint8)
+        more = [sheet_row(f'... and {self._further} more', [('', blank)] * 4, WIDTH)] if self._further else []
+        imwrite(self.path, contact_sheet([*self._rows, *more]))
 
 
 def most_changed(before: Picture, after: Picture, side: int) -> tuple[slice, slice]:
