@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ import numpy as np
 import pytest
 
 from basicsr.reporting import Pictures, compare, write_comparison, write_gallery
-from tests.browser import Browser, find_browser
-from tests.conftest import absent
+from tests.browser import Browser
 from tests.reports import FACTS, evaluate, report
 
 GAINS = [1.0, -5.0, 0.5, 3.0, -0.5, -9.0, 2.0, 0.0, 1.5, 2.5]
@@ -26,15 +24,6 @@ EVIL = [
     '</script><script>document.title=2</script>',
     '${alert(1)} `x` \\',
 ]
-
-
-@pytest.fixture(scope='module')
-def browser() -> Iterator[Browser]:
-    program = find_browser()
-    if program is None:
-        absent('no Chromium or Chrome is installed: the gallery was not tested in a browser')
-    with Browser(program) as one:
-        yield one
 
 
 @pytest.fixture(scope='module')
