@@ -7,12 +7,14 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.browser import Browser, find_browser
 
 if 'PYTEST_XDIST_WORKER' in os.environ:  # one thread a worker: idle OpenMP threads spin and starve the others
     os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -113,6 +115,16 @@ def shared_data() -> Path:
     if not (SHARED / 'data').is_dir():
         absent(f'the shared folder of real photographs is not at {SHARED}')
     return SHARED / 'data'
+
+
+@pytest.fixture(scope='module')
+def browser() -> Iterator[Browser]:
+    """A real browser, with one page in it."""
+    program = find_browser()
+    if program is None:
+        absent('no Chromium or Chrome is installed: nothing was tested in a browser')
+    with Browser(str(program)) as one:
+        yield one
 
 
 @pytest.fixture(scope='module')

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -56,8 +58,12 @@ def evaluate(
     pictures: Pictures | None = Pictures(),  # noqa: B008 - frozen
     names: list[str] | None = None,
     ranks: int = 1,
+    kernels: Mapping[int, np.ndarray] = MappingProxyType({}),
 ) -> Report:
-    """What an evaluation does: each process writes its rows, rank 0 joins them."""
+    """What an evaluation does: each process writes its rows, rank 0 joins them.
+
+    ``kernels`` are those that the network found, by the index of the image.
+    """
     for rank in range(ranks):
         with RowWriter(folder, 'GoPro', DEFINITIONS, len(gains), pictures, rank) as rows:
             for index in range(rank, len(gains), ranks):
@@ -68,6 +74,7 @@ def evaluate(
                     input_scores={'psnr': 25.0, 'ssim': 0.5},
                     collapsed=gains[index] < -3,
                     seconds=index / 10,
+                    kernel=kernels.get(index),
                     **pictures_of(index),
                 )
     done = join(folder, facts, 'GoPro', DEFINITIONS, len(gains), pictures, ranks)

@@ -13,9 +13,11 @@ import torch
 
 from basicsr.archs import build_network
 from basicsr.metrics import Record, build_metric
+from basicsr.models.deblurrer import Deblurrer
 from basicsr.options import load_options
 from basicsr.reporting import read_csv, read_report
 from basicsr.utils.image import imread, imwrite
+from basicsr.utils.kernels import kernel_picture
 from basicsr.utils.weights import save_weights
 from tests.conftest import ROOT
 from tests.test_analysis_synthesis import TINY as PAIR
@@ -176,6 +178,10 @@ def test_gopro_with_the_pair(tmp_path, monkeypatch, photos):
     assert report.rows[1].input_scores['psnr'] == pytest.approx(
         build_metric({'type': 'psnr'})(Record(output_uint8=lq, gt=gt)).value
     )
+    shown = sorted(Path('results').rglob('*_kernel.png'))
+    assert len(shown) == len(photos)
+    found = Deblurrer(net, device='cpu', guard='off').deblur(lq).kernel
+    assert np.abs(imread(shown[1], channels=1)[..., 0].astype(int) - kernel_picture(found)).max() <= 1
 
 
 SYSTEMS = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ import numpy as np
 import pytest
 
 from basicsr.reporting import Pictures, compare, write_comparison, write_gallery
-from tests.browser import Browser, find_browser
-from tests.conftest import absent
+from tests.browser import Browser
 from tests.reports import FACTS, evaluate, report
 
 GAINS = [1.0, -5.0, 0.5, 3.0, -0.5, -9.0, 2.0, 0.0, 1.5, 2.5]
@@ -26,15 +24,6 @@ EVIL = [
     '</script><script>document.title=2</script>',
     '${alert(1)} `x` \\',
 ]
-
-
-@pytest.fixture(scope='module')
-def browser() -> Iterator[Browser]:
-    program = find_browser()
-    if program is None:
-        absent('no Chromium or Chrome is installed: the gallery was not tested in a browser')
-    with Browser(program) as one:
-        yield one
 
 
 @pytest.fixture(scope='module')
@@ -266,6 +255,31 @@ def test_error_maps_keep_their_colours_under_masks(gallery):
     gallery.key('m')
     gallery.run("showPair('error0', 'output0')")
     assert gallery.run("[...document.querySelectorAll('.tints')].map((one) => one.hidden)") == [True, False]
+
+
+def test_the_kernel_that_the_network_found_is_shown_under_its_image(browser, tmp_path):
+    """Blur to the right in one image, nothing in the other; drawn large enough to see, each cell with sharp edges."""
+    kernel = np.zeros((7, 9), np.float32)
+    kernel[3, 4:8] = 0.1, 0.2, 0.3, 0.4
+    done = evaluate(tmp_path, [1.0, 2.0], kernels={1: kernel})
+    browser.open(write_gallery(tmp_path, [done]).as_uri())
+    open_first(browser, 'image0')
+    assert not browser.run("byId('kernel').checkVisibility()")
+    open_first(browser, 'image1')
+    browser.wait("document.querySelector('#kernel img').complete && byId('kernel').checkVisibility()")
+    assert 'blur kernel' in browser.run("byId('kernel').innerText")
+    assert browser.run("document.querySelector('#kernel img').getBoundingClientRect().width") >= 90
+    x, y, width, height = browser.run(
+        '(({x, y, width, height}) => [x, y, width, height])'
+        "(document.querySelector('#kernel img').getBoundingClientRect())"
+    )
+    shot = screen(browser, tmp_path / 'x.png')[..., 0].astype(int)
+    rows = (y + height * (np.arange(7) + 0.5) / 7).astype(int)
+    columns = (x + width * (np.arange(9) + 0.5) / 9).astype(int)
+    assert np.abs(shot[np.ix_(rows, columns)] - 255 * kernel / kernel.max()).max() <= 2
+    browser.key('p')
+    browser.wait("!byId('kernel').checkVisibility()")
+    assert browser.problems == []
 
 
 def test_the_error_map_comes_with_its_scale(gallery):

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import importlib.util
 import itertools
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -24,90 +21,27 @@ import pytest
 import basicsr.deblur
 from basicsr.app.folder import PREFIX
 from basicsr.utils.image import imread
-from tests.browser import Browser, find_browser
+from tests.browser import Browser
 from tests.conftest import ROOT, absent
 from tests.pages import bad_files, write_deep, write_jpeg, write_masked, write_plain
+from tests.web_server import (
+    API,
+    BUTTON,
+    SAID,
+    Server,
+    deblur,
+    download,
+    enter,
+    opened,
+    running,
+    show_settings,
+    show_tab,
+    upload,
+)
 
 pytestmark = pytest.mark.slow
 
-API = '/gradio_api'
 NAME = 'Ferien ü #1 100% (2).JPG'
-BUTTON = "document.querySelector('button#start')"
-SAID = "(document.querySelector('#said')?.innerText ?? '')"
-LOADED = "[...document.querySelectorAll('#slider img')].every((one) => one.complete && one.naturalWidth)"
-
-
-class Server:
-    """A running page.
-
-    Args:
-        folder: gets its temporary files.
-        arguments: of the command line.
-        root: of the project.
-    """
-
-    def __init__(self, folder: Path, *arguments: str | Path, root: Path = ROOT) -> None:
-        self.temporary = folder
-        folder.mkdir(exist_ok=True)
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(('GRADIO', 'PYTHON'))}
-        environment |= {'TMPDIR': str(folder), 'HTTP_PROXY': 'http://127.0.0.1:9', 'HTTPS_PROXY': 'http://127.0.0.1:9'}
-        command = [
-            sys.executable,
-            str(root / 'basicsr/app/web.py'),
-            '--port',
-            '0',
-            '--device',
-            'cpu',
-            *map(str, arguments),
-        ]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line.startswith('http'):
-            raise AssertionError(f'{line}{self.process.communicate(timeout=60)[1]}')
-        self.address = line.split('  ')[0]
-
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
-        """Status and body of the answer to a request whose path is sent as it is."""
-        connection = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=60)
-        try:
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
-
-    def upload(self, name: str, data: bytes) -> tuple[int, bytes]:
-        """Send a file as browsers do."""
-        head = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode()
-        body = head + data + b'\r\n--x--\r\n'
-        return self.ask('POST', f'{API}/upload', body, **{'Content-Type': 'multipart/form-data; boundary=x'})
-
-    def join(self, *data: Any, function: int = 3) -> tuple[int, bytes]:
-        """Ask one of the page's functions."""
-        body = json.dumps({'data': data, 'fn_index': function, 'session_hash': 'test'}).encode()
-        return self.ask('POST', f'{API}/queue/join', body, **{'Content-Type': 'application/json'})
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal; the exit code."""
-        self.process.send_signal(number)
-        return self.process.wait(60)
-
-
-@contextlib.contextmanager
-def running(folder: Path, *arguments: str | Path, **more: Any) -> Iterator[Server]:
-    """A server that is ended in any case."""
-    if importlib.util.find_spec('gradio') is None:
-        absent("gradio is not installed (pip install -e '.[demo]'): the web page was not tested")
-    server = Server(folder, *arguments, **more)
-    try:
-        yield server
-    finally:
-        if server.process.poll() is None:
-            server.process.kill()
-        server.process.communicate()
 
 
 @pytest.fixture(scope='module')
@@ -133,52 +67,9 @@ def server(place: Path) -> Iterator[Server]:
         yield one
 
 
-@pytest.fixture(scope='module')
-def browser() -> Iterator[Browser]:
-    program = find_browser()
-    if program is None:
-        absent('no Chromium or Chrome is installed: the web page was not tested in a browser')
-    with Browser(program or '') as one:
-        yield one
-
-
 @pytest.fixture
 def page(server: Server, browser: Browser) -> Browser:
     return opened(browser, server)
-
-
-def opened(browser: Browser, server: Server, *size: int) -> Browser:
-    browser.open(server.address, *size)
-    browser.wait(BUTTON, 60)
-    return browser
-
-
-def upload(page: Browser, path: Path) -> None:
-    page.wait("document.querySelector('#photo input[type=file]')")
-    page.choose_file('#photo input[type=file]', path)
-
-
-def deblur(page: Browser) -> None:
-    page.wait(f'!{BUTTON}.disabled')
-    page.run(f'{BUTTON}.click()')
-    page.wait(f"{SAID}.includes(' s ')", 120)
-    page.wait(f"document.querySelectorAll('#slider img').length === 2 && {LOADED}")
-
-
-def download(page: Browser, folder: Path) -> Path:
-    """What the button of the page saves."""
-    page.download_to(folder)
-    page.wait("document.querySelector('#download')")
-    end, clicked = time.monotonic() + 30, 0.0
-    while time.monotonic() < end:
-        if time.monotonic() > clicked + 5:  # a click on a button whose file is still being named does nothing
-            page.run("document.querySelector('#download').click()")
-            clicked = time.monotonic()
-        files = [path for path in folder.iterdir() if path.suffix != '.crdownload'] if folder.is_dir() else []
-        if files and files[0].stat().st_size:
-            return files[0]
-        time.sleep(0.05)
-    raise AssertionError('nothing was downloaded')
 
 
 def by_command_line(photo: Path, place: Path, out: Path) -> Path:
@@ -206,7 +97,7 @@ def test_from_upload_to_download(page: Browser, place: Path, tmp_path: Path) -> 
     wanted = by_command_line(place / NAME, place, tmp_path / 'out')
     assert saved.name == wanted.name == 'Ferien ü #1 100% (2)_deblurred.JPG'
     assert saved.read_bytes() == wanted.read_bytes()
-    page.run("[...document.querySelectorAll('[role=tab]')].find((one) => one.innerText === 'Regions').click()")
+    show_tab(page, 'Regions')
     page.wait("document.querySelector('#regions img')?.naturalWidth === 90")
     assert int(page.run("document.querySelector('#counted').innerText.split(' ')[0]")) > 3
     assert page.problems == []
@@ -265,14 +156,11 @@ def test_an_example_is_picked_and_dropout_counts(page: Browser) -> None:
     page.wait(f"{SAID}.includes('80×60, PNG, 16 bits')", 60)
     deblur(page)
     counted = "document.querySelector('#counted')"
-    page.run("[...document.querySelectorAll('[role=tab]')].find((one) => one.innerText === 'Regions').click()")
+    show_tab(page, 'Regions')
     page.wait(f"{counted}?.innerText.includes('regions')")
     count = int(page.run(f"{counted}.innerText.split(' ')[0]"))
-    page.run("document.querySelector('#settings button').click()")
-    page.wait("document.querySelector('#dropout input[type=number]')")
-    page.run("""(() => { const one = document.querySelector('#dropout input[type=number]');
-        one.value = '0.5'; one.dispatchEvent(new Event('input', {bubbles: true}));
-        one.dispatchEvent(new Event('blur', {bubbles: true})); })()""")
+    show_settings(page)
+    enter(page, '#dropout', 0.5)
     page.run(f'{BUTTON}.click()')
     page.wait(f"{counted}.innerText.includes('after dropping 50%')", 120)
     assert int(page.run(f"{counted}.innerText.split(' ')[0]")) == count - count // 2
@@ -318,8 +206,7 @@ def test_controls_follow_the_network(browser: Browser, place: Path) -> None:
     write_plain(place / 'plain.pth')
     with running(place / 'tmp', '--model', place / 'plain.pth', '--examples', place / 'examples') as plain:
         page = opened(browser, plain)
-        page.run("document.querySelector('#settings button').click()")
-        page.wait("document.querySelector('#network')")
+        show_settings(page)
         shown = "['#generator', '#dropout', '#value'].filter((one) => document.querySelector(one)?.checkVisibility())"
         assert page.run(shown) == []
         assert 'Regions' not in page.run("[...document.querySelectorAll('[role=tab]')].map((one) => one.innerText)")

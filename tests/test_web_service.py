@@ -22,6 +22,7 @@ from basicsr.models.pretrained import DEFAULT, find_weights
 from basicsr.utils.errors import DataError, ImageFileError, OptionError, WeightsError
 from basicsr.utils.image import imread, imwrite
 from basicsr.utils.weights import save_weights
+from tests.conftest import require
 from tests.pages import bad_files, scene, write_deep, write_jpeg, write_masked, write_plain
 
 MASKED = Settings('masked')
@@ -228,9 +229,38 @@ def test_damaged_and_unknown_networks_are_refused(build, weights, tmp_path):
     service = build(model=str(tmp_path / 'damaged.pth'))
     with pytest.raises(WeightsError, match='damaged'):
         service.about('damaged')
-    for settings in (Settings('../masked'), Settings(str(weights / 'masked.pth')), Settings('masked', 'sam')):
+    photo = write_deep(tmp_path / 'a.png')
+    for settings in (Settings('../masked'), Settings(str(weights / 'masked.pth'))):
         with pytest.raises(OptionError, match='there is no network'):
-            service.deblur(write_deep(tmp_path / 'a.png'), 'a.png', settings)
+            service.deblur(photo, 'a.png', settings)
+    with pytest.raises(OptionError, match="no 'thirds' here"):
+        service.deblur(photo, 'a.png', Settings('masked', 'thirds'))
+
+
+def test_segment_anything_without_weights_says_what_it_needs(service, tmp_path):
+    assert service.generators == ('felzenszwalb', 'sam', 'none')
+    photo = write_deep(tmp_path / 'a.png')
+    with pytest.raises(OptionError, match='start the page with --sam-checkpoint FILE'):
+        service.deblur(photo, 'a.png', Settings('masked', 'sam'))
+    assert service.deblur(photo, 'a.png', Settings('plain', 'sam')).count == 0  # takes no masks: none are missing
+
+
+def test_segment_anything_with_weights_makes_the_masks_of_the_command(build, weights, tmp_path, monkeypatch):
+    require('segment_anything')
+    from segment_anything import sam_model_registry
+
+    from tests import tiny_sam
+
+    monkeypatch.setitem(sam_model_registry, 'vit_h', tiny_sam.build)
+    checkpoint = str(tiny_sam.write_sure(tmp_path / 'sam.pth'))
+    service = build(sam_checkpoint=checkpoint)
+    photo = write_deep(tmp_path / 'a.png')
+    outcome = service.deblur(photo, 'a.png', Settings('masked', 'sam'))
+    assert outcome.count >= 1
+    flags = ['--generator', 'sam', '--sam-checkpoint', checkpoint]
+    wanted = by_command_line(photo, weights / 'masked.pth', tmp_path, *flags)
+    assert outcome.result.read_bytes() == wanted.read_bytes()
+    assert outcome.result.read_bytes() != service.deblur(photo, 'a.png', MASKED).result.read_bytes()
 
 
 @pytest.mark.parametrize('name', bad_files())

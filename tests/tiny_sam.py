@@ -1,4 +1,4 @@
-"""A Segment Anything network of a few thousand weights, and a way to run a script that takes it for ``vit_b``.
+"""A Segment Anything network of a few thousand weights, and a way to run a script that takes it for a published one.
 
 python tests/tiny_sam.py scripts/make_masks.py --generator sam --set model=vit_b ...
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import runpy
 import sys
+from pathlib import Path
 
+import torch
 from segment_anything import sam_model_registry
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
@@ -34,7 +36,22 @@ def build(checkpoint: str | None = None, depth: int = 1, grid: int = 4) -> Sam:
     )
 
 
+def write_sure(path: Path) -> Path:
+    """A file of random weights whose masks are sure of themselves, so that the usual thresholds keep some."""
+    torch.manual_seed(0)
+    network = build()
+    decoder = network.mask_decoder
+    with torch.no_grad():
+        torch.nn.init.zeros_(decoder.iou_prediction_head.layers[-1].weight)
+        torch.nn.init.ones_(decoder.iou_prediction_head.layers[-1].bias)
+        for head in decoder.output_hypernetworks_mlps:
+            for parameter in head.layers[-1].parameters():
+                parameter.mul_(1e4)
+    torch.save(network.state_dict(), path)
+    return path
+
+
 if __name__ == '__main__':
-    sam_model_registry['vit_b'] = build
+    sam_model_registry['vit_b'] = sam_model_registry['vit_h'] = build  # the latter where a file does not tell its size
     sys.argv = sys.argv[1:]
     runpy.run_path(sys.argv[0], run_name='__main__')

@@ -14,6 +14,7 @@ from basicsr.app.service import Network, Outcome, Service, Settings, reason
 TITLE = 'Deblur a photo'
 WAITING = 20
 """How many may wait for their turn; more are told to come back."""
+_FIRST_TAB = 'compare'
 _NAME_OF_UPLOAD = '(file, ...more) => [file, file ? file.orig_name || "" : "", ...more.slice(1)]'
 _SHOW_RESULTS = """() => { // below the controls on a phone
   if (innerWidth < 700) document.querySelector('#said').scrollIntoView({behavior: 'smooth'});
@@ -65,7 +66,7 @@ def build_page(service: Service, examples: Sequence[Path] = ()) -> gr.Blocks:
         photo.change(answers.look, photo, [preview, *results], concurrency_limit=2, show_progress_on=preview, **private)
         tray.click(answers.pick, tray, photo, show_progress='hidden', concurrency_limit=4, **private)
         network.change(answers.choose, network, [*masks, *tabs, start, said], **one_at_a_time)
-        start.click(
+        deblurred = start.click(
             answers.deblur,
             [photo, name, network, *masks],
             results,
@@ -75,6 +76,7 @@ def build_page(service: Service, examples: Sequence[Path] = ()) -> gr.Blocks:
             **one_at_a_time,
         )
         start.click(None, js=_SHOW_RESULTS)
+        deblurred.then(None, js=_SHOW_RESULTS)  # there was no room below to scroll to before
     page.queue(max_size=WAITING)
     return page
 
@@ -114,6 +116,7 @@ class Answers:
         return (
             *(gr.update(visible=about.takes_masks) for _ in range(3)),
             gr.update(visible=about.mask_value is not None, value=about.mask_value or 1.0),
+            gr.Tabs(selected=_FIRST_TAB),  # the one that was looked at may go
             gr.update(visible=about.takes_masks),
             gr.update(visible=about.finds_kernel),
             gr.update(interactive=not said),
@@ -199,9 +202,9 @@ def _mask_part(generators: Sequence[str], chosen: Network) -> tuple[Any, ...]:
 
 
 def _result_part(chosen: Network) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Slider, number of regions, their picture, the kernel; and the tabs that not every network fills."""
-    with gr.Tabs():
-        with gr.Tab('Before and after'):
+    """Slider, number of regions, their picture, the kernel; the tabs, and those that not every network fills."""
+    with gr.Tabs() as all_tabs:
+        with gr.Tab('Before and after', id=_FIRST_TAB):
             slider = gr.ImageSlider(
                 label='Left: before. Right: after. Drag the line.',
                 interactive=False,
@@ -217,7 +220,7 @@ def _result_part(chosen: Network) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
             )
         with gr.Tab('Blur kernel', visible=chosen.finds_kernel) as kernel_tab:
             kernel = gr.Image(show_label=False, interactive=False, height=420, buttons=[], elem_id='kernel')
-    return (slider, counted, regions, kernel), (regions_tab, kernel_tab)
+    return (slider, counted, regions, kernel), (all_tabs, regions_tab, kernel_tab)
 
 
 def _first_network(service: Service) -> tuple[str | None, Network, str]:

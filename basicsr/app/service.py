@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 SUFFIX = '_deblurred'
 """Added to the names of results, as ``basicsr/deblur.py`` does."""
-NO_MASKS = 'none'
+SAM, NO_MASKS = 'sam', 'none'
 SHOWN_SIDE = 2560
 """Longest side of the pictures on the screen; results are downloaded in full resolution."""
 _LONGEST_NAME = 120  # bytes of the stem
@@ -119,7 +119,8 @@ class Service:
 
     Attributes:
         networks: files by name, the one chosen first in front; may be empty, ``problem`` says what to do then.
-        generators: names of what makes masks.
+        generators: names of what makes masks; Segment Anything is named without weights too, and says that it needs
+            them when it is asked.
 
     Raises:
         WeightsError: there is no such network, or Segment Anything's weights cannot be read.
@@ -144,7 +145,7 @@ class Service:
         self.networks = _networks(model, weights)
         self.problem = '' if self.networks else _no_network(weights)
         self._generators = _generators(sam_checkpoint, device)
-        self.generators = (*self._generators, NO_MASKS)
+        self.generators = (*{**self._generators, SAM: None}, NO_MASKS)
         self._cache = MaskCache(private / 'masks')
         self._deblurrer = lru_cache(_KEPT_NETWORKS)(self._load)
 
@@ -183,7 +184,7 @@ class Service:
         """
         start = time.perf_counter()
         photo = self._read(source)
-        masks = settings.generator != NO_MASKS
+        masks = settings.generator != NO_MASKS and self.about(settings.network).takes_masks
         deblurrer = self._deblurrer(settings.network, settings.generator if masks else 'felzenszwalb')
         value = settings.mask_value
         result, details = deblur_photo(
@@ -225,8 +226,11 @@ class Service:
         return folder
 
     def _load(self, network: str, generator: str) -> Deblurrer:
-        if network not in self.networks or generator not in self._generators:
-            raise OptionError(f'there is no network {network!r} with masks of {generator!r} here')
+        if network not in self.networks:
+            raise OptionError(f'there is no network {network!r} here')
+        if generator not in self._generators:
+            advice = 'the weights of Segment Anything: start the page with --sam-checkpoint FILE, or choose other masks'
+            raise OptionError(f'masks of {generator} need {advice}' if generator == SAM else f'no {generator!r} here')
         return Deblurrer.load(
             self.networks[network], device=self.device, generator=self._generators[generator], cache=self._cache
         )
@@ -287,16 +291,16 @@ def _networks(model: str | None, weights: Path) -> dict[str, Path]:
 def _no_network(weights: Path) -> str:
     try:
         find_weights(None)
+        what = f'{weights} holds none ({", ".join(SUFFIXES)})'
     except WeightsError as error:
-        return f'There is no network to deblur with: {error}; or name one with --model FILE.'
-    kinds = ' or '.join(SUFFIXES)
-    return f'There is no network to deblur with: {weights} holds none ({kinds}); name one with --model FILE.'
+        what = str(error)
+    return f'There is no network to deblur with: {what}; or name one with --model FILE.'
 
 
 def _generators(sam_checkpoint: str | None, device: str) -> Mapping[str, MaskGenerator]:
     found = {'felzenszwalb': build_generator(block_of_flags('felzenszwalb', None, device, []))}
     if sam_checkpoint is not None:
-        found['sam'] = build_generator(block_of_flags('sam', sam_checkpoint, device, ['model=auto']))
+        found[SAM] = build_generator(block_of_flags(SAM, sam_checkpoint, device, ['model=auto']))
     return found
 
 
