@@ -36,6 +36,13 @@ def tile(text: str) -> Any:
     return int(text)
 
 
+def suffix(text: str) -> str:
+    """The end of a name, which leads into no other folder."""
+    if '/' in text or '\\' in text:
+        raise argparse.ArgumentTypeError(f"'{text}' is no part of a file name; -o names the folder")
+    return text
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -58,7 +65,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default='repair',
         help='if the network collapses: try other ways, then show the photo there (repair); write nothing (refuse)',
     )
-    add('--suffix', default='_deblurred', help='added to the names of results; "" keeps them (_deblurred)')
+    add('--suffix', type=suffix, default='_deblurred', help='added to the names of results; "" keeps them (_deblurred)')
     add('--side-by-side', action='store_true', help='also save photo and result in one picture')
     add('--save-masks', action='store_true', help='also save the masks, and a picture of them')
     add('--save-kernel', action='store_true', help='also save the blur kernel, of networks that find one')
@@ -71,6 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
     from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
     from basicsr.models.photo_jobs import list_inputs, plan
 
@@ -83,15 +91,18 @@ def main(arguments: list[str] | None = None) -> int:
     todo = []
     for job in jobs:
         there = [path for path in job.files() if path.exists()]
-        if there and not args.overwrite:
-            print(f'{job.source}: kept, {there[0]} is there already (--overwrite replaces it)', file=sys.stderr)
-        else:
+        absent = [path for path in job.files() if path not in there]
+        if not there or args.overwrite:
             todo.append(job)
+        elif absent:  # of a run that was ended in the middle, or of one that was asked for less
+            failed[str(job.source)] = f'{there[0]} is there already, {absent[0]} is not; --overwrite makes both'
+        else:
+            print(f'{job.source}: kept, {there[0]} is there already (--overwrite replaces it)', file=sys.stderr)
     if todo:
         open_folder(args.output)
         deblurrer = build(args)
         start = time.perf_counter()
-        with tqdm(todo, unit='file', dynamic_ncols=True) as bar:
+        with logging_redirect_tqdm(), tqdm(todo, unit='file', dynamic_ncols=True) as bar:
             for job in bar:
                 bar.set_description(job.source.name)
                 reason = attempt(deblurrer, job, args)
@@ -105,10 +116,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def open_folder(folder: Path) -> None:
-    """Make the folder of the results, and find out now whether it can be written."""
+    """Make the folder of the results, and find out now whether it can be written.
+
+    Raises:
+        OSError: it cannot; its ``filename`` is the folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def build(args: argparse.Namespace) -> Any:
@@ -149,25 +167,15 @@ def attempt(deblurrer: Any, job: Any, args: argparse.Namespace) -> str:
     """Do one photo or video and say how it went; why it failed, or nothing."""
     from tqdm import tqdm
 
-    from basicsr.models.photo_runs import run_job
-    from basicsr.models.restoring import is_out_of_memory
-    from basicsr.utils.console import advice
-    from basicsr.utils.errors import BasicsrError
+    from basicsr.models.photo_runs import run_job, why_it_failed
 
-    try:
+    def work() -> None:
         report = run_job(deblurrer, job, args.masks)
-    except BasicsrError as error:
-        return str(error)
-    except OSError as error:
-        return advice(error)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        return 'there is not enough memory for it; try a smaller --tile'
-    tqdm.write(report.line)
-    if report.warning:
-        tqdm.write(f'{job.source}: {report.warning}', file=sys.stderr)
-    return ''
+        tqdm.write(report.line)
+        if report.warning:
+            tqdm.write(f'{job.source}: {report.warning}', file=sys.stderr)
+
+    return why_it_failed(work)
 
 
 if __name__ == '__main__':

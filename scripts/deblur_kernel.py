@@ -112,23 +112,17 @@ def deblur(deblurrer: Any, job: Any, arguments: argparse.Namespace) -> str:
     """One photo; why it failed, or nothing."""
     from dataclasses import replace
 
-    from basicsr.models.photo_runs import beside, run_photo
-    from basicsr.models.restoring import is_out_of_memory
-    from basicsr.utils.errors import BasicsrError
+    from basicsr.models.photo_runs import beside, run_photo, why_it_failed
 
     if arguments.side_by_side:  # in place of the result, as the original does
         job = replace(job, output=None, side_by_side=job.output)
-    try:
+
+    def work() -> None:
         done = run_photo(deblurrer, job)
-    except BasicsrError as error:
-        return str(error)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        return 'there is not enough memory for it'
-    if arguments.plot:
-        show(beside(done.photo, done.result).pixels, job.source.name)
-    return ''
+        if arguments.plot:
+            show(beside(done.photo, done.result).pixels, job.source.name)
+
+    return why_it_failed(work)
 
 
 if __name__ == '__main__':

@@ -93,6 +93,15 @@ def test_files_patterns_and_what_is_missing(place, capsys):
     assert 'empty: no photos in this folder (.png, .jpg' in capsys.readouterr().err and not Path('never').exists()
 
 
+def test_what_cannot_be_listed_is_named_and_the_rest_is_done(place, capsys):
+    Path('photos/link.jpg').symlink_to('nowhere.jpg')
+    assert deblur('-i', 'x' * 300, 'photos', '-o', 'out') == 1
+    assert names('out') == ['a_deblurred.jpg', 'b_deblurred.PNG', 'c_deblurred.tif']
+    err = capsys.readouterr().err
+    assert f'{"x" * 300}: cannot be read (File name too long)' in err
+    assert 'photos/link.jpg: cannot be read (No such file or directory)' in err
+
+
 def test_what_is_there_is_kept_unless_asked(place, capsys):
     assert deblur('-i', 'photos/b.PNG', '-o', 'out') == 0
     Path('out/b_deblurred.PNG').write_text('mine')
@@ -102,8 +111,9 @@ def test_what_is_there_is_kept_unless_asked(place, capsys):
     assert deblur('-i', 'photos/b.PNG', '-o', 'out', '--overwrite') == 0
     assert load_photo(Path('out/b_deblurred.PNG')).pixels.shape == (31, 33, 3)
     Path('out/a_masks.png').write_text('mine')
-    assert deblur('-i', 'photos/a.jpg', '-o', 'out', '--suffix', '_x', '--save-masks') == 0
+    assert deblur('-i', 'photos/a.jpg', '-o', 'out', '--suffix', '_x', '--save-masks') == 1
     assert Path('out/a_masks.png').read_text() == 'mine' and not Path('out/a_x.jpg').exists()
+    assert 'out/a_masks.png is there already, out/a_x.jpg is not; --overwrite' in capsys.readouterr().err
 
 
 def test_a_folder_into_itself(place, capsys):
@@ -282,6 +292,13 @@ def test_tiles_that_are_no_numbers(place, value, capsys):
     assert 'neither auto, none nor a number of pixels' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('value', ['/../x', 'a/b', 'a\\b'])
+def test_suffixes_that_lead_elsewhere(place, value, capsys):
+    with pytest.raises(SystemExit):
+        deblur('-i', 'photos', f'--suffix={value}')
+    assert 'is no part of a file name' in capsys.readouterr().err
+
+
 def test_tile_ensemble_and_dtype_reach_the_network(place, capsys):
     Image.fromarray(picture(300, 260)).save('large.png')
     assert deblur('-i', 'large.png', '-o', 'out', '--tile', '160', '--dtype', 'fp32', '--self-ensemble') == 0
@@ -324,6 +341,29 @@ def test_a_full_disk_is_said_and_nothing_half_is_left(place, monkeypatch, capsys
     assert deblur('-i', 'photos', '-o', 'out') == 1
     assert names('out') == ['a_deblurred.jpg', 'c_deblurred.tif']
     assert 'out/b_deblurred.PNG: No space left on device; free some space' in capsys.readouterr().err
+
+
+def test_a_photo_without_enough_memory_is_named_and_the_rest_is_done(place, monkeypatch, capsys):
+    real = photo_runs.load_photo
+
+    def full(path):
+        if path.name.startswith('b'):
+            raise MemoryError
+        return real(path)
+
+    monkeypatch.setattr(photo_runs, 'load_photo', full)
+    assert deblur('-i', 'photos', '-o', 'out') == 1
+    assert names('out') == ['a_deblurred.jpg', 'c_deblurred.tif']
+    assert 'photos/b.PNG: there is not enough memory for it' in capsys.readouterr().err
+
+
+def test_the_folder_that_cannot_be_written_is_named(place, monkeypatch, capsys):
+    def refuse(dir):
+        raise PermissionError(errno.EACCES, 'Permission denied', f'{dir}/tmp1234')
+
+    monkeypatch.setattr('tempfile.TemporaryFile', refuse)
+    assert run_console(lambda: deblur('-i', 'photos', '-o', 'out')) == 1
+    assert capsys.readouterr().err == 'out: Permission denied; choose a folder that you may write to\n'
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='limits the size of files')

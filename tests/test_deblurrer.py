@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -325,6 +326,10 @@ def test_network_files_that_cannot_be_used(shelf, capsys):
     torch.save({'params': {'a': torch.zeros(2)}}, shelf / 'silent.pth')
     torch.save({'params': {'a': Evil()}}, shelf / 'evil.pth')
     torch.save([1, 2], shelf / 'list.pth')
+    huge = {'type': 'NAFNet', 'width': 10**5, 'enc_blk_nums': [1], 'dec_blk_nums': [1]}
+    torch.save({'params': network().state_dict(), 'network_g': huge}, shelf / 'huge.pth')
+    huge['width'] = 10**9
+    torch.save({'params': network().state_dict(), 'network_g': huge}, shelf / 'endless.pth')
     (shelf / 'text.pth').write_text('hello')
     save_weights(shelf / 'two_views.pth', build_network({'type': 'NAFNet', 'img_channel': 6, 'width': 4}))
     save_weights(shelf / 'part.pth', build_network(TINY['synthesis']))
@@ -333,6 +338,8 @@ def test_network_files_that_cannot_be_used(shelf, capsys):
         ('wrong', "unknown key 'depth'"),
         ('silent', 'network'),
         ('list', 'holds a list'),
+        ('huge', 'does not fit NAFNet'),
+        ('endless', 'cannot be built here'),
         ('text', 'is no network file'),
         ('two_views', 'takes 6 channels'),
         ('part', 'a part of a network'),
@@ -374,8 +381,11 @@ def test_masks_are_kept_and_found_again(tmp_path, caplog):
     path.write_bytes(path.read_bytes()[:100])  # damaged: made again
     again(PICTURE)
     assert len(made.asked) == 3 and path.stat().st_size > 100
-    (path.parent / 'masks.json').write_text('{}')  # somebody else's record does not stop it
-    assert np.array_equal(again(PICTURE), first.image)
+    for record in ('{}', 'damaged'):  # somebody else's does not stop it
+        (path.parent / 'masks.json').write_text(record)
+        path.unlink()
+        assert np.array_equal(again(PICTURE), first.image) and path.is_file()
+        assert json.loads((path.parent / 'masks.json').read_text())['settings'] == made.settings
 
     class Others(Thirds):
         @property

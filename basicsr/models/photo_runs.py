@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from basicsr.masks.files import find_masks, write_label_map
 from basicsr.masks.pictures import overlay
 from basicsr.models.deblurrer import Deblurred, Deblurrer, MasksLike, eight_bits
 from basicsr.models.photo_jobs import Job, shown_masks
+from basicsr.models.restoring import is_out_of_memory
 from basicsr.models.video import VideoDone, deblur_video
-from basicsr.utils.errors import ImageFileError, MaskError
+from basicsr.utils.console import advice
+from basicsr.utils.errors import BasicsrError, ImageFileError, MaskError
 from basicsr.utils.image import Array, imwrite
 from basicsr.utils.kernels import save_kernel
 from basicsr.utils.measure import peak_memory
@@ -149,6 +151,28 @@ def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto') -> Report:
     except ImageFileError as error:
         raise error if str(job.source) in str(error) else ImageFileError(f'{job.source}: {error}') from error
     return _report(job, done[0], time.perf_counter() - start, memory)
+
+
+def why_it_failed(work: Callable[[], None]) -> str:
+    """Do the work on one of several photos, so that the others can be done whatever happens.
+
+    Args:
+        work: such as :func:`run_job`.
+
+    Returns:
+        why it failed, in words; nothing if it did not. Bugs are raised.
+    """
+    try:
+        work()
+    except BasicsrError as error:
+        return str(error)
+    except OSError as error:
+        return advice(error)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+            raise
+        return 'there is not enough memory for it; a smaller photo, or smaller tiles, need less'
+    return ''
 
 
 def _report(job: Job, done: Done | VideoDone, seconds: float, memory: float | None) -> Report:

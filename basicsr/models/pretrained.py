@@ -11,7 +11,7 @@ from basicsr.archs import build_network
 from basicsr.archs.recognising import network_of
 from basicsr.utils import safetensors_files
 from basicsr.utils.errors import ArgumentError, UnknownNameError, WeightsError, nearest
-from basicsr.utils.weights import load_weights, read_any_weights
+from basicsr.utils.weights import check_fit, load_weights, read_any_weights
 
 FOLDER = Path(__file__).resolve().parents[2] / 'experiments' / 'pretrained_models'
 """Where network files with names lie."""
@@ -82,8 +82,11 @@ def load_network(path: Path, device: torch.device | None = None) -> nn.Module:
         except WeightsError as error:
             raise WeightsError(f'{path}: {error}') from error
     try:
-        net = build_network(options)
-    except (UnknownNameError, ArgumentError) as error:
+        with torch.device('meta'):  # a damaged file may ask for any amount of memory
+            described = build_network(options)
+    except (UnknownNameError, ArgumentError, RuntimeError, OverflowError) as error:
         raise WeightsError(f'{path} is of a network that cannot be built here: {error}') from error
+    check_fit(described, weights)
+    net = build_network(options)
     load_weights(net, weights, adopt_mask_value='mask_value' not in options)
     return net.eval().to(device or torch.device('cpu'))
