@@ -84,9 +84,12 @@ def test_a_folder(place, capsys):
 def test_files_patterns_and_what_is_missing(place, capsys):
     (place / 'photos/deep').mkdir()
     Image.fromarray(picture()).save('photos/deep/d.png')
-    assert deblur('-i', 'photos/a.jpg', 'photos/*.jpg', 'photos/**/*.png', 'gone.jpg', 'x*.png', '-o', 'out') == 1
+    twice = place / 'photos/a.jpg'  # the same by another name
+    words = [twice, 'photos/a.jpg', 'photos/*.jpg', 'photos/**/*.png', 'gone.jpg', 'x*.png']
+    assert deblur('-i', *words, '-o', 'out') == 1
     assert names('out') == ['a_deblurred.jpg', 'd_deblurred.png']
-    err = capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert '2 of 2 in' in out and 'name of that' not in err
     assert 'gone.jpg: no such file or folder' in err and 'x*.png: matches no photo or video' in err
     (place / 'empty').mkdir()
     assert deblur('-i', 'empty', '-o', 'never') == 1

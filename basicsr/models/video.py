@@ -149,7 +149,7 @@ def _check_written(temporary: Path, target: Path, count: int) -> tuple[int, int]
         video.release()
     if there < count:
         raise ImageFileError(
-            f'{target}: only {there} of {count} frames could be written; is the disk full, or the size of files limited?'
+            f'{target}: only {there} of {count} frames could be written; is the disk full, or are files limited?'
         )
     return size
 
