@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from basicsr.archs import build_network
 from basicsr.masks import read_masks, write_label_map
@@ -156,6 +156,16 @@ def test_everything_beside_the_result(place):
     assert np.array_equal(load_photo(Path('again/b_deblurred.PNG')).pixels, result)
 
 
+def test_transparency_and_colours_stay_in_the_picture_of_both(place):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
+    clear = np.dstack([picture(), picture()[..., 0]])
+    Image.fromarray(clear).save('clear.webp', lossless=True, exact=True, icc_profile=profile)
+    assert deblur('-i', 'clear.webp', '-o', 'out', '--side-by-side') == 0
+    both = load_photo(Path('out/clear_side_by_side.webp'))
+    assert np.array_equal(both.alpha[..., 0], np.tile(clear[..., 3], 2))
+    assert both.stored.more['icc_profile'] == profile
+
+
 def test_turned_photos_and_their_masks_stand_upright(place):
     exif = Image.Exif()
     exif[274] = 6
@@ -211,7 +221,7 @@ def test_bad_files_are_named_and_the_rest_is_done(place, capsys):
     assert f'3 of {3 + len(bad)} in' in out.out
 
 
-def test_odd_pictures_are_done(place):
+def test_odd_pictures_are_done(place, capsys):
     folder = place / 'odd'
     folder.mkdir()
     Image.fromarray(picture(1, 1)).save(folder / 'dot.png')
@@ -236,6 +246,8 @@ def test_odd_pictures_are_done(place):
     }
     alpha = load_photo(Path('out/clear.png')).alpha
     assert np.array_equal(alpha, load_photo(folder / 'clear.png').alpha)
+    out = capsys.readouterr().out
+    assert 'CMYK became RGB without a colour profile' in out and 'black and white became 8-bit gray' in out
 
 
 @pytest.mark.slow

@@ -190,7 +190,7 @@ def test_bad_input_of_the_command(script, monkeypatch):
     for arguments, message in (
         (['--model', 'gone.pth'], 'gone.pth does not exist'),
         (['--model', 'other.pth'], r'other\.pth: not known which network'),
-        (['--model', 'wide.pth'], r'wide\.pth is of a network that cannot be built here'),
+        (['--model', 'wide.pth'], r'wide\.pth does not fit NAFNet'),
         (['--model', 'mine.pth', '--ema'], "has no 'params_ema'"),
         (['--model', 'mine.pth', '--output', 'taken.onnx'], 'exists already'),
         (['--model', 'mine.pth', '-opt', options], 'does not fit NAFNetLocal'),
