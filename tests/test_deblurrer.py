@@ -22,6 +22,8 @@ from basicsr.masks import label_map_from_masks, write_label_map
 from basicsr.masks.cache import MaskCache, default_folder
 from basicsr.masks.generator import MaskGenerator
 from basicsr.models import pretrained
+from basicsr.models.remedies import restore_guarded
+from basicsr.models.restoring import Restored
 from basicsr.models.turning import TURNS, turned, turned_back
 from basicsr.utils.errors import (
     ArgumentError,
@@ -487,6 +489,26 @@ def test_no_numbers_never_come_out():
     for guard in ('repair', 'warn'):
         done = Deblurrer(Nan(None), device='cpu', guard=guard).deblur(picture)
         assert done.finding.kinds == ('numbers',) and np.allclose(done.image, picture)
+
+
+def test_of_several_collapses_the_smallest_is_mended():
+    def run(lq, labels, tile):
+        output = lq.clone()
+        side = {'auto': 128, 512: 64}.get(tile, 256) if labels.any() else 256
+        output[..., :side, :side] = 0
+        return Restored(output, None)
+
+    lq, labels = torch.full((1, 3, 600, 700), 0.8), np.ones((1, 600, 700), np.int32)
+    outcome = restore_guarded(run, lq, labels, 'auto', 'repair', 'net')
+    assert torch.allclose(outcome.restored.image, lq) and outcome.repaired < 0.05  # that of 64 pixels, not the last
+
+    def only_whole(lq, labels, tile):
+        if tile == 512:
+            raise ArgumentError('too small')
+        return run(lq, labels, tile)
+
+    outcome = restore_guarded(only_whole, lq, labels, 'auto', 'repair', 'net')
+    assert torch.allclose(outcome.restored.image, lq) and 0.04 < outcome.repaired < 0.12  # that of 128
 
 
 def test_leaving_the_masks_out_is_the_last_remedy():
