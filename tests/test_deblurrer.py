@@ -380,6 +380,7 @@ def test_masks_are_kept_and_found_again(tmp_path, caplog):
     again = Deblurrer(network(), device='cpu', generator=made, cache=MaskCache(tmp_path / 'cache'))
     assert np.array_equal(again.deblur(PICTURE).labels, first.labels) and len(made.asked) == 2
     path = cache.path(made, PICTURE)
+    assert cache.path(made, PICTURE.reshape(PICTURE.shape[1], -1, 3)) != path  # the same bytes, another picture
     path.write_bytes(path.read_bytes()[:100])  # damaged: made again
     again(PICTURE)
     assert len(made.asked) == 3 and path.stat().st_size > 100
