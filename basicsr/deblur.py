@@ -36,6 +36,13 @@ def tile(text: str) -> Any:
     return int(text)
 
 
+def suffix(text: str) -> str:
+    """The end of a name, which leads into no other folder."""
+    if '/' in text or '\\' in text:
+        raise argparse.ArgumentTypeError(f"'{text}' is no part of a file name; -o names the folder")
+    return text
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -58,7 +65,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default='repair',
         help='if the network collapses: try other ways, then show the photo there (repair); write nothing (refuse)',
     )
-    add('--suffix', default='_deblurred', help='added to the names of results; "" keeps them (_deblurred)')
+    add('--suffix', type=suffix, default='_deblurred', help='added to the names of results; "" keeps them (_deblurred)')
     add('--side-by-side', action='store_true', help='also save photo and result in one picture')
     add('--contact-sheet', type=Path, metavar='FILE', help='also draw one picture (.jpg) of all photos and results')
     add('--save-masks', action='store_true', help='also save the masks, and a picture of them')
@@ -82,10 +89,13 @@ def main(arguments: list[str] | None = None) -> int:
     todo = []
     for job in jobs:
         there = [path for path in job.files() if path.exists()]
-        if there and not args.overwrite:
-            print(f'{job.source}: kept, {there[0]} is there already (--overwrite replaces it)', file=sys.stderr)
-        else:
+        absent = [path for path in job.files() if path not in there]
+        if not there or args.overwrite:
             todo.append(job)
+        elif absent:  # of a run that was ended in the middle, or of one that was asked for less
+            failed[str(job.source)] = f'{there[0]} is there already, {absent[0]} is not; --overwrite makes both'
+        else:
+            print(f'{job.source}: kept, {there[0]} is there already (--overwrite replaces it)', file=sys.stderr)
     if todo:
         require_free(args.contact_sheet, args.overwrite, [job.source for job in jobs])
         open_folder(args.output)
@@ -98,10 +108,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def open_folder(folder: Path) -> None:
-    """Make the folder of the results, and find out now whether it can be written."""
+    """Make the folder of the results, and find out now whether it can be written.
+
+    Raises:
+        OSError: it cannot; its ``filename`` is the folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def require_free(sheet: Path | None, overwrite: bool, sources: list[Path]) -> None:

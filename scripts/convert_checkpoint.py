@@ -104,7 +104,7 @@ def read(arguments: argparse.Namespace) -> Weights:
     """
     from basicsr.archs import build_network
     from basicsr.archs.keras_order import read_keras_pair
-    from basicsr.archs.recognising import network_of
+    from basicsr.models.pretrained import block_of
     from basicsr.options import load_options
     from basicsr.utils.registry import plain_block
     from basicsr.utils.weights import Weights, read_any_weights
@@ -117,7 +117,7 @@ def read(arguments: argparse.Namespace) -> Weights:
         block = block or {'type': 'AnalysisSynthesisNet'}
         return Weights(first, read_keras_pair(build_network(block), arguments.input), block)
     weights = read_any_weights(first, averages=arguments.ema)
-    return replace(weights, network=block or weights.network or network_of(weights.state))
+    return replace(weights, network=block or block_of(weights))
 
 
 def fitted(weights: Weights) -> tuple[Weights, Any]:

@@ -52,7 +52,7 @@ def read(arguments: argparse.Namespace) -> tuple[Any, Weights]:
         BasicsrError: no weights are named, or they do not fit.
     """
     from basicsr.archs import build_network
-    from basicsr.archs.recognising import network_of
+    from basicsr.models.pretrained import block_of
     from basicsr.options import load_options
     from basicsr.utils.errors import OptionError
     from basicsr.utils.registry import plain_block
@@ -65,7 +65,7 @@ def read(arguments: argparse.Namespace) -> tuple[Any, Weights]:
         weights = read_weights(options.path.pretrain_network_g, options.path.param_key)
     else:
         raise OptionError(f'{arguments.opt} names no weights to export; name a file with --model')
-    block = plain_block(options.network_g, 'network') if options else weights.network or network_of(weights.state)
+    block = plain_block(options.network_g, 'network') if options else block_of(weights)
     net = build_network(block)
     load_weights(net, weights, adopt_mask_value='mask_value' not in block)
     return net.eval(), replace(weights, network=block)

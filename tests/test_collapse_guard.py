@@ -8,7 +8,7 @@ import pytest
 import torch
 from skimage import data
 
-from basicsr.models.collapse_guard import CELL, find_collapse, with_input_there
+from basicsr.models.collapse_guard import CELL, Finding, find_collapse, with_input_there
 
 SIZE = (200, 264)  # no multiples of a cell
 SPOT = slice(48, 144), slice(64, 176)
@@ -186,3 +186,14 @@ def test_it_never_fires_on_real_pairs(shared_data):
         for output in (gt, lq, lq + 0.8 * (lq - cv2.GaussianBlur(lq, (0, 0), 2))):
             finding = find_collapse(tensor(lq), tensor(output))
             assert finding is None, f'{path.name}: {finding.text()}'
+
+
+def test_the_cells_around_a_collapse_are_blended_as_well():
+    lq, output = torch.zeros(1, 3, 5 * CELL, 5 * CELL), torch.ones(1, 3, 5 * CELL, 5 * CELL)
+    cells = torch.zeros(5, 5, dtype=torch.bool)
+    cells[2, 2] = True
+    mended, share = with_input_there(lq, output, Finding(('colours',), cells))
+    row = mended[0, 0, 2 * CELL + CELL // 2]
+    assert not row[2 * CELL - 1 : 3 * CELL + 1].any()  # the damage and its edge
+    assert 0 < row[CELL] < row[CELL // 2 + 1] < 1 and row[0] == 1  # the cell beside it, then the one beyond
+    assert 1 / 25 < share < 25 / 25

@@ -381,6 +381,7 @@ def test_what_cannot_be_converted(script, tmp_path):
     Path('text.safetensors').write_text('no tensors')
     torch.save({'params': {'other.weight': torch.ones(2)}}, 'other.pth')
     torch.save({'params': net.state_dict(), 'extra': Payload(str(tmp_path / 'made'))}, 'evil.pth')
+    torch.save({'params': net.state_dict(), 'network_g': {**NETWORKS['NAFNet'], 'width': 10**9}}, 'wide.pth')
     Path('there.pth').write_text('mine')
     for arguments, message in (
         (['--input', 'ours.pth', '--output', 'x.onnx'], 'a network file ends in .pth'),
@@ -400,7 +401,8 @@ def test_what_cannot_be_converted(script, tmp_path):
             'cut.safetensors is no file of safetensors, or it is damaged',
         ),
         (['--input', 'text.safetensors', '--output', 'x.pth'], 'is no file of safetensors'),
-        (['--input', 'other.pth', '--output', 'x.pth'], r'not known which network has these parameters: other\.weight'),
+        (['--input', 'other.pth', '--output', 'x.pth'], r'other\.pth: not known which network .*: other\.weight'),
+        (['--input', 'wide.pth', '--output', 'x.pth'], r'wide\.pth is of a network that cannot be built here'),
         (['--input', 'evil.pth', '--output', 'x.pth'], 'was refused: it holds a pickled'),
         (['--input', 'large.pth', '--output', 'x.pth', '--half'], r'intro\.bias has numbers beyond those of float16'),
     ):

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from basicsr.archs import build_network
 from basicsr.masks import read_masks, write_label_map
@@ -84,13 +84,25 @@ def test_a_folder(place, capsys):
 def test_files_patterns_and_what_is_missing(place, capsys):
     (place / 'photos/deep').mkdir()
     Image.fromarray(picture()).save('photos/deep/d.png')
-    assert deblur('-i', 'photos/a.jpg', 'photos/*.jpg', 'photos/**/*.png', 'gone.jpg', 'x*.png', '-o', 'out') == 1
+    twice = place / 'photos/a.jpg'  # the same by another name
+    words = [twice, 'photos/a.jpg', 'photos/*.jpg', 'photos/**/*.png', 'gone.jpg', 'x*.png']
+    assert deblur('-i', *words, '-o', 'out') == 1
     assert names('out') == ['a_deblurred.jpg', 'd_deblurred.png']
-    err = capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert '2 of 2 in' in out and 'name of that' not in err
     assert 'gone.jpg: no such file or folder' in err and 'x*.png: matches no photo or video' in err
     (place / 'empty').mkdir()
     assert deblur('-i', 'empty', '-o', 'never') == 1
     assert 'empty: no photos in this folder (.png, .jpg' in capsys.readouterr().err and not Path('never').exists()
+
+
+def test_what_cannot_be_listed_is_named_and_the_rest_is_done(place, capsys):
+    Path('photos/link.jpg').symlink_to('nowhere.jpg')
+    assert deblur('-i', 'x' * 300, 'photos', '-o', 'out') == 1
+    assert names('out') == ['a_deblurred.jpg', 'b_deblurred.PNG', 'c_deblurred.tif']
+    err = capsys.readouterr().err
+    assert f'{"x" * 300}: cannot be read (File name too long)' in err
+    assert 'photos/link.jpg: cannot be read (No such file or directory)' in err
 
 
 def test_what_is_there_is_kept_unless_asked(place, capsys):
@@ -102,8 +114,9 @@ def test_what_is_there_is_kept_unless_asked(place, capsys):
     assert deblur('-i', 'photos/b.PNG', '-o', 'out', '--overwrite') == 0
     assert load_photo(Path('out/b_deblurred.PNG')).pixels.shape == (31, 33, 3)
     Path('out/a_masks.png').write_text('mine')
-    assert deblur('-i', 'photos/a.jpg', '-o', 'out', '--suffix', '_x', '--save-masks') == 0
+    assert deblur('-i', 'photos/a.jpg', '-o', 'out', '--suffix', '_x', '--save-masks') == 1
     assert Path('out/a_masks.png').read_text() == 'mine' and not Path('out/a_x.jpg').exists()
+    assert 'out/a_masks.png is there already, out/a_x.jpg is not; --overwrite' in capsys.readouterr().err
 
 
 def test_a_folder_into_itself(place, capsys):
@@ -141,6 +154,16 @@ def test_everything_beside_the_result(place):
     write_label_map('given/b.png', labels)
     assert deblur('-i', 'photos/b.PNG', '-o', 'again', '--masks', 'given') == 0
     assert np.array_equal(load_photo(Path('again/b_deblurred.PNG')).pixels, result)
+
+
+def test_transparency_and_colours_stay_in_the_picture_of_both(place):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
+    clear = np.dstack([picture(), picture()[..., 0]])
+    Image.fromarray(clear).save('clear.webp', lossless=True, exact=True, icc_profile=profile)
+    assert deblur('-i', 'clear.webp', '-o', 'out', '--side-by-side') == 0
+    both = load_photo(Path('out/clear_side_by_side.webp'))
+    assert np.array_equal(both.alpha[..., 0], np.tile(clear[..., 3], 2))
+    assert both.stored.more['icc_profile'] == profile
 
 
 def test_turned_photos_and_their_masks_stand_upright(place):
@@ -198,7 +221,7 @@ def test_bad_files_are_named_and_the_rest_is_done(place, capsys):
     assert f'3 of {3 + len(bad)} in' in out.out
 
 
-def test_odd_pictures_are_done(place):
+def test_odd_pictures_are_done(place, capsys):
     folder = place / 'odd'
     folder.mkdir()
     Image.fromarray(picture(1, 1)).save(folder / 'dot.png')
@@ -223,6 +246,8 @@ def test_odd_pictures_are_done(place):
     }
     alpha = load_photo(Path('out/clear.png')).alpha
     assert np.array_equal(alpha, load_photo(folder / 'clear.png').alpha)
+    out = capsys.readouterr().out
+    assert 'CMYK became RGB without a colour profile' in out and 'black and white became 8-bit gray' in out
 
 
 @pytest.mark.slow
@@ -282,6 +307,13 @@ def test_tiles_that_are_no_numbers(place, value, capsys):
     assert 'neither auto, none nor a number of pixels' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('value', ['/../x', 'a/b', 'a\\b'])
+def test_suffixes_that_lead_elsewhere(place, value, capsys):
+    with pytest.raises(SystemExit):
+        deblur('-i', 'photos', f'--suffix={value}')
+    assert 'is no part of a file name' in capsys.readouterr().err
+
+
 def test_tile_ensemble_and_dtype_reach_the_network(place, capsys):
     Image.fromarray(picture(300, 260)).save('large.png')
     assert deblur('-i', 'large.png', '-o', 'out', '--tile', '160', '--dtype', 'fp32', '--self-ensemble') == 0
@@ -324,6 +356,29 @@ def test_a_full_disk_is_said_and_nothing_half_is_left(place, monkeypatch, capsys
     assert deblur('-i', 'photos', '-o', 'out') == 1
     assert names('out') == ['a_deblurred.jpg', 'c_deblurred.tif']
     assert 'out/b_deblurred.PNG: No space left on device; free some space' in capsys.readouterr().err
+
+
+def test_a_photo_without_enough_memory_is_named_and_the_rest_is_done(place, monkeypatch, capsys):
+    real = photo_runs.load_photo
+
+    def full(path):
+        if path.name.startswith('b'):
+            raise MemoryError
+        return real(path)
+
+    monkeypatch.setattr(photo_runs, 'load_photo', full)
+    assert deblur('-i', 'photos', '-o', 'out') == 1
+    assert names('out') == ['a_deblurred.jpg', 'c_deblurred.tif']
+    assert 'photos/b.PNG: there is not enough memory for it' in capsys.readouterr().err
+
+
+def test_the_folder_that_cannot_be_written_is_named(place, monkeypatch, capsys):
+    def refuse(dir):
+        raise PermissionError(errno.EACCES, 'Permission denied', f'{dir}/tmp1234')
+
+    monkeypatch.setattr('tempfile.TemporaryFile', refuse)
+    assert run_console(lambda: deblur('-i', 'photos', '-o', 'out')) == 1
+    assert capsys.readouterr().err == 'out: Permission denied; choose a folder that you may write to\n'
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='limits the size of files')

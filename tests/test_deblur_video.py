@@ -141,6 +141,25 @@ def test_a_video_that_is_not_written_to_its_end_is_no_result(place, name):
     assert f'{name}: out/clip_deblurred' in done.stderr and 'of 20 frames could be written' in done.stderr
 
 
+def test_frames_that_the_encoder_loses_are_missed(place, monkeypatch, capsys):
+    write_video(place / 'clip.avi')
+    real = video._writer
+
+    class Lossy:
+        def __init__(self, *arguments):
+            self.writer, self.left = real(*arguments), 4
+            self.release = self.writer.release
+
+        def write(self, frame):
+            self.left -= 1
+            if self.left >= 0:
+                self.writer.write(frame)
+
+    monkeypatch.setattr(video, '_writer', Lossy)
+    assert deblur('-i', 'clip.avi', '-o', 'out', '--guard', 'off', '--masks', 'none') == 1
+    assert not names('out') and 'only 4 of 5 frames could be written' in capsys.readouterr().err
+
+
 def test_folders_leave_videos_out(place, capsys):
     Path('folder').mkdir()
     write_video(place / 'folder/clip.avi')

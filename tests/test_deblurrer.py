@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -21,6 +22,8 @@ from basicsr.masks import label_map_from_masks, write_label_map
 from basicsr.masks.cache import MaskCache, default_folder
 from basicsr.masks.generator import MaskGenerator
 from basicsr.models import pretrained
+from basicsr.models.remedies import restore_guarded
+from basicsr.models.restoring import Restored
 from basicsr.models.turning import TURNS, turned, turned_back
 from basicsr.utils.errors import (
     ArgumentError,
@@ -325,6 +328,10 @@ def test_network_files_that_cannot_be_used(shelf, capsys):
     torch.save({'params': {'a': torch.zeros(2)}}, shelf / 'silent.pth')
     torch.save({'params': {'a': Evil()}}, shelf / 'evil.pth')
     torch.save([1, 2], shelf / 'list.pth')
+    huge = {'type': 'NAFNet', 'width': 10**5, 'enc_blk_nums': [1], 'dec_blk_nums': [1]}
+    torch.save({'params': network().state_dict(), 'network_g': huge}, shelf / 'huge.pth')
+    huge['width'] = 10**9
+    torch.save({'params': network().state_dict(), 'network_g': huge}, shelf / 'endless.pth')
     (shelf / 'text.pth').write_text('hello')
     save_weights(shelf / 'two_views.pth', build_network({'type': 'NAFNet', 'img_channel': 6, 'width': 4}))
     save_weights(shelf / 'part.pth', build_network(TINY['synthesis']))
@@ -333,6 +340,8 @@ def test_network_files_that_cannot_be_used(shelf, capsys):
         ('wrong', "unknown key 'depth'"),
         ('silent', 'network'),
         ('list', 'holds a list'),
+        ('huge', 'does not fit NAFNet'),
+        ('endless', 'cannot be built here'),
         ('text', 'is no network file'),
         ('two_views', 'takes 6 channels'),
         ('part', 'a part of a network'),
@@ -371,11 +380,15 @@ def test_masks_are_kept_and_found_again(tmp_path, caplog):
     again = Deblurrer(network(), device='cpu', generator=made, cache=MaskCache(tmp_path / 'cache'))
     assert np.array_equal(again.deblur(PICTURE).labels, first.labels) and len(made.asked) == 2
     path = cache.path(made, PICTURE)
+    assert cache.path(made, PICTURE.reshape(PICTURE.shape[1], -1, 3)) != path  # the same bytes, another picture
     path.write_bytes(path.read_bytes()[:100])  # damaged: made again
     again(PICTURE)
     assert len(made.asked) == 3 and path.stat().st_size > 100
-    (path.parent / 'masks.json').write_text('{}')  # somebody else's record does not stop it
-    assert np.array_equal(again(PICTURE), first.image)
+    for record in ('{}', 'damaged'):  # somebody else's does not stop it
+        (path.parent / 'masks.json').write_text(record)
+        path.unlink()
+        assert np.array_equal(again(PICTURE), first.image) and path.is_file()
+        assert json.loads((path.parent / 'masks.json').read_text())['settings'] == made.settings
 
     class Others(Thirds):
         @property
@@ -477,6 +490,26 @@ def test_no_numbers_never_come_out():
     for guard in ('repair', 'warn'):
         done = Deblurrer(Nan(None), device='cpu', guard=guard).deblur(picture)
         assert done.finding.kinds == ('numbers',) and np.allclose(done.image, picture)
+
+
+def test_of_several_collapses_the_smallest_is_mended():
+    def run(lq, labels, tile):
+        output = lq.clone()
+        side = {'auto': 128, 512: 64}.get(tile, 256) if labels.any() else 256
+        output[..., :side, :side] = 0
+        return Restored(output, None)
+
+    lq, labels = torch.full((1, 3, 600, 700), 0.8), np.ones((1, 600, 700), np.int32)
+    outcome = restore_guarded(run, lq, labels, 'auto', 'repair', 'net')
+    assert torch.allclose(outcome.restored.image, lq) and outcome.repaired < 0.05  # that of 64 pixels, not the last
+
+    def only_whole(lq, labels, tile):
+        if tile == 512:
+            raise ArgumentError('too small')
+        return run(lq, labels, tile)
+
+    outcome = restore_guarded(only_whole, lq, labels, 'auto', 'repair', 'net')
+    assert torch.allclose(outcome.restored.image, lq) and 0.04 < outcome.repaired < 0.12  # that of 128
 
 
 def test_leaving_the_masks_out_is_the_last_remedy():

@@ -183,10 +183,14 @@ def test_a_program_that_differs_is_not_kept(script, monkeypatch):
 
 def test_bad_input_of_the_command(script, monkeypatch):
     save_weights('mine.pth', small('NAFNet', **TINY))
+    torch.save({'params': {'other.weight': torch.ones(2)}}, 'other.pth')
+    torch.save({'params': {'a': torch.ones(2)}, 'network_g': {'type': 'NAFNet', 'width': 10**9}}, 'wide.pth')
     Path('taken.onnx').write_text('mine')
     options = str(ROOT / 'options/test/GoPro/NAFNet.yml')
     for arguments, message in (
         (['--model', 'gone.pth'], 'gone.pth does not exist'),
+        (['--model', 'other.pth'], r'other\.pth: not known which network'),
+        (['--model', 'wide.pth'], r'wide\.pth does not fit NAFNet'),
         (['--model', 'mine.pth', '--ema'], "has no 'params_ema'"),
         (['--model', 'mine.pth', '--output', 'taken.onnx'], 'exists already'),
         (['--model', 'mine.pth', '-opt', options], 'does not fit NAFNetLocal'),

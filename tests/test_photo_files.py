@@ -182,6 +182,20 @@ def test_modes(mode, suffix, channels, result, note, tmp_path):
     assert (again.alpha is None) == (photo.alpha is None)
 
 
+def test_colours_under_transparent_pixels_stay(tmp_path):
+    """In a lossless WebP, which could drop them; and the fourth channel of a deep TIFF is alpha for others as well."""
+    clear = np.dstack([PICTURE, np.zeros_like(PICTURE[..., :1])])
+    Image.fromarray(clear).save(tmp_path / 'a.webp', lossless=True, exact=True)
+    photo = load_photo(tmp_path / 'a.webp')
+    save_photo(tmp_path / 'b.webp', photo)
+    with Image.open(tmp_path / 'b.webp') as image:
+        assert np.array_equal(np.asarray(image.convert('RGBA')), clear)
+    deep = Photo(PICTURE.astype(np.uint16) * 257, PICTURE[..., :1].astype(np.uint16) * 257, Stored('TIFF'))
+    save_photo(tmp_path / 'c.tif', deep)
+    with Image.open(tmp_path / 'c.tif') as image:
+        assert image.mode == 'RGBA' and image.tag_v2[338] in (2, (2,))
+
+
 def test_transparent_colours_of_a_palette_become_alpha(tmp_path):
     image = Image.fromarray(PICTURE).quantize(8)
     image.save(tmp_path / 'p.png', transparency=3)

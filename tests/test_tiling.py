@@ -116,6 +116,9 @@ def test_global_pooling_in_tiles_has_no_seams():
     assert 0 < error.abs().max() < 0.2 * whole.std()
     steps = (error[..., 1:] - error[..., :-1]).abs().mean((0, 1))  # across each column boundary
     assert steps.max() < 4 * steps.median()
+    for axis in (-2, -1):  # nowhere do neighbouring rows or columns differ more than they do untiled
+        apart = [image.diff(dim=axis).abs().mean((0, 1, -3 - axis)) for image in (whole, tiled)]
+        assert (apart[1] / apart[0]).max() <= 1.1
 
 
 def test_the_prior_of_a_tile_is_that_of_the_whole_image():

@@ -37,15 +37,15 @@ def claim(folder: Path, settings: dict[str, Any], force: bool) -> None:
     Args:
         folder: made if it is missing.
         settings: all that decides the masks, as plain values.
-        force: other settings are replaced.
+        force: whatever the record says, or if it is damaged, it is replaced.
 
     Raises:
-        MaskError: the folder holds masks of other settings, or its record is damaged.
+        MaskError: the folder holds masks of other settings, or its record is damaged; not with ``force``.
         OSError: the folder cannot be written, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    record = read_record(folder)
-    if record is not None and record.get('settings') != settings and not force:
+    record = None if force else read_record(folder)
+    if record is not None and record.get('settings') != settings:
         differing = sorted(
             key for key in {*settings, *record.get('settings', {})} if settings.get(key) != record['settings'].get(key)
         )

@@ -74,7 +74,11 @@ def list_inputs(names: Iterable[str | Path]) -> Inputs:
     """
     inputs, seen = Inputs(), set()
     for name in names:
-        found = _files_of(str(name), inputs)
+        try:
+            found = _files_of(str(name), inputs)
+        except OSError as error:  # not ours to read, or a name that is too long
+            inputs.missing[str(name)] = f'cannot be read ({error.strerror or error})'
+            continue
         for path in found:
             if path.resolve() not in seen:
                 seen.add(path.resolve())
@@ -85,7 +89,8 @@ def list_inputs(names: Iterable[str | Path]) -> Inputs:
 def _files_of(name: str, inputs: Inputs) -> list[Path]:
     path = Path(name)
     if path.is_dir():
-        visible = sorted(p for p in path.iterdir() if not p.name.startswith('.') and p.is_file())
+        # links that lead nowhere are taken as well, so that they are named
+        visible = sorted(p for p in path.iterdir() if not p.name.startswith('.') and (p.is_file() or not p.exists()))
         photos = [p for p in visible if p.suffix.lower() in PHOTO_SUFFIXES]
         videos = [p for p in visible if p.suffix.lower() in VIDEO_SUFFIXES]
         if videos:
@@ -142,7 +147,9 @@ def plan(inputs: Inputs, folder: Path, suffix: str, extras: Sequence[str] = ()) 
             )
         clash = next((taken[path] for path in files if path in taken), None)
         if clash is not None:
-            inputs.missing[str(job.source)] = f'its result would have the name of that of {clash}; run it by itself'
+            inputs.missing[str(job.source)] = (
+                f'its result would have the name of that of {clash}; run it with another output folder or suffix'
+            )
             continue
         taken.update(dict.fromkeys(files, job.source))
         kept.append(job)

@@ -173,9 +173,10 @@ def do_all(jobs: Sequence[Job], do: Callable[[Job], None], too_large: str) -> di
         what ``do`` raises and no user can mend.
     """
     from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
     failed = {}
-    with tqdm(jobs, unit='file', dynamic_ncols=True) as bar:
+    with logging_redirect_tqdm(), tqdm(jobs, unit='file', dynamic_ncols=True) as bar:
         for job in bar:
             bar.set_description(job.source.name)
             try:
@@ -184,8 +185,8 @@ def do_all(jobs: Sequence[Job], do: Callable[[Job], None], too_large: str) -> di
                 failed[str(job.source)] = str(error)
             except OSError as error:
                 failed[str(job.source)] = advice(error)
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
+            except (MemoryError, RuntimeError) as error:
+                if isinstance(error, RuntimeError) and not is_out_of_memory(error):
                     raise
                 failed[str(job.source)] = f'there is not enough memory for it; {too_large}'
     return failed

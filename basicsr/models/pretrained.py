@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from basicsr.archs import build_network
 from basicsr.archs.recognising import network_of
 from basicsr.utils import safetensors_files
 from basicsr.utils.errors import ArgumentError, UnknownNameError, WeightsError, nearest
-from basicsr.utils.weights import load_weights, read_any_weights
+from basicsr.utils.weights import Weights, check_fit, load_weights, read_any_weights
 
 FOLDER = Path(__file__).resolve().parents[2] / 'experiments' / 'pretrained_models'
 """Where network files with names lie."""
@@ -76,15 +77,33 @@ def load_network(path: Path, device: torch.device | None = None) -> nn.Module:
         WeightsError: missing, damaged, or of an unknown network.
     """
     weights = read_any_weights(path, averages=None)
+    options = block_of(weights)
+    net = build_network(options)
+    load_weights(net, weights, adopt_mask_value='mask_value' not in options)
+    return net.eval().to(device or torch.device('cpu'))
+
+
+def block_of(weights: Weights) -> dict[str, Any]:
+    """The block that rebuilds the network of a file, made sure of before memory is taken for it.
+
+    Args:
+        weights: of :func:`~basicsr.utils.weights.read_any_weights`; the file says which network it is, or its
+            parameters do.
+
+    Raises:
+        WeightsError: an unknown network, one that cannot be built, or one that the parameters do not fit; the file is
+            named.
+    """
     options = weights.network
     if options is None:
         try:
             options = network_of(weights.state)
         except WeightsError as error:
-            raise WeightsError(f'{path}: {error}') from error
+            raise WeightsError(f'{weights.path}: {error}') from error
     try:
-        net = build_network(options)
-    except (UnknownNameError, ArgumentError) as error:
-        raise WeightsError(f'{path} is of a network that cannot be built here: {error}') from error
-    load_weights(net, weights, adopt_mask_value='mask_value' not in options)
-    return net.eval().to(device or torch.device('cpu'))
+        with torch.device('meta'):  # a damaged file may ask for any amount of memory
+            described = build_network(options)
+    except (UnknownNameError, ArgumentError, RuntimeError, OverflowError) as error:
+        raise WeightsError(f'{weights.path} is of a network that cannot be built here: {error}') from error
+    check_fit(described, weights)
+    return options

@@ -35,6 +35,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safetensors.safe_open(path, framework='pt', device='cpu') as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
             header = dict(file.metadata() or {})
+    except OSError as error:
+        raise WeightsError(f'{path} cannot be read ({error.strerror or error})') from error
     except (safetensors.SafetensorError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise WeightsError(f'{path} is no file of safetensors, or it is damaged ({error})') from error
     return state, {key: _plain(value) for key, value in header.items()}

@@ -253,6 +253,8 @@ def load_plain(path: Path) -> Any:
                 'it could run code. Ask its authors for a plain state_dict.'
             ) from error
         raise WeightsError(f'{path} is no network file, or it is damaged') from error
+    except OSError as error:
+        raise WeightsError(f'{path} cannot be read ({error.strerror or error})') from error
     except Exception as error:
         raise WeightsError(f'{path} is no network file, or it is damaged ({type(error).__name__})') from error
 
