@@ -16,6 +16,7 @@ from basicsr.archs.rsst_blocks import SLOPE, BlockType, ConvAct, FeedForward, Tr
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive, Share
+from basicsr.utils.tracing import exporting
 
 _SCALES = 4
 _REDUCTION = 16  # of the gate between scales
@@ -97,10 +98,8 @@ class SEFF(nn.Module):
         Returns:
             (B, out_channel, H, W).
         """
-        height, width = features[scale].shape[-2:]
-        parts = [
-            part[..., :: max(1, part.shape[-2] // height), :: max(1, part.shape[-1] // width)] for part in features
-        ]
+        height = features[scale].shape[-2]
+        parts = [_every(part, int(max(1, part.shape[-2] // height))) for part in features]  # ints in graphs as well
         gate = self.fc(torch.cat([part.mean((-2, -1)) for part in parts], 1))[..., None, None]
         layers: Any = self.conv
         conv = layers[0].main[0]
@@ -108,9 +107,14 @@ class SEFF(nn.Module):
         merged = conv.bias.view(1, -1, 1, 1)
         for part, share, weight in zip(parts, gate.split(widths, 1), conv.weight.split(widths, 1), strict=True):
             one = F.conv2d(part * share, weight)
-            merged = merged + _enlarged(one, height // one.shape[-2])
+            merged = merged + _enlarged(one, int(height // one.shape[-2]))
         result: Tensor = layers[1](F.leaky_relu(merged, SLOPE))
         return result
+
+
+def _every(x: Tensor, step: int) -> Tensor:
+    """Every step-th row and column of (..., H, W), whose sides are multiples; graphs know the size of the result."""
+    return x.unflatten(-2, (-1, step))[..., 0, :].unflatten(-1, (-1, step))[..., 0]
 
 
 def _enlarged(x: Tensor, factor: int) -> Tensor:
@@ -275,7 +279,7 @@ class RSST(nn.Module):
         image, prior = x[:, :3], x[:, 3:]
         row = torch.arange(x.shape[-2], device=x.device, dtype=x.dtype).view(1, 1, -1, 1)  # not divided by the height
         inputs = torch.cat([image, row.expand(len(x), 1, -1, x.shape[-1])], 1)
-        levels = [inputs[..., :: 2**k, :: 2**k].contiguous(memory_format=torch.channels_last) for k in range(_SCALES)]
+        levels = [_every(inputs, 2**k).contiguous(memory_format=torch.channels_last) for k in range(_SCALES)]
         first = torch.cat([levels[0], prior], 1).contiguous(memory_format=torch.channels_last)
         features = [self.trans_group0(self.pos_drop(self.in_proj0(first)), padding)]
         for k in range(1, _SCALES):
@@ -294,6 +298,8 @@ class RSST(nn.Module):
 
     def _padding(self, padded: Tensor, real: tuple[int, int]) -> Tensor | None:
         """1 on the pixels that were added, (1, 1, H', W') on the CPU; None if there are none."""
+        if exporting():  # a graph cannot know whether there are any
+            return 1 - self.input_rule.pad(torch.ones(1, 1, *real))
         if tuple(padded.shape[-2:]) == tuple(real):
             return None
         mask = torch.ones(1, 1, *padded.shape[-2:], device='cpu')

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.utils.errors import ArgumentError, ShapeError
+from basicsr.utils.tracing import exporting
 
 Projection = Literal['linear', 'linear_concat']
 _NEVER = -100.0  # added to the scores of two tokens that are not to meet; part of the published numbers
@@ -72,7 +73,7 @@ class Windows:
         x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
         return x.roll(self.shift, (1, 2)) if any(self.shift) else x
 
-    def forbidden(self, padding: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    def forbidden(self, padding: Tensor | None) -> tuple[Tensor | None, Tensor] | None:
         """What is added to the scores of tokens that are not to meet, in the windows where there are any.
 
         Tokens that the roll brought together from opposite sides, and pairs of padded tokens; real tokens may look at
@@ -83,7 +84,8 @@ class Windows:
                 may be larger than the map (nearest neighbours are taken), and is cut without the shift.
 
         Returns:
-            indices of the windows (n,), and (n, T, T) to be added; on the CPU. None if there are none.
+            indices of the windows (n,), and (n, T, T) to be added; on the CPU. None if there are none. In exported
+            graphs, where they cannot be counted, all windows, and no indices.
         """
         if padding is None and not any(self.shift):
             return None
@@ -95,13 +97,18 @@ class Windows:
         if padding is not None:
             small = F.interpolate(padding[:1].float().cpu(), size=self.size, mode='nearest')
             padded = self.cut(small.permute(0, 2, 3, 1), rolled=False).reshape(self.count, -1) > 0
+        if exporting():
+            return None, self._scores(region, padded)
         touched = ((region != region[:, :1]).any(1) | padded.any(1)).nonzero()[:, 0]
         if not len(touched):
             return None
-        region, padded = region[touched], padded[touched]
+        return touched, self._scores(region[touched], padded[touched])
+
+    @staticmethod
+    def _scores(region: Tensor, padded: Tensor) -> Tensor:
         strangers = region[:, :, None] != region[:, None]
         outside = padded[:, :, None] & padded[:, None]
-        return touched, _NEVER * strangers + _NEVER * outside
+        return _NEVER * strangers + _NEVER * outside
 
 
 def _labels(length: int, window: int, shift: int) -> Tensor:
@@ -216,7 +223,7 @@ class WindowAttention(nn.Module):
         self.proj_drop = nn.Dropout(proj_drop)
 
     def forward(
-        self, x: Tensor, window: tuple[int, int] | None = None, forbidden: tuple[Tensor, Tensor] | None = None
+        self, x: Tensor, window: tuple[int, int] | None = None, forbidden: tuple[Tensor | None, Tensor] | None = None
     ) -> Tensor:
         """Attend within windows.
 
@@ -230,15 +237,21 @@ class WindowAttention(nn.Module):
         """
         queries, keys, values = (self._heads(part) for part in self.qkv(x))
         bias = self._bias(window or self.win_size, keys.shape[-2])
-        mixed = self._attend(queries, keys, values, bias)
-        if forbidden is not None:  # once more for the few windows where some tokens must not meet
-            batch, count = x.shape[:2]
-            chosen, scores = (part.to(x.device) for part in forbidden)
-            index = (torch.arange(batch, device=x.device)[:, None] * count + chosen).flatten()
-            scores = scores.repeat_interleave(keys.shape[-2] // x.shape[-2], -1)[:, None]  # linear_concat: in pairs
-            biases = (bias + scores.to(bias.dtype)).repeat(batch, 1, 1, 1)
-            some = self._attend(queries[index], keys[index], values[index], biases)
-            mixed = mixed.index_copy(0, index, some)
+        if forbidden is None:
+            mixed = self._attend(queries, keys, values, bias)
+        else:
+            index, scores = forbidden
+            scores = scores.to(x.device, bias.dtype)
+            # with linear_concat the keys of a token stand in pairs
+            biases = bias + scores.repeat_interleave(keys.shape[-2] // x.shape[-2], -1)[:, None]
+            biases = biases.repeat(len(x), 1, 1, 1)
+            if index is None:
+                mixed = self._attend(queries, keys, values, biases)
+            else:  # once more for the few windows where some tokens must not meet
+                batch, count = x.shape[:2]
+                index = (torch.arange(batch, device=x.device)[:, None] * count + index.to(x.device)).flatten()
+                some = self._attend(queries[index], keys[index], values[index], biases)
+                mixed = self._attend(queries, keys, values, bias).index_copy(0, index, some)
         mixed = self.proj(mixed.transpose(1, 2).reshape(x.shape))
         result: Tensor = self.proj_drop(self.se_layer(mixed))
         return result
@@ -260,7 +273,9 @@ class WindowAttention(nn.Module):
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         dropout = self.attn_drop if self.training else 0.0
-        bias = bias.to(queries.dtype).expand(len(queries), -1, -1, -1)
+        bias = bias.to(queries.dtype)
+        if not exporting():  # which would take the number of windows for a constant
+            bias = bias.expand(len(queries), -1, -1, -1)
         attend: Any = F.scaled_dot_product_attention
         result: Tensor = attend(queries, keys, values, bias, dropout, scale=self.scale)
         return result

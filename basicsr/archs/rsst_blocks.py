@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from basicsr.archs.rsst_attention import Projection, WindowAttention, Windows
 from basicsr.utils.device import without_autocast
 from basicsr.utils.errors import ArgumentError, ShapeError
+from basicsr.utils.tracing import exporting
 
 FeedForward = Literal['leff', 'ffn']
 BlockType = Literal['rsst', 'LeWin']
@@ -43,6 +44,12 @@ class ConvAct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H', W')."""
+        conv: Any = self.main[0]
+        if exporting() and conv.stride == (2, 2) and not isinstance(conv, nn.ConvTranspose2d):
+            # sizes are even, so the last padded row and column are not looked at; without them the graph knows that
+            # the result has half the size
+            halved = F.conv2d(F.pad(x, (1, 0, 1, 0)), conv.weight, conv.bias, 2)
+            return F.leaky_relu(halved, SLOPE) if len(self.main) > 1 else halved
         result: Tensor = self.main(x)
         return result
 
@@ -190,7 +197,8 @@ class LeWinBlock(WindowBlock):
     def windows(self, height: int, width: int) -> Windows:
         """Full windows; shifted on both axes or, where one window fills an axis, on none."""
         side = self.win_size[0]
-        shift = side // 2 if self.idx % 2 and min(height, width) > side else 0
+        several = exporting() or min(height, width) > side  # exported graphs take no image that one window covers
+        shift = side // 2 if self.idx % 2 and several else 0
         return Windows(height, width, self.win_size, (shift, shift))
 
     def _tokens(self, x: Tensor, windows: Windows) -> Tensor:
@@ -212,6 +220,8 @@ class SpectralBlock(WindowBlock):
         """Windows shrink to a smaller map; an axis that one window fills is not shifted."""
         rows, columns = self.win_size
         odd = self.idx % 2 == 1
+        if exporting():  # exported graphs take no image that one window covers
+            return Windows(height, width, self.win_size, (rows // 2, columns // 2) if odd else (0, 0))
         shift = rows // 2 if odd and height > rows else 0, columns // 2 if odd and width > columns else 0
         return Windows(height, width, (min(rows, height), min(columns, width)), shift)
 

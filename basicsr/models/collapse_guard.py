@@ -3,7 +3,7 @@
 Nobody has the ground truth of a photo, so the mode collapse rate cannot be computed. But deblurring moves light by no
 more than the blur did: means over windows hardly change, no colours appear, fine detail grows by so much and not more.
 A collapse breaks that: blobs of strange colour, checkers and mosaics, exploding contrast, values far out of range or no
-numbers at all. Each limit below is 1.7 to 2.5 times the largest value between input and ground truth, a perfect
+numbers at all. Each limit below is 1.6 to 2.5 times the largest value between input and ground truth, a perfect
 deblurring, in 98 real pairs (GoPro, REDS, Levin, Köhler; docs/deblur.md).
 """
 
