@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -256,6 +258,15 @@ def test_questions_that_make_no_sense_do_not_stop_the_page(browser: Browser, pla
         chosen(page, place / 'plain.png')
         deblur(page)
         assert page.problems == []
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='other systems have one local address only')
+def test_only_this_computer_can_call_it(server: Server) -> None:
+    """A server that listens at all addresses would answer at each local one."""
+    port = int(urlsplit(server.address).port or 0)
+    socket.create_connection(('127.0.0.1', port), 10).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(('127.0.0.2', port), 10)
 
 
 def test_uploads_are_never_pages_of_their_own(server: Server) -> None:
