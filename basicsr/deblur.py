@@ -78,24 +78,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Deblur everything; exit code 1 if something has failed."""
     args = parse(arguments)
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
-    from basicsr.models.photo_jobs import failures_in_words, list_inputs, plan
+    from basicsr.models.photo_jobs import failures_in_words, left_to_do, list_inputs, plan
 
     inputs = list_inputs(args.input)
     extras = {'side_by_side': args.side_by_side, 'masks': args.save_masks, 'kernel': args.save_kernel}
     jobs = plan(inputs, args.output, args.suffix, [name for name, wanted in extras.items() if wanted])
-    failed = dict(inputs.missing)
+    todo = left_to_do(jobs, inputs, args.overwrite)
     for note in inputs.notes:
         print(note, file=sys.stderr)
-    todo = []
-    for job in jobs:
-        there = [path for path in job.files() if path.exists()]
-        absent = [path for path in job.files() if path not in there]
-        if not there or args.overwrite:
-            todo.append(job)
-        elif absent:  # of a run that was ended in the middle, or of one that was asked for less
-            failed[str(job.source)] = f'{there[0]} is there already, {absent[0]} is not; --overwrite makes both'
-        else:
-            print(f'{job.source}: kept, {there[0]} is there already (--overwrite replaces it)', file=sys.stderr)
+    failed = dict(inputs.missing)
     if todo:
         require_free(args.contact_sheet, args.overwrite, [job.source for job in jobs])
         open_folder(args.output)

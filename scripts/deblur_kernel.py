@@ -54,6 +54,7 @@ def parse() -> argparse.Namespace:
     add('--plot', '-p', action='store_true', help='show photo and result side by side')
     add('--side_by_side', '-sbs', action='store_true', help='save photo and result in one picture, the photo left')
     add('--save-kernel', action='store_true', help='also save NAME_kernel.png and NAME_kernel.npy')
+    add('--overwrite', action='store_true', help='replace results that are there')
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
     return parser.parse_args()
 
@@ -71,14 +72,19 @@ def show(picture: Any, title: str) -> None:
 def main() -> int:
     """Deblur all photos; exit code 1 if one has failed."""
     arguments = parse()
-    from basicsr.models.photo_jobs import failures_in_words, list_inputs, plan
+    from basicsr.models.photo_jobs import failures_in_words, left_to_do, list_inputs, plan
     from basicsr.utils.errors import DataError
 
     inputs = list_inputs([arguments.input_path])
     jobs = plan(inputs, arguments.out_dir, arguments.suffix, ['kernel'] if arguments.save_kernel else [])
     if not jobs:
         raise DataError('\n'.join(failures_in_words(inputs.missing)))
-    failed = inputs.missing | deblur(jobs, arguments)
+    todo = left_to_do(jobs, inputs, arguments.overwrite)
+    for note in inputs.notes:
+        print(note, file=sys.stderr)
+    failed = dict(inputs.missing)
+    if todo:
+        failed |= deblur(todo, arguments)
     for line in failures_in_words(failed):
         print(line, file=sys.stderr)
     return 1 if failed else 0

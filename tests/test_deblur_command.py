@@ -178,6 +178,36 @@ def test_turned_photos_and_their_masks_stand_upright(place):
         assert both.size == (80, 52) and both.getexif().get(274, 1) == 1
 
 
+def test_masks_that_were_saved_can_be_given_back(place):
+    """Other settings would make others; the results are the same."""
+    Image.fromarray(picture()).save('photos/a.png')  # the masks of two photos of one stem have the whole name
+    assert deblur('-i', 'photos', '-o', 'out', '--save-masks', '--set', 'scale=20') == 0
+    assert deblur('-i', 'photos', '-o', 'again', '--masks', 'out') == 0
+    assert deblur('-i', 'photos', '-o', 'usual') == 0
+    results = names('again')
+    assert len(results) == 4
+    for name in results:
+        assert Path('again', name).read_bytes() == Path('out', name).read_bytes()
+    assert any(Path('usual', name).read_bytes() != Path('out', name).read_bytes() for name in results)
+
+
+def test_segment_anything_makes_the_masks(place, monkeypatch):
+    """A tiny one with random weights, of a file as the published ones are."""
+    segment_anything = pytest.importorskip('segment_anything')
+    from tests import tiny_sam
+
+    checkpoint = tiny_sam.write_sure(place / 'sam.pth')
+    for name in ('vit_b', 'vit_h'):
+        monkeypatch.setitem(segment_anything.sam_model_registry, name, tiny_sam.build)
+    words = ('-i', 'photos/a.jpg', '--save-masks', '--generator', 'sam', '--sam-checkpoint', checkpoint)
+    assert deblur(*words, '-o', 'out') == 0
+    masks = read_masks('out/a_masks.png')
+    assert masks.shape[1:] == (40, 52) and masks.max() > 0
+    assert deblur('-i', 'photos/a.jpg', '-o', 'usual', '--save-masks') == 0
+    assert not np.array_equal(read_masks('usual/a_masks.png'), masks)
+    assert Path('out/a_deblurred.jpg').read_bytes() != Path('usual/a_deblurred.jpg').read_bytes()
+
+
 def test_masks_of_a_folder_or_none(place, capsys):
     Path('masks').mkdir()
     write_label_map('masks/a.png', np.ones((1, 40, 52), np.int32))
@@ -186,7 +216,7 @@ def test_masks_of_a_folder_or_none(place, capsys):
     assert names('out') == ['a_deblurred.jpg']
     err = capsys.readouterr().err
     assert 'masks/b.png: the masks have (9, 9) pixels (H, W), the image (31, 33)' in err
-    assert 'photos/c.tif: masks holds no masks for it (c.png or .npz)' in err
+    assert 'photos/c.tif: masks holds no masks for it (c.png, c_masks.png or .npz)' in err
     with pytest.raises(OptionError, match='neither auto, none nor a folder'):
         deblur('-i', 'photos', '-o', 'x', '--masks', 'nowhere')
     assert deblur('-i', 'photos/a.jpg', '-o', 'none', '--masks', 'none', '--save-masks') == 0

@@ -105,6 +105,23 @@ def test_side_by_side_has_the_photo_on_the_left(place):
     assert np.array_equal(both[:, 60:], imread(place / 'plain/b_deblurred.png'))
 
 
+def test_what_is_there_is_kept_unless_asked(place):
+    assert run(place, '-i', 'photos/b.png', '-o', 'sharp').returncode == 0
+    result = place / 'sharp/b_deblurred.png'
+    result.write_bytes(b'mine')
+    again = run(place, '-i', 'photos/b.png', '-o', 'sharp')
+    assert again.returncode == 0 and 'b_deblurred.png is there already (--overwrite replaces it)' in again.stderr
+    assert result.read_bytes() == b'mine'
+    more = run(place, '-i', 'photos/b.png', '-o', 'sharp', '--save-kernel')
+    assert more.returncode == 1 and 'b_kernel.npy is not; --overwrite makes both' in more.stderr
+    assert run(place, '-i', 'photos/b.png', '-o', 'sharp', '--save-kernel', '--overwrite').returncode == 0
+    assert imread(result).shape[2] == 3 and names(place / 'sharp') == [
+        'b_deblurred.png',
+        'b_kernel.npy',
+        'b_kernel.png',
+    ]
+
+
 def test_gray_transparent_and_16_bit_photos(place):
     rng = np.random.default_rng(1)
     colours = rng.integers(0, 256, (31, 34, 3), dtype=np.uint8)
@@ -212,7 +229,7 @@ def test_plot_shows_photo_and_result_or_says_that_it_cannot(place):
     shown = imread(place / 'shown.png')
     assert np.array_equal(shown[:, :60], imread(place / 'photos/b.png'))
     assert np.array_equal(shown[:, 60:], imread(place / 'x/b_deblurred.png'))
-    done = run(place, '-i', 'photos/b.png', '-o', 'x', '-p', PATH=str(place / 'nothing'))
+    done = run(place, '-i', 'photos/b.png', '-o', 'y', '-p', PATH=str(place / 'nothing'))
     assert done.returncode == 0 and 'no program was found that shows pictures' in done.stderr
 
 

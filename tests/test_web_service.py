@@ -16,7 +16,8 @@ from PIL import Image
 import basicsr.deblur
 from basicsr.app.examples import PHOTOS, examples_of, make_examples
 from basicsr.app.folder import PREFIX, private_folder, remove_old, swept
-from basicsr.app.service import SHOWN_SIDE, Network, Service, Settings, reason, safe_name
+from basicsr.app.screen import SIDE
+from basicsr.app.service import Network, Service, Settings, reason, safe_name
 from basicsr.models.deblurrer import Deblurrer
 from basicsr.models.pretrained import DEFAULT, find_weights
 from basicsr.utils.errors import DataError, ImageFileError, OptionError, WeightsError
@@ -101,7 +102,7 @@ def test_large_photos_are_shown_smaller_and_say_so(service, tmp_path):
     outcome = service.deblur(tmp_path / 'wide.png', 'wide.png', MASKED)
     assert imread(outcome.result).shape == (40, 3200, 3)
     for path in (outcome.before, outcome.after, outcome.regions):
-        assert imread(path).shape == (32, SHOWN_SIDE, 3)
+        assert imread(path).shape == (32, SIDE, 3)
     assert 'shown at 80%' in outcome.line
 
 

@@ -10,16 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
-from PIL import Image
-
+from basicsr.app.screen import show, show_regions, shrunk
 from basicsr.masks.cache import MaskCache
 from basicsr.masks.generator import MaskGenerator, block_of_flags, build_generator
-from basicsr.masks.pictures import overlay
-from basicsr.models.deblurrer import Deblurred, Deblurrer, eight_bits
+from basicsr.models.deblurrer import Deblurrer
 from basicsr.models.photo_jobs import Inputs, plan
 from basicsr.models.photo_runs import deblur_photo
 from basicsr.models.pretrained import DEFAULT, FOLDER, SUFFIXES, find_weights, named_weights
@@ -27,20 +22,16 @@ from basicsr.models.restoring import is_out_of_memory
 from basicsr.utils.console import advice
 from basicsr.utils.device import select_device
 from basicsr.utils.errors import BasicsrError, ImageFileError, OptionError, WeightsError
-from basicsr.utils.files import whole_file
-from basicsr.utils.image import Array, imwrite
+from basicsr.utils.image import imwrite
 from basicsr.utils.kernels import kernel_picture
 from basicsr.utils.photo import Photo, load_photo
 from basicsr.utils.photo_files import save_photo
-from basicsr.utils.pixels import pil_of
 
 logger = logging.getLogger(__name__)
 
 SUFFIX = '_deblurred'
 """Added to the names of results, as ``basicsr/deblur.py`` does."""
 SAM, NO_MASKS = 'sam', 'none'
-SHOWN_SIDE = 2560
-"""Longest side of the pictures on the screen; results are downloaded in full resolution."""
 _LONGEST_NAME = 120  # bytes of the stem
 _KEPT_NETWORKS = 2
 
@@ -166,7 +157,7 @@ class Service:
         """
         photo = self._read(source)
         shown = self._new_folder() / 'photo.jpg'
-        _show(shown, photo)
+        show(shown, photo)
         return shown, _describe(photo)
 
     def deblur(self, source: Path, name: str, settings: Settings) -> Outcome:
@@ -200,9 +191,9 @@ class Service:
         assert output is not None  # noqa: S101 - photos always have one
         notes = (*photo.notes, *save_photo(output, result))
         before, after = folder / 'before.jpg', folder / 'after.jpg'
-        _show(before, photo)
-        _show(after, result)
-        regions, count = _show_regions(folder / 'regions.jpg', photo, details)
+        show(before, photo)
+        show(after, result)
+        regions, count = show_regions(folder / 'regions.jpg', photo, details)
         kernel = None
         if details.kernel is not None:
             kernel = folder / 'kernel.png'
@@ -211,7 +202,7 @@ class Service:
         of_masks = f' (masks {details.mask_seconds:.1f} s)' if masks and details.labels is not None else ''
         how = f'{seconds:.1f} s{of_masks} with {settings.network} on {deblurrer.device}'
         tiles = () if details.tile is None else (f'tiles of {details.tile} pixels',)
-        line = '; '.join((f'{output.name}: {_describe(photo)}, {how}', *tiles, *notes, *_smaller(photo)))
+        line = '; '.join((f'{output.name}: {_describe(photo)}, {how}', *tiles, *notes, *shrunk(photo)))
         return Outcome(before, after, output, regions, count, kernel, line, details.warning)
 
     def _read(self, source: Path) -> Photo:
@@ -308,54 +299,3 @@ def _describe(photo: Photo) -> str:
     height, width, channels = photo.pixels.shape
     kind = 'gray ' if channels == 1 else ''
     return f'{width}×{height}, {kind}{photo.stored.format}, {8 * photo.pixels.itemsize} bits'
-
-
-def _smaller(photo: Photo) -> tuple[str, ...]:
-    side = max(photo.pixels.shape[:2])
-    return (f'shown at {SHOWN_SIDE / side:.0%}, the download is whole',) if side > SHOWN_SIDE else ()
-
-
-def _screen_size(photo: Photo) -> tuple[int, int]:
-    """Height and width on the screen."""
-    height, width = photo.pixels.shape[:2]
-    shrink = min(1.0, SHOWN_SIDE / max(height, width))
-    return max(1, round(height * shrink)), max(1, round(width * shrink))
-
-
-def _on_screen(photo: Photo) -> Array:
-    """(H, W, 1) or (H, W, 3) uint8, not larger than screens are; white where it is transparent."""
-    height, width = _screen_size(photo)
-    planes = [photo.pixels] if photo.alpha is None else [photo.pixels, photo.alpha]
-    small = []
-    for plane in planes:
-        eight = (plane >> 8).astype(np.uint8) if plane.dtype == np.uint16 else plane
-        if eight.shape[:2] != (height, width):
-            eight = cv2.resize(eight, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width, -1)
-        small.append(eight)
-    if len(small) == 1:
-        return small[0]
-    alpha = small[1] / 255
-    return np.asarray((small[0] * alpha + 255 * (1 - alpha)).round(), np.uint8)
-
-
-def _show(path: Path, photo: Photo) -> None:
-    """Write a photo for the screen, in its own colours."""
-    more: dict[str, Any] = {'quality': 95, 'subsampling': 0}
-    if photo.stored.more.get('icc_profile'):
-        more['icc_profile'] = photo.stored.more['icc_profile']
-    picture: Image.Image = pil_of(_on_screen(photo))
-    with whole_file(path) as file:
-        picture.save(file, 'JPEG', **more)
-
-
-def _show_regions(path: Path, photo: Photo, details: Deblurred) -> tuple[Path | None, int]:
-    """Write the photo with its regions; None if the network takes none. Their number."""
-    if details.labels is None:
-        return None, 0
-    shown = eight_bits(_on_screen(photo))
-    rows, columns = (
-        np.arange(size) * whole // size for size, whole in zip(shown.shape[:2], details.labels.shape[1:], strict=True)
-    )
-    imwrite(path, overlay(shown, details.labels[:, rows[:, None], columns]))
-    ids = np.unique(details.labels)
-    return path, int((ids > 0).sum())

@@ -113,8 +113,12 @@ class SEFF(nn.Module):
 
 
 def _every(x: Tensor, step: int) -> Tensor:
-    """Every step-th row and column of (..., H, W), whose sides are multiples; graphs know the size of the result."""
-    return x.unflatten(-2, (-1, step))[..., 0, :].unflatten(-1, (-1, step))[..., 0]
+    """Every step-th row and column of (..., H, W)."""
+    if not exporting():
+        return x[..., ::step, ::step]
+    rows: Tensor = x.unflatten(-2, (-1, step))[..., 0, :]  # sides are multiples, and so the graph knows the size
+    result: Tensor = rows.unflatten(-1, (-1, step))[..., 0]
+    return result
 
 
 def _enlarged(x: Tensor, factor: int) -> Tensor:

@@ -156,6 +156,29 @@ def plan(inputs: Inputs, folder: Path, suffix: str, extras: Sequence[str] = ()) 
     return kept
 
 
+def left_to_do(jobs: Sequence[Job], inputs: Inputs, overwrite: bool) -> list[Job]:
+    """The jobs of which nothing is there yet.
+
+    Args:
+        jobs: of :func:`plan`.
+        inputs: what is there whole goes to its ``notes``; what is there in part, as a run leaves it that was ended in
+            the middle or asked for less, to its ``missing``.
+        overwrite: all of them, whatever is there.
+    """
+    todo = []
+    for job in jobs:
+        there = [path for path in job.files() if path.exists()]
+        absent = [path for path in job.files() if path not in there]
+        if not there or overwrite:
+            todo.append(job)
+        elif absent:
+            reason = f'{there[0]} is there already, {absent[0]} is not; --overwrite makes both'
+            inputs.missing[str(job.source)] = reason
+        else:
+            inputs.notes.append(f'{job.source}: kept, {there[0]} is there already (--overwrite replaces it)')
+    return todo
+
+
 def _jobs(files: Sequence[Path], folder: Path, suffix: str, extras: Sequence[str]) -> list[Job]:
     stems = Counter(path.stem for path in files)
     jobs = []

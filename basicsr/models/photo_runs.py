@@ -111,15 +111,16 @@ def beside(photo: Photo, result: Photo) -> Photo:
 
 
 def masks_in(folder: Path, photo: Path) -> Path:
-    """The mask file of a photo, by its stem.
+    """The mask file of a photo: of its stem, or as ``--save-masks`` names it.
 
     Raises:
         MaskError: there is none.
     """
-    path = find_masks(folder, photo.stem)
-    if path is None:
-        raise MaskError(f'{photo}: {folder} holds no masks for it ({photo.stem}.png or .npz)')
-    return path
+    for stem in (photo.stem, f'{photo.stem}_masks', f'{photo.name}_masks'):
+        path = find_masks(folder, stem)
+        if path is not None:
+            return path
+    raise MaskError(f'{photo}: {folder} holds no masks for it ({photo.stem}.png, {photo.stem}_masks.png or .npz)')
 
 
 def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto', sheet: PhotoSheet | None = None) -> Report:
