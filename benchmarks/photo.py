@@ -1,6 +1,7 @@
 """A photo of 720×1280 pixels through basicsr/deblur.py: where the time goes; and the memory that 24 megapixels take.
 
-python -m benchmarks.photo              with the network that comes with the repository, else a random one of its size
+python -m benchmarks.photo              with the network that comes with the repository
+python -m benchmarks.photo --model FILE with another one
 python -m benchmarks.photo --large      the 24-megapixel photo as well (minutes)
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,16 +23,14 @@ import cv2
 import numpy as np
 import torch
 
-from basicsr.archs import build_network
 from basicsr.masks import build_generator
 from basicsr.models.deblurrer import Deblurrer
-from basicsr.models.pretrained import DEFAULT, FOLDER
+from basicsr.models.pretrained import find_weights
 from basicsr.utils.photo import load_photo
 from basicsr.utils.photo_files import save_photo
-from basicsr.utils.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
-RANDOM = {'type': 'SegNAFNetLocal', 'width': 16, 'seg_channel': 2, 'enc_blk_nums': [1, 1, 1, 2]}
+ROUNDS = 3
 
 
 def photo(height: int, width: int) -> np.ndarray:
@@ -43,17 +43,6 @@ def photo(height: int, width: int) -> np.ndarray:
             coarse, (width, height), interpolation=cv2.INTER_NEAREST if cell > 100 else cv2.INTER_LINEAR
         )
     return np.clip(image + 128, 0, 255).astype(np.uint8)
-
-
-def network(folder: Path) -> Path:
-    """The file of the network that is measured."""
-    shipped = FOLDER / f'{DEFAULT}.pth'
-    if shipped.is_file():
-        return shipped
-    torch.manual_seed(0)
-    net = build_network({**RANDOM, 'dec_blk_nums': [1, 1, 1, 1]})
-    save_weights(folder / 'random.pth', net)
-    return folder / 'random.pth'
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, float, Any]:
@@ -89,10 +78,10 @@ def parts(file: Path, model: Path, folder: Path) -> None:
     print(f'\nbf16 against fp32: {10 * np.log10(255**2 / error):.1f} dB')
 
 
-def command(file: Path, model: Path, folder: Path) -> tuple[float, float, float]:
+def command(file: Path, model: Path, folder: Path, dtype: str) -> tuple[float, float, float]:
     """Wall seconds, processor seconds and peak resident MiB of the whole command in a process of its own."""
     words = [sys.executable, str(ROOT / 'basicsr' / 'deblur.py'), '-i', str(file), '-o', str(folder / 'results')]
-    words += ['--model', str(model), '--mask-cache', 'none', '--device', 'cpu', '--overwrite', '--guard', 'warn']
+    words += ['--model', str(model), '--mask-cache', 'none', '--device', 'cpu', '--overwrite', '--dtype', dtype]
     start = time.perf_counter()
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -105,21 +94,24 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--large', action='store_true', help='also 24 megapixels')
+    parser.add_argument('--model', metavar='NAME', help='a network file or name; the one that comes along by default')
     parser.add_argument('--parts', action=argparse.BooleanOptionalAction, default=True, help='the parts one by one')
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = network(folder)
-        sizes = [(720, 1280), (4000, 6000)] if arguments.large else [(720, 1280)]
+        model = find_weights(arguments.model)
+        sizes = {(720, 1280): ROUNDS} | ({(4000, 6000): 1} if arguments.large else {})
         print(f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {model.name}\n')
         for height, width in sizes:
             cv2.imwrite(str(folder / f'{height}.jpg'), photo(height, width))
         if arguments.parts:
             parts(folder / '720.jpg', model, folder)
-        print('\n| whole command | wall, s | CPU, s | peak memory, MiB |\n|---|---|---|---|')
-        for height, width in sizes:
-            wall, cpu, peak = command(folder / f'{height}.jpg', model, folder)
-            print(f'| {height}×{width} | {wall:.1f} | {cpu:.1f} | {peak:.0f} |')
+        print('\n| whole command, medians | wall, s | CPU, s | peak memory, MiB |\n|---|---|---|---|')
+        for (height, width), rounds in sizes.items():
+            for dtype in ('fp32', 'bf16'):
+                runs = [command(folder / f'{height}.jpg', model, folder, dtype) for _ in range(rounds)]
+                wall, cpu, peak = (statistics.median(values) for values in zip(*runs, strict=True))
+                print(f'| {height}×{width}, {dtype} | {wall:.1f} | {cpu:.1f} | {peak:.0f} |')
 
 
 if __name__ == '__main__':

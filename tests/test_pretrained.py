@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from basicsr.data.preparation.generated import photo_file
 from basicsr.metrics import calculate_psnr, mode_collapse_rate
 from basicsr.models.pretrained import find_weights
 from basicsr.utils.image import imread
+from tests.conftest import ROOT
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -86,3 +89,33 @@ def test_no_group_of_real_pairs_gets_worse(folder, deblurrer, shared_data):
         before, after = scores(deblurrer, pairs)
         assert statistics.fmean(after) >= statistics.fmean(before), group
         assert mode_collapse_rate(before, after) == 0, group
+
+
+@pytest.mark.slow
+def test_the_command_on_real_blurry_photos(shared_data, tmp_path):
+    """All of them are done, none collapses, and each result looks like its photo: small changes, and some."""
+    photos = sorted(path for path in (shared_data / 'blurry').rglob('*') if path.suffix in ('.png', '.jpg'))
+    assert len(photos) == 20
+    words = [
+        str(ROOT / 'basicsr' / 'deblur.py'),
+        '-i',
+        *map(str, photos),
+        '-o',
+        str(tmp_path / 'out'),
+        '--device',
+        'cpu',
+    ]
+    words += ['--mask-cache', 'none', '--contact-sheet', str(tmp_path / 'sheet.jpg')]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert '20 of 20 in' in done.stdout
+    assert 'collapse' not in done.stderr
+    for path in photos:
+        before, after = (
+            imread(file, channels=3).astype(float) for file in (path, *tmp_path.glob(f'out/{path.stem}_*'))
+        )
+        assert before.shape == after.shape
+        change = float(np.sqrt(np.square(after - before).mean()))
+        assert 0.1 < change < 12, path.name
+        assert abs(after.mean() - before.mean()) < 1, path.name
+    assert imread(tmp_path / 'sheet.jpg').shape[0] > 20 * 200
