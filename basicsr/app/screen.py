@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from basicsr.masks.pictures import overlay
-from basicsr.models.deblurrer import Deblurred, eight_bits
+from basicsr.masks.pictures import eight_bits, overlay
+from basicsr.models.deblurrer import Deblurred
 from basicsr.utils.files import whole_file
 from basicsr.utils.image import Array, imwrite
 from basicsr.utils.photo import Photo

@@ -88,13 +88,25 @@ def _is_whole(path: Path, size: tuple[int, ...]) -> bool:
 
 
 def read_photo(path: Path) -> NDArray[np.uint8]:
-    """A photo as mask generators take it: (H, W, 3) RGB uint8; of 16 bits the upper 8.
+    """A photo as :func:`eight_bits`.
 
     Raises:
         ImageFileError: it cannot be read.
     """
-    image = imread(path, channels=3)
-    return (image >> 8).astype(np.uint8) if image.dtype == np.uint16 else image
+    return eight_bits(imread(path, channels=3))
+
+
+def eight_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """A picture as mask generators take it, (H, W, 3) RGB uint8.
+
+    Args:
+        image: (H, W, 1) or (H, W, 3); uint8, uint16, of which the upper 8 bits count, or floating point in [0, 1].
+    """
+    if image.dtype == np.uint16:
+        image = image >> 8
+    elif image.dtype != np.uint8:
+        image = (image.clip(0, 1) * 255).round()
+    return np.ascontiguousarray(np.broadcast_to(image.astype(np.uint8), (*image.shape[:2], 3)))
 
 
 def overlay(image: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.uint8]:

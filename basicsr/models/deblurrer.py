@@ -19,6 +19,7 @@ from basicsr.masks.cache import MaskCache
 from basicsr.masks.files import read_masks
 from basicsr.masks.generator import MaskGenerator, build_generator
 from basicsr.masks.label_map import check_label_map, label_map_from_masks
+from basicsr.masks.pictures import eight_bits
 from basicsr.models.collapse_guard import Finding
 from basicsr.models.image_kinds import arrays_of
 from basicsr.models.photo_network import Dtype, PhotoNetwork
@@ -308,15 +309,6 @@ class Deblurrer:
                 f'{height}×{width} pixels are too few to find a blur kernel of {size[0]}×{size[1]}: '
                 f'{least[0]}×{least[1]} are needed'
             )
-
-
-def eight_bits(image: Array) -> Array:
-    """What mask generators see: (H, W, 3) RGB uint8; of 16 bits the upper 8, as ``masks.pictures.read_photo``."""
-    if image.dtype == np.uint16:
-        image = (image >> 8).astype(np.uint8)
-    elif image.dtype != np.uint8:
-        image = (image.clip(0, 1) * 255).round().astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from basicsr.masks.files import find_masks, write_label_map
-from basicsr.masks.pictures import overlay
-from basicsr.models.deblurrer import Deblurred, Deblurrer, MasksLike, eight_bits
+from basicsr.masks.pictures import eight_bits, overlay
+from basicsr.models.deblurrer import Deblurred, Deblurrer, MasksLike
 from basicsr.models.photo_jobs import Job, shown_masks
 from basicsr.models.photo_sheet import PhotoSheet
 from basicsr.models.restoring import is_out_of_memory

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from basicsr.models.deblurrer import eight_bits
+from basicsr.masks.pictures import eight_bits
 from basicsr.utils.contact_sheet import Picture, contact_sheet, sheet_row
 from basicsr.utils.errors import OptionError
 from basicsr.utils.image import Array, imwrite
