@@ -243,6 +243,10 @@ def load_plain(path: Path) -> Any:
     if not path.is_file():
         raise WeightsError(f'{path} ' + ('is a folder, not a network file' if path.is_dir() else 'does not exist'))
     try:
+        path.open('rb').close()
+    except OSError as error:
+        raise WeightsError(f'{path} cannot be read ({error.strerror or error})') from error
+    try:
         with torch.serialization.safe_globals(_numpy_scalars()):
             return torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
@@ -253,9 +257,7 @@ def load_plain(path: Path) -> Any:
                 'it could run code. Ask its authors for a plain state_dict.'
             ) from error
         raise WeightsError(f'{path} is no network file, or it is damaged') from error
-    except OSError as error:
-        raise WeightsError(f'{path} cannot be read ({error.strerror or error})') from error
-    except Exception as error:
+    except Exception as error:  # an OSError as well, of files that are cut off
         raise WeightsError(f'{path} is no network file, or it is damaged ({type(error).__name__})') from error
 
 
