@@ -50,6 +50,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--to', choices=['ours', 'published'], default='ours', help='what is written')
     parser.add_argument('--half', action='store_true', help='store float16: half the size, rounded to 3 digits')
     parser.add_argument('--ema', action='store_true', help='take the moving averages (params_ema)')
+    parser.add_argument(
+        '--strength', type=float, metavar='S', help='scale what a NAFNet adds to its input: 0.6 makes it more careful'
+    )
     parser.add_argument('-opt', metavar='FILE', help='option file whose network_g the files belong to')
     add_force(parser)
     return parser.parse_args()
@@ -143,6 +146,23 @@ def fitted(weights: Weights) -> tuple[Weights, Any]:
     return replace(weights, network={**network, 'mask_value': value}, mask_value=value), net
 
 
+def scaled(weights: Weights, net: Any, strength: float) -> Weights:
+    """The same network, but what it adds to its input is ``strength`` times as much.
+
+    Raises:
+        WeightsError: it is no NAFNet, whose last convolution is all that is added, or the factor makes no sense.
+    """
+    from basicsr.archs.nafnet_arch import NAFNetBody
+    from basicsr.utils.errors import WeightsError
+
+    if not isinstance(net, NAFNetBody):
+        raise WeightsError(f'{weights.path}: --strength is for NAFNet and its kin, not for {type(net).__name__}')
+    if not 0 < strength <= 2:
+        raise WeightsError(f'--strength is a factor above 0 and up to 2, not {strength:g}')
+    last = {key: value * strength for key, value in weights.state.items() if key.startswith('ending.')}
+    return replace(weights, state={**weights.state, **last})
+
+
 def halved(weights: Weights) -> Weights:
     """The same in float16.
 
@@ -229,6 +249,8 @@ def main() -> int:
 
     check_outputs(arguments)
     weights, net = fitted(read(arguments))
+    if arguments.strength is not None:
+        weights = scaled(weights, net, arguments.strength)
     if arguments.half:
         weights = halved(weights)
     for path in arguments.output:
@@ -241,6 +263,8 @@ def main() -> int:
             about['mask_value'] = weights.mask_value
         if arguments.ema:
             about['param_key'] = 'params_ema'
+        if arguments.strength is not None:
+            about['strength'] = arguments.strength
         about['converted_from'] = {path.name: sha256_of(path) for path in arguments.input}
         save_state(arguments.output[0], weights.state, **about)
     parameters = sum(parameter.numel() for parameter in net.parameters())

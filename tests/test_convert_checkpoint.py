@@ -368,6 +368,23 @@ def test_halves_and_averages(script, tmp_path):
         read_weights(tmp_path / 'plain.safetensors', 'params_ema')
 
 
+@pytest.mark.parametrize('name', ['NAFNet', 'SegNAFNet'])
+def test_a_network_adds_less_to_its_input(name, script, tmp_path):
+    net = build_network(NETWORKS[name]).eval()
+    torch.nn.init.normal_(net.ending.bias)
+    save_weights(tmp_path / 'net.pth', net)
+    script('--input', 'net.pth', '--strength', '0.6', '--output', 'careful.pth')
+    weights = read_weights(tmp_path / 'careful.pth')
+    careful = build_network(weights.network).eval()
+    load_weights(careful, weights)
+    lq = torch.rand(1, 3, 24, 40)
+    more = (torch.randint(0, 4, (1, 1, 24, 40)),) if name == 'SegNAFNet' else ()
+    with torch.no_grad():
+        full, less = net(lq, *more) - lq, careful(lq, *more) - lq
+    assert full.abs().max() > 0.01
+    torch.testing.assert_close(less, 0.6 * full, rtol=0, atol=1e-6)
+
+
 def test_what_cannot_be_converted(script, tmp_path):
     net = build_network(NETWORKS['SegNAFNet'])
     save_weights('ours.pth', net)
@@ -404,6 +421,8 @@ def test_what_cannot_be_converted(script, tmp_path):
         (['--input', 'other.pth', '--output', 'x.pth'], r'other\.pth: not known which network .*: other\.weight'),
         (['--input', 'wide.pth', '--output', 'x.pth'], r'wide\.pth is of a network that cannot be built here'),
         (['--input', 'evil.pth', '--output', 'x.pth'], 'was refused: it holds a pickled'),
+        (['--input', 'ours.pth', '--output', 'x.pth', '--strength', '0'], '--strength is a factor above 0'),
+        (['--input', 'unet.pth', '--output', 'x.pth', '--strength', '0.5'], '--strength is for NAFNet and its kin'),
         (['--input', 'large.pth', '--output', 'x.pth', '--half'], r'intro\.bias has numbers beyond those of float16'),
     ):
         with pytest.raises(BasicsrError, match=message):
