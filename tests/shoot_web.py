@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from tests.browser import Browser, find_browser
@@ -31,6 +32,7 @@ def main(picture: Path, example: int = 1) -> int:
             page.wait("document.querySelector('#preview img')?.naturalWidth")
             deblur(page)
         page.run("document.querySelector('#start').blur(); scrollTo(0, 0)")
+        time.sleep(2)  # the result fades in
         page.screenshot(picture)
     return 0
 

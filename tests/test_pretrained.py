@@ -62,8 +62,14 @@ def test_photos_that_it_has_not_seen_get_better(deblurrer, tmp_path):
     items = [build_dataset({**block, **shaken}, phase='val')[i] for i in range(6)]
     pairs = [tuple(item[key].permute(1, 2, 0).numpy() for key in ('lq', 'gt')) for item in items]
     before, after = scores(deblurrer, pairs)
-    assert statistics.fmean(after) > statistics.fmean(before) + 0.1
+    assert statistics.fmean(after) > statistics.fmean(before) + 0.2
     assert mode_collapse_rate(before, after) == 0
+
+
+@pytest.mark.parametrize('name', ['astronaut', 'chelsea', 'coffee'])
+def test_sharp_photos_hardly_change(name, deblurrer):
+    photo = imread(photo_file(name), channels=3)[:384, :384]
+    assert calculate_psnr(deblurrer(photo), photo) > 37
 
 
 def centre(image: np.ndarray, side: int = 384) -> np.ndarray:
@@ -117,5 +123,5 @@ def test_the_command_on_real_blurry_photos(shared_data, tmp_path):
         assert before.shape == after.shape
         change = float(np.sqrt(np.square(after - before).mean()))
         assert 0.1 < change < 12, path.name
-        assert abs(after.mean() - before.mean()) < 1, path.name
+        assert -3 < after.mean() - before.mean() < 1, path.name  # means of light are brighter than means of grey values
     assert imread(tmp_path / 'sheet.jpg').shape[0] > 20 * 200

@@ -48,8 +48,10 @@ def _panel(name: str, picture: Picture, width: int) -> Picture:
     smaller = width < picture.shape[1]
     scaled = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_NEAREST)
     shown: Picture = np.array(scaled, np.uint8)
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(shown, _ascii(name), (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, thickness, cv2.LINE_AA)
+    if name:
+        (wide, high), below = cv2.getTextSize(_ascii(name), cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)
+        shown[: high + below + 8, : wide + 12] //= 3  # so that it can be read on any picture
+        cv2.putText(shown, _ascii(name), (6, high + 4), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
     return shown
 
 
