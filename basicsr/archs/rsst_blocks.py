@@ -49,7 +49,8 @@ class ConvAct(nn.Module):
             # sizes are even, so the last padded row and column are not looked at; without them the graph knows that
             # the result has half the size
             halved = F.conv2d(F.pad(x, (1, 0, 1, 0)), conv.weight, conv.bias, 2)
-            return F.leaky_relu(halved, SLOPE) if len(self.main) > 1 else halved
+            activated: Tensor = self.main[1:](halved)
+            return activated
         result: Tensor = self.main(x)
         return result
 
@@ -219,11 +220,12 @@ class SpectralBlock(WindowBlock):
     def windows(self, height: int, width: int) -> Windows:
         """Windows shrink to a smaller map; an axis that one window fills is not shifted."""
         rows, columns = self.win_size
+        # exported graphs take no image that one window covers
+        several = exporting() or height > rows, exporting() or width > columns
+        window = rows if several[0] else height, columns if several[1] else width
         odd = self.idx % 2 == 1
-        if exporting():  # exported graphs take no image that one window covers
-            return Windows(height, width, self.win_size, (rows // 2, columns // 2) if odd else (0, 0))
-        shift = rows // 2 if odd and height > rows else 0, columns // 2 if odd and width > columns else 0
-        return Windows(height, width, (min(rows, height), min(columns, width)), shift)
+        shift = rows // 2 if odd and several[0] else 0, columns // 2 if odd and several[1] else 0
+        return Windows(height, width, window, shift)
 
     def _tokens(self, x: Tensor, windows: Windows) -> Tensor:
         tokens = windows.cut(x)

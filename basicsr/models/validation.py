@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from basicsr.data.bad_images import first_sample
-from basicsr.masks.pictures import overlay
+from basicsr.masks.pictures import eight_bits, overlay
 from basicsr.metrics import Accumulator, Metric, build_metric
 from basicsr.models.evaluation import Evaluated, Unreadable, evaluate, images_of
 from basicsr.options import Options
@@ -161,12 +161,7 @@ def picture(result: Evaluated) -> NDArray[np.uint8]:
     record = result.record
     shown = [image for image in (record.lq, record.output_uint8, record.gt) if image is not None]
     channels = record.array('output_uint8').shape[2]
-    parts = [_eight_bits(image[..., -channels:]) for image in shown]  # several views: the last one
+    parts = [eight_bits(image[..., -channels:]) for image in shown]  # several views: the last one
     if result.labels is not None:
         parts.append(overlay(parts[0], result.labels))
     return np.concatenate(parts, 1)
-
-
-def _eight_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
-    eight = image >> 8 if image.dtype == np.uint16 else image
-    return np.asarray(eight if eight.shape[2] == 3 else eight.repeat(3, 2), np.uint8)

@@ -32,15 +32,19 @@ def sheet_row(title: str, panels: Sequence[tuple[str, Picture]], width: int = PA
     cv2.putText(header, _ascii(title), (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (30, 30, 30), 1, cv2.LINE_AA)
     shown = [_panel(name, picture, width) for name, picture in panels]
     height = max(picture.shape[0] for picture in shown)
-    filled = [np.pad(p, ((0, height - p.shape[0]), (0, 0), (0, 0)), constant_values=_WHITE) for p in shown]
-    return np.vstack([header, np.hstack(filled)])
+    return np.vstack([header, np.hstack([_padded(picture, height, width) for picture in shown])])
 
 
 def contact_sheet(rows: Sequence[Picture]) -> Picture:
     """The rows below each other, (H, W, 3) RGB uint8; there is at least one."""
     width = max(row.shape[1] for row in rows)
-    wide = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=_WHITE) for row in rows]
-    return np.vstack(wide)
+    return np.vstack([_padded(row, row.shape[0], width) for row in rows])
+
+
+def _padded(picture: Picture, height: int, width: int) -> Picture:
+    """White below and to the right, up to a size."""
+    below, beside = height - picture.shape[0], width - picture.shape[1]
+    return np.pad(picture, ((0, below), (0, beside), (0, 0)), constant_values=_WHITE)
 
 
 def _panel(name: str, picture: Picture, width: int) -> Picture:

@@ -16,7 +16,7 @@ from basicsr.data.preparation.check_items import Item, opened
 from basicsr.data.preparation.checking import Checked, mean_and_range
 from basicsr.data.preparation.picture_files import save_bytes
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
-from basicsr.masks.pictures import overlay
+from basicsr.masks.pictures import eight_bits, overlay
 from basicsr.utils.contact_sheet import contact_sheet, sheet_row
 from basicsr.utils.errors import BasicsrError
 from basicsr.utils.image import IMAGE_SUFFIXES
@@ -151,5 +151,4 @@ def _strip(done: Checked, item: Item) -> NDArray[np.uint8]:
 
 def _picture(place: tuple[Path, str], io: str) -> NDArray[np.uint8]:
     store = opened(place[0], io, IMAGE_SUFFIXES)
-    image = store.image(place[1], 3)
-    return np.asarray(image >> 8 if image.dtype == np.uint16 else image, np.uint8)
+    return eight_bits(store.image(place[1], 3))
