@@ -62,6 +62,41 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def whole_group(folder: Path) -> Iterator[Path]:
+    """Make a folder whose files go to ``folder`` together once all are written: all of them appear or none.
+
+    Files of the same names are replaced then, and stay as they are if the block fails.
+
+    Args:
+        folder: must exist.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; its ``filename`` is that in ``folder``.
+    """
+    temporary = folder / f'.{secrets.token_hex(8)}.part'
+    appeared: list[Path] = []
+    try:
+        temporary.mkdir()
+        yield temporary
+        for file in sorted(temporary.iterdir()):
+            target = folder / file.name
+            there = target.exists()
+            file.replace(target)
+            appeared += [] if there else [target]
+    except BaseException as error:
+        for target in appeared:
+            target.unlink(missing_ok=True)
+        if isinstance(error, BasicsrError) and str(temporary) in str(error):
+            raise type(error)(str(error).replace(str(temporary), str(folder))) from error
+        if isinstance(error, OSError) and str(error.filename).startswith(str(temporary)):
+            place = str(error.filename).replace(str(temporary), str(folder))
+            raise OSError(error.errno, error.strerror, place) from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def refuse_existing(path: Path) -> None:
     """Make sure that nothing is overwritten.
 
