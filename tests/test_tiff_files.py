@@ -302,9 +302,8 @@ def test_a_transparency_mask_and_layers_are_said_to_be_left_out(tmp_path):
 @pytest.mark.parametrize('kind', ['int8', 'int16', 'uint32', 'int32', 'float16', 'float32', 'float64', 'complex64'])
 def test_samples_that_cannot_be_shown_faithfully_are_refused_by_name(kind, tmp_path):
     tifffile.imwrite(tmp_path / 'a.tif', np.zeros((9, 8), kind), photometric='minisblack')
-    said = {'i': 'signed', 'f': 'floating-point', 'c': 'complex', 'u': '32 bits'}[np.dtype(kind).kind]
     for read in (load_photo, imread):
-        with pytest.raises(ImageFileError, match=rf'a\.tif: .*{said}'):
+        with pytest.raises(ImageFileError, match=rf'a\.tif: holds {kind} values'):
             read(tmp_path / 'a.tif')
     assert size_of(tmp_path / 'a.tif') is None
 

@@ -137,6 +137,14 @@ def with_bits(image: Array, bits: Bits, name: str) -> Array:
     return image
 
 
+def same_depth(first: Array, second: Array) -> tuple[Array, Array]:
+    """Two images of 8 or 16 bits, both in 16 where one of them is: v / 255 = 257 v / 65535."""
+    if first.dtype == second.dtype:
+        return first, second
+    wide = [image if image.dtype == np.uint16 else image.astype(np.uint16) * 257 for image in (first, second)]
+    return wide[0], wide[1]
+
+
 def imwrite(path: str | Path, image: Array) -> None:
     """Write an image file; it appears complete or not at all.
 

@@ -168,7 +168,7 @@ def _box_size(data: Buffer) -> int:
 
 _MARKS = {
     b'\xff\xd8\xff': 'JPEG',
-    b'\x89PNG\r\n\x1a\n': 'PNG',
+    b'\x89PNG': 'PNG',
     b'II*\0': 'TIFF',
     b'MM\0*': 'TIFF',
     b'II+\0': 'TIFF',

@@ -96,6 +96,23 @@ def chunks_of(exif: bytes, more: Mapping[str, Any]) -> bytes:
     return chunks
 
 
+def png_texts(data: bytes) -> dict[str, str]:
+    """The plain texts (``tEXt``) of a PNG before its pixels; none if it is no PNG.
+
+    Args:
+        data: the file, or its beginning.
+    """
+    texts = {}
+    if data.startswith(b'\x89PNG'):
+        for name, content in _chunks(data):
+            if name == b'IDAT':
+                break
+            if name == b'tEXt':
+                keyword, _, text = content.partition(b'\0')
+                texts[keyword.decode('latin-1')] = text.decode('latin-1')
+    return texts
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     place = 8
     while place + 12 <= len(data):

@@ -30,13 +30,12 @@ def require_known(page: Any, name: str) -> None:
     Raises:
         ImageFileError: the message names what the page holds.
     """
-    kinds = {1: 'unsigned', 2: 'signed', 3: 'floating-point', 4: 'undefined', 5: 'complex', 6: 'complex'}
     kind = page.sampleformat if isinstance(page.sampleformat, int) else max(page.sampleformat)
     bits = page.bitspersample
-    if kind not in _UNSIGNED:
-        held = f'{kinds.get(kind, "unknown")} samples of {bits} bits'
-    elif not isinstance(bits, int) or page.dtype is None or bits > 16:
+    if page.dtype is None or not isinstance(bits, int):
         held = f'samples of {bits} bits'
+    elif kind not in _UNSIGNED or bits > 16:
+        held = f'{page.dtype} values'
     elif page.photometric not in _COLOURS:
         held = f'colours of the kind {getattr(page.photometric, "name", page.photometric)}'
     elif page.samplesperpixel < _COLOURS[page.photometric]:
@@ -45,7 +44,7 @@ def require_known(page: Any, name: str) -> None:
         held = 'inks other than cyan, magenta, yellow and black'
     else:
         return
-    raise ImageFileError(f'{name}: TIFF with {held}; save it as gray or RGB with unsigned samples of 8 or 16 bits')
+    raise ImageFileError(f'{name}: holds {held}; save it as gray or RGB with unsigned samples of 8 or 16 bits')
 
 
 def planes_of_samples(page: Any, data: bytes, name: str) -> Planes:
