@@ -235,6 +235,7 @@ class Training:
             'generators': self.processes.gather(generator_states()),
             'recipe': self.settings,
             'best': self.best,
+            'best_metric': self.validation.chosen_by,
             'validation_pending': self.validation_pending,
         }
         self.processes.first_does(lambda: self.folder.save(model.iteration, model.net, self.about_network(), state))
@@ -264,12 +265,16 @@ class Training:
         from basicsr.training.resuming import own_generators
 
         state = checkpoint.state
-        self.model.load(checkpoint, keep_weights=own_weights)
+        self.model.load(checkpoint, keep_weights=own_weights, new_recipe=self.options.path.resume_with_changes)
         self.processes.first_does(lambda: self.folder.set_aside_after(checkpoint.iteration))
-        self.data.epoch, self.data.consumed = int(state['epoch']), int(state['consumed'])
-        self.best, self.validation_pending = state.get('best'), bool(state.get('validation_pending'))
+        self.data.resume_at(int(state['epoch']), int(state['consumed']))
+        self.validation_pending = bool(state.get('validation_pending'))
+        self.best = state.get('best')
+        if state.get('best_metric', self.validation.chosen_by) != self.validation.chosen_by and self.best is not None:
+            logger.warning('the best network so far was chosen by another metric; the next validation starts afresh')
+            self.best = None
         generators = own_generators(state['generators'], self.processes, checkpoint.iteration)
-        if generators is not None:
+        if generators is not None and state['recipe'].get('manual_seed') == self.settings['manual_seed']:
             restore_generators(generators)
         logger.info('continuing from %s', checkpoint.path)
 

@@ -24,6 +24,7 @@ from basicsr.training.distributed import Processes
 from basicsr.training.ema import MovingAverage
 from basicsr.training.optimizers import build_optimizer
 from basicsr.training.precision import Arithmetic
+from basicsr.training.resuming import continue_anew, continue_exactly
 from basicsr.training.schedules import advance, build_scheduler
 from basicsr.utils.device import set_memory_format
 from basicsr.utils.errors import CheckpointError, OptionError
@@ -253,12 +254,14 @@ class ImageRestorationModel:
             'bad_steps': self.bad_steps,
         }
 
-    def load(self, checkpoint: Checkpoint, keep_weights: bool = False) -> None:
+    def load(self, checkpoint: Checkpoint, keep_weights: bool = False, new_recipe: bool = False) -> None:
         """Continue from a checkpoint.
 
         Args:
             checkpoint: of the same network and optimizer.
             keep_weights: leave the network's weights as they are.
+            new_recipe: keep the settings of this recipe's optimizer and schedule, and take only the optimizer's moments
+                from the checkpoint; otherwise everything is as in the checkpoint.
 
         Raises:
             WeightsError: it belongs to another network.
@@ -273,15 +276,17 @@ class ImageRestorationModel:
                 averages = checkpoint.params_ema or checkpoint.params
                 load_weights(self.ema.net, Weights(file, averages, mask_value=mask_value))
         try:
-            self.optimizer.load_state_dict(state['optimizers'][0])
-            for parameter, kept in self.optimizer.state.items():
-                shapes = {value.shape for value in kept.values() if isinstance(value, Tensor) and value.ndim > 0}
-                if shapes - {parameter.shape}:
-                    raise ValueError(f'what it keeps of a weight {tuple(parameter.shape)} has another shape')
-            self.scheduler.load_state_dict(state['schedulers'][0])
+            if new_recipe:
+                recipe = self.recipe
+                continue_anew(self.optimizer, self.scheduler, recipe.optim_g, recipe.warmup_iter, checkpoint)
+            else:
+                continue_exactly(self.optimizer, self.scheduler, checkpoint)
             self.arithmetic.load_state_dict(state.get('scaler', {}))
         except (ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
-            raise CheckpointError(f'{checkpoint.path} is of another optimizer or schedule: {error}') from error
+            raise CheckpointError(
+                f'{checkpoint.path} is of another optimizer or schedule: {error}. To start a new training from its '
+                'weights alone, name the network file: path.pretrain_network_g'
+            ) from error
         self.iteration, self.bad_steps = checkpoint.iteration, int(state.get('bad_steps', 0))
 
 

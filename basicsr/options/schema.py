@@ -36,8 +36,8 @@ class PathOptions(Section):
     )
     resume_with_changes: bool = Field(
         default=False,
-        description='Go on although the recipe is another one than that of the training state; false is an error that '
-        'lists what differs.',
+        description='Go on with a recipe that is not that of the training state, and use all of it; false is an error '
+        'that lists what differs.',
     )
     ignore_resume_networks: tuple[Literal['network_g'], ...] = Field(
         default=(), description='Networks that take their `pretrain_...` weights and not those beside `resume_state`.'
