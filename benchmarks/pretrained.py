@@ -4,8 +4,8 @@ python -m benchmarks.pretrained datasets/Quickstart/test
 python -m benchmarks.pretrained DIR/pairs DIR/kohler --csv results/pretrained.csv
 
 A folder holds blur/ and sharp/, or input/ and target/, with files of the same names. They are grouped by the column
-``group`` of a table <folder>.csv beside it (columns file, group), by the kinds in the table of scripts/make_blur_pairs.py,
-or else by the folder. A PSNR above that of rounding (58.92 dB) counts as that. Prints a Markdown table.
+``group`` of a table <folder>.csv beside it (columns file, group), by the kinds of scripts/make_blur_pairs.py, or else
+by the folder. A PSNR above that of rounding (58.92 dB) counts as that. Prints a Markdown table.
 """
 
 from __future__ import annotations

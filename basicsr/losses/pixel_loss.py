@@ -25,8 +25,8 @@ class PSNRLoss(nn.Module):
         loss_weight: factor of the result.
         reduction: 'mean' is all there is; the original has the same key.
         toY: compare the luma (ITU-R BT.601) of RGB images.
-        eps: squared error below which samples hardly count. The default is the published one; with sharp samples among
-            blurred ones take about 1e-4 (40 dB), or those that are restored perfectly have by far the largest gradients.
+        eps: squared error below which samples hardly count. The default is the published one. With sharp samples among
+            blurred ones, take about 1e-4 (40 dB): otherwise, perfectly restored samples have the largest gradients.
 
     Raises:
         ArgumentError: another reduction, or an ``eps`` that is not above 0.
