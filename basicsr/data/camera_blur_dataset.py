@@ -89,8 +89,9 @@ class CameraBlurDataset(Dataset[dict[str, Any]]):
         exposure: smallest and largest exposure of motion, in intervals between frames.
         gamma: smallest and largest exponent: light = grey value^gamma.
         highlights: share of samples whose highlights are up to six times as bright before they are clipped.
-        noise: smallest and largest standard deviation of the noise at mid grey, of white = 1, in half of the samples.
-        jpeg: smallest and largest quality (1 to 100) that one half of the samples are stored with; None stores none so.
+        degraded: share of samples with noise, and likewise of samples stored as JPEG.
+        noise: smallest and largest standard deviation of the noise at mid grey, of white = 1.
+        jpeg: smallest and largest quality (1 to 100) of JPEG; None stores no sample so.
         candidates: crops, each with its own blur, of which one is taken; blurry and textured ones are more likely.
         short_side: smallest and largest shorter side of whole images; larger photos and frames are scaled down, smaller
             photos are left out.
@@ -114,8 +115,9 @@ class CameraBlurDataset(Dataset[dict[str, Any]]):
         exposure: tuple[float, float] = (0.2, 1.5),
         gamma: tuple[float, float] = (1.0, 2.4),
         highlights: Share = 0.3,
-        noise: tuple[float, float] = (0.0, 0.015),
-        jpeg: tuple[int, int] | None = (60, 98),
+        degraded: Share = 0.3,
+        noise: tuple[float, float] = (0.0, 0.01),
+        jpeg: tuple[int, int] | None = (75, 98),
         candidates: Positive = 4,
         short_side: tuple[int, int] = (480, 720),
         reduce_to: tuple[int, int] | None = None,
@@ -140,7 +142,7 @@ class CameraBlurDataset(Dataset[dict[str, Any]]):
         self.clip_masks = None if dataroot_clip_masks is None else Path(dataroot_clip_masks).expanduser()
         self.length, self.gt_size, self.candidates, self.seed = length, gt_size, candidates, seed
         self.path_length, self.exposure, self.gamma = path_length, exposure, gamma
-        self.highlights, self.noise, self.jpeg = highlights, noise, jpeg
+        self.highlights, self.degraded, self.noise, self.jpeg = highlights, degraded, noise, jpeg
         self.short_side, self.reduce_to = short_side, reduce_to
         if gt_size is None:
             self.photos = large_enough(self.photos, short_side[0])
@@ -199,7 +201,7 @@ class CameraBlurDataset(Dataset[dict[str, Any]]):
             length = 0.0 if kind == 'sharp' else float(np.expm1(rng.uniform(low, high))) * size[0] / _ROWS
             shake = CameraShake(size, length, rng, translation_only=kind == 'kernel')
             middle = np.array([[top + height / 2, left + width / 2]])
-            blur = 1.0 if kind == 'sharp' else 1 + float(shake.path_length(middle)[0])
+            blur = 1.0 if kind == 'sharp' else (1 + float(shake.path_length(middle)[0])) ** 0.5
             tried.append((texture(photo[top : top + height, left : left + width]) ** 0.5 * blur, window, shake))
         window, shake = _drawn(tried, rng)
         top, left, height, width = window
@@ -302,10 +304,10 @@ class CameraBlurDataset(Dataset[dict[str, Any]]):
             extent *= self.reduce_to[0] / values.shape[1]
             values = _reduced(values, self.reduce_to)
             gt = to_uint8(_reduced(np.asarray(gt / np.float32(255), np.float32), self.reduce_to))
-        if rng.random() < 0.5:
+        if rng.random() < self.degraded:
             values = add_noise(values, float(rng.uniform(*self.noise)), rng)
         stored = to_uint8(values)
-        if self.jpeg is not None and rng.random() < 0.5:
+        if self.jpeg is not None and rng.random() < self.degraded:
             stored = as_jpeg(stored, int(rng.integers(self.jpeg[0], self.jpeg[1] + 1)))
         return BlurPair(stored, stored if kind == 'sharp' else gt, kind, source, extent, labels)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.archs.nafnet_arch import NAFBlock
+from basicsr.archs.photo_unet_arch import PhotoUNet
 from basicsr.archs.samdeblur_arch import MaskGuided
 from basicsr.masks.gray_coding import gray_from_label_map
 from basicsr.models.image_restoration_model import prior_of
@@ -120,5 +121,5 @@ def _require_photo_network(net: Any, name: str, gray: bool) -> None:
 
 def _dtype_for(net: nn.Module, device: torch.device) -> Literal['fp32', 'bf16']:
     """bf16 for the networks whose results are known to stay within 50 dB of those in fp32, where it is faster."""
-    known = any(isinstance(part, NAFBlock) for part in net.modules())
+    known = any(isinstance(part, (NAFBlock, PhotoUNet)) for part in net.modules())
     return 'bf16' if known and fast_bfloat16(device) else 'fp32'
