@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from basicsr.utils.errors import OptionError
+
+logger = logging.getLogger(__name__)
+
+_NO_MEMORY = (
+    'out of memory',  # CUDA, HIP and MPS, also where the driver says it
+    'allocate memory',  # the CPU's allocator
+    'not enough memory',
+    'CUDNN_STATUS_',  # libraries that find no workspace, or fail on sizes beyond theirs
+    'CUBLAS_STATUS_ALLOC',
+    'CUFFT_',
+    'canUse32Bit',  # tensors of 2^31 elements or more
+)
 
 
 def select_device(name: str = 'auto') -> torch.device:
@@ -42,6 +56,46 @@ def fast_bfloat16(device: torch.device) -> bool:
         return False
     checks = ('_is_amx_tile_supported', '_is_avx512_bf16_supported')  # older versions of torch lack some
     return any(getattr(torch.cpu, name, bool)() for name in checks)
+
+
+def warn_of_slow_bfloat16(device: torch.device, what: str) -> None:
+    """Say so where bfloat16 was asked for and is slower than float32.
+
+    Args:
+        device: where.
+        what: asks for it, such as ``train.precision: bf16``.
+    """
+    if device.type == 'cpu' and not fast_bfloat16(device):
+        logger.warning(
+            '%s: this CPU has no bf16 units (AMX or AVX512-BF16) and emulates them, about ten times slower than fp32',
+            what,
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device, or the machine, has no memory left for tensors of this size."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)
+
+
+def free_memory(device: torch.device) -> None:
+    """Give memory back that is held for later, so that it can be cut in another way."""
+    if device.type == 'cuda':
+        torch.cuda.empty_cache()
+    elif device.type == 'mps':
+        torch.mps.empty_cache()
+
+
+@contextlib.contextmanager
+def without_tuning() -> Iterator[None]:
+    """cuDNN tries no algorithms out meanwhile: images of ever new sizes would make it do so for each."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def device_of_process(name: str, index: int) -> str:
