@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.archs import build_network
 from basicsr.losses import WeightedSumLoss, build_loss, targets_of
+from basicsr.models.misfit import load_or_explain
 from basicsr.models.restoring import Restored, grid_of, restore_image
 from basicsr.options import Options
 from basicsr.options.schema_train import TrainOptions, ValOptions
@@ -61,7 +62,7 @@ class ImageRestorationModel:
         if options.path.pretrain_network_g is not None:
             weights = read_weights(options.path.pretrain_network_g, options.path.param_key)
             unstated = 'mask_value' not in options.network_g.arguments  # then the file knows
-            load_weights(self.net, weights, options.path.strict_load_g, adopt_mask_value=unstated)
+            load_or_explain(self.net, weights, options.path.strict_load_g, unstated, options.train is None)
             if weights.average and options.train is None:
                 text = '%s: its moving average (params_ema) is not used; --force_yml path:param_key=params_ema takes it'
                 logger.warning(text, weights.path)
