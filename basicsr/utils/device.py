@@ -109,6 +109,18 @@ def device_of_process(name: str, index: int) -> str:
     return f'cuda:{index % count}' if count > 1 else name
 
 
+def signed(x: Tensor) -> Tensor:
+    """The same numbers in a type that every device computes with: uint16 becomes int32, uint32 int64.
+
+    On GPUs few operations know those two types; the same bits as int16 or int32 all of them know.
+    """
+    if x.dtype == torch.uint16:
+        return x.view(torch.int16).int() & 0xFFFF
+    if x.dtype == torch.uint32:
+        return x.view(torch.int32).long() & 0xFFFFFFFF
+    return x
+
+
 def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[object]:
     """A context in which autocast leaves dtypes alone on the device of ``x``; for sums that need their precision."""
     if not torch.amp.is_autocast_available(x.device.type):  # the meta device, where shapes are counted
