@@ -512,6 +512,22 @@ def test_of_several_collapses_the_smallest_is_mended():
     assert torch.allclose(outcome.restored.image, lq) and 0.04 < outcome.repaired < 0.12  # that of 128
 
 
+@pytest.mark.parametrize('error', [torch.OutOfMemoryError('CUDA out of memory'), RuntimeError('CUFFT_ALLOC_FAILED')])
+def test_a_remedy_that_does_not_fit_into_the_memory_is_passed_over(error):
+    class Full(Moody):
+        def forward(self, lq):
+            if lq.shape[-1] > 512:
+                raise error
+            return super().forward(lq)
+
+    net = Full(lambda lq: True)
+    done = Deblurrer(net, device='cpu').deblur(LARGE)
+    assert done.tile == 350 and 0 < done.repaired < 0.3  # tiles, since the whole does not fit, and no second try of it
+    assert np.array_equal(done.image[:60, :60], LARGE[:60, :60])  # shown as it was
+    with pytest.raises(type(error)):
+        Deblurrer(net, device='cpu', tile=None).deblur(LARGE)
+
+
 def test_leaving_the_masks_out_is_the_last_remedy():
     net = network()
     original = type(net)._restore

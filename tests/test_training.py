@@ -305,8 +305,7 @@ def test_an_existing_experiment_is_not_touched(tmp_path, recipe):
 
 
 def test_an_empty_experiment_is_used(tmp_path, recipe):
-    with pytest.raises(OptionError, match='needs a gray mask'):  # leaves folders, no files
-        runs.train(tmp_path, recipe(network_g={'type': 'NAFNet', 'width': 4, 'mask': True}))
+    (tmp_path / 'experiments' / 'run' / 'models').mkdir(parents=True)  # as version 0.1 left it after a refused start
     assert runs.train(tmp_path, recipe()) == 0
 
 

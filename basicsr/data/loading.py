@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from basicsr.data.samplers import EnlargedSampler, EpochSampler
+from basicsr.utils.device import signed
 from basicsr.utils.errors import ShapeError
 
 Batch = dict[str, Any]
@@ -67,7 +68,7 @@ def to_floats(batch: Batch, device: torch.device | str, gray_masks: bool = False
     for key in ('lq', 'gt', 'masks'):
         if key in batch:
             tensor = batch[key].to(device, non_blocking=True)
-            moved[key] = _unit(tensor) if key != 'masks' or gray_masks else tensor
+            moved[key] = _unit(tensor) if key != 'masks' or gray_masks else signed(tensor)
     return moved
 
 
@@ -203,6 +204,4 @@ def _names(items: Sequence[Mapping[str, Any]]) -> str:
 
 def _unit(tensor: torch.Tensor) -> torch.Tensor:
     white = _WHITE.get(tensor.dtype)
-    if tensor.dtype == torch.uint16:  # not every device computes with uint16; the same bits as int16 all of them know
-        tensor = tensor.view(torch.int16).int() & 0xFFFF
-    return tensor if white is None else tensor.float() / white
+    return tensor if white is None else signed(tensor).float() / white

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.archs import build_network
 from basicsr.losses import WeightedSumLoss, build_loss, targets_of
+from basicsr.models.misfit import load_or_explain
 from basicsr.models.restoring import Restored, grid_of, restore_image
 from basicsr.options import Options
 from basicsr.options.schema_train import TrainOptions, ValOptions
@@ -61,7 +62,7 @@ class ImageRestorationModel:
         if options.path.pretrain_network_g is not None:
             weights = read_weights(options.path.pretrain_network_g, options.path.param_key)
             unstated = 'mask_value' not in options.network_g.arguments  # then the file knows
-            load_weights(self.net, weights, options.path.strict_load_g, adopt_mask_value=unstated)
+            load_or_explain(self.net, weights, options.path.strict_load_g, unstated, options.train is None)
             if weights.average and options.train is None:
                 text = '%s: its moving average (params_ema) is not used; --force_yml path:param_key=params_ema takes it'
                 logger.warning(text, weights.path)
@@ -96,7 +97,7 @@ class ImageRestorationModel:
         self.arithmetic = Arithmetic(train.precision, self.device)
         if train.ema_decay:
             self.ema = MovingAverage(self.net, train.ema_decay)
-        self.bad_steps = 0
+        self.bad_steps = self.steps_taken = 0
 
     @property
     def lr(self) -> float:
@@ -128,8 +129,8 @@ class ImageRestorationModel:
         sums: dict[str, Tensor] = {}
         for number, batch in enumerate(batches, 1):
             with self._without_exchange() if number < len(batches) else contextlib.nullcontext():
-                terms = self._losses_of(batch)
-                self.arithmetic.backward(torch.stack([terms[name] for name in self.losses]).sum() / len(batches))
+                loss, terms = self.loss_of(batch, self._forward)
+                self.arithmetic.backward(loss / len(batches))
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0) + value.detach() / len(batches)
         self.arithmetic.unscale(self.optimizer)
@@ -143,10 +144,18 @@ class ImageRestorationModel:
         """Gradients stay in this process until the last batch of a step."""
         return getattr(self._forward, 'no_sync', contextlib.nullcontext)()
 
-    def _losses_of(self, batch: Batch) -> dict[str, Tensor]:
-        """Each loss, and the terms of sums of losses beside them."""
+    def loss_of(self, batch: Batch, net: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch, and what it is the sum of.
+
+        Args:
+            batch: as for :meth:`train_step`.
+            net: the network, or what wraps it.
+
+        Returns:
+            a scalar; and each loss of the recipe by name, with the terms of sums of losses beside them.
+        """
         with self.arithmetic.autocast():
-            outputs = self._forward(*self.inputs(batch))
+            outputs = net(*self.inputs(batch))
         outputs = [outputs] if isinstance(outputs, Tensor) else outputs
         targets = targets_of(outputs, batch['gt'].to(self.dtype))
         terms: dict[str, Tensor] = {}
@@ -159,7 +168,7 @@ class ImageRestorationModel:
                     parts, value = {}, loss(output, target)
                 for key, part in {name: value, **{f'{name}_{term}': part for term, part in parts.items()}}.items():
                     terms[key] = terms[key] + part if key in terms else part
-        return terms
+        return torch.stack([terms[name] for name in self.losses]).sum(), terms
 
     def _limit_gradient(self) -> Tensor:
         """Clip the gradient if the recipe says so; its norm before that."""
@@ -177,6 +186,7 @@ class ImageRestorationModel:
             if self.ema is not None:
                 self.ema.update(self.net)
             self.bad_steps, self.problem = 0, None
+            self.steps_taken += 1
             return
         overflow = not bad_loss and self.arithmetic.scale > 1  # fp16 has too small a range for this loss scale
         self.arithmetic.skip(overflow)
@@ -252,6 +262,7 @@ class ImageRestorationModel:
             'schedulers': [self.scheduler.state_dict()],
             'scaler': self.arithmetic.state_dict(),
             'bad_steps': self.bad_steps,
+            'steps_taken': self.steps_taken,
         }
 
     def load(self, checkpoint: Checkpoint, keep_weights: bool = False, new_recipe: bool = False) -> None:
@@ -288,6 +299,7 @@ class ImageRestorationModel:
                 'weights alone, name the network file: path.pretrain_network_g'
             ) from error
         self.iteration, self.bad_steps = checkpoint.iteration, int(state.get('bad_steps', 0))
+        self.steps_taken = int(state.get('steps_taken', self.iteration))  # version 0.1 did not count them
 
 
 def prior_of(net: nn.Module) -> Prior:

@@ -17,7 +17,7 @@ from basicsr.masks.gray_coding import gray_from_label_map
 from basicsr.models.image_restoration_model import prior_of
 from basicsr.models.restoring import Restored, Tile, restore_image
 from basicsr.models.turning import TURNS, turned, turned_back
-from basicsr.utils.device import fast_bfloat16
+from basicsr.utils.device import fast_bfloat16, warn_of_slow_bfloat16
 from basicsr.utils.errors import WeightsError
 from basicsr.utils.image import Array
 
@@ -42,6 +42,8 @@ class PhotoNetwork:
         self.prior = prior_of(net)
         _require_photo_network(net, name, self.prior == 'gray')
         self.net, self.device = net.eval().to(device), device
+        if dtype == 'bf16':
+            warn_of_slow_bfloat16(device, 'dtype: bf16')
         self.dtype: Literal['fp32', 'bf16'] = dtype if dtype != 'auto' else _dtype_for(net, device)
         self.self_ensemble = self_ensemble
 

@@ -15,9 +15,9 @@ from basicsr.masks.pictures import eight_bits, overlay
 from basicsr.models.deblurrer import Deblurred, Deblurrer, MasksLike
 from basicsr.models.photo_jobs import Job, shown_masks
 from basicsr.models.photo_sheet import PhotoSheet
-from basicsr.models.restoring import is_out_of_memory
 from basicsr.models.video import VideoDone, deblur_video
 from basicsr.utils.console import advice
+from basicsr.utils.device import is_out_of_memory
 from basicsr.utils.errors import BasicsrError, ImageFileError, MaskError
 from basicsr.utils.image import Array, imwrite
 from basicsr.utils.kernels import save_kernel
@@ -187,7 +187,7 @@ def do_all(jobs: Sequence[Job], do: Callable[[Job], None], too_large: str) -> di
             except OSError as error:
                 failed[str(job.source)] = advice(error)
             except (MemoryError, RuntimeError) as error:
-                if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 failed[str(job.source)] = f'there is not enough memory for it; {too_large}'
     return failed

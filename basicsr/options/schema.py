@@ -19,6 +19,7 @@ from basicsr.options.paths import OptionalFilePath
 from basicsr.options.reader import Position, Tree
 from basicsr.options.schema_data import DatasetOptions, Phase, phase_of
 from basicsr.options.schema_train import LoggerOptions, TrainOptions, ValOptions
+from basicsr.utils.errors import OptionError
 from basicsr.utils.registry import REGISTRIES
 from basicsr.utils.signature import fit_value, parameters_of
 
@@ -142,6 +143,18 @@ class Options(Section):
     def notices(self) -> tuple[str, ...]:
         """One line for each thing the original's option files say that means something else here."""
         return self._origin.notices
+
+    def for_training(self) -> tuple[TrainOptions, DatasetOptions]:
+        """The recipe and the training set.
+
+        Raises:
+            OptionError: the option file is for evaluation only.
+        """
+        if self.train is not None and 'train' in self.datasets:
+            return self.train, self.datasets['train']
+        there = {'train': self.train is not None, 'datasets.train': 'train' in self.datasets}
+        missing = ' and '.join(key for key in there if not there[key])
+        raise OptionError(f'{self.source}: {missing} missing; this option file is for evaluation')
 
     def position(self, key: str | Sequence[str | int]) -> Position | None:
         """Where a key (``train.optim_g.lr``, or its parts) was set; its parent's place if it was not."""

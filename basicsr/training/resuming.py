@@ -39,8 +39,8 @@ HOW_TO_STEP = ('fused', 'foreach', 'capturable', 'differentiable')  # of optimiz
 PROGRESS = ('last_epoch', 'base_lrs', 'lr_lambdas', 'verbose')  # of schedules: no settings
 
 
-def open_experiment(experiment: Path, auto_resume: bool, resume_state: str | None, clear: bool) -> None:
-    """Make the folder of an experiment, or make sure that an existing one may be continued.
+def claim_experiment(experiment: Path, auto_resume: bool, resume_state: str | None, clear: bool) -> None:
+    """Make sure that the folder of an experiment is new, or may be continued; it is made once a step has been done.
 
     Args:
         experiment: ``experiments/<name>``.
@@ -54,14 +54,13 @@ def open_experiment(experiment: Path, auto_resume: bool, resume_state: str | Non
     if clear and experiment.is_dir():
         shutil.rmtree(experiment)
     inside = resume_state is not None and experiment.resolve() in Path(resume_state).resolve().parents
-    used = any(path.is_file() for path in experiment.rglob('*'))  # empty folders are left by a start that was refused
+    used = any(path.is_file() for path in experiment.rglob('*'))
     if used and not (auto_resume or inside):
         raise OptionError(
             f'{experiment.resolve()} exists already. Continue it with --auto_resume, choose another name '
             f'(--force_yml name={experiment.name}_2), or remove the folder'
         )
-    CheckpointFolder(experiment).prepare()
-    (experiment / 'visualization').mkdir(exist_ok=True)
+    CheckpointFolder(experiment).clear_parts()
 
 
 def find_checkpoint(

@@ -277,7 +277,7 @@ class LinearLR(LambdaLR):
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, total_iter: int | None = None) -> None:
-        total = _require_total('LinearLR', total_iter, 1)
+        self.total = total = _require_total('LinearLR', total_iter, 1)
         super().__init__(optimizer, lambda step: max(0.0, 1 - step / total))
 
 
@@ -294,7 +294,7 @@ class VibrateLR(LambdaLR):
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, total_iter: int | None = None) -> None:
-        total = _require_total('VibrateLR', total_iter, 160)
+        self.total = total = _require_total('VibrateLR', total_iter, 160)
         super().__init__(optimizer, lambda step: vibrating_factor(step, total))
 
 
