@@ -289,21 +289,22 @@ def shelf(tmp_path, monkeypatch):
 def test_networks_are_found_by_name_or_file(shelf, tmp_path):
     net = network()
     half = {key: value.half() for key, value in net.state_dict().items()}
-    torch.save({'params': half, 'network_g': net.options, 'mask_value': 1.0}, shelf / 'samdeblur_small.pth')
+    torch.save({'params': half, 'network_g': net.options, 'mask_value': 1.0}, shelf / 'photo_unet.pth')
     save_weights(shelf / 'my_net.pth', network(seed=1))
     loaded = Deblurrer.load(device='cpu')
-    assert loaded.name == 'samdeblur_small'
+    assert loaded.name == 'photo_unet'
+    assert Deblurrer.load('samdeblur-small', device='cpu').name == 'photo_unet'  # what came before
     assert {p.dtype for p in loaded.net.parameters()} == {torch.float32}  # stored as fp16
     assert torch.equal(loaded.net.intro.weight, net.intro.weight.half().float())
     for name in ('my-net', 'my_net', shelf / 'my_net.pth', 'pretrained/my_net.pth'):
         assert torch.equal(Deblurrer.load(name, device='cpu').net.intro.weight, network(seed=1).intro.weight)
-    with pytest.raises(WeightsError, match=r"did you mean 'my_net'.*networks with names: my_net, samdeblur_small"):
+    with pytest.raises(WeightsError, match=r"did you mean 'my_net'.*networks with names: my_net, photo_unet"):
         Deblurrer.load('my_nets')
     with pytest.raises(WeightsError, match='says where the published weights are'):
         Deblurrer.load('analysis-synthesis')
     with pytest.raises(WeightsError, match='is a folder'):
         Deblurrer.load(tmp_path)
-    (shelf / 'samdeblur_small.pth').unlink()
+    (shelf / 'photo_unet.pth').unlink()
     with pytest.raises(WeightsError, match='restore it with git'):
         Deblurrer.load()
 
