@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 
 import torch
@@ -46,6 +47,14 @@ def select_device(name: str = 'auto') -> torch.device:
     if device.type == 'mps' and not torch.backends.mps.is_available():
         raise OptionError("'mps' is not on this machine; use cpu")
     return device
+
+
+def hide_gpus() -> None:
+    """Keep a process that computes on the CPU from waking GPUs up; torch's optimizers ask them whatever their device.
+
+    A context on a GPU takes about half a gigabyte of it. Call it before anything asks for GPUs.
+    """
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
 
 def fast_bfloat16(device: torch.device) -> bool:
