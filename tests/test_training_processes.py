@@ -21,10 +21,11 @@ from basicsr.models.validation import validate
 from basicsr.options import load_options
 from basicsr.options.schema_train import ValOptions
 from basicsr.train import Training
-from basicsr.training import distributed
+from basicsr.training import distributed, watch
 from basicsr.training.batching import share_batch
-from basicsr.training.distributed import first_host, start_processes
+from basicsr.training.distributed import start_processes
 from basicsr.training.feed import TrainingData
+from basicsr.training.launching import first_host
 from basicsr.utils.errors import OptionError
 from tests import training_runs as runs
 from tests.conftest import ROOT
@@ -129,7 +130,7 @@ def killed_in_step_5() -> None:
 
 
 def frozen_in_step_5() -> None:
-    distributed.SILENT_AFTER = 3
+    watch.SILENT_AFTER = 3
     in_step(5, 1, lambda batches: os.kill(os.getpid(), signal.SIGSTOP))
 
 
