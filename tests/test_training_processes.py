@@ -226,6 +226,38 @@ def test_torchrun_restarts_where_the_last_checkpoint_is(tmp_path, roots):
     assert runs.differences(runs.result_of(tmp_path / 'killed'), runs.result_of(tmp_path / 'whole')) == []
 
 
+def handled_by_torchrun() -> list[tuple[str, list[str]]]:
+    """Signals that stop a job of torchrun, and the arguments that this takes."""
+    text = (Path(torch.__file__).parent / 'distributed' / 'run.py').read_text()
+    more = [('SIGUSR1', ['--signals-to-handle=SIGTERM,SIGINT,SIGUSR1'])] if '--signals-to-handle' in text else []
+    return [('SIGTERM', []), *more]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('name', 'arguments'), handled_by_torchrun())
+def test_a_signal_to_torchrun_saves(tmp_path, roots, name, arguments):
+    """As docs/training.md says."""
+    content = runs.options(roots, train__total_iter=100_000, train__scheduler__T_max=100_000)
+    content['val'] |= {'val_freq': 100_000, 'validate_first': False}
+    content['logger'] |= {'save_checkpoint_freq': 100_000}
+    file = runs.write_options(tmp_path, content)
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', *arguments]
+    command += [str(ROOT / 'basicsr' / 'train.py'), '--launcher', 'pytorch', '-opt', str(file)]
+    log = tmp_path / 'experiments' / 'run' / 'log' / 'run.jsonl'
+    with (tmp_path / 'output.txt').open('w') as output:
+        job = subprocess.Popen(
+            command, cwd=tmp_path, env={**os.environ, 'OMP_NUM_THREADS': '1'}, stdout=output, stderr=output
+        )
+        end = time.monotonic() + 100
+        while not log.is_file() and job.poll() is None and time.monotonic() < end:
+            time.sleep(0.2)
+        job.send_signal(getattr(signal, name))
+        job.wait(60)
+    states = list((tmp_path / 'experiments' / 'run' / 'training_states').glob('*.state'))
+    assert len(states) == 1, (tmp_path / 'output.txt').read_text()
+    assert f'stopped by {name}' in (tmp_path / 'output.txt').read_text()
+
+
 def speak(folder: Path) -> None:
     """Every process says something to the others."""
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):

@@ -74,11 +74,9 @@ def warn_of_slow_bfloat16(device: torch.device, what: str) -> None:
         device: where.
         what: asks for it, such as ``train.precision: bf16``.
     """
-    if device.type == 'cpu' and not fast_bfloat16(device):
-        logger.warning(
-            '%s: this CPU has no bf16 units (AMX or AVX512-BF16) and emulates them, about ten times slower than fp32',
-            what,
-        )
+    if device.type in ('cpu', 'cuda') and not fast_bfloat16(device):
+        which = 'CPU has no bf16 units (AMX or AVX512-BF16)' if device.type == 'cpu' else 'GPU has no bf16 units'
+        logger.warning('%s: this %s and emulates them, about ten times slower than fp32', what, which)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
