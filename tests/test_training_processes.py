@@ -311,3 +311,30 @@ def test_more_processes_than_the_batch_can_be_shared_by(tmp_path, roots, monkeyp
     with pytest.raises(OptionError, match='cannot be shared evenly by 3 processes'):
         Training(options, distributed.Processes(world=3), None, auto_resume=False)
     assert not (tmp_path / 'experiments').exists()
+
+
+def full_in_step_5() -> None:
+    def full(batches) -> None:
+        raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')
+
+    in_step(5, 1, full)
+
+
+@pytest.mark.slow
+def test_a_process_without_memory_names_the_batch_that_fits_to_all(tmp_path, roots):
+    content = runs.options(roots, datasets__train__batch_size_per_gpu=2)
+    assert runs.ends(runs.start_ranks(tmp_path, content, 2, prepare=full_in_step_5)) == [4, 1]
+    for rank in range(2):
+        text = (tmp_path / f'output_{rank}.txt').read_text()
+        assert 'datasets:train:batch_size_per_gpu=1 train:total_batch_size=4' in text
+        assert 'Traceback' not in text
+
+
+@pytest.mark.slow
+def test_processes_that_fail_at_their_start_leave_no_experiment_behind(tmp_path):
+    roots = runs.write_pairs(tmp_path / 'pairs')
+    for name in range(1, 7):
+        (tmp_path / 'pairs' / 'lq' / f'{name}.png').write_bytes(b'')
+    content = runs.options(roots, val__validate_first=False)
+    assert set(runs.ends(runs.start_ranks(tmp_path, content, 2))) <= {1, 4}
+    assert not (tmp_path / 'experiments' / 'run').exists()
