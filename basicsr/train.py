@@ -58,9 +58,12 @@ def main(arguments: list[str] | None = None) -> int:
     from basicsr.training.debugging import debug_overrides
     from basicsr.training.distributed import start_processes
     from basicsr.training.signals import stop_on_signals
+    from basicsr.utils.device import hide_gpus
 
     options = load_options(args.opt, args.force_yml)
     device = 'cpu' if options.num_gpu == 0 else 'auto'
+    if device == 'cpu':
+        hide_gpus()
     processes = start_processes(args.launcher, device, options.dist_params.port, options.dist_params.backend)
     logging.getLogger('basicsr').setLevel(logging.INFO if processes.is_first else logging.ERROR)
     if args.debug:
@@ -254,7 +257,7 @@ class Training:
             'epoch': self.data.epoch,
             'consumed': self.data.consumed,
             **model.state_dict(),
-            'generators': self.processes.gather(generator_states()),
+            'generators': self.processes.gather(generator_states(self.processes.device)),
             'recipe': self.settings,
             'best': self.best,
             'best_metric': self.validation.chosen_by,
@@ -295,7 +298,7 @@ class Training:
             self.best = None
         generators = own_generators(state['generators'], self.processes, checkpoint.iteration)
         if generators is not None and state['recipe'].get('manual_seed') == self.settings['manual_seed']:
-            restore_generators(generators)
+            restore_generators(generators, self.processes.device)
         logger.info('continuing from %s', checkpoint.path)
 
     def open_log(self) -> Any:

@@ -12,6 +12,7 @@ from basicsr.models import fitting
 from basicsr.models.image_restoration_model import ImageRestorationModel
 from basicsr.options import load_options
 from basicsr.training import build_optimizer, build_scheduler
+from basicsr.training.precision import Arithmetic
 from basicsr.training.schedule_remarks import schedule_remarks
 from basicsr.utils import device
 from basicsr.utils.errors import BasicsrError, DataError, OptionError, TrainingError
@@ -187,6 +188,20 @@ def test_bf16_of_the_photo_network_is_pointed_out_as_well(monkeypatch, caplog):
     monkeypatch.setattr(device, 'fast_bfloat16', lambda where: False)
     Deblurrer.load(device='cpu', dtype='bf16')
     assert 'no bf16 units' in caplog.text
+
+
+def test_bf16_that_a_gpu_emulates_is_refused(monkeypatch):
+    """Turing and Volta say yes unless they are asked whether they emulate it."""
+    cuda = torch.device('cuda')
+    emulating = {'native': False}
+    monkeypatch.setattr(
+        torch.cuda, 'is_bf16_supported', lambda including_emulation=True: including_emulation or emulating['native']
+    )
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda where: (8, 0) if emulating['native'] else (7, 5))
+    with pytest.raises(OptionError, match="this GPU has no bf16; take 'fp16' or 'fp32'"):
+        Arithmetic('bf16', cuda)
+    emulating['native'] = True
+    Arithmetic('bf16', cuda)
 
 
 def need_memory_for(patch, most, error=RuntimeError):

@@ -87,8 +87,13 @@ class ImageRestorationModel:
         }
         self._forward: nn.Module = self.net
         if self.processes.world > 1:  # makes all processes start with the weights of the first
+            averaging = any(buffer.is_floating_point() for buffer in self.net.buffers())  # as batch normalisation has
             self._forward = DistributedDataParallel(
-                self.net, gradient_as_bucket_view=True, find_unused_parameters=find_unused_parameters
+                self.net,
+                broadcast_buffers=averaging,  # others never change
+                process_group=self.processes.gradients,
+                gradient_as_bucket_view=True,
+                find_unused_parameters=find_unused_parameters,
             )
         if train.compile:
             self._forward = torch.compile(self._forward)  # type: ignore[assignment]

@@ -113,7 +113,12 @@ def _require_photo_network(net: Any, name: str, gray: bool) -> None:
     takes = channels if isinstance(net, MaskGuided) else getattr(net, 'in_channels', channels) - int(gray)
     gives = getattr(net, 'out_channels', channels)
     rule = getattr(net, 'input_rule', None)
-    if rule is None or rule.value_range != (0.0, 1.0):
+    if rule is None:
+        raise WeightsError(
+            f'{name} ({type(net).__name__}) does not say what it asks of an image: it needs the attributes input_rule, '
+            'img_channel and in_channels (docs/python.md, "Your own network")'
+        )
+    if rule.value_range != (0.0, 1.0):
         raise WeightsError(f'{name} ({type(net).__name__}) is a part of a network, which turns no photo into another')
     if (takes, gives) != (3, 3):
         raise WeightsError(

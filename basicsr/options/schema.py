@@ -51,8 +51,8 @@ class DistOptions(Section):
     backend: Literal['nccl', 'gloo'] = Field(
         default='nccl', description='How processes talk: `nccl` (GPUs) or `gloo` (CPUs).'
     )
-    port: Annotated[WholeNumber, Field(gt=0, lt=65536)] = Field(
-        default=29500, description='Port of the first node (Slurm).'
+    port: Annotated[WholeNumber, Field(gt=0, lt=65536)] | None = Field(
+        default=None, description='Port of the first node (Slurm); null derives one from the number of the job.'
     )
 
 

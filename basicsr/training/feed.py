@@ -65,6 +65,7 @@ class TrainingData:
             rank,
             seed,
             self._sampler,
+            processes.device,
         )
         self.epoch = self.consumed = self.skipped = 0
 

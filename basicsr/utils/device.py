@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 
 import torch
@@ -48,6 +49,14 @@ def select_device(name: str = 'auto') -> torch.device:
     return device
 
 
+def hide_gpus() -> None:
+    """Keep a process that computes on the CPU from waking GPUs up; torch's optimizers ask them whatever their device.
+
+    A context on a GPU takes about half a gigabyte of it. Call it before anything asks for GPUs.
+    """
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
+
+
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 products are faster than float32: on GPUs that have them, and CPUs with AMX or AVX512-BF16."""
     if device.type == 'cuda':
@@ -65,11 +74,9 @@ def warn_of_slow_bfloat16(device: torch.device, what: str) -> None:
         device: where.
         what: asks for it, such as ``train.precision: bf16``.
     """
-    if device.type == 'cpu' and not fast_bfloat16(device):
-        logger.warning(
-            '%s: this CPU has no bf16 units (AMX or AVX512-BF16) and emulates them, about ten times slower than fp32',
-            what,
-        )
+    if device.type in ('cpu', 'cuda') and not fast_bfloat16(device):
+        which = 'CPU has no bf16 units (AMX or AVX512-BF16)' if device.type == 'cpu' else 'GPU has no bf16 units'
+        logger.warning('%s: this %s and emulates them, about ten times slower than fp32', what, which)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
