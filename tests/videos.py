@@ -31,6 +31,8 @@ TURNED = {  # display matrices
     '270': (0, -65536, 0, 65536, 0, 0, 0, 0, 1 << 30),
     'mirrored': (-65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30),
 }
+WEIGHTS = {'bt709': (0.2126, 0.0722), 'bt601': (0.299, 0.114), 'bt2020': (0.2627, 0.0593)}
+"""Of red and blue in luma."""
 PATCH = 16  # pixels of one colour in a row and in a column: whole blocks of every codec
 
 
@@ -159,14 +161,20 @@ def patches(number: int, pixels: str, size: tuple[int, int]) -> Any:
     return frame
 
 
-def flat(colour: tuple[int, int, int], matrix: str) -> Any:
-    """What makes frames of one RGB colour, by the matrix of swscale: ``itu709``, ``itu601``, ``bt2020``."""
+def flat(colours: list[tuple[int, int, int]], matrix: str) -> Any:
+    """What makes limited frames of one RGB colour each, by a matrix of :data:`WEIGHTS`."""
+    red, blue = WEIGHTS[matrix]
 
     def make_frame(number: int, pixels: str, size: tuple[int, int]) -> Any:
         import av
 
-        picture = av.VideoFrame.from_ndarray(np.full((*size, 3), colour, np.uint8), 'rgb24')
-        return picture.reformat(format=pixels, dst_colorspace=matrix)
+        r, g, b = (value / 255 for value in colours[number])
+        luma = red * r + (1 - red - blue) * g + blue * b
+        values = 16 + 219 * luma, 128 + 112 * (b - luma) / (1 - blue), 128 + 112 * (r - luma) / (1 - red)
+        frame = av.VideoFrame(size[1], size[0], pixels)
+        for plane, value in zip(frame.planes, values, strict=True):
+            np.frombuffer(plane, np.uint8)[:] = round(value)
+        return frame
 
     return make_frame
 
@@ -267,8 +275,19 @@ def _heard(path: Path | str) -> list[tuple[str, list[tuple[float, bytes]]]]:
 
 
 def rgb(frame: Any, matrix: str) -> Array:
-    """A frame of PyAV as (H, W, 3) of values from 0 to 255, by swscale and a named matrix."""
-    return np.asarray(frame.reformat(format='rgb24', src_colorspace=matrix).to_ndarray(), np.int64)
+    """A frame of PyAV as (H, W, 3) of values from 0 to 255, each pixel with the chroma sample that lies over it."""
+    red, blue = WEIGHTS[matrix]
+    planes = planes_of(frame)
+    height, width = planes[0].shape
+    y, cb, cr = (
+        plane.repeat(-(-height // plane.shape[0]), 0).repeat(-(-width // plane.shape[1]), 1)[:height, :width]
+        for plane in planes
+    )
+    full = frame.color_range == 2 or frame.format.name.startswith('yuvj')
+    luma = y / 255 if full else (y - 16) / 219
+    cb, cr = ((values - 128) / (127.5 if full else 112) for values in (cb, cr))
+    r, b = luma + cr * (1 - red), luma + cb * (1 - blue)
+    return np.clip(np.dstack([r, (luma - red * r - blue * b) / (1 - red - blue), b]), 0, 1) * 255
 
 
 def differences(a: Seen, b: Seen) -> list[float]:
