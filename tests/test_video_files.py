@@ -363,6 +363,7 @@ def test_running_clocks_are_moved_with_the_sound(name):
     codec, sound = ('mpeg2video', 'mp2') if name == 'in.mpg' else ('libx264', 'aac')
     make(name, codec, sound=sound, times=[Fraction(3) + Fraction(i, 25) for i in range(8)], late_sound=3.5)
     before, after, _ = through(name, 'out.mp4')
+    assert np.diff(after.times).astype(float) == pytest.approx(np.full(7, 0.04), abs=1e-4)
     (_, was), (_, now) = before.sound[0], after.sound[0]
     assert now[0][0] - float(after.times[0]) == pytest.approx(0.5, abs=0.045) and after.times[0] < 0.1
     assert len(now) == len(was) and all(old.endswith(new) for (_, old), (_, new) in zip(was, now, strict=True))

@@ -226,7 +226,8 @@ def look(path: Path | str) -> Seen:
     import av
 
     with av.open(str(path)) as file:
-        file.flags &= ~av.container.Flags.gen_pts.value  # what players without guesses see
+        if file.format.name == 'avi':  # times that PyAV guesses there are a frame late
+            file.flags &= ~av.container.Flags.gen_pts.value
         stream = file.streams.video[0]
         stated = tuple(
             getattr(stream.codec_context, key) for key in ('colorspace', 'color_primaries', 'color_trc', 'color_range')
@@ -244,7 +245,7 @@ def look(path: Path | str) -> Seen:
             aspect=stream.sample_aspect_ratio,
             display=tuple(np.frombuffer(matrices[0], np.int32).tolist()) if matrices else (),
             interlaced=first.interlaced_frame,
-            times=[time * f.time_base for f in frames if (time := f.pts if f.pts is not None else f.dts) is not None],
+            times=[(f.pts if f.pts is not None else f.dts) * f.time_base for f in frames],
             planes=[planes_of(frame) for frame in frames],
             frames=frames,
             sound=_heard(path),

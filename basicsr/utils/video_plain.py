@@ -80,8 +80,7 @@ def _check_edits(data: bytes) -> None:
 
 
 def _check_times(data: bytes) -> None:
-    count = int.from_bytes(data[4:8], 'big')
-    runs = [struct.unpack('>II', data[8 + 8 * i : 16 + 8 * i]) for i in range(count)]
+    runs = list(struct.iter_unpack('>II', data[8 : len(data) - len(data) % 8]))  # frames, and how long each stays
     if runs and runs[-1][0] == 1:
         runs = runs[:-1]  # the last frame may stay longer
     if len({step for _, step in runs}) > 1:

@@ -126,8 +126,8 @@ class VideoReader:
             )
         except (self._av.error.FFmpegError, ValueError, OverflowError) as error:
             raise ImageFileError(f'{self.path}: {_other_kind(self.path) or _unread(error)}') from error
-        # guessed times are a frame late in AVI files
-        self.container.flags &= ~self._av.container.Flags.gen_pts.value
+        if self.container.format.name == 'avi':  # times that PyAV guesses there are a frame late
+            self.container.flags &= ~self._av.container.Flags.gen_pts.value
         self._stream = self._picture()
         self._stream.codec_context.options = {'max_pixels': str(MOST_PIXELS)}
 
