@@ -20,6 +20,7 @@ sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != 
 
 import argparse
 import logging
+import signal
 import tempfile
 import time
 from typing import Any
@@ -49,7 +50,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add('-i', '--input', nargs='+', required=True, metavar='PATH', help='photos, folders, quoted patterns, videos')
     add('-o', '--output', type=Path, default=OUTPUT, metavar='DIR', help=f'folder of the results ({OUTPUT})')
-    add('--model', metavar='NAME', help='a network file, or the name of one in experiments/pretrained_models')
+    add(
+        '--model',
+        '--weights',
+        metavar='NAME',
+        help='a network file, or the name of one in experiments/pretrained_models',
+    )
     add('--masks', default='auto', metavar='auto|none|DIR', help='made, left out, or <name>.png of a folder (auto)')
     add('--generator', default='felzenszwalb', help='what makes masks: felzenszwalb (needs no weights) or sam')
     add('--sam-checkpoint', metavar='FILE', help='weights of Segment Anything, of any of its three sizes')
@@ -194,4 +200,5 @@ def deblur(jobs: list[Any], args: argparse.Namespace) -> dict[str, str]:
 if __name__ == '__main__':
     from basicsr.utils.console import run
 
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # half a file is taken away
     sys.exit(run(main))

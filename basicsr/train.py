@@ -1,8 +1,8 @@
 """Train a network: python basicsr/train.py -opt options/train/GoPro/SAMDeblur.yml
 
 Exit codes: 0 done; 1 an error, which its message explains; 3 too many steps in a row were not finite (the training is
-saved); 4 another process of the job failed; 75 a signal (SIGTERM, SIGINT, SIGUSR1) came and the training is saved: the
-same command with --auto_resume continues it.
+saved), or all were skipped; 4 another process of the job failed; 75 a signal (SIGTERM, SIGINT, SIGUSR1) came and the
+training is saved: the same command with --auto_resume continues it.
 """
 
 from __future__ import annotations
@@ -58,9 +58,12 @@ def main(arguments: list[str] | None = None) -> int:
     from basicsr.training.debugging import debug_overrides
     from basicsr.training.distributed import start_processes
     from basicsr.training.signals import stop_on_signals
+    from basicsr.utils.device import hide_gpus
 
     options = load_options(args.opt, args.force_yml)
     device = 'cpu' if options.num_gpu == 0 else 'auto'
+    if device == 'cpu':
+        hide_gpus()
     processes = start_processes(args.launcher, device, options.dist_params.port, options.dist_params.backend)
     logging.getLogger('basicsr').setLevel(logging.INFO if processes.is_first else logging.ERROR)
     if args.debug:
@@ -95,13 +98,14 @@ class Training:
         from basicsr.options.reference import TOTAL_BATCH
         from basicsr.options.schema_data import phase_of
         from basicsr.training.batching import share_batch
-        from basicsr.training.checkpoints import CheckpointFolder
+        from basicsr.training.checkpoints import CheckpointFolder, provenance
         from basicsr.training.feed import TrainingData
         from basicsr.training.randomness import derived_seed, seed_everything
-        from basicsr.training.resuming import choose_seed, compare_recipes, find_checkpoint, open_experiment, recipe_of
+        from basicsr.training.resuming import choose_seed, claim_experiment, compare_recipes, find_checkpoint, recipe_of
 
         self.options, self.processes, self.stop, self.debug = options, processes, stop, debug
-        self.recipe, block = require_training(options)
+        self.recipe, block = options.for_training()
+        self.provenance = provenance()  # now: files may change while this runs
         build_on_paper(options)
         check_paths(options)
         published = self.recipe.published_batch_size or (TOTAL_BATCH if options.mode == 'reference' else None)
@@ -110,7 +114,7 @@ class Training:
         self.experiment = Path('experiments') / options.name
         self.folder = CheckpointFolder(self.experiment, options.logger.keep_checkpoints)
         resume_state = options.path.resume_state
-        processes.first_does(lambda: open_experiment(self.experiment, auto_resume, resume_state, debug))
+        processes.first_does(lambda: claim_experiment(self.experiment, auto_resume, resume_state, debug))
         own_weights = 'network_g' in options.path.ignore_resume_networks
         checkpoint = find_checkpoint(self.folder, auto_resume, resume_state, not own_weights, processes)
         seed = choose_seed(options.manual_seed, checkpoint, processes)
@@ -149,12 +153,15 @@ class Training:
 
     def run(self) -> int:
         """Train to the end, or until a signal comes or too many steps are not finite; returns the exit code."""
+        from basicsr.models.fitting import step_that_fits
         from basicsr.training.loggers import Timer
         from basicsr.training.signals import EXIT_STOPPED
 
         model, logging_options = self.model, self.options.logger
         stopped = diverged = False
         with contextlib.closing(self.data), self.open_log() as log:
+            if log is not None and self.experiment.is_dir():
+                log.open()
             self.announce()
             if self.validation_pending:
                 stopped = not self.validate(log)
@@ -162,8 +169,10 @@ class Training:
             while model.iteration < self.recipe.total_iter and not (stopped or diverged):
                 batches = next(steps)
                 timer.data_is_here()
-                losses = model.train_step(*batches)
+                losses = step_that_fits(model, batches, self.batching)
                 timer.step_is_done()
+                if log is not None:
+                    log.open()  # not before: a start that fails leaves no experiment behind
 
                 if model.problem is not None:
                     logger.warning('step %d skipped: %s', model.iteration, model.problem)
@@ -183,11 +192,7 @@ class Training:
             steps.close()
 
             if model.iteration >= self.recipe.total_iter:
-                self.save_network('latest')
-                if self.debug:
-                    self.read_back()
-                logger.info('done: %s', self.folder.network_file('latest').resolve())
-                return 0
+                return self.finish()
             if diverged:
                 logger.error(
                     'stopped after %d steps in a row that were not finite; the weights before them are saved',
@@ -197,8 +202,28 @@ class Training:
             logger.info('stopped by %s after step %d; --auto_resume continues', self.stop.name, model.iteration)
             return EXIT_STOPPED
 
+    def finish(self) -> int:
+        """The end of the last step: keep the network, unless nothing was learnt; returns the exit code."""
+        model = self.model
+        too_short = self.debug and model.bad_steps == 0  # two steps may end before fp16 has found its loss scale
+        if not model.steps_taken and not too_short:
+            logger.error('nothing was learnt: every step was skipped; %s', model.problem or 'the log says why')
+            return EXIT_NOT_FINITE
+        self.save_network('latest')
+        if self.debug:
+            self.read_back()
+        without = model.iteration - model.steps_taken
+        lost = f' (of {model.iteration:,} steps {without:,} were without effect)' if without else ''
+        logger.info('done%s: %s', lost, self.folder.network_file('latest').resolve())
+        return 0
+
     def announce(self) -> None:
         """Say what is going to happen."""
+        from basicsr.training.schedule_remarks import schedule_remarks
+
+        if not self.debug:
+            for remark in schedule_remarks(self.model.scheduler, self.recipe.total_iter, self.recipe.warmup_iter):
+                logger.warning('train.scheduler: %s', remark)
         logger.info(
             'experiment %s: %s of %s steps done, %d in an epoch; %s process(es) on %s in %s; %s',
             self.experiment.resolve(),
@@ -232,9 +257,10 @@ class Training:
             'epoch': self.data.epoch,
             'consumed': self.data.consumed,
             **model.state_dict(),
-            'generators': self.processes.gather(generator_states()),
+            'generators': self.processes.gather(generator_states(self.processes.device)),
             'recipe': self.settings,
             'best': self.best,
+            'best_metric': self.validation.chosen_by,
             'validation_pending': self.validation_pending,
         }
         self.processes.first_does(lambda: self.folder.save(model.iteration, model.net, self.about_network(), state))
@@ -245,10 +271,8 @@ class Training:
 
     def about_network(self) -> dict[str, Any]:
         """What a network file holds beside the weights: their average, what they come from, what wrote them."""
-        from basicsr.training.checkpoints import provenance
-
         options = {**self.options.as_dict(), 'manual_seed': self.settings['manual_seed']}
-        about = {'iter': self.model.iteration, 'options': options, **provenance()}
+        about = {'iter': self.model.iteration, 'options': options, **self.provenance}
         if self.model.ema is not None:
             about['params_ema'] = {key: value.cpu() for key, value in self.model.ema.net.state_dict().items()}
         return about
@@ -264,13 +288,17 @@ class Training:
         from basicsr.training.resuming import own_generators
 
         state = checkpoint.state
-        self.model.load(checkpoint, keep_weights=own_weights)
+        self.model.load(checkpoint, keep_weights=own_weights, new_recipe=self.options.path.resume_with_changes)
         self.processes.first_does(lambda: self.folder.set_aside_after(checkpoint.iteration))
-        self.data.epoch, self.data.consumed = int(state['epoch']), int(state['consumed'])
-        self.best, self.validation_pending = state.get('best'), bool(state.get('validation_pending'))
+        self.data.resume_at(int(state['epoch']), int(state['consumed']))
+        self.validation_pending = bool(state.get('validation_pending'))
+        self.best = state.get('best')
+        if state.get('best_metric', self.validation.chosen_by) != self.validation.chosen_by and self.best is not None:
+            logger.warning('the best network so far was chosen by another metric; the next validation starts afresh')
+            self.best = None
         generators = own_generators(state['generators'], self.processes, checkpoint.iteration)
-        if generators is not None:
-            restore_generators(generators)
+        if generators is not None and state['recipe'].get('manual_seed') == self.settings['manual_seed']:
+            restore_generators(generators, self.processes.device)
         logger.info('continuing from %s', checkpoint.path)
 
     def open_log(self) -> Any:
@@ -296,21 +324,6 @@ class Training:
 
         self.model.load(read_checkpoint(self.folder.state_file(self.model.iteration)))
         logger.info('trial: data, network, steps, validation and checkpoint work; see %s', self.experiment.resolve())
-
-
-def require_training(options: Options) -> tuple[Any, Any]:
-    """The recipe and the training set of an option file.
-
-    Raises:
-        OptionError: it is for evaluation only.
-    """
-    from basicsr.utils.errors import OptionError
-
-    missing = [key for key, there in (('train', options.train), ('datasets.train', 'train' in options.datasets))
-               if not there]  # fmt: skip
-    if missing:
-        raise OptionError(f'{options.source}: {" and ".join(missing)} missing; this option file is for evaluation')
-    return options.train, options.datasets['train']
 
 
 if __name__ == '__main__':

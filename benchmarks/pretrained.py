@@ -4,13 +4,15 @@ python -m benchmarks.pretrained datasets/Quickstart/test
 python -m benchmarks.pretrained DIR/pairs DIR/kohler --csv results/pretrained.csv
 
 A folder holds blur/ and sharp/, or input/ and target/, with files of the same names. They are grouped by the column
-``group`` of a table <folder>.csv beside it (columns file, group), or else by the folder. Prints a Markdown table.
+``group`` of a table <folder>.csv beside it (columns file, group), by the kinds of scripts/make_blur_pairs.py, or else
+by the folder. A PSNR above that of rounding (58.92 dB) counts as that. Prints a Markdown table.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import math
 import statistics
 import sys
 from collections import defaultdict
@@ -23,6 +25,7 @@ from basicsr.metrics import calculate_psnr, calculate_ssim, mode_collapse_rate
 from basicsr.models.deblurrer import Deblurrer
 from basicsr.utils.image import imread
 
+ROUNDING = 20 * math.log10(255) + 10 * math.log10(12)
 FOLDERS = (('blur', 'sharp'), ('input', 'target'))
 
 
@@ -49,6 +52,9 @@ def pairs_of(folder: Path) -> list[tuple[str, Path, Path]]:
     if table.is_file():
         with table.open(encoding='utf-8', newline='') as file:
             groups = {row['file']: row['group'] for row in csv.DictReader(file)}
+    elif (folder / 'pairs.csv').is_file():
+        with (folder / 'pairs.csv').open(encoding='utf-8', newline='') as file:
+            groups = {f'{row["name"]}.png': row['kind'] for row in csv.DictReader(file)}
     default = folder.parent.name if folder.name == 'test' else folder.name
     files = sorted(path for path in (folder / lq).iterdir() if (folder / gt / path.name).is_file())
     return [(groups.get(path.name, default), path, folder / gt / path.name) for path in files]
@@ -59,7 +65,8 @@ def score(deblurrer: Deblurrer, lq_path: Path, gt_path: Path) -> Result:
     lq, gt = imread(lq_path, channels=3), imread(gt_path, channels=3)
     done = deblurrer.deblur(lq)
     both = lq, done.image
-    psnr, ssim = ([float(measure(image, gt)) for image in both] for measure in (calculate_psnr, calculate_ssim))
+    psnr = [min(calculate_psnr(image, gt), ROUNDING) for image in both]
+    ssim = [float(calculate_ssim(image, gt)) for image in both]
     return Result(lq_path.name, (psnr[0], psnr[1]), (ssim[0], ssim[1]), done.seconds, done.warning)
 
 

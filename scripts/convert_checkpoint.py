@@ -132,11 +132,16 @@ def fitted(weights: Weights) -> tuple[Weights, Any]:
     import torch
 
     from basicsr.archs import build_network
+    from basicsr.models.misfit import explanation
+    from basicsr.utils.errors import WeightsError
     from basicsr.utils.weights import agreed_mask_value, check_fit
 
     network = weights.network or {}
     with torch.device('meta'):
         net = build_network(network)
+    differs = explanation(net, replace(weights, network=None))  # what -opt says is no part of the file
+    if differs is not None:
+        raise WeightsError(differs)
     check_fit(net, weights)
     weights = replace(weights, state={key: weights.state[key] for key in net.state_dict()})
     if not hasattr(net, 'mask_value'):

@@ -52,6 +52,44 @@ def test_the_parent_can_end_them(loader):
     assert [worker.exitcode for worker in workers] == [0, 0]
 
 
+def tell(numbers):
+    return [os.getpid(), os.getppid()]
+
+
+@pytest.fixture
+def forkserver():
+    """What starts processes by default from Python 3.14 on."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method('forkserver', force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='elsewhere forks are not safe')
+@pytest.mark.usefixtures('forkserver')
+def test_workers_are_children_of_the_trainer_whatever_python_prefers(loader):
+    loader.collate_fn = tell
+    worker, parent = next(iter(loader))
+    assert parent == os.getpid()
+    assert worker in [child.pid for child in multiprocessing.active_children()]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures('forkserver')
+def test_the_trainer_can_end_workers_that_a_server_has_forked(loader):
+    loader.multiprocessing_context = 'forkserver'
+    loader.collate_fn = tell
+    batches = iter(loader)
+    parents = {next(batches)[1] for _ in range(4)}  # both have started
+    assert os.getpid() not in parents
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for worker in workers:
+        worker.terminate()
+        worker.join(10)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+
+
 CODE = """
 import os, signal, sys
 from basicsr.data import build_dataloader

@@ -289,21 +289,22 @@ def shelf(tmp_path, monkeypatch):
 def test_networks_are_found_by_name_or_file(shelf, tmp_path):
     net = network()
     half = {key: value.half() for key, value in net.state_dict().items()}
-    torch.save({'params': half, 'network_g': net.options, 'mask_value': 1.0}, shelf / 'samdeblur_small.pth')
+    torch.save({'params': half, 'network_g': net.options, 'mask_value': 1.0}, shelf / 'photo_unet.pth')
     save_weights(shelf / 'my_net.pth', network(seed=1))
     loaded = Deblurrer.load(device='cpu')
-    assert loaded.name == 'samdeblur_small'
+    assert loaded.name == 'photo_unet'
+    assert Deblurrer.load('samdeblur-small', device='cpu').name == 'photo_unet'  # what came before
     assert {p.dtype for p in loaded.net.parameters()} == {torch.float32}  # stored as fp16
     assert torch.equal(loaded.net.intro.weight, net.intro.weight.half().float())
     for name in ('my-net', 'my_net', shelf / 'my_net.pth', 'pretrained/my_net.pth'):
         assert torch.equal(Deblurrer.load(name, device='cpu').net.intro.weight, network(seed=1).intro.weight)
-    with pytest.raises(WeightsError, match=r"did you mean 'my_net'.*networks with names: my_net, samdeblur_small"):
+    with pytest.raises(WeightsError, match=r"did you mean 'my_net'.*networks with names: my_net, photo_unet"):
         Deblurrer.load('my_nets')
     with pytest.raises(WeightsError, match='says where the published weights are'):
         Deblurrer.load('analysis-synthesis')
     with pytest.raises(WeightsError, match='is a folder'):
         Deblurrer.load(tmp_path)
-    (shelf / 'samdeblur_small.pth').unlink()
+    (shelf / 'photo_unet.pth').unlink()
     with pytest.raises(WeightsError, match='restore it with git'):
         Deblurrer.load()
 
@@ -352,6 +353,19 @@ def test_network_files_that_cannot_be_used(shelf, capsys):
     with pytest.raises(UnsafeWeightsError, match='could run code'):
         Deblurrer.load('evil')
     assert 'was run' not in capsys.readouterr().out
+
+
+def test_a_network_of_someone_else_is_told_what_it_lacks():
+    class Bare(nn.Conv2d):
+        """Trains and validates as it is."""
+
+    with pytest.raises(
+        WeightsError, match=r'mine \(Bare\) does not say .* attributes input_rule, img_channel and in_ch'
+    ):
+        Deblurrer(Bare(3, 3, 1), name='mine', device='cpu')
+    net = Bare(3, 3, 1)
+    net.input_rule, net.img_channel, net.in_channels = InputRule(), 3, 3
+    assert Deblurrer(net, device='cpu')(LARGE[:8, :9]).shape == (8, 9, 3)
 
 
 def test_choices_are_checked():
@@ -510,6 +524,22 @@ def test_of_several_collapses_the_smallest_is_mended():
 
     outcome = restore_guarded(only_whole, lq, labels, 'auto', 'repair', 'net')
     assert torch.allclose(outcome.restored.image, lq) and 0.04 < outcome.repaired < 0.12  # that of 128
+
+
+@pytest.mark.parametrize('error', [torch.OutOfMemoryError('CUDA out of memory'), RuntimeError('CUFFT_ALLOC_FAILED')])
+def test_a_remedy_that_does_not_fit_into_the_memory_is_passed_over(error):
+    class Full(Moody):
+        def forward(self, lq):
+            if lq.shape[-1] > 512:
+                raise error
+            return super().forward(lq)
+
+    net = Full(lambda lq: True)
+    done = Deblurrer(net, device='cpu').deblur(LARGE)
+    assert done.tile == 350 and 0 < done.repaired < 0.3  # tiles, since the whole does not fit, and no second try of it
+    assert np.array_equal(done.image[:60, :60], LARGE[:60, :60])  # shown as it was
+    with pytest.raises(type(error)):
+        Deblurrer(net, device='cpu', tile=None).deblur(LARGE)
 
 
 def test_leaving_the_masks_out_is_the_last_remedy():

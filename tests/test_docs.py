@@ -49,6 +49,7 @@ IN_ORDER = [
     'evaluation.md',
     'tutorial.md',
     'export.md',
+    'train_photos.md',  # by test_train_photos.py
 ]  # pages whose commands build upon each other; they run in a folder of their own
 
 
@@ -72,6 +73,11 @@ COMMANDS = [
     for line in block.replace('\\\n', ' ').splitlines()
     if line.strip() and not line.startswith('#')
 ]
+
+
+def commands_of(page):
+    """The commands of a page, in their order."""
+    return [line for name, line in COMMANDS if name == page]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +114,7 @@ def run_in_order(page, folder):
     """The commands of a page, one after the other, in a folder that is all theirs."""
     for name in ('basicsr', 'scripts', 'options', 'docs'):
         (folder / name).symlink_to(ROOT / name)
-    commands = [line for name, line in COMMANDS if name == page]
+    commands = commands_of(page)
     for command in commands:
         words = shlex.split(command)
         scripts = [word for word in words if word.endswith('.py')]

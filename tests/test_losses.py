@@ -112,6 +112,7 @@ def test_weighted_sum():
     ('block', 'error', 'message'),
     [
         ({'type': 'PSNRLoss', 'reduction': 'sum'}, ArgumentError, 'reduction'),
+        ({'type': 'PSNRLoss', 'eps': 0.0}, ArgumentError, 'eps'),
         ({'type': 'L1Loss', 'reduction': 'average'}, ArgumentError, 'reduction'),
         ({'type': 'L1Loss', 'weight': 1.0}, ArgumentError, 'loss_weight'),
         ({'type': 'PSNRLos'}, UnknownNameError, 'PSNRLoss'),
@@ -165,3 +166,17 @@ def test_as_many_elements_in_another_shape_are_refused(block):
 def test_charbonnier_of_equal_images_is_its_default_eps():
     image = pair(torch.float64)[0]
     assert build_loss({'type': 'CharbonnierLoss'})(image, image).item() == pytest.approx(1e-3, rel=1e-12)
+
+
+def test_samples_that_are_restored_perfectly_do_not_rule_the_psnr_loss():
+    target = torch.full((2, 3, 8, 8), 0.5)
+    pred = target + torch.tensor([1e-3, 5e-2]).view(2, 1, 1, 1)  # 60 and 26 dB
+    norms = {}
+    for eps in (1e-8, 1e-4):
+        leaf = pred.clone().requires_grad_()
+        build_loss({'type': 'PSNRLoss', 'eps': eps})(leaf, target).backward()
+        norms[eps] = leaf.grad.flatten(1).norm(dim=1)
+    assert norms[1e-8][0] > 10 * norms[1e-8][1]
+    assert norms[1e-4][0] < norms[1e-4][1]
+    value = build_loss({'type': 'PSNRLoss', 'eps': 1e-4})(target, target)
+    assert value.item() == pytest.approx(-40.0, abs=1e-4)

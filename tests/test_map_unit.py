@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from basicsr.archs import build_network
 from basicsr.archs.map_unit import MaskAveragePooling, drop_masks, mask_average_pooling
+from basicsr.data import to_floats
 from basicsr.masks import label_map_from_masks
+from basicsr.utils import tracing
 from basicsr.utils.errors import MaskError, ShapeError
 from benchmarks import transcriptions
 
@@ -121,11 +125,51 @@ def test_region_means_are_exact_on_large_images():
     assert pooled[..., 640:].double().sub(means[1]).abs().max() < 2e-7
 
 
-@pytest.mark.parametrize('dtype', [torch.uint8, torch.int16, torch.int32, torch.int64, torch.uint16])
+LABEL_TYPES = [torch.uint8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32]
+
+
+class AsOnGpus(TorchDispatchMode):
+    """Refuses what has no CUDA kernel: to compute with uint16 and uint32. They may be moved, viewed and converted."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        moving = ('view', '_to_copy', 'slice', 'split', 'expand', 'unsqueeze', 'detach', 'alias', 'clone')
+        inputs = torch.utils._pytree.tree_leaves(args)
+        unsigned = [x.dtype for x in inputs if torch.is_tensor(x) and x.dtype in (torch.uint16, torch.uint32)]
+        if unsigned and not any(func._overloadpacket.__name__.startswith(name) for name in moving):
+            raise RuntimeError(f'"{func}" not implemented for {unsigned[0]}')
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('dtype', LABEL_TYPES)
 def test_every_integer_type_of_labels_gives_the_same(dtype):
-    labels = torch.randint(0, 9, (1, 1, 8, 9))
-    x = torch.randn(1, 2, 8, 9)
+    labels = torch.randint(0, 9, (2, 1, 8, 9))
+    x = torch.randn(2, 2, 8, 9)
     torch.testing.assert_close(mask_average_pooling(x, labels.to(dtype)), mask_average_pooling(x, labels))
+    large = (labels * 1000).to(torch.int32) if dtype in (torch.uint8, torch.int16) else (labels * 7000).to(dtype)
+    torch.testing.assert_close(mask_average_pooling(x, large), mask_average_pooling(x, labels))
+    unit, seeds = MaskAveragePooling(mask_dropout=0.5).train(), [3, 4]
+    with AsOnGpus():
+        dropped = drop_masks(labels.to(dtype), 0.5, seeds)
+        pooled = unit(x, labels.to(dtype), seeds)
+    assert dropped.dtype == dtype and torch.equal(dropped.long(), drop_masks(labels, 0.5, seeds))
+    torch.testing.assert_close(pooled, unit(x, labels, seeds))
+
+
+@pytest.mark.parametrize('dtype', [torch.uint16, torch.uint32])
+@pytest.mark.parametrize('training', [True, False])
+def test_networks_take_every_integer_type_of_labels_on_gpus(dtype, training):
+    net = build_network({'type': 'SegNAFNet', 'width': 4, 'enc_blk_nums': [1, 1], 'dec_blk_nums': [1, 1]})
+    net.train(training)
+    lq, labels = torch.rand(1, 3, 15, 18), torch.randint(0, 65536, (1, 1, 15, 18))
+    batch = {'lq': (lq * 255).byte(), 'gt': (lq * 65535).int().to(torch.uint16), 'masks': labels.to(dtype)}
+    torch.manual_seed(0)
+    expected = net(lq, labels)
+    with AsOnGpus():
+        torch.manual_seed(0)
+        torch.testing.assert_close(net(lq, labels.to(dtype)), expected)
+        moved = to_floats(batch, 'cpu')
+    assert moved['masks'].dtype.is_signed and torch.equal(moved['masks'].long(), labels)
+    torch.testing.assert_close(moved['gt'], lq, rtol=0, atol=1 / 65535)
 
 
 def test_huge_ids_cost_no_huge_table():
@@ -298,3 +342,41 @@ def test_the_batched_form_for_gpus_equals_the_form_for_cpus():
     batched = mask_average_pooling(x.as_subclass(SaysCuda), stacks)
     assert type(batched) is SaysCuda
     torch.testing.assert_close(batched.as_subclass(torch.Tensor), mask_average_pooling(x, stacks))
+
+
+@pytest.fixture(params=['as it is', 'torch 2.6'])
+def tracing_torch(request, monkeypatch):
+    """This version of torch, and how an older one tells what traces the program."""
+    torch._dynamo.reset()
+    if request.param == 'torch 2.6':
+        monkeypatch.setattr(tracing, '_is_exporting', None)
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.usefixtures('tracing_torch')
+def test_a_compiled_unit_drops_the_masks_that_it_drops_otherwise():
+    unit = MaskAveragePooling(mask_dropout=0.5).train()
+    features, masks = torch.rand(2, 3, 8, 8), torch.arange(64).remainder(6).view(1, 1, 8, 8).repeat(2, 1, 1, 1).int()
+    seen = {}
+    for name, module in (('eager', unit), ('compiled', torch.compile(unit, backend='eager'))):
+        inputs = features.clone().requires_grad_()
+        pooled = module(inputs, masks, [3, 4])
+        pooled.square().sum().backward()
+        seen[name] = pooled.detach(), inputs.grad
+    whole = unit.eval()(features, masks)
+    for eager, compiled in zip(*seen.values(), strict=True):
+        torch.testing.assert_close(compiled, eager)
+    assert (seen['compiled'][0] - whole).abs().max() > 0.01  # some were dropped
+
+
+@pytest.mark.usefixtures('tracing_torch')
+def test_an_exported_unit_is_still_a_graph_for_any_size():
+    unit = MaskAveragePooling().eval()
+    features, masks = torch.rand(1, 3, 8, 8), torch.arange(64).remainder(6).view(1, 1, 8, 8).int()
+    height, width = torch.export.Dim('height', min=2, max=99), torch.export.Dim('width', min=2, max=99)
+    sizes = {2: height, 3: width}
+    program = torch.export.export(unit, (features, masks), dynamic_shapes=(sizes, sizes), strict=False).module()
+    larger = torch.rand(1, 3, 12, 9), torch.arange(108).remainder(11).view(1, 1, 12, 9).int()
+    for inputs in ((features, masks), larger):
+        torch.testing.assert_close(program(*inputs), unit(*inputs), rtol=1e-5, atol=1e-6)

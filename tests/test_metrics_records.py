@@ -269,3 +269,16 @@ def test_files_that_are_no_images_are_named(kind, tmp_path):
         path.write_bytes(data)
     with pytest.raises(ImageFileError, match=re.escape(str(path))):
         imread(path)
+
+
+def test_the_gain_over_the_input_is_never_infinite():
+    rng = np.random.default_rng(0)
+    gt = rng.integers(0, 256, (12, 16, 3)).astype(np.uint8)
+    worse = np.where(gt > 127, gt - 9, gt + 9).astype(np.uint8)
+    gray = np.concatenate([worse, worse[..., :1]], axis=2)  # with the plane of the CAT method
+    better = np.where(gt > 127, gt - 3, gt + 3).astype(np.uint8)
+    metric = build_metric({'type': 'psnr_gain'})
+    assert metric(Record(output_uint8=better, gt=gt, lq=gray)).value == pytest.approx(20 * np.log10(3))
+    rounding = 20 * np.log10(255) + 10 * np.log10(12)
+    assert metric(Record(output_uint8=gt, gt=gt, lq=gt)).value == 0
+    assert metric(Record(output_uint8=worse, gt=gt, lq=gt)).value == pytest.approx(20 * np.log10(255 / 9) - rounding)

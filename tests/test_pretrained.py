@@ -39,7 +39,7 @@ def scores(deblurrer: Deblurrer, pairs: list[Pair]) -> tuple[list[float], list[f
 
 def test_it_is_small_and_stored_in_half_precision():
     path = find_weights()
-    assert path.name == 'samdeblur_small.safetensors'
+    assert path.name == 'photo_unet.safetensors'
     assert path.stat().st_size <= 5_000_000
     with safe_open(path, framework='pt') as file:
         assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118
@@ -47,8 +47,8 @@ def test_it_is_small_and_stored_in_half_precision():
 
 def test_it_is_loaded_in_single_precision(deblurrer):
     assert {parameter.dtype for parameter in deblurrer.net.parameters()} == {torch.float32}
-    assert deblurrer.net.options['type'] == 'SegNAFNetLocal'
-    assert deblurrer.net.mask_value == 1.0
+    assert deblurrer.net.options['type'] == 'PhotoUNet'
+    assert not deblurrer.takes_masks
 
 
 def test_photos_that_it_has_not_seen_get_better(deblurrer, tmp_path):

@@ -28,6 +28,8 @@ VARIANTS = [
     ('SegNAFNet', {'seg_channel': 2, 'enc_blk_nums': [1, 2], 'dec_blk_nums': [2, 1]}, 3),
     ('PlainUNet', {'levels': 0, 'img_channel': 1}, 1),
     ('PlainUNet', {'levels': 3, 'prior_channels': 1}, 4),
+    ('PhotoUNet', {'blocks': [1, 3, 2], 'img_channel': 1}, 1),
+    ('PhotoUNet', {'width': 6, 'prior_channels': 2}, 5),
     ('LaKDNet', {'inp_channels': 9, 'dual_pixel_task': True, 'LayerNorm_type': 'BiasFree'}, 9),
     ('LaKDNet', {'bias': True, 'num_blocks': [1, 0, 2, 1], 'mix_kernel_size': [9, 7, 3, 5], 'prior_channels': 2}, 5),
     ('LaKDNet', {'dim': 6, 'ffn_expansion_factor': 1.7}, 3),

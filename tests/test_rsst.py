@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from basicsr.archs import build_network
+from basicsr.archs import build_network, rsst_attention
 from basicsr.archs.input_rule import InputRule
 from basicsr.archs.rsst_arch import FAM, SCM, SEFF, drop_path_rates
 from basicsr.archs.rsst_attention import WindowAttention
@@ -324,3 +325,50 @@ def test_sizes_that_windows_do_not_divide_are_refused_without_padding():
     square = build_network({**TINY, 'trans_type': 'LeWin', 'win_size': [4, 4]})
     with pytest.raises(ShapeError, match='cannot be cut'):  # smaller than a window
         square.scales(torch.rand(1, 3, 16, 16))
+
+
+@pytest.mark.parametrize(('height', 'width'), [(8, 8), (7, 12), (6, 9), (1, 4), (5, 1), (2, 2)])
+def test_the_spectrum_of_a_block_is_that_of_a_real_map(height, width, monkeypatch):
+    """cuFFT and CPUs make the same of it then; what CPUs made of it before stays but for rounding."""
+    seen, inverse = [], torch.fft.irfft2
+    monkeypatch.setattr(torch.fft, 'irfft2', lambda spectrum, s: seen.append(spectrum) or inverse(spectrum, s=s))
+    torch.manual_seed(0)
+    block = BLOCKS['rsst'](4, num_heads=1, win_size=(4, 4)).double()
+    x = torch.randn(2, height, width, 4, dtype=torch.float64, requires_grad=True)
+    output = block._beside(x)
+    (spectrum,) = seen
+    whole = torch.zeros(2, 4, height, width, dtype=torch.complex128)  # as its definition completes it
+    rows, columns = (-torch.arange(height)) % height, width - torch.arange(width // 2 + 1, width)
+    whole[..., : width // 2 + 1] = spectrum
+    whole[..., width // 2 + 1 :] = spectrum[..., rows, :][..., columns].conj()
+    torch.testing.assert_close(whole, whole[..., rows, :][..., (-torch.arange(width)) % width].conj())
+    real = torch.fft.ifft2(whole)
+    assert real.imag.abs().max() < 1e-12
+    torch.testing.assert_close(output, real.real.permute(0, 2, 3, 1))
+    assert torch.autograd.gradcheck(block._beside, x, fast_mode=True)
+    del seen[1:]
+    monkeypatch.setattr('basicsr.archs.rsst_blocks._of_real_map', lambda parts, width: parts)
+    torch.testing.assert_close(block._beside(x), output)  # a CPU's own way
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_attention_of_many_windows_is_done_in_parts(monkeypatch):
+    """Kernels of GPUs take at most 65535 at once up to torch 2.7."""
+    torch.manual_seed(0)
+    attention = WindowAttention(8, (2, 2), num_heads=2).eval()
+    tokens = torch.randn(3, 11, 4, 8)
+    forbidden = torch.tensor([2, 5]), torch.randn(2, 4, 4)
+    whole = attention(tokens), attention(tokens, forbidden=forbidden)
+    sizes, original = [], F.scaled_dot_product_attention
+
+    def attend(queries, *arguments, **more):
+        sizes.append(len(queries))
+        return original(queries, *arguments, **more)
+
+    monkeypatch.setattr(F, 'scaled_dot_product_attention', attend)
+    assert rsst_attention.WINDOWS_AT_ONCE == 65535
+    monkeypatch.setattr(rsst_attention, 'WINDOWS_AT_ONCE', 10)
+    assert torch.equal(attention(tokens), whole[0])
+    assert sizes == [10, 10, 10, 3]
+    assert torch.equal(attention(tokens, forbidden=forbidden), whole[1])
+    assert max(sizes) == 10

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from basicsr.training import advance, build_optimizer, build_scheduler
+from basicsr.training.schedules import catch_up
 from basicsr.utils.errors import ArgumentError, UnknownNameError
 from basicsr.utils.registry import OPTIMIZER_REGISTRY, SCHEDULER_REGISTRY
 
@@ -85,6 +86,19 @@ def test_a_restored_schedule_goes_on_as_if_it_had_not_stopped(block, warmup_iter
         scheduler.load_state_dict(state['scheduler'])
         second.load_state_dict(state['optimizer'])
         rest = rates(second, scheduler, range(stop + 1, 201), warmup_iter)
+        assert rest == {iteration: expected[iteration] for iteration in rest}
+
+
+@pytest.mark.parametrize('warmup_iter', [-1, 30])
+@pytest.mark.parametrize('block', BLOCKS, ids=lambda block: block['type'])
+def test_a_new_schedule_catches_up_with_one_that_came_all_the_way(block, warmup_iter):
+    optimizer = sgd()
+    expected = rates(optimizer, build_scheduler(optimizer, block, 200), range(1, 201), warmup_iter)
+    for done in (0, 1, 20, 45, 110):
+        optimizer = sgd()
+        scheduler = build_scheduler(optimizer, block, 200)
+        catch_up(optimizer, scheduler, done, warmup_iter)
+        rest = rates(optimizer, scheduler, range(done + 1, 201), warmup_iter)
         assert rest == {iteration: expected[iteration] for iteration in rest}
 
 

@@ -12,12 +12,13 @@ import torch
 from scipy.ndimage import convolve
 
 from basicsr.data.dead_leaves import Layer, dead_leaves, region_map
+from basicsr.data.exposure import add_noise
 from basicsr.data.motion import (
     kernel_of_path,
     shake_path,
     straight_path,
 )
-from basicsr.data.region_blur import add_noise, render, render_photo
+from basicsr.data.region_blur import render, render_photo
 from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
 from basicsr.masks.generator import build_generator
 from basicsr.utils.errors import ArgumentError, DataError, ImageFileError, ShapeError

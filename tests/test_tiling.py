@@ -9,8 +9,10 @@ from torch import nn
 
 from basicsr.archs import build_network
 from basicsr.archs.input_rule import InputRule
+from basicsr.models import restoring
 from basicsr.models.restoring import FIRST_TILE, SMALLEST_TILE, grid_of, restore_image
 from basicsr.models.tiling import Grid, least_tile, local_form, restore_grid, restore_tiled
+from basicsr.models.widest import countable, elements_a_pixel
 from basicsr.options.schema_train import ValOptions
 from basicsr.utils.errors import ArgumentError
 
@@ -220,3 +222,67 @@ def test_large_images_are_cut_on_a_cpu():
     net = Hungry(10**9, '')
     restored = restore_image(net, torch.rand(1, 3, 2100, 2000))
     assert restored.tile == FIRST_TILE and max(net.tried) == FIRST_TILE
+
+
+class Unindexable(Hungry):
+    """As a network on a GPU whose kernels count elements in 32 bits."""
+
+    def __init__(self):
+        super().__init__(10**9, '')
+        self.wide = nn.Conv2d(3, 40, 1)
+        self.narrow = nn.Conv2d(40, 3, 1)
+
+    def forward(self, lq):
+        self.tried.append(max(lq.shape[-2:]))
+        return lq + 0 * self.narrow(self.wide(lq))
+
+
+def test_the_widest_tensor_of_a_network_is_found():
+    lq, masks = torch.rand(1, 3, 200, 300), torch.ones(1, 1, 200, 300, dtype=torch.int32)
+    small = {'width': 8, 'enc_blk_nums': [1], 'middle_blk_num': 1, 'dec_blk_nums': [1]}
+    nafnet = build_network({'type': 'NAFNet', **small}).eval()
+    assert elements_a_pixel(nafnet, lq) == 16  # a block doubles its channels
+    guided = build_network({'type': 'SegNAFNetLocal', 'seg_channel': 4, **small}).eval()
+    assert elements_a_pixel(guided, lq, masks) == 16
+    assert elements_a_pixel(Unindexable(), lq) == 40
+    assert countable(nafnet, lq) and countable(nafnet, lq, limit=16 * 200 * 300 + 1)
+    assert not countable(nafnet, lq, limit=16 * 200 * 300)
+
+
+def test_images_beyond_32_bits_are_cut_without_trying_them_whole(monkeypatch):
+    monkeypatch.setattr(restoring, '_may_fit', lambda net, lq, masks: countable(net, lq, masks, 40 * 900 * 900))
+    lq, net = torch.rand(1, 3, 900, 900), Unindexable()
+    assert restore_image(net, lq).tile == 450
+    assert max(net.tried) == 450
+    whole = restore_image(net, lq[..., :899])
+    assert whole.tile is None
+    assert max(net.tried) == 900
+
+
+def test_no_algorithms_are_tried_out_for_images_of_ever_new_sizes(monkeypatch):
+    seen = []
+
+    class Asking(Hungry):
+        def forward(self, lq):
+            seen.append(torch.backends.cudnn.benchmark)
+            return super().forward(lq)
+
+    monkeypatch.setattr(torch.backends.cudnn, 'benchmark', True)
+    restore_image(Asking(10**9, ''), torch.rand(1, 3, 40, 40))
+    with pytest.raises(RuntimeError, match='a bug'):
+        restore_image(Asking(0, 'a bug'), torch.rand(1, 3, 40, 40))
+    assert seen == [False, False]
+    assert torch.backends.cudnn.benchmark
+
+
+@pytest.mark.parametrize('error', [torch.OutOfMemoryError('CUDA out of memory'), MemoryError()])
+def test_every_error_of_a_full_memory_leads_to_tiles(error):
+    class Full(Hungry):
+        def forward(self, lq):
+            if lq[0, 0].numel() > self.pixels:
+                raise error
+            return lq * 2
+
+    lq = torch.rand(1, 3, 600, 600)
+    restored = restore_image(Full(300 * 300, ''), lq)
+    assert restored.tile == 300 and torch.allclose(restored.image, lq * 2)

@@ -21,10 +21,11 @@ from basicsr.models.validation import validate
 from basicsr.options import load_options
 from basicsr.options.schema_train import ValOptions
 from basicsr.train import Training
-from basicsr.training import distributed
+from basicsr.training import distributed, watch
 from basicsr.training.batching import share_batch
-from basicsr.training.distributed import first_host, start_processes
+from basicsr.training.distributed import start_processes
 from basicsr.training.feed import TrainingData
+from basicsr.training.launching import first_host
 from basicsr.utils.errors import OptionError
 from tests import training_runs as runs
 from tests.conftest import ROOT
@@ -129,7 +130,7 @@ def killed_in_step_5() -> None:
 
 
 def frozen_in_step_5() -> None:
-    distributed.SILENT_AFTER = 3
+    watch.SILENT_AFTER = 3
     in_step(5, 1, lambda batches: os.kill(os.getpid(), signal.SIGSTOP))
 
 
@@ -225,6 +226,38 @@ def test_torchrun_restarts_where_the_last_checkpoint_is(tmp_path, roots):
     assert runs.differences(runs.result_of(tmp_path / 'killed'), runs.result_of(tmp_path / 'whole')) == []
 
 
+def handled_by_torchrun() -> list[tuple[str, list[str]]]:
+    """Signals that stop a job of torchrun, and the arguments that this takes."""
+    text = (Path(torch.__file__).parent / 'distributed' / 'run.py').read_text()
+    more = [('SIGUSR1', ['--signals-to-handle=SIGTERM,SIGINT,SIGUSR1'])] if '--signals-to-handle' in text else []
+    return [('SIGTERM', []), *more]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('name', 'arguments'), handled_by_torchrun())
+def test_a_signal_to_torchrun_saves(tmp_path, roots, name, arguments):
+    """As docs/training.md says."""
+    content = runs.options(roots, train__total_iter=100_000, train__scheduler__T_max=100_000)
+    content['val'] |= {'val_freq': 100_000, 'validate_first': False}
+    content['logger'] |= {'save_checkpoint_freq': 100_000}
+    file = runs.write_options(tmp_path, content)
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', *arguments]
+    command += [str(ROOT / 'basicsr' / 'train.py'), '--launcher', 'pytorch', '-opt', str(file)]
+    log = tmp_path / 'experiments' / 'run' / 'log' / 'run.jsonl'
+    with (tmp_path / 'output.txt').open('w') as output:
+        job = subprocess.Popen(
+            command, cwd=tmp_path, env={**os.environ, 'OMP_NUM_THREADS': '1'}, stdout=output, stderr=output
+        )
+        end = time.monotonic() + 100
+        while not log.is_file() and job.poll() is None and time.monotonic() < end:
+            time.sleep(0.2)
+        job.send_signal(getattr(signal, name))
+        job.wait(60)
+    states = list((tmp_path / 'experiments' / 'run' / 'training_states').glob('*.state'))
+    assert len(states) == 1, (tmp_path / 'output.txt').read_text()
+    assert f'stopped by {name}' in (tmp_path / 'output.txt').read_text()
+
+
 def speak(folder: Path) -> None:
     """Every process says something to the others."""
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'):
@@ -278,3 +311,30 @@ def test_more_processes_than_the_batch_can_be_shared_by(tmp_path, roots, monkeyp
     with pytest.raises(OptionError, match='cannot be shared evenly by 3 processes'):
         Training(options, distributed.Processes(world=3), None, auto_resume=False)
     assert not (tmp_path / 'experiments').exists()
+
+
+def full_in_step_5() -> None:
+    def full(batches) -> None:
+        raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')
+
+    in_step(5, 1, full)
+
+
+@pytest.mark.slow
+def test_a_process_without_memory_names_the_batch_that_fits_to_all(tmp_path, roots):
+    content = runs.options(roots, datasets__train__batch_size_per_gpu=2)
+    assert runs.ends(runs.start_ranks(tmp_path, content, 2, prepare=full_in_step_5)) == [4, 1]
+    for rank in range(2):
+        text = (tmp_path / f'output_{rank}.txt').read_text()
+        assert 'datasets:train:batch_size_per_gpu=1 train:total_batch_size=4' in text
+        assert 'Traceback' not in text
+
+
+@pytest.mark.slow
+def test_processes_that_fail_at_their_start_leave_no_experiment_behind(tmp_path):
+    roots = runs.write_pairs(tmp_path / 'pairs')
+    for name in range(1, 7):
+        (tmp_path / 'pairs' / 'lq' / f'{name}.png').write_bytes(b'')
+    content = runs.options(roots, val__validate_first=False)
+    assert set(runs.ends(runs.start_ranks(tmp_path, content, 2))) <= {1, 4}
+    assert not (tmp_path / 'experiments' / 'run').exists()

@@ -334,7 +334,6 @@ def test_a_full_disk_is_an_error_and_older_checkpoints_stay(tmp_path, roots, mon
 def test_a_failed_save_in_any_place_leaves_older_pairs(tmp_path, roots, monkeypatch):
     net = torch.nn.Conv2d(1, 1, 1)
     folder = CheckpointFolder(tmp_path, keep=1)
-    folder.prepare()
     state = {'epoch': 0, 'consumed': 0, 'optimizers': [], 'schedulers': [], 'generators': [], 'recipe': {}}
     folder.save(1, net, {}, state)
     with (

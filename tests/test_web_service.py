@@ -176,9 +176,9 @@ def test_the_network_of_the_repository_or_the_named_one_comes_first(build, weigh
     assert list(build(model=str(weights / 'plain.pth')).networks) == ['plain', 'masked']
     folder = tmp_path / 'named'
     folder.mkdir()
-    for name in ('another', 'samdeblur_small'):
+    for name in ('another', DEFAULT):
         write_plain(folder / f'{name}.pth')
-    assert list(build(weights=folder).networks) == ['samdeblur_small', 'another']
+    assert list(build(weights=folder).networks) == [DEFAULT, 'another']
     twin = write_masked(tmp_path / 'masked.pth')  # another file of a name that is taken
     assert list(build(model=str(twin)).networks) == ['masked.pth', 'masked', 'plain']
 

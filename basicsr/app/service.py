@@ -18,9 +18,8 @@ from basicsr.models.deblurrer import Deblurrer
 from basicsr.models.photo_jobs import Inputs, plan
 from basicsr.models.photo_runs import deblur_photo
 from basicsr.models.pretrained import DEFAULT, FOLDER, SUFFIXES, find_weights, named_weights
-from basicsr.models.restoring import is_out_of_memory
 from basicsr.utils.console import advice
-from basicsr.utils.device import select_device
+from basicsr.utils.device import is_out_of_memory, select_device
 from basicsr.utils.errors import BasicsrError, ImageFileError, OptionError, WeightsError
 from basicsr.utils.image import imwrite
 from basicsr.utils.kernels import kernel_picture
@@ -236,7 +235,7 @@ def reason(error: Exception, source: Path | None = None) -> str:
     """
     if isinstance(error, BasicsrError):
         text = str(error)
-    elif isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_out_of_memory(error)):
+    elif is_out_of_memory(error):
         text = 'there is not enough memory for it; scale it down or cut it'
     else:
         try:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from basicsr.utils.device import without_autocast
+from basicsr.utils.device import signed, without_autocast
 from basicsr.utils.errors import MaskError, ShapeError
 from basicsr.utils.tracing import exporting
 
@@ -93,7 +93,7 @@ def _pool(features: Tensor, masks: Masks, mask_value: float) -> Tensor:
     with without_autocast(features):
         exact = features if features.dtype == torch.float64 else features.float()
         if isinstance(masks, Tensor):
-            pooled: Tensor = _LabelPooling.apply(exact, _Regions.of(masks.to(exact.device)), mask_value)
+            pooled: Tensor = _LabelPooling.apply(exact, _Regions.of(signed(masks.to(exact.device))), mask_value)
         else:
             pooled = _pool_stacks(exact, masks, mask_value)
         return pooled.to(features.dtype)
@@ -114,7 +114,8 @@ def drop_masks(masks: Masks, share: float, seeds: MaskSeeds | None = None) -> Ma
     generators = _generators(seeds, len(masks))
     if not isinstance(masks, Tensor):
         return [m[_kept(len(m), share, g).to(m.device)] for m, g in zip(masks, generators, strict=True)]
-    index, count = _compact(masks)
+    labels = signed(masks)
+    index, count = _compact(labels)
     table = torch.zeros(len(masks), count, dtype=torch.bool, device=masks.device)
     present = table.scatter_(1, index.flatten(1), True).cpu()
     keep = torch.ones_like(present)
@@ -125,7 +126,7 @@ def drop_masks(masks: Masks, share: float, seeds: MaskSeeds | None = None) -> Ma
         dropped[_kept(len(ids), share, generator)] = False
         row[ids[dropped]] = False
     kept = keep.to(masks.device).gather(1, index.flatten(1)).view_as(masks)
-    return masks * kept.to(masks.dtype)
+    return (labels * kept.to(labels.dtype)).to(masks.dtype)
 
 
 def check_masks(masks: Masks, features: Tensor) -> None:

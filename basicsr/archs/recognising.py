@@ -72,8 +72,8 @@ def _recognise(state: State, prior: int | None) -> Block:
             return recognise(state, prior)
     found = f'{some_of(list(state), 6)} ({len(state)} in all)' if state else 'none'
     raise WeightsError(
-        f'not known which network has these parameters: {found}. Known are NAFNet, SegNAFNet, SAMDeblur, PlainUNet, '
-        'LaKDNet, RSST, and the analysis-synthesis pair; name another network in an option file'
+        f'not known which network has these parameters: {found}. Known are NAFNet, SegNAFNet, SAMDeblur, PhotoUNet, '
+        'PlainUNet, LaKDNet, RSST, and the analysis-synthesis pair; name another network in an option file'
     )
 
 
@@ -174,6 +174,19 @@ def _plainunet(state: State, prior: int | None) -> Block:
     image = _shape(state, 'ending.weight')[0]
     more = _inputs(image, inputs, prior)
     return {'type': 'PlainUNet', 'img_channel': image, 'width': width, 'levels': _count(state, 'downs.#.'), **more}
+
+
+def _photounet(state: State, prior: int | None) -> Block:
+    width, inputs, *_ = _shape(state, 'intro.weight')
+    image = _shape(state, 'ending.weight')[0] // 4
+    blocks = [_count(state, f'{part}.#.') for part in ('encoders.0', 'encoders.1', 'middle')]
+    return {
+        'type': 'PhotoUNet',
+        'img_channel': image,
+        'width': width,
+        'blocks': blocks,
+        **_inputs(image, inputs // 4, prior),
+    }
 
 
 def _lakdnet(state: State, prior: int | None) -> Block:
@@ -320,6 +333,7 @@ _KNOWN: list[tuple[tuple[str, ...], Callable[[State, int | None], Block]]] = [
     (('pre_seg.weight', 'intro.weight'), _segnafnet),
     (('pre_seg.weight',), _samdeblur),
     (('intro.weight', 'ending.weight', 'middle.0.weight'), _plainunet),
+    (('intro.weight', 'ending.weight', 'middle.0.first.weight'), _photounet),
     (('intro.weight', 'ending.weight'), _nafnet),
     (('embed.weight', 'output.weight'), _lakdnet),
     (('in_proj0.main.0.weight', 'out_proj3.main.0.weight'), _rsst),

@@ -14,6 +14,8 @@ from basicsr.utils.errors import ArgumentError, ShapeError
 from basicsr.utils.tracing import exporting
 
 Projection = Literal['linear', 'linear_concat']
+WINDOWS_AT_ONCE = 65535
+"""Kernels of attention for GPUs take no more at once, up to torch 2.7 (pytorch issue 146704)."""
 _NEVER = -100.0  # added to the scores of two tokens that are not to meet; part of the published numbers
 
 
@@ -277,5 +279,8 @@ class WindowAttention(nn.Module):
         if not exporting():  # which would take the number of windows for a constant
             bias = bias.expand(len(queries), -1, -1, -1)
         attend: Any = F.scaled_dot_product_attention
-        result: Tensor = attend(queries, keys, values, bias, dropout, scale=self.scale)
-        return result
+        if exporting() or len(queries) <= WINDOWS_AT_ONCE:
+            result: Tensor = attend(queries, keys, values, bias, dropout, scale=self.scale)
+            return result
+        parts = zip(*(x.split(WINDOWS_AT_ONCE) for x in (queries, keys, values, bias)), strict=True)
+        return torch.cat([attend(*part, dropout, scale=self.scale) for part in parts])

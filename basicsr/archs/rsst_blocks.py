@@ -243,10 +243,32 @@ class SpectralBlock(WindowBlock):
             parts = torch.view_as_real(spectrum).permute(0, 2, 3, 4, 1).flatten(3)  # real parts, then imaginary ones
             layers: Any = self.conv_fft
             parts = F.leaky_relu(_pointwise(layers[0].main[0], parts), SLOPE)
-            parts = _pointwise(layers[1].main[0], parts).unflatten(-1, (2, -1))
+            parts = _of_real_map(_pointwise(layers[1].main[0], parts).unflatten(-1, (2, -1)), width)
             spectrum = torch.view_as_complex(parts.permute(0, 4, 1, 2, 3).contiguous())
             result: Tensor = torch.fft.irfft2(spectrum, s=(height, width))
             return result.permute(0, 2, 3, 1).to(x.dtype)
+
+
+def _of_real_map(spectrum: Tensor, width: int) -> Tensor:
+    """A half spectrum (B, H, W // 2 + 1, 2, C), real and imaginary parts, as that of a real map: changed in place.
+
+    Columns 0 and, of an even width, W / 2 hold frequencies together with their opposites, which are conjugates in the
+    spectrum of a real map, and are not behind the layers. What an inverse transform makes of that is its own affair
+    (the one of GPUs mixes both, that of CPUs takes their mean); the mean is taken here, for all of them.
+    """
+
+    def mean(column: Tensor) -> Tensor:
+        opposite = column.flip(1).roll(1, 1)
+        conjugate = torch.stack([opposite[..., 0, :], -opposite[..., 1, :]], -2)
+        return (column + conjugate) / 2
+
+    first, last = spectrum[:, :, :1], spectrum[:, :, -1:]
+    first.copy_(mean(first))
+    if exporting():  # a graph cannot know whether the width is even
+        last.copy_(last + (width + 1) % 2 * (mean(last) - last))
+    elif width % 2 == 0:
+        last.copy_(mean(last))
+    return spectrum
 
 
 def _pointwise(conv: Any, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.map_unit import MaskAveragePooling, Masks, MaskSeeds, check_masks
+from basicsr.utils.device import signed
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import Positive, Share, TypeBlock, parameters_of
@@ -116,7 +117,7 @@ class MaskGuided(nn.Module):
         check_masks(masks, lq)
         padded = self.input_rule.pad(lq)
         pad = self.input_rule.pad
-        masks = pad(masks) if isinstance(masks, Tensor) else [pad(stack) for stack in masks]
+        masks = pad(signed(masks)) if isinstance(masks, Tensor) else [pad(stack) for stack in masks]
         features = self.pre_seg_in(self.pre_seg(padded))
         return padded, self.pooling(features, masks, mask_seeds)
 

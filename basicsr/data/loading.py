@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from basicsr.data.samplers import EnlargedSampler, EpochSampler
+from basicsr.utils.device import signed
 from basicsr.utils.errors import ShapeError
 
 Batch = dict[str, Any]
@@ -67,7 +69,7 @@ def to_floats(batch: Batch, device: torch.device | str, gray_masks: bool = False
     for key in ('lq', 'gt', 'masks'):
         if key in batch:
             tensor = batch[key].to(device, non_blocking=True)
-            moved[key] = _unit(tensor) if key != 'masks' or gray_masks else tensor
+            moved[key] = _unit(tensor) if key != 'masks' or gray_masks else signed(tensor)
     return moved
 
 
@@ -79,6 +81,7 @@ def build_dataloader(
     rank: int = 0,
     seed: int = 0,
     sampler: Sampler[int] | None = None,
+    device: torch.device | None = None,
 ) -> DataLoader[Any]:
     """A loader of batches as :func:`collate` makes them.
 
@@ -93,6 +96,7 @@ def build_dataloader(
         rank: number of this process.
         seed: of the order and of the workers.
         sampler: another order.
+        device: where the batches go: ``pin_memory`` is for GPUs, and would wake one up; None asks whether there is one.
 
     Returns:
         the loader; call ``loader.sampler.set_epoch`` and ``dataset.set_epoch`` before each pass in training.
@@ -100,7 +104,8 @@ def build_dataloader(
     phase = phase or getattr(dataset, 'phase', 'test')
     length = len(dataset)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(seed)  # the loader draws from it, not from the one of dropout
-    pin_memory = bool(_option(opt, 'pin_memory', False)) and torch.cuda.is_available()
+    for_gpu = torch.cuda.is_available() if device is None else device.type == 'cuda'
+    pin_memory = for_gpu and bool(_option(opt, 'pin_memory', False))
     if phase != 'train':
         order: Any = range(rank, length, world) if sampler is None else sampler
         return DataLoader(
@@ -121,7 +126,8 @@ def build_dataloader(
         drop_last=True,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
-        worker_init_fn=partial(start_worker, first_seed=workers * rank + seed),
+        multiprocessing_context='fork' if workers and sys.platform == 'linux' else None,  # not Python's, which changes
+        worker_init_fn=partial(start_worker, first_seed=workers * rank + seed, trainer=os.getpid()),
         generator=generator,
     )
 
@@ -139,21 +145,26 @@ class _Loader(DataLoader[Any]):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def start_worker(worker: int, first_seed: int) -> None:
+def start_worker(worker: int, first_seed: int, trainer: int | None = None) -> None:
     """Seed numpy and ``random`` of a worker process as the original does, and keep it to one thread.
 
     Signals that ask a training to stop reach all of its processes at once; the workers leave them to it, since the
     step that it finishes needs their data, however long it takes.
+
+    Args:
+        worker: its number.
+        first_seed: of the first worker.
+        trainer: process that may end this one; its parent if None. (They differ where a server forks the workers.)
     """
     if torch.utils.data.get_worker_info() is not None:
-        _heed_the_parent_alone()
+        _heed_one_alone(os.getppid() if trainer is None else trainer)
     np.random.seed((first_seed + worker) % 2**32)  # noqa: NPY002 - third-party code may draw from it
     random.seed(first_seed + worker)
     cv2.setNumThreads(0)
 
 
-def _heed_the_parent_alone() -> None:
-    """Take SIGTERM from nobody but the process that started this one: it ends left-over workers so.
+def _heed_one_alone(trainer: int) -> None:
+    """Take SIGTERM from nobody but that process: it ends left-over workers so.
 
     A worker whose parent is gone ends by itself (torch looks for it every few seconds).
     """
@@ -166,7 +177,7 @@ def _heed_the_parent_alone() -> None:
     def wait() -> None:
         while True:
             received = signal.sigwaitinfo(_STOP_SIGNALS)
-            if received.si_signo == signal.SIGTERM and received.si_pid == os.getppid():
+            if received.si_signo == signal.SIGTERM and received.si_pid == trainer:
                 os._exit(0)
 
     threading.Thread(target=wait, name='signals', daemon=True).start()
@@ -203,6 +214,4 @@ def _names(items: Sequence[Mapping[str, Any]]) -> str:
 
 def _unit(tensor: torch.Tensor) -> torch.Tensor:
     white = _WHITE.get(tensor.dtype)
-    if tensor.dtype == torch.uint16:  # not every device computes with uint16; the same bits as int16 all of them know
-        tensor = tensor.view(torch.int16).int() & 0xFFFF
-    return tensor if white is None else tensor.float() / white
+    return tensor if white is None else signed(tensor).float() / white

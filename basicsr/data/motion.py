@@ -64,14 +64,29 @@ def shake_path(length: float, rng: np.random.Generator, samples: int, smoothness
     Returns:
         displacements (T, 2).
     """
-    steps = 64
-    raw = rng.normal(size=(2 * steps, 2))
-    distance = np.arange(-steps // 2, steps // 2 + 1) / (smoothness * steps)
-    window = np.exp(-2 * distance**2)
-    velocity = np.stack([np.convolve(axis, window, 'same')[steps // 2 : -(steps // 2)] for axis in raw.T], axis=1)
-    walk = np.concatenate([np.zeros((1, 2)), np.cumsum(velocity, axis=0)])
+    walk = random_walk(2, rng, smoothness, reach=0.5)
     walk *= length / np.linalg.norm(np.diff(walk, axis=0), axis=1).sum()
-    return at_times(walk - walk[steps // 2], _times(samples))
+    return at_times(walk - walk[len(walk) // 2], _times(samples))
+
+
+def random_walk(components: int, rng: np.random.Generator, smoothness: float, reach: float) -> Floats:
+    """A walk from 0 through ``components`` dimensions whose velocity changes smoothly.
+
+    Args:
+        components: D.
+        rng: where it comes from.
+        smoothness: width of the window that smooths the velocity, as a part of the exposure.
+        reach: where that window is cut off on either side, as a part of the exposure.
+
+    Returns:
+        (65, D), equally spaced in time.
+    """
+    steps, beyond = 64, round(64 * reach)
+    raw = rng.normal(size=(steps + 2 * beyond, components))
+    distance = np.arange(-beyond, beyond + 1) / (smoothness * steps)
+    window = np.exp(-2 * distance**2)
+    velocity = np.stack([np.convolve(axis, window, 'same')[beyond:-beyond] for axis in raw.T], axis=1)
+    return np.concatenate([np.zeros((1, components)), np.cumsum(velocity, axis=0)])
 
 
 def at_times(path: Floats, times: Floats) -> Floats:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from basicsr.data.dead_leaves import Image, Layer, Planes
+from basicsr.data.exposure import add_noise, to_uint8
 from basicsr.utils.errors import ArgumentError, ShapeError
 
 Displacements = NDArray[np.float64]
@@ -69,7 +70,7 @@ def render(
         if rng is None:
             raise ArgumentError('noise needs a generator of random numbers: rng')
         values = add_noise(values, noise_std, rng)
-    return _to_uint8(values), _to_uint8(_values(still, gamma))
+    return to_uint8(values), to_uint8(_values(still, gamma))
 
 
 def render_photo(
@@ -143,31 +144,6 @@ def photo_layers(
         photo = np.where(hidden[..., None], colours, sharp)
     layers.append(Layer(photo, np.ones(labels.shape, np.float32), -margin, -margin))
     return layers, [*kept, None]
-
-
-def add_noise(values: Planes, std: float, rng: np.random.Generator) -> Planes:
-    """Shot and read noise, the variance of the first growing with the grey value, in equal parts at mid grey.
-
-    Args:
-        values: grey values, white = 1.
-        std: standard deviation at mid grey.
-        rng: where the noise comes from.
-    """
-    spread = std * np.sqrt(0.5 + np.clip(values, 0, 1))
-    noisy: Planes = values + spread * rng.standard_normal(values.shape, dtype=np.float32)
-    return noisy
-
-
-def as_jpeg(picture: Image, quality: int) -> Image:
-    """A picture as it comes back from a JPEG file, colours at half the resolution.
-
-    Args:
-        picture: (H, W, 3) RGB uint8.
-        quality: 1 to 100.
-    """
-    encoded = cv2.imencode('.jpg', picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
-    return np.ascontiguousarray(decoded[..., ::-1])
 
 
 def _all_shifts(
@@ -283,7 +259,3 @@ def _values(light: Planes, gamma: float) -> Planes:
     """Linear light (3, H, W) as grey values (H, W, 3), white = 1."""
     values: Planes = np.maximum(light, 0).transpose(1, 2, 0) ** np.float32(1 / gamma)
     return values
-
-
-def _to_uint8(values: Planes) -> Image:
-    return np.ascontiguousarray(np.clip(np.rint(values * 255), 0, 255).astype(np.uint8))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from basicsr.data.dead_leaves import Image, dead_leaves
+from basicsr.data.exposure import as_jpeg
 from basicsr.data.motion import (
     at_times,
     draw_length,
@@ -22,7 +23,7 @@ from basicsr.data.motion import (
     shake_path,
     straight_path,
 )
-from basicsr.data.region_blur import Displacements, as_jpeg, render, render_photo
+from basicsr.data.region_blur import Displacements, render, render_photo
 from basicsr.data.sample import Sample
 from basicsr.data.storage import FolderStore
 from basicsr.masks.generator import build_generator

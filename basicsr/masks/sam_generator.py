@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from basicsr.masks.generator import MaskGenerator
 from basicsr.masks.label_map import label_map_from_masks
 from basicsr.masks.sam_automatic import AutomaticMasks, FastAutomaticMasks
-from basicsr.utils.device import fast_bfloat16, select_device
+from basicsr.utils.device import fast_bfloat16, select_device, warn_of_slow_bfloat16
 from basicsr.utils.errors import OptionError, WeightsError
 from basicsr.utils.files import sha256_of
 from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
@@ -87,6 +87,8 @@ class SamGenerator(MaskGenerator):
         network = network.eval().to(select_device(device))
         by_package = crop_n_layers > 0 or min_mask_region_area > 0
         half = dtype == 'bf16' or (dtype == 'auto' and not by_package and fast_bfloat16(network.device))
+        if dtype == 'bf16':
+            warn_of_slow_bfloat16(network.device, 'dtype: bf16')
         if half and by_package:
             raise OptionError('dtype: bf16 goes with crop_n_layers: 0 and min_mask_region_area: 0 only; use fp32')
         make = _package_generator if by_package else _own_generator

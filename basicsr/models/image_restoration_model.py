@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.archs import build_network
 from basicsr.losses import WeightedSumLoss, build_loss, targets_of
+from basicsr.models.misfit import load_or_explain
 from basicsr.models.restoring import Restored, grid_of, restore_image
 from basicsr.options import Options
 from basicsr.options.schema_train import TrainOptions, ValOptions
@@ -24,6 +25,7 @@ from basicsr.training.distributed import Processes
 from basicsr.training.ema import MovingAverage
 from basicsr.training.optimizers import build_optimizer
 from basicsr.training.precision import Arithmetic
+from basicsr.training.resuming import continue_anew, continue_exactly
 from basicsr.training.schedules import advance, build_scheduler
 from basicsr.utils.device import set_memory_format
 from basicsr.utils.errors import CheckpointError, OptionError
@@ -60,7 +62,7 @@ class ImageRestorationModel:
         if options.path.pretrain_network_g is not None:
             weights = read_weights(options.path.pretrain_network_g, options.path.param_key)
             unstated = 'mask_value' not in options.network_g.arguments  # then the file knows
-            load_weights(self.net, weights, options.path.strict_load_g, adopt_mask_value=unstated)
+            load_or_explain(self.net, weights, options.path.strict_load_g, unstated, options.train is None)
             if weights.average and options.train is None:
                 text = '%s: its moving average (params_ema) is not used; --force_yml path:param_key=params_ema takes it'
                 logger.warning(text, weights.path)
@@ -85,8 +87,13 @@ class ImageRestorationModel:
         }
         self._forward: nn.Module = self.net
         if self.processes.world > 1:  # makes all processes start with the weights of the first
+            averaging = any(buffer.is_floating_point() for buffer in self.net.buffers())  # as batch normalisation has
             self._forward = DistributedDataParallel(
-                self.net, gradient_as_bucket_view=True, find_unused_parameters=find_unused_parameters
+                self.net,
+                broadcast_buffers=averaging,  # others never change
+                process_group=self.processes.gradients,
+                gradient_as_bucket_view=True,
+                find_unused_parameters=find_unused_parameters,
             )
         if train.compile:
             self._forward = torch.compile(self._forward)  # type: ignore[assignment]
@@ -95,7 +102,7 @@ class ImageRestorationModel:
         self.arithmetic = Arithmetic(train.precision, self.device)
         if train.ema_decay:
             self.ema = MovingAverage(self.net, train.ema_decay)
-        self.bad_steps = 0
+        self.bad_steps = self.steps_taken = 0
 
     @property
     def lr(self) -> float:
@@ -127,8 +134,8 @@ class ImageRestorationModel:
         sums: dict[str, Tensor] = {}
         for number, batch in enumerate(batches, 1):
             with self._without_exchange() if number < len(batches) else contextlib.nullcontext():
-                terms = self._losses_of(batch)
-                self.arithmetic.backward(torch.stack([terms[name] for name in self.losses]).sum() / len(batches))
+                loss, terms = self.loss_of(batch, self._forward)
+                self.arithmetic.backward(loss / len(batches))
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0) + value.detach() / len(batches)
         self.arithmetic.unscale(self.optimizer)
@@ -142,10 +149,18 @@ class ImageRestorationModel:
         """Gradients stay in this process until the last batch of a step."""
         return getattr(self._forward, 'no_sync', contextlib.nullcontext)()
 
-    def _losses_of(self, batch: Batch) -> dict[str, Tensor]:
-        """Each loss, and the terms of sums of losses beside them."""
+    def loss_of(self, batch: Batch, net: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch, and what it is the sum of.
+
+        Args:
+            batch: as for :meth:`train_step`.
+            net: the network, or what wraps it.
+
+        Returns:
+            a scalar; and each loss of the recipe by name, with the terms of sums of losses beside them.
+        """
         with self.arithmetic.autocast():
-            outputs = self._forward(*self.inputs(batch))
+            outputs = net(*self.inputs(batch))
         outputs = [outputs] if isinstance(outputs, Tensor) else outputs
         targets = targets_of(outputs, batch['gt'].to(self.dtype))
         terms: dict[str, Tensor] = {}
@@ -158,7 +173,7 @@ class ImageRestorationModel:
                     parts, value = {}, loss(output, target)
                 for key, part in {name: value, **{f'{name}_{term}': part for term, part in parts.items()}}.items():
                     terms[key] = terms[key] + part if key in terms else part
-        return terms
+        return torch.stack([terms[name] for name in self.losses]).sum(), terms
 
     def _limit_gradient(self) -> Tensor:
         """Clip the gradient if the recipe says so; its norm before that."""
@@ -176,6 +191,7 @@ class ImageRestorationModel:
             if self.ema is not None:
                 self.ema.update(self.net)
             self.bad_steps, self.problem = 0, None
+            self.steps_taken += 1
             return
         overflow = not bad_loss and self.arithmetic.scale > 1  # fp16 has too small a range for this loss scale
         self.arithmetic.skip(overflow)
@@ -251,14 +267,17 @@ class ImageRestorationModel:
             'schedulers': [self.scheduler.state_dict()],
             'scaler': self.arithmetic.state_dict(),
             'bad_steps': self.bad_steps,
+            'steps_taken': self.steps_taken,
         }
 
-    def load(self, checkpoint: Checkpoint, keep_weights: bool = False) -> None:
+    def load(self, checkpoint: Checkpoint, keep_weights: bool = False, new_recipe: bool = False) -> None:
         """Continue from a checkpoint.
 
         Args:
             checkpoint: of the same network and optimizer.
             keep_weights: leave the network's weights as they are.
+            new_recipe: keep the settings of this recipe's optimizer and schedule, and take only the optimizer's moments
+                from the checkpoint; otherwise everything is as in the checkpoint.
 
         Raises:
             WeightsError: it belongs to another network.
@@ -273,16 +292,19 @@ class ImageRestorationModel:
                 averages = checkpoint.params_ema or checkpoint.params
                 load_weights(self.ema.net, Weights(file, averages, mask_value=mask_value))
         try:
-            self.optimizer.load_state_dict(state['optimizers'][0])
-            for parameter, kept in self.optimizer.state.items():
-                shapes = {value.shape for value in kept.values() if isinstance(value, Tensor) and value.ndim > 0}
-                if shapes - {parameter.shape}:
-                    raise ValueError(f'what it keeps of a weight {tuple(parameter.shape)} has another shape')
-            self.scheduler.load_state_dict(state['schedulers'][0])
+            if new_recipe:
+                recipe = self.recipe
+                continue_anew(self.optimizer, self.scheduler, recipe.optim_g, recipe.warmup_iter, checkpoint)
+            else:
+                continue_exactly(self.optimizer, self.scheduler, checkpoint)
             self.arithmetic.load_state_dict(state.get('scaler', {}))
         except (ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
-            raise CheckpointError(f'{checkpoint.path} is of another optimizer or schedule: {error}') from error
+            raise CheckpointError(
+                f'{checkpoint.path} is of another optimizer or schedule: {error}. To start a new training from its '
+                'weights alone, name the network file: path.pretrain_network_g'
+            ) from error
         self.iteration, self.bad_steps = checkpoint.iteration, int(state.get('bad_steps', 0))
+        self.steps_taken = int(state.get('steps_taken', self.iteration))  # version 0.1 did not count them
 
 
 def prior_of(net: nn.Module) -> Prior:

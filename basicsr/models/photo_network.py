@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.archs.nafnet_arch import NAFBlock
+from basicsr.archs.photo_unet_arch import PhotoUNet
 from basicsr.archs.samdeblur_arch import MaskGuided
 from basicsr.masks.gray_coding import gray_from_label_map
 from basicsr.models.image_restoration_model import prior_of
 from basicsr.models.restoring import Restored, Tile, restore_image
 from basicsr.models.turning import TURNS, turned, turned_back
-from basicsr.utils.device import fast_bfloat16
+from basicsr.utils.device import fast_bfloat16, warn_of_slow_bfloat16
 from basicsr.utils.errors import WeightsError
 from basicsr.utils.image import Array
 
@@ -41,6 +42,8 @@ class PhotoNetwork:
         self.prior = prior_of(net)
         _require_photo_network(net, name, self.prior == 'gray')
         self.net, self.device = net.eval().to(device), device
+        if dtype == 'bf16':
+            warn_of_slow_bfloat16(device, 'dtype: bf16')
         self.dtype: Literal['fp32', 'bf16'] = dtype if dtype != 'auto' else _dtype_for(net, device)
         self.self_ensemble = self_ensemble
 
@@ -110,7 +113,12 @@ def _require_photo_network(net: Any, name: str, gray: bool) -> None:
     takes = channels if isinstance(net, MaskGuided) else getattr(net, 'in_channels', channels) - int(gray)
     gives = getattr(net, 'out_channels', channels)
     rule = getattr(net, 'input_rule', None)
-    if rule is None or rule.value_range != (0.0, 1.0):
+    if rule is None:
+        raise WeightsError(
+            f'{name} ({type(net).__name__}) does not say what it asks of an image: it needs the attributes input_rule, '
+            'img_channel and in_channels (docs/python.md, "Your own network")'
+        )
+    if rule.value_range != (0.0, 1.0):
         raise WeightsError(f'{name} ({type(net).__name__}) is a part of a network, which turns no photo into another')
     if (takes, gives) != (3, 3):
         raise WeightsError(
@@ -120,5 +128,5 @@ def _require_photo_network(net: Any, name: str, gray: bool) -> None:
 
 def _dtype_for(net: nn.Module, device: torch.device) -> Literal['fp32', 'bf16']:
     """bf16 for the networks whose results are known to stay within 50 dB of those in fp32, where it is faster."""
-    known = any(isinstance(part, NAFBlock) for part in net.modules())
+    known = any(isinstance(part, (NAFBlock, PhotoUNet)) for part in net.modules())
     return 'bf16' if known and fast_bfloat16(device) else 'fp32'

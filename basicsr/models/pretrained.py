@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,13 @@ from basicsr.utils import safetensors_files
 from basicsr.utils.errors import ArgumentError, UnknownNameError, WeightsError, nearest
 from basicsr.utils.weights import Weights, check_fit, load_weights, read_any_weights
 
+logger = logging.getLogger(__name__)
+
 FOLDER = Path(__file__).resolve().parents[2] / 'experiments' / 'pretrained_models'
 """Where network files with names lie."""
-DEFAULT = 'samdeblur_small'
+DEFAULT = 'photo_unet'
+ALIASES = {'samdeblur_small': DEFAULT}
+"""Names of networks that came with earlier versions, and what takes their place."""
 
 _ADVICE = {
     DEFAULT: 'it comes with this repository: restore it with git',
@@ -42,6 +47,9 @@ def find_weights(name_or_path: str | Path | None = None) -> Path:
         return Path(given)
     known = named_weights()
     name = given.replace('-', '_')
+    if name not in known and ALIASES.get(name) in known:
+        logger.warning('%s came with an earlier version; %s takes its place', name, ALIASES[name])
+        name = ALIASES[name]
     if name in known:
         return known[name]
     if Path(given).is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,8 +13,11 @@ from torch import Tensor
 
 from basicsr.models.collapse_guard import Finding, find_collapse, with_input_there
 from basicsr.models.restoring import WHOLE_ON_CPU, Restored, Tile
+from basicsr.utils.device import is_out_of_memory
 from basicsr.utils.errors import ArgumentError, WeightsError
 from basicsr.utils.image import Array
+
+logger = logging.getLogger(__name__)
 
 GuardMode = Literal['repair', 'refuse', 'warn', 'off']
 Run = Callable[[Tensor, 'Array | None', Tile], Restored]
@@ -69,9 +73,12 @@ def restore_guarded(run: Run, lq: Tensor, labels: Array | None, tile: Tile, mode
     for other_tile, other_labels, way in _other_ways(first, lq, labels, tile):
         try:
             restored = run(lq, other_labels, other_tile)
-        except ArgumentError:  # the network does not work on such tiles
+            again = find_collapse(lq, restored.image)
+        except (ArgumentError, RuntimeError, MemoryError) as error:
+            if not (isinstance(error, ArgumentError) or is_out_of_memory(error)):
+                raise
+            logger.info('%s does not work here: %s', way, error)  # tiles too small for the network, or no memory left
             continue
-        again = find_collapse(lq, restored.image)
         if again is None:
             return Outcome(restored, finding, f'mended by {way}')
         if again.share < least.share:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from basicsr.archs.analysis_synthesis_arch import AnalysisSynthesisNet
 from basicsr.archs.map_unit import Masks
 from basicsr.models.tiling import Grid, least_tile, local_form, restore_grid, restore_tiled
+from basicsr.models.widest import countable
 from basicsr.options.schema_train import ValOptions
+from basicsr.utils.device import free_memory, is_out_of_memory, without_tuning
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ def restore_image(
         with torch.inference_mode():
             known = net.fixed_for(lq)
         return replace(restore_image(known, lq, masks, tile, grid), kernel=known.kernel)
-    with torch.inference_mode():
+    with torch.inference_mode(), without_tuning():
         if grid is not None:
             return Restored(restore_grid(net, lq, masks, grid), 0)
         if tile is None:
@@ -68,36 +70,33 @@ def restore_image(
             size, least = tile, min(tile, max(least, SMALLEST_TILE))
         else:
             size, least = FIRST_TILE, max(least, SMALLEST_TILE)
-            if lq.device.type != 'cpu' or lq.shape[-2] * lq.shape[-1] <= WHOLE_ON_CPU:
+            if _may_fit(net, lq, masks):
                 try:
                     return Restored(_whole(net, lq, masks))
-                except RuntimeError as error:
+                except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
                 size = min(size, longest // 2)
-                _free(lq.device)
+                free_memory(lq.device)
+            elif size >= longest:  # one tile would be the whole image
+                size = longest // 2
         size = max(size, least)
         while True:
             try:
                 return _in_tiles(net, lq, masks, size)
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if size <= least or not is_out_of_memory(error):
                     raise
             size = max(size // 2, least)
             logger.info('no memory left; restoring %d x %d pixels in tiles of %d', *lq.shape[-2:], size)
-            _free(lq.device)
+            free_memory(lq.device)
 
 
-def _free(device: torch.device) -> None:
-    """Give memory back that is held for later, so that it can be cut in another way."""
-    if device.type == 'cuda':
-        torch.cuda.empty_cache()
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error says that the device, or the machine, has no memory left."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or 'allocate memory' in text or 'not enough memory' in text
+def _may_fit(net: nn.Module, lq: Tensor, masks: Masks | None) -> bool:
+    """Whether an image is worth trying whole: memory of a GPU ends with an error, that of a CPU without a warning."""
+    if lq.device.type == 'cpu':
+        return lq.shape[-2] * lq.shape[-1] <= WHOLE_ON_CPU
+    return countable(net, lq, masks)
 
 
 def grid_of(options: ValOptions, height: int, width: int) -> Grid | None:

@@ -150,6 +150,15 @@ class Validation:
                     log.picture(iteration, f'{name}/{index}', image)
         return results[0][1]
 
+    @property
+    def chosen_by(self) -> dict[str, Any] | None:
+        """What decides which network is best, as plain values: data set, label and metric; None chooses none."""
+        label = self._options.logger.best_metric
+        if label is None or not self._datasets:
+            return None
+        first = self._options.datasets[next(iter(self._datasets))].name
+        return {'dataset': first, 'label': label, 'metric': self._options.val.metrics[label].as_dict()}
+
     def is_better(self, score: float, best: float | None) -> bool:
         """Whether a score of ``logger.best_metric`` is better than the best so far."""
         metric = self._metrics[self._options.logger.best_metric or '']

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from basicsr.options.fields import Section
 from basicsr.options.schema import Options
 from basicsr.utils.errors import nearest
-from basicsr.utils.signature import Problem, existing_part, message_of, mismatch, value_at
+from basicsr.utils.signature import Problem, default_hint, existing_part, message_of, mismatch, value_at
 
 
 def check(data: Mapping[str, Any]) -> tuple[Options | None, list[Problem]]:
@@ -66,7 +66,11 @@ def _problems(error: ValidationError, data: Any) -> list[Problem]:
         else:
             mismatches.setdefault(existing_part(location, data), []).append(item)
     for location, items in mismatches.items():
-        problems.append(Problem(location, _mismatch(items, value_at(data, location))))
+        value = value_at(data, location)
+        section = section_at(location[:-1]) if location and value is None else None
+        field = section.model_fields.get(str(location[-1])) if section is not None else None
+        hint = default_hint(field.default) if field is not None else ''
+        problems.append(Problem(location, _mismatch(items, value) + hint))
     misnamed = [existing_part(item['loc'], data) for item in error.errors() if item['type'] == 'phase']
     return [
         p

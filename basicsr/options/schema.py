@@ -19,6 +19,7 @@ from basicsr.options.paths import OptionalFilePath
 from basicsr.options.reader import Position, Tree
 from basicsr.options.schema_data import DatasetOptions, Phase, phase_of
 from basicsr.options.schema_train import LoggerOptions, TrainOptions, ValOptions
+from basicsr.utils.errors import OptionError
 from basicsr.utils.registry import REGISTRIES
 from basicsr.utils.signature import fit_value, parameters_of
 
@@ -36,8 +37,8 @@ class PathOptions(Section):
     )
     resume_with_changes: bool = Field(
         default=False,
-        description='Go on although the recipe is another one than that of the training state; false is an error that '
-        'lists what differs.',
+        description='Go on with a recipe that is not that of the training state, and use all of it; false is an error '
+        'that lists what differs.',
     )
     ignore_resume_networks: tuple[Literal['network_g'], ...] = Field(
         default=(), description='Networks that take their `pretrain_...` weights and not those beside `resume_state`.'
@@ -50,8 +51,8 @@ class DistOptions(Section):
     backend: Literal['nccl', 'gloo'] = Field(
         default='nccl', description='How processes talk: `nccl` (GPUs) or `gloo` (CPUs).'
     )
-    port: Annotated[WholeNumber, Field(gt=0, lt=65536)] = Field(
-        default=29500, description='Port of the first node (Slurm).'
+    port: Annotated[WholeNumber, Field(gt=0, lt=65536)] | None = Field(
+        default=None, description='Port of the first node (Slurm); null derives one from the number of the job.'
     )
 
 
@@ -142,6 +143,18 @@ class Options(Section):
     def notices(self) -> tuple[str, ...]:
         """One line for each thing the original's option files say that means something else here."""
         return self._origin.notices
+
+    def for_training(self) -> tuple[TrainOptions, DatasetOptions]:
+        """The recipe and the training set.
+
+        Raises:
+            OptionError: the option file is for evaluation only.
+        """
+        if self.train is not None and 'train' in self.datasets:
+            return self.train, self.datasets['train']
+        there = {'train': self.train is not None, 'datasets.train': 'train' in self.datasets}
+        missing = ' and '.join(key for key in there if not there[key])
+        raise OptionError(f'{self.source}: {missing} missing; this option file is for evaluation')
 
     def position(self, key: str | Sequence[str | int]) -> Position | None:
         """Where a key (``train.optim_g.lr``, or its parts) was set; its parent's place if it was not."""

@@ -94,6 +94,7 @@ class CheckpointFolder:
         self.save_network(iteration, net, {**about, 'pair': pair})
         path = self.state_file(iteration)
         try:
+            self.states.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as file:
                 torch.save({**state, 'iter': iteration, 'pair': pair}, file)
         except (OSError, RuntimeError) as error:
@@ -111,6 +112,7 @@ class CheckpointFolder:
         """
         path = self.network_file(name)
         try:
+            self.models.mkdir(parents=True, exist_ok=True)
             save_weights(path, net, **about)
         except (OSError, RuntimeError) as error:
             raise _not_saved(path, error) from error
@@ -148,10 +150,9 @@ class CheckpointFolder:
                 file.replace(file.with_name(f'{file.name}.replaced'))
                 logger.warning('%s is given up for another way from %d: renamed', file, iteration)
 
-    def prepare(self) -> None:
-        """Make the folders, and clear away what a killed save has left."""
+    def clear_parts(self) -> None:
+        """Clear away what a killed save has left."""
         for folder in (self.models, self.states):
-            folder.mkdir(parents=True, exist_ok=True)
             for part in folder.glob('.*.part'):
                 part.unlink(missing_ok=True)
 

@@ -1,15 +1,8 @@
-"""One process or many: how they find each other, what they tell each other, and what happens when one fails."""
+"""One process or many: how they find each other and what they tell each other."""
 
 from __future__ import annotations
 
-import logging
 import os
-import re
-import subprocess
-import sys
-import threading
-import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,23 +13,25 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
+from basicsr.training.launching import (
+    Launcher,
+    identity_of,
+    own_gpu,
+    place_in_job,
+    refuse_shared_gpus,
+    require_reachable_host,
+)
+from basicsr.training.watch import EXIT_PEER_FAILED, PeerError, Watch, agree_on_start, own_connection
 from basicsr.utils.device import select_device
-from basicsr.utils.errors import BasicsrError, OptionError, TrainingError
+from basicsr.utils.errors import OptionError
 
-logger = logging.getLogger(__name__)
+__all__ = ['EXIT_PEER_FAILED', 'PeerError', 'Processes', 'start_processes']
 
-Launcher = Literal['none', 'pytorch', 'slurm']
-EXIT_PEER_FAILED = 4
-SILENT_AFTER = 15  # heartbeats; a process that has sent none for so long is gone
-_BEAT = 1.0  # seconds
 _TIMEOUT = timedelta(minutes=30)  # of one message; processes that die are noticed long before
-
-
-class PeerError(TrainingError):
-    """Another process of the job has failed."""
+_TIMEOUT_OF_GPUS = timedelta(minutes=10)  # of an exchange of gradients, for which all are ready within seconds
 
 
 @dataclass(frozen=True)
@@ -48,12 +43,14 @@ class Processes:
         world: number of processes.
         device: where this process computes.
         watch: notices when another process fails; None for a single process.
+        gradients: group that exchanges gradients; None is the usual one.
     """
 
     rank: int = 0
     world: int = 1
     device: torch.device = field(default_factory=lambda: torch.device('cpu'))
     watch: Watch | None = None
+    gradients: dist.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
@@ -152,189 +149,43 @@ class Processes:
 
 
 def start_processes(
-    launcher: Launcher, device: str = 'auto', port: int = 29500, backend: Literal['nccl', 'gloo'] = 'nccl'
+    launcher: Launcher, device: str = 'auto', port: int | None = None, backend: Literal['nccl', 'gloo'] = 'nccl'
 ) -> Processes:
     """Join the job that a launcher has started.
 
     Args:
         launcher: 'none' for a single process; 'pytorch' under torchrun; 'slurm' under srun.
-        device: ``auto``, or ``cpu`` to keep away from GPUs. Each process takes the GPU of its local rank.
-        port: of the first node, for Slurm (torchrun brings its own).
+        device: ``auto``, or ``cpu`` to keep away from GPUs. Each process takes a GPU of its own.
+        port: of the first node, for Slurm (torchrun brings its own); None derives one from the job.
         backend: how GPUs exchange gradients; CPUs use gloo.
 
     Raises:
-        OptionError: the launcher's environment variables are missing, or there are fewer GPUs than processes.
+        OptionError: the launcher's environment variables are missing, there are fewer GPUs than processes, or other
+            hosts cannot reach this one.
     """
     if launcher == 'none':
         if int(os.environ.get('WORLD_SIZE', '1')) > 1 and 'RANK' in os.environ:
             raise OptionError('torchrun started several processes: add --launcher pytorch, or each trains on its own')
         return Processes(device=select_device(device))
-    if launcher == 'slurm':
-        _environment_of_slurm(port)
-    rank, world, local = (_number(name, launcher) for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'))
+    rank, world, local = place_in_job(launcher, port)
+    require_reachable_host(os.environ)
     chosen = select_device(device)
     if chosen.type == 'cuda':
-        chosen = select_device(f'cuda:{local}')
+        chosen = own_gpu(local)
         torch.cuda.set_device(chosen)
+    with_nccl = chosen.type == 'cuda' and backend == 'nccl'
     # gloo beside NCCL: short messages between hosts wait for no kernel
-    backends = 'cpu:gloo,cuda:nccl' if chosen.type == 'cuda' and backend == 'nccl' else 'gloo'
-    store, rank, world = next(rendezvous('env://', rank, world, timeout=_TIMEOUT))
-    store = PrefixStore(f'start {os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")}', store)  # torchrun keeps the store
-    store.set_timeout(_TIMEOUT)
-    dist.init_process_group(
-        backends, store=PrefixStore('messages', store), rank=rank, world_size=world, timeout=_TIMEOUT
-    )
-    return Processes(rank, world, chosen, Watch(PrefixStore('watch', store), rank, world))
-
-
-class Watch:
-    """Ends this process when another one has failed, whatever this one is waiting for.
-
-    A thread tells the others once a second that this process lives, and looks whether they do.
-
-    Args:
-        store: shared by all processes.
-        rank: number of this process.
-        world: number of processes.
-    """
-
-    def __init__(self, store: Store, rank: int, world: int) -> None:
-        clone = getattr(store, 'clone', None)
-        self._store = clone() if clone else store  # a connection of its own, which no other request holds up
-        self._rank, self._world = rank, world
-        self._stopped = threading.Event()
-        self._heard: dict[int, tuple[int, int]] = {}
-        self._reason: str | None = None
-        self._thread = threading.Thread(target=self._run, name='watch', daemon=True)
-        self._thread.start()
-
-    def fail(self, error: BaseException) -> None:
-        """Say what is wrong, tell the others, and end this process; never returns.
-
-        An orderly end could take for ever: destructors wait for messages of processes that are no more.
-
-        Args:
-            error: what this process failed with. A message that could not be exchanged is the fault of another one.
-        """
-        self._stopped.set()
-        code, lost = 1, isinstance(error, RuntimeError) and not isinstance(error, BasicsrError)
-        reason = self.failure(patience=2.0) if lost or isinstance(error, PeerError) else None
-        if reason is None and lost and 'gloo' in str(error):
-            reason = f'it is gone without a word, killed? ({str(error).splitlines()[0]})'
-        if reason is not None:
-            code, text = EXIT_PEER_FAILED, f'stops, since another process failed: {reason}'
-        elif isinstance(error, BasicsrError):
-            text = str(error)
-        else:
-            code = 130 if isinstance(error, KeyboardInterrupt) else 1
-            text = ''.join(traceback.format_exception(error))
-        if code == 1:
-            self._tell(f'rank {self._rank}: {type(error).__name__}: {error}')
-        self._end(code, text)
-
-    def _tell(self, message: str) -> None:
-        try:
-            if not self._store.check(['failed']):
-                self._store.set('failed', message)
-            others = [f'heard/{rank}' for rank in range(self._world) if rank != self._rank]
-            end = time.monotonic() + 5 * _BEAT  # the first process may keep the store: it stays until all have heard
-            while self._rank == 0 and time.monotonic() < end and not self._store.check(others):
-                time.sleep(0.1)
-        except RuntimeError as problem:
-            logger.debug('the other processes cannot be told: %s', problem)
-
-    def _end(self, code: int, text: str) -> None:
-        sys.stdout.flush()
-        sys.stderr.write(f'rank {self._rank}: {text}\n')
-        sys.stderr.flush()
-        os._exit(code)
-
-    def failure(self, patience: float = 0.0) -> str | None:
-        """What another process reported, waiting for it up to ``patience`` seconds."""
-        end = time.monotonic() + patience
-        while self._reason is None:
-            try:
-                if self._store.check(['failed']):
-                    self._reason = str(self._store.get('failed'), 'utf-8')
-                    self._store.set(f'heard/{self._rank}', '1')
-                    break
-            except RuntimeError:
-                return 'the process that keeps the others together is gone'
-            if time.monotonic() >= end:
-                return None
-            time.sleep(0.1)
-        return self._reason
-
-    def stop(self) -> None:
-        """This process is done."""
-        self._stopped.set()
-        self._thread.join()
-        try:
-            self._store.set(f'done/{self._rank}', '1')
-        except RuntimeError as error:
-            logger.debug('the other processes cannot be told: %s', error)
-
-    def _run(self) -> None:
-        beat = 0
-        while not self._stopped.wait(_BEAT):
-            beat += 1
-            try:
-                self._store.set(f'alive/{self._rank}', str(beat))
-                reason = self.failure() or self._silent(beat)
-            except RuntimeError:
-                reason = 'the process that keeps the others together is gone'
-            if reason and not self._stopped.wait(3 * _BEAT):  # time for an orderly end
-                self._end(EXIT_PEER_FAILED, f'stops, since another process failed: {reason}')
-
-    def _silent(self, beat: int) -> str | None:
-        """Names a process that has not been heard of for many beats of our own (a machine may have slept)."""
-        for rank in range(self._world):
-            if rank == self._rank or not self._store.check([f'alive/{rank}']):
-                continue
-            theirs = int(self._store.get(f'alive/{rank}'))
-            known, since = self._heard.get(rank, (-1, beat))
-            if theirs != known:
-                self._heard[rank] = (theirs, beat)
-            elif beat - since > SILENT_AFTER and not self._store.check([f'done/{rank}']):
-                return f'rank {rank} has been silent for {beat - since} seconds (killed?)'
-        return None
-
-
-def first_host(nodes: str) -> str:
-    """The first host of a Slurm node list, such as ``gpu[03-05,9],login``.
-
-    >>> first_host('gpu[03-05,9],login'), first_host('alpha,beta')
-    ('gpu03', 'alpha')
-    """
-    match = re.match(r'([^\[,]*)(?:\[(\w+)[^\]]*\]([^,]*))?', nodes)
-    return ''.join(part or '' for part in match.groups()) if match else nodes
-
-
-def _environment_of_slurm(port: int) -> None:
-    """Say in torchrun's variables what Slurm says in its own."""
-    rank, world, local = (_number(f'SLURM_{name}', 'slurm') for name in ('PROCID', 'NTASKS', 'LOCALID'))
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(local))
-    nodes = os.environ.get('SLURM_STEP_NODELIST') or os.environ.get('SLURM_NODELIST', '')
-    if not nodes:
-        raise OptionError('--launcher slurm: SLURM_NODELIST is not set; start the command with srun')
-    host = first_host(nodes)
-    try:
-        listed = subprocess.run(  # noqa: S603 - fixed arguments
-            ['scontrol', 'show', 'hostnames', nodes],  # noqa: S607
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        host = listed.stdout.split()[0]
-    except (OSError, subprocess.CalledProcessError, IndexError):
-        logger.debug('scontrol is not here; %s is taken as the first host', host)
-    os.environ.setdefault('MASTER_ADDR', host)
-    os.environ.setdefault('MASTER_PORT', str(port))
-
-
-def _number(name: str, launcher: str) -> int:
-    value = os.environ.get(name, '')
-    if not value.isdigit():
-        start = 'torchrun' if launcher == 'pytorch' else 'srun'
-        raise OptionError(f'--launcher {launcher}: the variable {name} is not set; start the command with {start}')
-    return int(value)
+    backends = 'cpu:gloo,cuda:nccl' if with_nccl else 'gloo'
+    shared, rank, world = next(rendezvous('env://', rank, world, timeout=_TIMEOUT))
+    shared.set_timeout(_TIMEOUT)
+    start = agree_on_start(shared, rank, world, _TIMEOUT)
+    messages = PrefixStore(f'{start}/messages', shared)
+    dist.init_process_group(backends, store=messages, rank=rank, world_size=world, timeout=_TIMEOUT)
+    watch = Watch(PrefixStore(f'{start}/watch', own_connection(shared, _TIMEOUT)), rank, world)
+    gradients: Any = None
+    if with_nccl:
+        gradients = dist.new_group(backend='nccl', timeout=_TIMEOUT_OF_GPUS)
+    processes = Processes(rank, world, chosen, watch, gradients)
+    if with_nccl:
+        refuse_shared_gpus(processes.gather_text(identity_of(chosen)))
+    return processes

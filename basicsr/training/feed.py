@@ -65,6 +65,7 @@ class TrainingData:
             rank,
             seed,
             self._sampler,
+            processes.device,
         )
         self.epoch = self.consumed = self.skipped = 0
 
@@ -72,6 +73,19 @@ class TrainingData:
     def steps_per_epoch(self) -> int:
         """Whole steps in one pass."""
         return int(self._sampler.total) // self._batching.total
+
+    def resume_at(self, epoch: int, consumed: int) -> None:
+        """Go on in the middle of a pass, or with the next one if this one has no such place any more.
+
+        Args:
+            epoch: number of the pass.
+            consumed: samples of it that are done, of all processes together.
+        """
+        if consumed > int(self._sampler.total):  # fewer samples than the checkpoint had
+            logger.warning('an epoch has %d samples now, of which %d would be done; going on with the next epoch',
+                           self._sampler.total, consumed)  # fmt: skip
+            epoch, consumed = epoch + 1, 0
+        self.epoch, self.consumed = epoch, consumed
 
     def steps(self) -> Generator[list[dict[str, Any]], None, None]:
         """The batches of each step from here on.

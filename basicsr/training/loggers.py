@@ -6,11 +6,11 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ class RunLog:
 
     ``log/<name>.jsonl`` has one object a line: ``iter``, ``epoch``, the losses, ``lr``, ``grad_norm``, ``seconds`` (of
     a step) and ``data_seconds`` (of them waiting for data); or ``iter``, ``dataset`` and its scores.
+
+    Nothing is written before :meth:`open`, so that a run which fails at its start leaves nothing behind; what the
+    package logs in the meantime comes first in the file then.
 
     Args:
         experiment: folder of the experiment.
@@ -53,18 +56,26 @@ class RunLog:
         wandb: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        folder = experiment / 'log'
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f'{name}.jsonl'
+        self._folder = experiment / 'log'
+        self.path = self._folder / f'{name}.jsonl'
         self._name, self._total_iter, self._start = name, total_iter, start
         self._begin = time.monotonic()
-        cut_back(self.path, start)
-        self._file = self.path.open('a', encoding='utf-8')
-        self._text = logging.FileHandler(folder / f'{name}.log', encoding='utf-8')
-        self._text.setFormatter(logging.Formatter('%(asctime)s %(levelname)s: %(message)s'))
-        logging.getLogger('basicsr').addHandler(self._text)
-        self._board = _tensorboard(folder / 'tensorboard', start) if tensorboard else None
+        self._text = _LateFile(self._folder / f'{name}.log')
+        self._file: TextIO | None = None
+        self._board: Any = None
+        self._make_board = _tensorboard(self._folder / 'tensorboard', start) if tensorboard else None
         self._wandb = _wandb(name, wandb, options) if wandb and wandb.get('project') else None
+        logging.getLogger('basicsr').addHandler(self._text)
+
+    def open(self) -> None:
+        """Make the files; they are continued if they are there. Once is enough."""
+        if self._file is not None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        cut_back(self.path, self._start)
+        self._file = self.path.open('a', encoding='utf-8')
+        self._text.open()
+        self._board = self._make_board() if self._make_board else None
 
     def __enter__(self) -> RunLog:
         return self
@@ -77,7 +88,8 @@ class RunLog:
             self._text.handle(logging.LogRecord('basicsr', logging.ERROR, '', 0, str(error), (), None))
         logging.getLogger('basicsr').removeHandler(self._text)
         self._text.close()
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         if self._board is not None:
             self._board.close()
         if self._wandb is not None:
@@ -126,10 +138,13 @@ class RunLog:
 
     def picture(self, iteration: int, name: str, image: NDArray[np.uint8]) -> None:
         """Show an image (H, W, 3) RGB in TensorBoard."""
+        self.open()
         if self._board is not None:
             self._board.add_image(name, image, iteration, dataformats='HWC')
 
     def _write(self, record: Mapping[str, Any]) -> None:
+        self.open()
+        assert self._file is not None  # noqa: S101 - for the type checker
         finite = {k: v if not isinstance(v, float) or math.isfinite(v) else str(v) for k, v in record.items()}
         self._file.write(json.dumps(finite, allow_nan=False) + '\n')
         self._file.flush()
@@ -140,6 +155,36 @@ class RunLog:
                 self._board.add_scalar(name, value, iteration)
         if self._wandb is not None:
             self._wandb.log(dict(values), step=iteration)
+
+
+class _LateFile(logging.Handler):
+    """A log file that is made by :meth:`open`; what comes before is kept until then."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path, self._early = path, list[logging.LogRecord]()
+        self._file: logging.FileHandler | None = None
+
+    def open(self) -> None:
+        """Make the file and write what has come so far."""
+        self._file = logging.FileHandler(self._path, encoding='utf-8')
+        self._file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s: %(message)s'))
+        for record in self._early:
+            self._file.emit(record)
+        self._early.clear()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, now or later."""
+        if self._file is None:
+            self._early.append(record)
+        else:
+            self._file.emit(record)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+        super().close()
 
 
 class Timer:
@@ -181,13 +226,14 @@ def cut_back(path: Path, iteration: int) -> None:
         file.write(''.join(kept).encode())
 
 
-def _tensorboard(folder: Path, start: int) -> Any:
+def _tensorboard(folder: Path, start: int) -> Callable[[], Any]:
+    """What makes a writer of TensorBoard files."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         advice = missing_package('tensorboard')
         raise OptionError(f'logger.use_tb_logger: {advice}; or set it to false') from error
-    return SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+    return lambda: SummaryWriter(str(folder), purge_step=start + 1 if start else None)
 
 
 def _wandb(name: str, block: Mapping[str, Any], options: Mapping[str, Any] | None) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -49,3 +49,46 @@ def build_optimizer(
         block['fused'] = True
     optimizer: torch.optim.Optimizer = OPTIMIZER_REGISTRY.build(block, params=list(params))
     return optimizer
+
+
+def adopt_moments(
+    optimizer: torch.optim.Optimizer, opt: BlockLike, saved: Mapping[str, Any], before: str
+) -> str | None:
+    """Continue with the moments of a saved optimizer, under the settings that ``optimizer`` was built with.
+
+    Args:
+        optimizer: new, of the same parameters in the same order; its own settings stay (lr, betas, ...).
+        opt: the block that it was built of.
+        saved: ``state_dict()`` of the earlier optimizer.
+        before: ``type`` of the earlier optimizer.
+
+    Returns:
+        None; or why the moments start at zero instead: another optimizer, or one that keeps more than the earlier one.
+
+    Raises:
+        ValueError: the saved optimizer is of another number of parameters.
+    """
+    old, new = ([key for group in groups for key in group['params']] for groups in
+                (saved['param_groups'], optimizer.state_dict()['param_groups']))  # fmt: skip
+    if len(old) != len(new):
+        raise ValueError(f'it is of {len(old)} parameters, the network has {len(new)}')
+    name = type(optimizer).__name__
+    if name != before:
+        return f'the optimizer was {before} and is {name} now'
+    wanted = _moments_of(opt)
+    moments = {key: saved['state'][number] for key, number in zip(new, old, strict=True) if number in saved['state']}
+    lacking = sorted({entry for kept in moments.values() for entry in wanted if kept.get(entry) is None})
+    if lacking:
+        return f'{name} needs {", ".join(lacking)} now, which the checkpoint does not have'
+    moments = {key: {entry: kept[entry] for entry in wanted} for key, kept in moments.items()}
+    optimizer.load_state_dict({'state': moments, 'param_groups': optimizer.state_dict()['param_groups']})
+    return None
+
+
+def _moments_of(opt: BlockLike) -> list[str]:
+    """What the optimizer of a block keeps of each parameter."""
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = build_optimizer([weight], opt)
+    weight.grad = torch.zeros(1)
+    optimizer.step()
+    return [name for name, value in optimizer.state[weight].items() if value is not None]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from basicsr.utils.device import warn_of_slow_bfloat16
 from basicsr.utils.errors import OptionError
 
 Precision = Literal['fp32', 'bf16', 'fp16']
@@ -28,8 +29,14 @@ class Arithmetic:
     def __init__(self, precision: Precision, device: torch.device) -> None:
         self.precision = precision
         self.device = device
-        if precision == 'bf16' and device.type == 'cuda' and not torch.cuda.is_bf16_supported():
+        if (
+            precision == 'bf16'
+            and device.type == 'cuda'
+            and not torch.cuda.is_bf16_supported(including_emulation=False)
+        ):
             raise OptionError("train.precision: this GPU has no bf16; take 'fp16' or 'fp32'")
+        if precision == 'bf16':
+            warn_of_slow_bfloat16(device, 'train.precision: bf16')
         if precision == 'fp16' and device.type == 'mps':
             raise OptionError("train.precision: 'fp16' is not for mps; take 'fp32'")
         self._scaler = torch.amp.GradScaler(device.type) if precision == 'fp16' else None

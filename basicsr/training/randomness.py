@@ -35,8 +35,12 @@ def derived_seed(seed: int, name: str) -> int:
     return int(state[0] >> np.uint64(1))
 
 
-def generator_states() -> Tensor:
-    """The states of the generators of Python, numpy, torch and this process's GPU: int64, always of one length."""
+def generator_states(device: torch.device) -> Tensor:
+    """The states of the generators of Python, numpy and torch: int64, always of one length.
+
+    Args:
+        device: where this process computes; the generator of a GPU is one of them. Other GPUs are not touched.
+    """
     _, words, gauss = random.getstate()
     _, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
     parts = [
@@ -45,20 +49,24 @@ def generator_states() -> Tensor:
         torch.tensor([int(position), int(has_gauss), *_bits(float(cached))], dtype=torch.int64),
         torch.get_rng_state().to(torch.int64),
     ]
-    if torch.cuda.is_available():
-        parts.append(torch.cuda.get_rng_state().to(torch.int64))
+    if device.type == 'cuda':
+        parts.append(torch.cuda.get_rng_state(device).to(torch.int64))
     return torch.cat(parts)
 
 
-def restore_generators(states: Tensor) -> None:
+def restore_generators(states: Tensor, device: torch.device) -> None:
     """Set the generators to what :func:`generator_states` returned.
+
+    Args:
+        states: of a process on a device of any kind; what they lack stays as it is.
+        device: where this process computes.
 
     Raises:
         CheckpointError: they are of another kind of machine.
     """
     sizes = [627, 624, 4, torch.get_rng_state().numel()]
-    if torch.cuda.is_available():
-        sizes.append(torch.cuda.get_rng_state().numel())
+    if device.type == 'cuda':
+        sizes.append(torch.cuda.get_rng_state(device).numel())
     if states.dtype != torch.int64 or states.numel() < sum(sizes[:4]):
         raise CheckpointError('the states of the random generators are of another version of torch')
     python, keys, rest, cpu, *gpu = (
@@ -73,7 +81,7 @@ def restore_generators(states: Tensor) -> None:
     np.random.set_state(numpy_state)  # noqa: NPY002
     torch.set_rng_state(cpu.to(torch.uint8))
     if gpu:
-        torch.cuda.set_rng_state(gpu[0].to(torch.uint8))
+        torch.cuda.set_rng_state(gpu[0].to(torch.uint8), device)
 
 
 def _bits(value: float | None) -> tuple[int, int]:

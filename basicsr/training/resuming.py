@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LRScheduler
 
 from basicsr.training.checkpoints import Checkpoint, CheckpointFolder, read_checkpoint
 from basicsr.training.distributed import Processes
+from basicsr.training.optimizers import adopt_moments
+from basicsr.training.schedules import catch_up
 from basicsr.utils.errors import OptionError
+from basicsr.utils.registry import BlockLike
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +35,12 @@ NOT_RECIPE = {  # keys whose change leaves a training what it is
     ),
 }
 
+HOW_TO_STEP = ('fused', 'foreach', 'capturable', 'differentiable')  # of optimizers: changes rounding at most
+PROGRESS = ('last_epoch', 'base_lrs', 'lr_lambdas', 'verbose')  # of schedules: no settings
 
-def open_experiment(experiment: Path, auto_resume: bool, resume_state: str | None, clear: bool) -> None:
-    """Make the folder of an experiment, or make sure that an existing one may be continued.
+
+def claim_experiment(experiment: Path, auto_resume: bool, resume_state: str | None, clear: bool) -> None:
+    """Make sure that the folder of an experiment is new, or may be continued; it is made once a step has been done.
 
     Args:
         experiment: ``experiments/<name>``.
@@ -47,14 +54,13 @@ def open_experiment(experiment: Path, auto_resume: bool, resume_state: str | Non
     if clear and experiment.is_dir():
         shutil.rmtree(experiment)
     inside = resume_state is not None and experiment.resolve() in Path(resume_state).resolve().parents
-    used = any(path.is_file() for path in experiment.rglob('*'))  # empty folders are left by a start that was refused
+    used = any(path.is_file() for path in experiment.rglob('*'))
     if used and not (auto_resume or inside):
         raise OptionError(
             f'{experiment.resolve()} exists already. Continue it with --auto_resume, choose another name '
             f'(--force_yml name={experiment.name}_2), or remove the folder'
         )
-    CheckpointFolder(experiment).prepare()
-    (experiment / 'visualization').mkdir(exist_ok=True)
+    CheckpointFolder(experiment).clear_parts()
 
 
 def find_checkpoint(
@@ -149,6 +155,73 @@ def recipe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
         for key in dict.fromkeys([*old, *new])
         if old.get(key, unset) != new.get(key, unset)
     ]
+
+
+def continue_exactly(optimizer: torch.optim.Optimizer, scheduler: LRScheduler, checkpoint: Checkpoint) -> None:
+    """Set an optimizer and its schedule to what they were when a checkpoint was written.
+
+    Args:
+        optimizer: as the recipe has it, new.
+        scheduler: likewise.
+        checkpoint: of the same recipe. If its settings are others all the same, a warning names them: version 0.1
+            did not apply the changes of ``path.resume_with_changes``.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is of another optimizer or schedule.
+    """
+    built = _settings(optimizer.state_dict(), scheduler.state_dict())
+    optimizer_state, scheduler_state = checkpoint.state['optimizers'][0], checkpoint.state['schedulers'][0]
+    optimizer.load_state_dict(optimizer_state)
+    _require_shapes(optimizer)
+    scheduler.load_state_dict(scheduler_state)
+    kept = _settings(optimizer_state, scheduler_state)
+    for key in (key for key in kept if key in built and kept[key] != built[key]):
+        logger.warning(
+            '%s goes on with %s %s, although its recipe says %s: an earlier version has not applied a change. '
+            '--force_yml path:resume_with_changes=true applies the recipe',
+            checkpoint.path, key, kept[key], built[key],
+        )  # fmt: skip
+
+
+def continue_anew(
+    optimizer: torch.optim.Optimizer, scheduler: LRScheduler, opt: BlockLike, warmup_iter: int, checkpoint: Checkpoint
+) -> None:
+    """Bring an optimizer and its schedule to a checkpoint's iteration, under a recipe that may have changed since.
+
+    Learning rates are what they would be if the recipe had been in force from the first iteration. Moments of the
+    optimizer are those of the checkpoint, unless they are of another kind, which a warning says.
+
+    Args:
+        optimizer: as the recipe has it, new.
+        scheduler: likewise.
+        opt: the block that the optimizer was built of.
+        warmup_iter: of the recipe.
+        checkpoint: of the recipe before.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is of other parameters.
+    """
+    before = checkpoint.state['recipe']['train']['optim_g']['type']
+    afresh = adopt_moments(optimizer, opt, checkpoint.state['optimizers'][0], before)
+    if afresh is not None:
+        logger.warning('the moments of the optimizer start at zero: %s', afresh)
+    _require_shapes(optimizer)
+    catch_up(optimizer, scheduler, checkpoint.iteration, warmup_iter)
+
+
+def _require_shapes(optimizer: torch.optim.Optimizer) -> None:
+    for parameter, kept in optimizer.state.items():
+        shapes = {value.shape for value in kept.values() if isinstance(value, torch.Tensor) and value.ndim > 0}
+        if shapes - {parameter.shape}:
+            raise ValueError(f'what it keeps of a weight {tuple(parameter.shape)} has another shape')
+
+
+def _settings(optimizer_state: Mapping[str, Any], scheduler_state: Mapping[str, Any]) -> dict[str, Any]:
+    """What an optimizer and a schedule were built with, as far as their states tell."""
+    group = optimizer_state['param_groups'][0]
+    settings = {key: value for key, value in group.items() if key not in ('params', 'lr', *HOW_TO_STEP)}
+    settings |= {key: value for key, value in scheduler_state.items() if key not in PROGRESS and key[:1] != '_'}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
 
 
 def own_generators(states: list[torch.Tensor], processes: Processes, at: int) -> torch.Tensor | None:

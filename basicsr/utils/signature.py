@@ -119,7 +119,9 @@ def fit_arguments(
                 problems.append(Problem((), f"{factory.__name__} needs the key '{name}'"))
         elif parameter.annotation is not parameter.empty:
             fitted[name], found = fit_value(parameter.annotation, arguments[name])
-            problems += [Problem((name, *p.location), p.message) for p in found]
+            default = parameter.default
+            hint = default_hint(None if default is parameter.empty else default) if arguments[name] is None else ''
+            problems += [Problem((name, *p.location), p.message + hint) for p in found]
     return fitted, problems
 
 
@@ -195,6 +197,12 @@ def mismatch(messages: Iterable[str], value: Any) -> str:
         expected = expected.replace(theirs, ours)
     parts = ([f'expected {expected}'] if expected else []) + others
     return f'{"; ".join(parts)}, got {"nothing (null)" if value is None else got}{kind}'
+
+
+def default_hint(default: Any) -> str:
+    """What to do about ``key: null`` where null is no value: the hint ``; leave the key out for its default, 256``."""
+    plain = isinstance(default, (bool, int, float, str, tuple, list)) and default not in ((), [])
+    return f'; leave the key out for its default, {json.dumps(default)}' if plain else ''
 
 
 def value_at(value: Any, location: Iterable[str | int]) -> Any:

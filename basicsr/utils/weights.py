@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +18,16 @@ from torch import Tensor, nn
 from basicsr.utils import safetensors_files
 from basicsr.utils.errors import UnsafeWeightsError, WeightsError, nearest
 from basicsr.utils.files import whole_file
+from basicsr.utils.wrappers import bare, plain_names
 
 logger = logging.getLogger(__name__)
 
 PUBLISHED_MASK_VALUE = 1 / 255  # the original's loader divides boolean masks by 255; its files do not say so
+_SHOWN = 12  # differences that an error lists
+_MAPPINGS = (dict, OrderedDict, Counter)  # Counter: torch's MultiStepLR keeps its milestones in one
+_SEQUENCES = (list, tuple, set, torch.Size)
+PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, torch.dtype, torch.device)
+"""What network files and training states may hold beside tensors, numpy scalars, and containers of all of these."""
 _KEYS = ('params', 'params_ema', 'model', 'state_dict', 'model_state_dict', 'net', 'generator')  # by preference
 
 
@@ -30,7 +37,7 @@ class Weights:
 
     Args:
         path: the file, for messages.
-        state: parameters by name, on the CPU, without ``module.`` prefixes.
+        state: parameters by name, on the CPU, without what wrappers put before the names (see ``utils/wrappers.py``).
         network: ``type`` and arguments that rebuild the network; None in files of other projects.
         mask_value: what a covered pixel weighed in training; None in files of other projects.
         average: whether the file also holds a moving average of the weights (``params_ema``), and these are not it.
@@ -129,11 +136,9 @@ def _of_safetensors(path: Path, param_key: str | None) -> Weights:
 def _weights(path: Path, state: Mapping[Any, Tensor], network: Any, mask_value: Any) -> Weights:
     if mask_value is not None and not (type(mask_value) in (int, float) and 0 < mask_value <= 1):
         raise WeightsError(f'{path}: its mask_value is {mask_value!r}, not a number in (0, 1]; the file is damaged')
-    if state and all(str(key).startswith('module.') for key in state):  # saved from DataParallel
-        state = {str(key).removeprefix('module.'): value for key, value in state.items()}
     return Weights(
         path,
-        {str(key): value for key, value in state.items()},
+        plain_names(state),
         dict(network) if isinstance(network, Mapping) else None,
         None if mask_value is None else float(mask_value),
     )
@@ -156,14 +161,16 @@ def load_weights(
         WeightsError: names missing, unexpected and differently shaped parameters; or another mask value.
     """
     weights = weights if isinstance(weights, Weights) else read_weights(weights)
+    net = bare(net)
     mask_value = agreed_mask_value(net, weights, adopt_mask_value)
     if strict:
         check_fit(net, weights)
-    own = net.state_dict()
-    for line in [] if strict else _differences(own, weights):
+    own = plain_names(net.state_dict())
+    for line in [] if strict else _first(_differences(own, weights)):
         logger.warning('%s: not loaded, %s', weights.path, line)
+    names = dict(zip(own, net.state_dict(), strict=True))  # parts may be compiled
     fitting = {key: value for key, value in weights.state.items() if key in own and own[key].shape == value.shape}
-    net.load_state_dict(fitting, strict=False)
+    net.load_state_dict({names[key]: value for key, value in fitting.items()}, strict=False)
     if mask_value is not None:
         net.mask_value = mask_value  # type: ignore[assignment]
 
@@ -174,10 +181,15 @@ def check_fit(net: nn.Module, weights: Weights) -> None:
     Raises:
         WeightsError: names missing, unexpected and differently shaped parameters.
     """
-    lines = _differences(net.state_dict(), weights)
+    net = bare(net)
+    lines = _differences(plain_names(net.state_dict()), weights)
     if lines:
-        detail = '\n  '.join(lines[:40] + ([f'... and {len(lines) - 40} more'] if len(lines) > 40 else []))
+        detail = '\n  '.join(_first(lines))
         raise WeightsError(f'{weights.path} does not fit {type(net).__name__}:\n  {detail}')
+
+
+def _first(lines: list[str]) -> list[str]:
+    return lines[:_SHOWN] + ([f'... and {len(lines) - _SHOWN} more'] if len(lines) > _SHOWN else [])
 
 
 def _differences(own: Mapping[str, Tensor], weights: Weights) -> list[str]:
@@ -202,11 +214,11 @@ def save_weights(path: str | Path, net: nn.Module, **more: Any) -> None:
     Raises:
         OSError: the disk is full or the folder cannot be written; an older file of that name stays.
     """
-    net = net.module if isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else net
+    net = bare(net)
     for key, value in (('network_g', getattr(net, 'options', None)), ('mask_value', getattr(net, 'mask_value', None))):
         if value is not None:
             more[key] = value
-    save_state(path, net.state_dict(), **more)
+    save_state(path, plain_names(net.state_dict()), **more)
 
 
 def save_state(path: str | Path, state: Mapping[str, Tensor], **more: Any) -> None:
@@ -236,6 +248,8 @@ def save_state(path: str | Path, state: Mapping[str, Tensor], **more: Any) -> No
 def load_plain(path: Path) -> Any:
     """Everything in a file that ``torch.save`` wrote, if it is tensors and plain values; nothing is executed.
 
+    What counts as plain is said here (``PLAIN``), not by the installed torch, whose list of safe classes grows.
+
     Raises:
         UnsafeWeightsError: it holds other pickled objects.
         WeightsError: the file is missing or damaged.
@@ -248,17 +262,40 @@ def load_plain(path: Path) -> Any:
         raise WeightsError(f'{path} cannot be read ({error.strerror or error})') from error
     try:
         with torch.serialization.safe_globals(_numpy_scalars()):
-            return torch.load(path, map_location='cpu', weights_only=True)
+            content = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r'(?:GLOBAL|class) ([\w.]*\w)', str(error))
         if found:
-            raise UnsafeWeightsError(
-                f'{path} was refused: it holds a pickled {found[1]}, which is no tensor or plain value, and unpickling '
-                'it could run code. Ask its authors for a plain state_dict.'
-            ) from error
+            raise _unsafe(path, found[1]) from error
         raise WeightsError(f'{path} is no network file, or it is damaged') from error
     except Exception as error:  # an OSError as well, of files that are cut off
         raise WeightsError(f'{path} is no network file, or it is damaged ({type(error).__name__})') from error
+    foreign = _foreign(content)
+    if foreign is not None:
+        raise _unsafe(path, f'{foreign.__module__}.{foreign.__qualname__}'.removeprefix('builtins.'))
+    return content
+
+
+def _unsafe(path: Path, name: str) -> UnsafeWeightsError:
+    return UnsafeWeightsError(
+        f'{path} was refused: it holds a pickled {name}, which is no tensor or plain value, and unpickling '
+        'it could run code. Ask its authors for a plain state_dict.'
+    )
+
+
+def _foreign(content: Any) -> type | None:
+    """The class of the first object in it that is none of ``PLAIN``; None if there is no such object."""
+    waiting, seen = [content], set()
+    while waiting:
+        value = waiting.pop()
+        kind = type(value)
+        if kind in _MAPPINGS or kind in _SEQUENCES:
+            if id(value) not in seen:  # a file may hold a list that contains itself
+                seen.add(id(value))
+                waiting.extend([*value.keys(), *value.values()] if kind in _MAPPINGS else value)
+        elif kind not in PLAIN and not isinstance(value, (Tensor, np.generic)):
+            return kind
+    return None
 
 
 def _numpy_scalars() -> list[Any]:

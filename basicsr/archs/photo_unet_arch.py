@@ -1,0 +1,106 @@
+"""The network for photos: a U-Net of dense 3×3 convolutions that works on a quarter of the pixels."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.utils.errors import ArgumentError
+from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.signature import NotNegative, Positive
+
+
+@ARCH_REGISTRY.register()
+class PhotoUNet(nn.Module):
+    """Residual blocks of dense convolutions on three levels of the pixel-unshuffled image (U-Net, arXiv 1505.04597).
+
+    Dense convolutions do more arithmetic for each value that they read than depth-wise ones, so processors run them
+    faster. Nothing is normalised over the image: the result at a pixel does not depend on pixels far away, and the
+    network may be tiled exactly. It starts as the identity.
+
+    Input (B, img_channel + prior_channels, H, W) float in [0, 1], any H, W (reflected below and to the right to a
+    multiple of 8). Output (B, img_channel, H, W), not clamped.
+
+    Args:
+        img_channel: image channels, in and out.
+        width: channels of the first level, at half the resolution; doubled at every level.
+        blocks: residual blocks of the first level (before and after the deeper ones), the second level (likewise), and
+            the third level.
+        prior_channels: further input channels after the image.
+
+    Raises:
+        ArgumentError: not three numbers of blocks.
+    """
+
+    def __init__(
+        self,
+        img_channel: Positive = 3,
+        width: Positive = 32,
+        blocks: list[Positive] | tuple[Positive, ...] = (2, 2, 6),
+        *,
+        prior_channels: NotNegative = 0,
+    ) -> None:
+        super().__init__()
+        if len(blocks) != 3:
+            raise ArgumentError(f'PhotoUNet: blocks has a number for each of three levels, got {blocks}')
+        self.img_channel = img_channel
+        self.in_channels = img_channel + prior_channels
+        widths = [width, 2 * width, 4 * width]
+        # Each convolution reaches one pixel further at its level; halving and doubling the size reach 14 on either way.
+        reach = 2 * (4 * blocks[0] + 2) + 4 * 4 * blocks[1] + 8 * 2 * blocks[2] + 2 * (2 + 4 + 8)
+        self.input_rule = InputRule((8, 8), padding='reflect', halo=reach)
+        self.intro = nn.Conv2d(4 * self.in_channels, width, 3, padding=1)
+        self.encoders = nn.ModuleList(_blocks(c, n) for c, n in zip(widths[:2], blocks[:2], strict=True))
+        self.downs = nn.ModuleList(nn.Conv2d(c, 2 * c, 2, stride=2) for c in widths[:2])
+        self.middle = _blocks(widths[2], blocks[2])
+        self.ups = nn.ModuleList(nn.ConvTranspose2d(c, c // 2, 2, stride=2) for c in widths[:0:-1])
+        self.decoders = nn.ModuleList(_blocks(c, n) for c, n in zip(widths[1::-1], blocks[1::-1], strict=True))
+        self.ending = nn.Conv2d(width, 4 * img_channel, 3, padding=1)
+        for parameter in self.ending.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """Restore (B, img_channel [+ prior], H, W) to (B, img_channel, H, W)."""
+        check_image(lq, self.in_channels, type(self).__name__)
+        padded = self.input_rule.pad(lq)
+        x = self.intro(_unshuffled(padded))
+        skips = []
+        for encoder, down in zip(self.encoders, self.downs, strict=True):
+            x = encoder(x)
+            skips.append(x)
+            x = down(x)
+        x = self.middle(x)
+        for up, decoder in zip(self.ups, self.decoders, strict=True):
+            x = decoder(up(x) + skips.pop())
+        restored = F.pixel_shuffle(self.ending(x), 2) + padded[:, : self.img_channel]
+        return self.input_rule.crop(restored, *lq.shape[-2:])
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions with a ReLU between them, added to their input.
+
+    Args:
+        channels: in and out.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        added: Tensor = self.second(F.relu(self.first(x)))
+        return x + added
+
+
+def _blocks(channels: int, number: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(channels) for _ in range(number)))
+
+
+def _unshuffled(x: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, 4·C, H/2, W/2), as ``F.pixel_unshuffle``, which leaves batches of no images as they are."""
+    batch, channels, height, width = x.shape
+    parts = x.view(batch, channels, height // 2, 2, width // 2, 2).permute(0, 1, 3, 5, 2, 4)
+    return parts.reshape(batch, 4 * channels, height // 2, width // 2)

@@ -1,0 +1,385 @@
+"""Generated training pairs with blur as cameras make it: shake, real motion between frames, one kernel, or none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from basicsr.data.camera_shake import CameraShake, expose
+from basicsr.data.exposure import Image, Planes, add_noise, as_jpeg, grey_of, light_of, to_uint8
+from basicsr.data.frame_motion import FramePair, Window, mean_motion, times_of
+from basicsr.data.sample import Sample
+from basicsr.data.sharp_sources import (
+    Pair,
+    Recent,
+    frame_pairs_in,
+    is_sharp,
+    large_enough,
+    photos_in,
+    read_pair,
+    read_sharp,
+    require_size,
+    scaled,
+    texture,
+)
+from basicsr.utils.errors import ArgumentError, DataError
+from basicsr.utils.image import imread
+from basicsr.utils.registry import DATASET_REGISTRY
+from basicsr.utils.signature import Folder, NotNegative, Positive, Share
+
+Kind = Literal['shake', 'motion', 'kernel', 'sharp']
+KINDS: tuple[Kind, ...] = get_args(Kind)
+SHARES: dict[Kind, float] = {'shake': 0.4, 'motion': 0.35, 'kernel': 0.1, 'sharp': 0.15}
+
+_KEPT_BYTES = 256 << 20
+_ROWS = 720  # lengths of paths are those in an image of so many rows
+_ATTEMPTS = 60
+_AGREEMENT = {'crop': 0.92, 'whole': 0.85}  # the part of pixels at which the flows of both directions agree, at least
+_SMALLER = (0.5, 0.9)  # frames and photos are scaled down for crops: what is a little soft becomes sharp
+
+
+@dataclass(frozen=True)
+class BlurPair:
+    """A generated pair and how it was made.
+
+    Args:
+        lq, gt: (H, W, 3) RGB uint8.
+        kind: of the blur.
+        source: the photo, or the first frame.
+        extent: mean length of the paths of its pixels, in pixels.
+        labels: (1, H, W), regions from 1; None if the source has none.
+    """
+
+    lq: Image
+    gt: Image
+    kind: Kind
+    source: Path
+    extent: float
+    labels: NDArray[np.uint8] | None = None
+
+
+@DATASET_REGISTRY.register()
+class CameraBlurDataset(Dataset[dict[str, Any]]):
+    """Pairs from sharp photos and clips, blurred as cameras do it, made when they are asked for.
+
+    Of the kinds, 'shake' is a camera that turns and moves in six degrees of freedom while the shutter is open, 'motion'
+    the mean of frames between two neighbouring frames of a clip, 'kernel' a camera that moves all pixels alike, and
+    'sharp' a photo that must come back as it is. The ground truth is the middle of the exposure.
+
+    ``dataset[i]`` depends on the seed, the epoch and i alone. It holds lq and gt, uint8 (3, H, W) RGB, ``lq_path``,
+    ``gt_path``, ``mask_seed``, and with ``dataroot_clip_masks`` ``masks``, integers (1, H, W).
+
+    Args:
+        dataroot_photos: folders of sharp photos, sub-folders included; None is no photos.
+        dataroot_clips: folders of clips: images whose names end with consecutive numbers; None is no clips.
+        dataroot_clip_masks: masks of frames, of the same names with the suffix .png; what they do not cover becomes a
+            region as well, and other kinds get one region.
+        kinds: share of each kind; None is 40 % shake, 35 % motion, 10 % kernel and 15 % sharp of those that the sources
+            allow.
+        length: number of samples in one epoch.
+        gt_size: side of the samples in pixels; None makes whole images.
+        path_length: smallest and largest mean path of a pixel in an image of 720 rows; log(1 + length) is uniform.
+        exposure: smallest and largest exposure of motion, in intervals between frames.
+        gamma: smallest and largest exponent: light = grey value^gamma.
+        highlights: share of samples whose highlights are up to six times as bright before they are clipped.
+        degraded: share of samples with noise, and likewise of samples stored as JPEG.
+        noise: smallest and largest standard deviation of the noise at mid grey, of white = 1.
+        jpeg: smallest and largest quality (1 to 100) of JPEG; None stores no sample so.
+        candidates: crops, each with its own blur, of which one is taken; blurry and textured ones are more likely.
+        short_side: smallest and largest shorter side of whole images; larger photos and frames are scaled down, smaller
+            photos are left out.
+        reduce_to: width and height that whole images are cut and scaled down to, lq and gt alike; None leaves them.
+        seed: of all random numbers.
+
+    Raises:
+        DataError: a folder is missing or empty, photos are smaller than the crop, a clip has no neighbouring frames.
+        ArgumentError: kinds without their sources, or numbers that make no sense.
+    """
+
+    def __init__(
+        self,
+        dataroot_photos: Folder | list[Folder] | None = None,
+        dataroot_clips: Folder | list[Folder] | None = None,
+        dataroot_clip_masks: Folder | None = None,
+        kinds: dict[Kind, float] | None = None,
+        length: Positive = 1000,
+        gt_size: Positive | None = 128,
+        path_length: tuple[float, float] = (0.0, 60.0),
+        exposure: tuple[float, float] = (0.2, 1.5),
+        gamma: tuple[float, float] = (1.0, 2.4),
+        highlights: Share = 0.3,
+        degraded: Share = 0.3,
+        noise: tuple[float, float] = (0.0, 0.01),
+        jpeg: tuple[int, int] | None = (75, 98),
+        candidates: Positive = 4,
+        short_side: tuple[int, int] = (480, 720),
+        reduce_to: tuple[int, int] | None = None,
+        seed: NotNegative = 0,
+    ) -> None:
+        ranges: dict[str, tuple[tuple[float, float] | None, float]] = {
+            'path_length': (path_length, 0.0),
+            'exposure': (exposure, 0.0),
+            'gamma': (gamma, 0.1),
+            'noise': (noise, 0.0),
+            'jpeg': (jpeg, 1),
+            'short_side': (short_side, 16),
+        }
+        for name, (limits, least) in ranges.items():
+            if limits is not None and (len(limits) != 2 or not least <= limits[0] <= limits[1]):
+                raise ArgumentError(f'{name} is the smallest and the largest value, at least {least:g}, got {limits}')
+        if jpeg is not None and jpeg[1] > 100:
+            raise ArgumentError(f'jpeg is a quality from 1 to 100, got {jpeg}')
+        self.photos = photos_in(_listed(dataroot_photos))
+        self.pairs = frame_pairs_in(_listed(dataroot_clips))
+        self.shares = _shares(kinds, bool(self.photos), bool(self.pairs))
+        self.clip_masks = None if dataroot_clip_masks is None else Path(dataroot_clip_masks).expanduser()
+        self.length, self.gt_size, self.candidates, self.seed = length, gt_size, candidates, seed
+        self.path_length, self.exposure, self.gamma = path_length, exposure, gamma
+        self.highlights, self.degraded, self.noise, self.jpeg = highlights, degraded, noise, jpeg
+        self.short_side, self.reduce_to = short_side, reduce_to
+        if gt_size is None:
+            self.photos = large_enough(self.photos, short_side[0])
+        require_size(self.photos, self.pairs, gt_size or short_side[0])
+        longest = short_side[1]
+        self._photo: Recent[Path, Image] = Recent(
+            lambda path: read_sharp(path, longest), lambda image: image.nbytes, _KEPT_BYTES
+        )
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that live on see it change
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose which samples come next; workers that are running already take it over."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """The item of a pair; see the class."""
+        pair = self.make(index)
+        labels = pair.labels
+        if labels is None and self.clip_masks is not None:
+            labels = np.ones((1, *pair.lq.shape[:2]), np.uint8)
+        rng = np.random.default_rng([self.seed, int(self._epoch), index, 1])
+        name = f'{pair.source}#{pair.kind}'
+        return Sample(pair.lq, name, pair.gt, str(pair.source), labels).as_item(int(rng.integers(2**31)))
+
+    def make(self, index: int) -> BlurPair:
+        """The pair as arrays, with how it was made.
+
+        Raises:
+            IndexError: ``index`` is not 0 to ``len(self) - 1``.
+            DataError: no part of the clips is sharp and has flow that can be trusted.
+            ImageFileError: a file cannot be read.
+        """
+        if not 0 <= index < self.length:
+            raise IndexError(f'sample {index} of {self.length}')
+        rng = np.random.default_rng([self.seed, int(self._epoch), index])
+        kind = KINDS[int(rng.choice(len(KINDS), p=self.shares))]
+        return self._from_clip(rng) if kind == 'motion' else self._from_photo(kind, rng)
+
+    def _from_photo(self, kind: Kind, rng: np.random.Generator) -> BlurPair:
+        path = self.photos[int(rng.integers(len(self.photos)))] if self.photos else self._any_frame(rng)
+        photo = self._photo(path)
+        if self.gt_size is None:
+            photo = scaled(photo, int(rng.integers(self.short_side[0], self.short_side[1] + 1)))
+        else:
+            factor = max(float(rng.uniform(_SMALLER[0], 1.0)), self.gt_size / min(photo.shape[:2]))
+            photo = scaled(photo, round(factor * min(photo.shape[:2])))
+        size = photo.shape[0], photo.shape[1]
+        tried: list[tuple[float, Window, CameraShake]] = []
+        for _ in range(1 if self.gt_size is None else self.candidates):
+            window = self._window(size, self.gt_size, rng)
+            top, left, height, width = window
+            low, high = np.log1p(self.path_length)
+            length = 0.0 if kind == 'sharp' else float(np.expm1(rng.uniform(low, high))) * size[0] / _ROWS
+            shake = CameraShake(size, length, rng, translation_only=kind == 'kernel')
+            middle = np.array([[top + height / 2, left + width / 2]])
+            blur = 1.0 if kind == 'sharp' else (1 + float(shake.path_length(middle)[0])) ** 0.5
+            tried.append((texture(photo[top : top + height, left : left + width]) ** 0.5 * blur, window, shake))
+        window, shake = _drawn(tried, rng)
+        top, left, height, width = window
+        sharp = photo[top : top + height, left : left + width]
+        if kind == 'sharp':
+            return self._finished(sharp, sharp, kind, path, 0.0, rng)
+        gamma, gain = float(rng.uniform(*self.gamma)), self._gain(rng)
+        light = light_of(photo, gamma, gain)
+        gt = sharp if gain == 1 else to_uint8(grey_of(light[top : top + height, left : left + width], gamma))
+        places = np.array([(top + a * height, left + b * width) for a in (0.1, 0.5, 0.9) for b in (0.1, 0.5, 0.9)])
+        extent = float(shake.path_length(places).mean())
+        return self._finished(grey_of(expose(light, shake, window), gamma), gt, kind, path, extent, rng)
+
+    def _from_clip(self, rng: np.random.Generator) -> BlurPair:
+        """A crop, or a whole frame, whose flow can be trusted and whose ground truth is sharp; others are left out."""
+        for _ in range(_ATTEMPTS):
+            pair, frames = self._moving_frames(rng)
+            flow = FramePair(*frames)
+            side, factor = None, 1.0
+            if self.gt_size is not None:
+                factor = max(float(rng.uniform(*_SMALLER)), self.gt_size / min(flow.size))
+                side = min(round(self.gt_size / factor), *flow.size)
+            exposure = float(rng.uniform(*self.exposure))
+            speed = flow.motion()
+            tried: list[tuple[float, Window, None]] = []
+            for _ in range(1 if side is None else 2 * self.candidates):
+                window = self._window(flow.size, side, rng)
+                top, left, height, width = window
+                if flow.agreement(window) >= _AGREEMENT['whole' if side is None else 'crop']:
+                    cut = slice(top, top + height), slice(left, left + width)
+                    tried.append((texture(frames[0][cut]) ** 0.5 * (0.5 + float(speed[cut].mean())), window, None))
+            if not tried:
+                continue
+            window, _ = _drawn(tried, rng)
+            made = self._exposed(flow, frames, exposure, window, factor, rng)
+            if made is not None:
+                lq, gt, extent = made
+                labels = self._labels(pair[0], flow, window, gt.shape[:2])
+                return self._finished(lq, gt, 'motion', pair[0], extent, rng, labels)
+        raise DataError(
+            f'{self.pairs[0][0].parent} and the other clips: {_ATTEMPTS} draws found no part that is sharp and whose '
+            'optical flow can be trusted in both directions; add clips with slower motion or a shorter exposure'
+        )
+
+    def _moving_frames(self, rng: np.random.Generator) -> tuple[Pair, tuple[Image, Image]]:
+        """Two neighbouring frames; of several pairs, one in which more moves is more likely."""
+        tried = [self.pairs[int(rng.integers(len(self.pairs)))] for _ in range(self.candidates)]
+        frames = [read_pair(pair, self._photo) for pair in tried]
+        weights = np.array([0.5 + mean_motion(*pair) for pair in frames])
+        chosen = int(rng.choice(len(tried), p=weights / weights.sum()))
+        return tried[chosen], frames[chosen]
+
+    def _exposed(
+        self,
+        flow: FramePair,
+        frames: tuple[Image, Image],
+        exposure: float,
+        window: Window,
+        factor: float,
+        rng: np.random.Generator,
+    ) -> tuple[Planes, Image, float] | None:
+        """Blurred grey values, ground truth and extent; None if the ground truth is not sharp."""
+        gamma, gain = float(rng.uniform(*self.gamma)), self._gain(rng)
+        lights = light_of(frames[0], gamma, gain), light_of(frames[1], gamma, gain)
+        top, left, height, width = window
+        size = (height, width) if self.gt_size is None else (self.gt_size, self.gt_size)
+        gt = to_uint8(grey_of(_resized(flow.between(lights, np.array([0.5]), window)[0], size), gamma))
+        if not is_sharp(gt):
+            return None
+        path = flow.motion()[top : top + height, left : left + width] * exposure
+        mean = flow.between(lights, times_of(exposure, float(np.percentile(path, 95))), window).mean(0)
+        return grey_of(_resized(mean, size), gamma), gt, float(path.mean()) * size[0] / height
+
+    def _labels(self, frame: Path, flow: FramePair, window: Window, size: tuple[int, ...]) -> NDArray[np.uint8] | None:
+        if self.clip_masks is None:
+            return None
+        file = self.clip_masks / f'{frame.stem}.png'
+        if not file.is_file():
+            return None
+        mask = imread(file, channels=1)[..., 0]
+        if mask.shape != flow.size:
+            mask = np.asarray(_resized(mask.astype(np.float32)[..., None], flow.size)[..., 0])
+        labels = flow.labels_between((mask > mask.max(initial=0) / 2).astype(np.uint8), window)
+        rows, columns = (np.arange(new) * old // new for new, old in zip(size, labels.shape, strict=False))
+        return np.ascontiguousarray(1 + labels[np.ix_(rows, columns)])[None]
+
+    def _finished(
+        self,
+        lq: Image | Planes,
+        gt: Image,
+        kind: Kind,
+        source: Path,
+        extent: float,
+        rng: np.random.Generator,
+        labels: NDArray[np.uint8] | None = None,
+    ) -> BlurPair:
+        """Reduced, with noise and JPEG; a sharp sample has them in its ground truth as well."""
+        values = np.asarray(lq / np.float32(255) if lq.dtype == np.uint8 else lq, np.float32)
+        if self.reduce_to is not None:
+            extent *= self.reduce_to[0] / values.shape[1]
+            values = _reduced(values, self.reduce_to)
+            gt = to_uint8(_reduced(np.asarray(gt / np.float32(255), np.float32), self.reduce_to))
+            if labels is not None:
+                labels = _reduced_labels(labels, self.reduce_to)
+        if rng.random() < self.degraded:
+            values = add_noise(values, float(rng.uniform(*self.noise)), rng)
+        stored = to_uint8(values)
+        if self.jpeg is not None and rng.random() < self.degraded:
+            stored = as_jpeg(stored, int(rng.integers(self.jpeg[0], self.jpeg[1] + 1)))
+        return BlurPair(stored, stored if kind == 'sharp' else gt, kind, source, extent, labels)
+
+    def _window(self, size: tuple[int, int], side: int | None, rng: np.random.Generator) -> Window:
+        if side is None:
+            return 0, 0, *size
+        top, left = (int(rng.integers(length - side + 1)) for length in size)
+        return top, left, side, side
+
+    def _gain(self, rng: np.random.Generator) -> float:
+        bright, gain = rng.random() < self.highlights, float(np.exp(rng.uniform(0, np.log(6))))
+        return gain if bright else 1.0
+
+    def _any_frame(self, rng: np.random.Generator) -> Path:
+        """A sharp frame, where there are no photos."""
+        for _ in range(_ATTEMPTS):
+            path = self.pairs[int(rng.integers(len(self.pairs)))][0]
+            if is_sharp(self._photo(path)):
+                return path
+        raise DataError(f'{self.pairs[0][0].parent}: {_ATTEMPTS} draws found no sharp frame; add photos or other clips')
+
+
+def _listed(folders: str | list[str] | None) -> list[str]:
+    return [] if folders is None else [folders] if isinstance(folders, str) else list(folders)
+
+
+def _shares(kinds: dict[Kind, float] | None, photos: bool, clips: bool) -> NDArray[np.float64]:
+    """The probability of each kind."""
+    if not photos and not clips:
+        raise ArgumentError('name dataroot_photos, dataroot_clips, or both')
+    if kinds is None:
+        kinds = {kind: share for kind, share in SHARES.items() if kind != 'motion' or clips}
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown or any(share < 0 for share in kinds.values()) or not sum(kinds.values()) > 0:
+        raise ArgumentError(f'kinds are shares of {", ".join(KINDS)}, not all 0, got {kinds}')
+    if kinds.get('motion', 0) > 0 and not clips:
+        raise ArgumentError("kinds: 'motion' needs dataroot_clips")
+    shares = np.array([kinds.get(kind, 0.0) for kind in KINDS], np.float64)
+    return np.asarray(shares / shares.sum())
+
+
+def _drawn(tried: list[tuple[float, Window, Any]], rng: np.random.Generator) -> tuple[Window, Any]:
+    """One of the candidates, in proportion to its weight."""
+    weights = np.array([weight for weight, *_ in tried]) + 1e-6
+    _, window, shake = tried[int(rng.choice(len(tried), p=weights / weights.sum()))]
+    return window, shake
+
+
+def _resized(light: Planes, size: tuple[int, int]) -> Planes:
+    if light.shape[:2] == size:
+        return light
+    resized = np.asarray(cv2.resize(light, size[::-1], interpolation=cv2.INTER_AREA), np.float32)
+    return resized.reshape(*size, light.shape[2])
+
+
+def _reduced(image: Planes, size: tuple[int, int]) -> Planes:
+    """The middle of an image in the proportions of ``size`` (width, height), scaled down to it."""
+    return _resized(image[_middle(image.shape[:2], size)], (size[1], size[0]))
+
+
+def _reduced_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A label map (1, H, W) cut and scaled down as :func:`_reduced` does images, without mixing regions."""
+    cut = labels[0][_middle(labels.shape[1:], size)]
+    rows, columns = (np.arange(new) * old // new for new, old in zip(size[::-1], cut.shape, strict=True))
+    return np.ascontiguousarray(cut[np.ix_(rows, columns)])[None]
+
+
+def _middle(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of the largest centred window in the proportions of ``size`` (width, height)."""
+    height, width = shape
+    rows, columns = min(height, round(width * size[1] / size[0])), min(width, round(height * size[0] / size[1]))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return slice(top, top + rows), slice(left, left + columns)

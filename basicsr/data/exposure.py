@@ -1,0 +1,73 @@
+"""One exposure of a camera: light and grey values, clipped highlights, sensor noise, JPEG."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Planes = NDArray[np.float32]
+
+_HIGHLIGHT = 0.6
+
+
+def light_of(image: Image, gamma: float, gain: float = 1.0) -> Planes:
+    """Linear light of grey values, with highlights as bright as they may have been before the camera clipped them.
+
+    Args:
+        image: (H, W, C) uint8.
+        gamma: light = grey value^gamma.
+        gain: factor of the light of white. Pixels whose mean light is at most 0.6 keep theirs; in between, the factor
+            grows with the light. What exceeds 1 leaves a bright streak when it is blurred, and is clipped afterwards
+            (:func:`grey_of`).
+
+    Returns:
+        float32 of the same shape, from 0 to ``gain``.
+    """
+    light = ((np.arange(256) / 255) ** gamma).astype(np.float32)[image]
+    if gain != 1:
+        above = np.clip((light.mean(axis=2, keepdims=True) - _HIGHLIGHT) / (1 - _HIGHLIGHT), 0, 1)
+        light *= np.float32(gain) ** above
+    return np.asarray(light, np.float32)
+
+
+def grey_of(light: Planes, gamma: float) -> Planes:
+    """Grey values of linear light: clipped at white, then raised to 1/gamma.
+
+    Args:
+        light: any shape, white = 1.
+        gamma: grey value = light^(1/gamma).
+    """
+    values: Planes = np.clip(light, 0, 1) ** np.float32(1 / gamma)
+    return values
+
+
+def to_uint8(values: Planes) -> Image:
+    """Grey values (white = 1) rounded to 8 bits."""
+    return np.ascontiguousarray(np.clip(np.rint(values * 255), 0, 255).astype(np.uint8))
+
+
+def add_noise(values: Planes, std: float, rng: np.random.Generator) -> Planes:
+    """Shot and read noise, the variance of the first growing with the grey value, in equal parts at mid grey.
+
+    Args:
+        values: grey values, white = 1.
+        std: standard deviation at mid grey.
+        rng: where the noise comes from.
+    """
+    spread = std * np.sqrt(0.5 + np.clip(values, 0, 1))
+    noisy: Planes = values + spread * rng.standard_normal(values.shape, dtype=np.float32)
+    return noisy
+
+
+def as_jpeg(image: Image, quality: int) -> Image:
+    """An image as it comes back from a JPEG file, colours at half the resolution.
+
+    Args:
+        image: (H, W, 3) RGB uint8.
+        quality: 1 to 100.
+    """
+    encoded = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1])

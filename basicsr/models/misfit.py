@@ -1,0 +1,153 @@
+"""Why a network file does not fit: which arguments of its network differ, and which option file it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from basicsr.archs import build_network
+from basicsr.archs.recognising import network_of
+from basicsr.utils.errors import BasicsrError, OptionError, WeightsError
+from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.signature import parameters_of
+from basicsr.utils.weights import Weights, load_weights
+
+Block = dict[str, Any]
+Shapes = dict[str, tuple[int, ...]]
+
+OPTION_FILES = Path(__file__).resolve().parents[2] / 'options'
+_NAMED = 3  # option files that an error names
+
+
+def load_or_explain(
+    net: nn.Module, weights: Weights, strict: bool = True, adopt_mask_value: bool = False, evaluating: bool = False
+) -> None:
+    """Put the parameters of a file into a network, as :func:`~basicsr.utils.weights.load_weights` does.
+
+    Args:
+        net: of ``build_network``.
+        weights: of a file.
+        strict: see ``load_weights``.
+        adopt_mask_value: see ``load_weights``.
+        evaluating: name option files for tests first, not those for training.
+
+    Raises:
+        WeightsError: they do not fit. Where the file's network is known, the message says which arguments differ and
+            which option files that come along fit; else it lists names and shapes.
+    """
+    try:
+        load_weights(net, weights, strict, adopt_mask_value)
+    except WeightsError as error:
+        text = explanation(net, weights, evaluating)
+        if text is None:
+            raise
+        raise WeightsError(text) from error
+
+
+def explanation(net: nn.Module, weights: Weights, evaluating: bool = False) -> str | None:
+    """Why the parameters of a file do not fit a network; None if they do, or if it is not known whose they are.
+
+    Args:
+        net: of ``build_network``.
+        weights: of a file.
+        evaluating: see :func:`load_or_explain`.
+    """
+    own: Block = getattr(net, 'options', {})
+    theirs = _network_of(weights)
+    found = {key: tuple(value.shape) for key, value in weights.state.items()}
+    if theirs is None or 'type' not in own or shapes_of(own) == found:
+        return None
+    differing = '\n  '.join(_differences(own, theirs))
+    text = f'{weights.path} does not fit {type(net).__name__}: it is of another configuration\n  {differing}'
+    files = list(_files_of(found, _kind(theirs), evaluating))
+    if files:
+        text += f'\nOption files that fit it: {", ".join(files[:_NAMED])}'
+    return text
+
+
+def shapes_of(block: Block) -> Shapes | None:
+    """The shapes of a network's parameters by name; None if it cannot be built."""
+    try:
+        with torch.device('meta'):
+            state = build_network(block).state_dict()
+    except (BasicsrError, RuntimeError, OverflowError, ValueError):
+        return None
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+def _network_of(weights: Weights) -> Block | None:
+    """The block of a file's network, from the file or its parameters; None if they do not belong together."""
+    if weights.network is not None:
+        block: Block | None = weights.network
+    else:
+        try:
+            block = network_of(weights.state)
+        except WeightsError:
+            block = None
+    found = {key: tuple(value.shape) for key, value in weights.state.items()}
+    return block if block is not None and shapes_of(block) == found else None
+
+
+def _differences(own: Block, theirs: Block) -> Iterator[str]:
+    """One line for each argument that differs and shows in the parameters."""
+    if _kind(own) != _kind(theirs):
+        yield f'type: {theirs["type"]} in the file, {own["type"]} in the options'
+        return
+    mine, others = _arguments(own), _arguments(theirs)
+    for key in (key for key in mine if key in others):
+        here, there = mine[key], others[key]
+        if here != there and shapes_of(_with(own, key, there)) != shapes_of(own):
+            yield f'{".".join(key)}: {_shown(there)} in the file, {_shown(here)} in the options'
+
+
+def _arguments(block: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """All arguments of a block and the blocks inside it, defaults included, lists as tuples."""
+    parameters = parameters_of(ARCH_REGISTRY.get(block['type']))
+    values = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+    found: dict[tuple[str, ...], Any] = {}
+    for key, value in {**values, **block}.items():
+        if isinstance(value, Mapping) and 'type' in value:
+            found |= _arguments(value, (*above, key))
+        elif above or key != 'type':
+            place = (*above, key)
+            found[place] = tuple(value) if isinstance(value, list) else value
+    return found
+
+
+def _with(block: Block, key: tuple[str, ...], value: Any) -> Block:
+    """The block with another value at a place."""
+    first, *rest = key
+    return {**block, first: _with(block.get(first) or {}, tuple(rest), value) if rest else value}
+
+
+def _shown(value: Any) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def _kind(block: Block) -> str:
+    """The network's name; its Local form has the same parameters."""
+    return str(block['type']).removesuffix('Local')
+
+
+def _files_of(found: Shapes, kind: str, evaluating: bool) -> Iterator[str]:
+    """The option files that come along whose network has these parameters."""
+    from basicsr.options import load_options
+
+    known: dict[str, bool] = {}
+    phases = ('test', 'train') if evaluating else ('train', 'test')
+    for path in (path for phase in phases for path in sorted((OPTION_FILES / phase).glob('*/*.yml'))):
+        if path.parent.name == '_base_':
+            continue
+        try:
+            block = load_options(path).network_g.as_dict()
+        except OptionError:
+            continue
+        text = repr(block)
+        if text not in known:
+            known[text] = _kind(block) == kind and shapes_of(block) == found
+        if known[text]:
+            yield path.relative_to(OPTION_FILES.parent).as_posix()

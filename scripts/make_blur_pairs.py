@@ -1,0 +1,106 @@
+"""Make blurred and sharp pairs from photos, folders of frames, or videos, to train or to test a deblurring network.
+
+Photos are blurred by a shaking camera or by one kernel; between two frames of a clip, things move as they really did.
+
+Examples:
+    python scripts/make_blur_pairs.py -i photos -o pairs
+    python scripts/make_blur_pairs.py -i photos walk.mp4 -o pairs --pairs 5000 --crop 192
+    python scripts/make_blur_pairs.py -i photos clips -o val --pairs 120 --whole --kinds shake=2 motion=2 sharp=1
+
+The output folder gets blur/, sharp/, a table (pairs.csv), a contact sheet (pairs.jpg), and a list of the pairs of each
+kind (shake.txt, ...). A second run continues where the first was cut off.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+
+import argparse
+import logging
+
+KINDS = ('shake', 'motion', 'kernel', 'sharp')
+
+
+def share(text: str) -> tuple[str, float]:
+    """``kind=number``."""
+    kind, equals, number = text.partition('=')
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if not equals or kind not in KINDS or not value >= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not KIND=NUMBER with a kind of {', '.join(KINDS)}")
+    return kind, value
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    text = 'folders of photos or frames, and videos; names of frames end with consecutive numbers, and neighbours show '
+    add('-i', '--input', nargs='+', default=[], metavar='PATH', help=f'{text}the same scene')
+    add('--photos', nargs='+', default=[], metavar='DIR', help='folders of photos, whatever their names')
+    add('--clips', nargs='+', default=[], metavar='PATH', help='folders of frames, and videos')
+    add('--clip-masks', metavar='DIR', help='masks of moving things, named like the frames, for --masks')
+    add('-o', '--output', type=Path, required=True, metavar='DIR')
+    add('--pairs', type=int, default=1000, metavar='N', help='number of pairs (default: 1000)')
+    add('--kinds', nargs='+', type=share, metavar='KIND=SHARE', help='proportions of shake, motion (needs clips), '
+        'kernel (one for the whole image) and sharp (nothing is blurred); default: 40, 35, 10 and 15')  # fmt: skip
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument('--crop', type=int, default=192, metavar='PIXELS', help='side of square crops (default: 192)')
+    size.add_argument('--whole', action='store_true', help='whole images with a shorter side of 480 to 720 pixels')
+    add('--reduced', type=float, default=0.0, metavar='SHARE', help='scale this part of whole images down to 320x180')
+    add('--path-length', nargs=2, type=float, default=(0.0, 60.0), metavar=('MIN', 'MAX'),
+        help='path of a pixel during a shake, in pixels of an image of 720 rows (default: 0 60)')  # fmt: skip
+    add('--exposure', nargs=2, type=float, default=(0.2, 1.5), metavar=('MIN', 'MAX'),
+        help='exposure of motion, in intervals between frames (default: 0.2 1.5)')  # fmt: skip
+    add('--masks', action='store_true', help='also write a label map of regions for each pair')
+    add('--frames', type=int, default=100, metavar='N', help='pairs of frames taken from each video (default: 100)')
+    add('--seed', type=int, default=0, help='seed of all random numbers (default: 0)')
+    add('--workers', type=int, default=2, metavar='N', help='processes (default: 2; 0 uses this one)')
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Make the pairs, the table and the contact sheet."""
+    arguments = parse()
+    logging.basicConfig(format='%(message)s', level=logging.INFO)
+    from basicsr.data.camera_blur_dataset import SHARES
+    from basicsr.data.preparation.blur_pairs import PairPlan, counts_of, make_pairs, summary, write_lists, write_sheet
+    from basicsr.data.preparation.blur_sources import sort_inputs
+    from basicsr.utils.errors import ArgumentError
+
+    if arguments.seed < 0 or arguments.workers < 0 or arguments.frames < 1 or arguments.crop < 16:
+        raise ArgumentError('--seed and --workers are at least 0, --frames at least 1, --crop at least 16')
+    if not 0 <= arguments.reduced <= 1 or (arguments.reduced and not arguments.whole):
+        raise ArgumentError('--reduced is a share from 0 to 1 and needs --whole')
+    photos, clips = sort_inputs(
+        arguments.input, arguments.photos, arguments.clips, arguments.output / 'frames', arguments.frames
+    )
+    shares = dict(arguments.kinds or [(kind, part) for kind, part in SHARES.items() if kind != 'motion' or clips])
+    plan = PairPlan(
+        photos,
+        clips,
+        counts_of(arguments.pairs, shares),
+        crop=None if arguments.whole else arguments.crop,
+        reduced=arguments.reduced,
+        seed=arguments.seed,
+        masks=arguments.masks,
+        clip_masks=arguments.clip_masks,
+        settings={'path_length': tuple(arguments.path_length), 'exposure': tuple(arguments.exposure)},
+    )
+    rows = make_pairs(plan, arguments.output, arguments.workers)
+    write_lists(rows, arguments.output)
+    print(summary(rows))
+    print(f'{len(rows)} pairs in {arguments.output}; look at {write_sheet(rows, arguments.output)}')
+    return 0
+
+
+if __name__ == '__main__':
+    from basicsr.utils.console import run
+
+    sys.exit(run(main))
