@@ -13,9 +13,8 @@ from basicsr.utils.errors import DataError, some_of
 from basicsr.utils.photo import PHOTO_SUFFIXES
 from basicsr.utils.photo_files import result_suffix
 from basicsr.utils.unread_files import RAW_SUFFIXES, UNREAD_SUFFIXES
+from basicsr.utils.videos import VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
-"""What counts as a video, in lower case."""
 _KEPT_AS_VIDEO = ('.mp4', '.mov', '.avi', '.mkv')
 
 
