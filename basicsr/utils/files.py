@@ -81,7 +81,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise _named(error, temporary, path) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
 
 
 @contextmanager
@@ -97,17 +97,16 @@ def whole_group(folder: Path) -> Iterator[Path]:
         OSError: the disk is full or the folder cannot be written; its ``filename`` is that in ``folder``.
     """
     temporary = folder / f'.{secrets.token_hex(8)}.part'
-    appeared: list[Path] = []
+    new: list[Path] = []
     try:
         temporary.mkdir()
         yield temporary
-        for file in sorted(temporary.iterdir()):
-            target = folder / file.name
-            there = target.exists()
-            file.replace(target)
-            appeared += [] if there else [target]
+        files = sorted(temporary.iterdir())
+        new = [target for target in (folder / file.name for file in files) if not target.exists()]
+        for file in files:
+            file.replace(folder / file.name)
     except BaseException as error:
-        for target in appeared:
+        for target in new:
             target.unlink(missing_ok=True)
         if isinstance(error, BasicsrError) and str(temporary) in str(error):
             raise type(error)(str(error).replace(str(temporary), str(folder))) from error
@@ -116,7 +115,16 @@ def whole_group(folder: Path) -> Iterator[Path]:
             raise OSError(error.errno, error.strerror, place) from error
         raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, also if the process is told to stop in the middle of that."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def refuse_existing(path: Path) -> None:

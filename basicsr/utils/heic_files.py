@@ -15,7 +15,7 @@ from basicsr.utils.pixels import Planes, divided_by_alpha, split_alpha
 
 HEIC_SUFFIXES = ('.heic', '.heif')
 """What HEIC files are called, in lower case."""
-INSTALL = 'pip install "basicsr-region-deblur[heic]" (or pip install pillow-heif), or save it as JPEG or PNG first'
+INSTALL = "run `pip install -e '.[heic]'` (or `pip install pillow-heif`), or save it as JPEG or PNG first"
 """How to read HEIC files."""
 
 _ALPHA = (b'urn:mpeg:hevc:2015:auxid:1', b'urn:mpeg:mpegB:cicp:systems:auxiliary:alpha')
