@@ -22,6 +22,7 @@ from basicsr.masks.other_tools import (
     labels_of_palette,
 )
 from basicsr.masks.record import RECORD
+from basicsr.masks.run_lengths import checked_size
 from basicsr.masks.stacks import labels_of_npy, labels_of_npz
 from basicsr.utils.errors import MaskError
 from basicsr.utils.files import files_below, whole_file
@@ -232,12 +233,18 @@ def _decode_png(data: bytes, name: str, size: tuple[int, int] | None) -> tuple[N
 
     most = MAX_PIXELS if size is None else max(MAX_PIXELS, _MOST_LAYERS * size[0] * size[1])
     try:
-        if read_header(data, name, most).format == 'PNG' and data[24:26] in (b'\x08\0', b'\x10\0'):  # gray
+        header = read_header(data, name, most)
+        if header.size is not None and header.format == 'PNG' and SHAPE_KEY not in png_texts(data):
+            # one layer; its size is known before it is decoded
+            checked_size(list(header.size), name, size)
+        if header.format == 'PNG' and data[24:26] in (b'\x08\0', b'\x10\0'):  # gray
             pixels = np.asarray(imagecodecs.png_decode(data))  # Pillow has a limit of its own
             pixels = pixels if pixels.ndim == 2 else pixels[..., 0]
             return pixels, 'L' if pixels.dtype == np.uint8 else 'I;16'
         with Image.open(io.BytesIO(data), formats=['PNG']) as image:
             mode, pixels = image.mode, np.asarray(image)
+    except MaskError:
+        raise
     except UnidentifiedImageError as error:
         raise MaskError(f'{name}: neither a PNG nor an .npz, .npy or JSON file') from error
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:

@@ -18,6 +18,8 @@ from basicsr.masks.run_lengths import checked_size, mask_of_runs
 from basicsr.utils.errors import ImageFileError, MaskError
 from basicsr.utils.image_headers import read_header
 
+_BLOCK = 2**20  # pixels looked at in one go
+
 METADATA = 'metadata.csv'
 """What marks a folder that Segment Anything's ``amg.py`` has written for one image."""
 
@@ -40,7 +42,7 @@ def labels_of_folder(folder: Path, size: tuple[int, int] | None = None) -> NDArr
             )
     packer: LayerPacker | None = None
     for number, path in sorted(files.items()):
-        mask = _binary(path)
+        mask = _binary(path, size)
         packer = packer or packer_for_file((mask.shape[0], mask.shape[1]), size)
         _add(packer, number, mask, str(path))
     if packer is None:
@@ -98,8 +100,10 @@ def labels_of_black_and_white(white: NDArray[np.bool_]) -> NDArray[np.int32]:
     """
     count, parts, facts, _ = cv2.connectedComponentsWithStats(white.astype(np.uint8), connectivity=4)
     areas = facts[1:, cv2.CC_STAT_AREA]
-    starts: NDArray[Any] = np.full(count, white.size)
-    np.minimum.at(starts, np.asarray(parts.ravel(), np.int64), np.arange(white.size))
+    starts, flat = np.zeros(count, np.int64), parts.ravel()
+    for begin in reversed(range(0, flat.size, _BLOCK)):  # from the end, so that the first place stays
+        places = np.arange(begin, min(begin + _BLOCK, flat.size))[::-1]
+        starts[flat[places]] = places
     ids = np.zeros(count, np.int32)
     ids[1 + np.lexsort((starts[1:], -areas))] = np.arange(1, count)
     return np.asarray(ids[parts][None], np.int32)
@@ -165,17 +169,20 @@ def _stated_size(content: Any, name: str, size: tuple[int, int] | None) -> Layer
     return packer_for_file(stated, size)
 
 
-def _binary(path: Path) -> NDArray[np.bool_]:
+def _binary(path: Path, size: tuple[int, int] | None) -> NDArray[np.bool_]:
     """A mask (H, W) of a PNG that holds two values."""
     try:
-        data = path.read_bytes()
-        read_header(data, str(path))
+        header = read_header(path.read_bytes(), str(path))
+        if header.size is not None:
+            checked_size(list(header.size), str(path), size)  # before it is decoded
         with Image.open(path, formats=['PNG']) as image:
             mode, pixels = image.mode, np.asarray(image)
     except ImageFileError as error:
         raise MaskError(str(error)) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, MaskError):
+            raise
         raise MaskError(f'{path}: cannot be read as a mask ({error})') from error
-    if mode not in ('1', 'L') or not np.isin(pixels, (0, 1, 255)).all():
+    if mode not in ('1', 'L') or ((pixels > 1) & (pixels < 255)).any():
         raise MaskError(f'{path}: is no binary mask (gray or black and white, 0 and 255); it is {mode}')
     return pixels > 0

@@ -76,7 +76,7 @@ def _labels_of(file: IO[bytes], name: str, size: tuple[int, int] | None) -> NDAr
         if len(content) != height * width:
             raise MaskError(f'{name}: damaged (cut off in mask {index} of {count})')
         mask = np.frombuffer(content, np.uint8).reshape(height, width)
-        if (mask > 1).any() and not np.isin(mask, (0, 1, 255)).all():
+        if ((mask > 1) & (mask < 255)).any():
             raise MaskError(f'{name}: mask {index} has other values than 0 and 255; only binary masks are read')
         try:
             there = packer.add(index + 1, mask > 0)

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 
 from basicsr.utils.errors import ImageFileError, ShapeError
 from basicsr.utils.files import whole_file
-from basicsr.utils.image_headers import read_header
+from basicsr.utils.image_headers import MAX_PIXELS, read_header
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -66,6 +66,8 @@ def image_size(path: Path) -> tuple[int, int] | None:
                 return tiff_size(data, str(path))
         with Image.open(path) as image:
             # asking a PNG without EXIF for it would decode the PNG
+            if image.width * image.height > MAX_PIXELS:
+                return None
             turned = 'exif' in image.info and image.getexif().get(ExifTags.Base.Orientation) in _TURNED
             return (image.width, image.height) if turned else (image.height, image.width)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):

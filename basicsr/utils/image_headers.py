@@ -21,6 +21,7 @@ _NO_LENGTH = (0x01, *range(0xD0, 0xD9))
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _HUFFMAN = {0xC0: 2, 0xC1: 2, 0xC2: 1}  # start of frame: bits that a block of 8x8 samples takes at least
 _DEFLATE = 1032  # deflate makes nothing smaller than by this factor
+_LZW = 2600  # the same of GIF
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _AVIF = (b'avif', b'avis')
 _HEIC = (b'heic', b'heix', b'hevc', b'hevx', b'heim', b'heis', b'mif1', b'msf1')
@@ -32,7 +33,7 @@ class Header:
 
     Args:
         format: JPEG, PNG, TIFF, BMP, GIF, WEBP, AVIF or HEIC; empty for anything else.
-        size: (H, W) as stored, for JPEG, PNG and BMP; None for formats whose readers check it themselves.
+        size: (H, W) as stored, for JPEG, PNG, BMP and GIF; None for formats whose readers check it themselves.
     """
 
     format: str
@@ -138,6 +139,34 @@ def _bmp(data: Buffer, name: str) -> _Found | None:
     return (abs(height), abs(width)), 0
 
 
+def _gif(data: Buffer, name: str) -> _Found:
+    """Up to the end of the first image; what follows it, further images or a trailer, is of no concern."""
+    width, height, flags = struct.unpack_from('<HHB', data, 6)
+    place = 13 + _colours_of_gif(flags)
+    while data[place] != 0x2C:  # an image
+        if data[place] != 0x21:  # an extension
+            raise _cut_off(data, name)
+        place = _behind_blocks(data, place + 2)
+    columns, rows, flags = struct.unpack_from('<HHB', data, place + 5)
+    start = place + 10 + _colours_of_gif(flags) + 1
+    coded = _behind_blocks(data, start) - start
+    return (max(height, rows), max(width, columns)), rows * columns - _LZW * coded
+
+
+def _colours_of_gif(flags: int) -> int:
+    """Bytes of a table of colours, if there is one."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _behind_blocks(data: Buffer, place: int) -> int:
+    """Where a row of blocks ends, each of which says its length."""
+    while data[place]:
+        place += 1 + data[place]
+    if place >= len(data):
+        raise IndexError
+    return place + 1
+
+
 def _webp(data: Buffer, name: str) -> None:
     (length,) = struct.unpack_from('<I', data, 4)
     if length + 8 > len(data):
@@ -176,4 +205,4 @@ _MARKS = {
     b'BM': 'BMP',
     b'GIF8': 'GIF',
 }
-_SIZES = {'PNG': _png, 'JPEG': _jpeg, 'BMP': _bmp, 'WEBP': _webp, 'AVIF': _boxes, 'HEIC': _boxes}
+_SIZES = {'PNG': _png, 'JPEG': _jpeg, 'BMP': _bmp, 'GIF': _gif, 'WEBP': _webp, 'AVIF': _boxes, 'HEIC': _boxes}

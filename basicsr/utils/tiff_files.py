@@ -29,6 +29,8 @@ _YCBCR = 6
 _RAW = (32803, 34892)  # photometric interpretations: colour filter array, linear raw
 _SMALLEST = {1: 1.0, 5: 2600.0, 8: 1032.0, 32946: 1032.0, 32773: 64.0}  # compression: the most it can make of a byte
 
+_MOST_PAGES = 1000  # a chain of directories may be long, or a circle
+
 _quiet: ContextVar[bool] = ContextVar('quiet', default=False)
 
 
@@ -140,7 +142,7 @@ def _main_page(file: tifffile.TiffFile, name: str) -> tuple[tifffile.TiffPage, t
     """The page that holds the image, and notes about the others."""
     pages: list[Any] = []
     masks = False
-    for page in _all_pages(file):
+    for page in _all_pages(file, name):
         if _DNG_VERSION in page.tags or page.photometric in _RAW:
             raise ImageFileError(f'{name}: {DEVELOP}')
         kind = _subfile_type(page)
@@ -158,10 +160,16 @@ def _main_page(file: tifffile.TiffFile, name: str) -> tuple[tifffile.TiffPage, t
     return pages[0], (*notes, 'its layers are left out') if _LAYERS in pages[0].tags else notes
 
 
-def _all_pages(file: tifffile.TiffFile) -> Iterator[Any]:
+def _all_pages(file: tifffile.TiffFile, name: str) -> Iterator[Any]:
     """The pages of the chain, each followed by its sub-images that are no smaller versions of it."""
     pages: Any = file.pages
+    seen: set[int] = set()
     for page in pages:
+        if page.offset in seen:
+            raise ImageFileError(f'{name}: damaged (its pages lead back to an earlier one)')
+        if len(seen) >= _MOST_PAGES:
+            raise ImageFileError(f'{name}: holds more than {_MOST_PAGES} pages; only single images are read')
+        seen.add(page.offset)
         yield page
         for child in page.pages or ():
             # those of a page are its pyramid, unless the page itself is the small one
