@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import decimal
+import fractions
 import logging
 import os
+import pathlib
 import pickle
 import random
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from torch import nn
 
 from basicsr.archs import build_network
 from basicsr.utils.errors import UnsafeWeightsError, WeightsError
-from basicsr.utils.weights import load_weights, read_weights, save_weights
+from basicsr.utils.weights import load_plain, load_weights, read_weights, save_weights
 
 PLAIN = {'type': 'PlainUNet', 'width': 4, 'levels': 1}
 MASKED = {'type': 'SegNAFNet', 'width': 4, 'enc_blk_nums': [1], 'dec_blk_nums': [1]}
@@ -86,6 +89,56 @@ def test_a_pickled_object_is_refused_and_not_run(tmp_path, zipped):
     with pytest.raises(WeightsError):
         read_weights(tmp_path / 'plain.pkl')
     assert not trap.exists()
+
+
+@pytest.mark.parametrize(
+    'value',
+    [Exception('x'), pathlib.PurePosixPath('x'), decimal.Decimal(1), range(3), torch.strided, fractions.Fraction(1, 2)],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize('place', ['value', 'key', 'inside', 'whole'])
+def test_what_is_neither_a_tensor_nor_plain_is_refused(tmp_path, value, place):
+    """Also where the installed torch takes it for safe, as 2.14 does with exceptions."""
+    contents = {'value': {'params': {}, 'x': value}, 'key': {'params': {}}, 'inside': {'x': [({'y': {value: 1}},)]}}
+    contents['key'] |= {value: 1}
+    torch.save(contents.get(place, value), tmp_path / 'net.pth')
+    with pytest.raises(UnsafeWeightsError, match=rf'refused: it holds a pickled [\w.]*{type(value).__name__}'):
+        load_plain(tmp_path / 'net.pth')
+
+
+def test_everything_that_states_hold_is_read(tmp_path):
+    plain = {
+        'tensors': [torch.ones(2), nn.Parameter(torch.ones(1)), torch.tensor(3, dtype=torch.uint16)],
+        'numbers': (1, 2.5, True, None, 1j, np.float64(3.0), np.int64(4), np.bool_(True)),
+        'texts': {'x', 'y'},
+        'bytes': [b'x', bytearray(b'y')],
+        'torch': [torch.float32, torch.device('cpu'), torch.Size([1, 2])],
+        3: OrderedDict(a=Counter({5: 1}), b={}),
+    }
+    plain['list'] = circle = [1]
+    circle.append(circle)
+    torch.save(plain, tmp_path / 'net.pth')
+    read = load_plain(tmp_path / 'net.pth')
+    assert list(read) == list(plain) and read['list'][1] is read['list']
+    assert read['numbers'] == plain['numbers'] and read[3] == plain[3] and read['torch'] == plain['torch']
+
+
+def test_states_of_optimizers_and_schedules_are_read(tmp_path):
+    """All that torch offers to those who write option files, after a step."""
+    net = nn.Linear(2, 2)
+    for kind in (torch.optim.AdamW, torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adagrad):
+        optimizer = kind(net.parameters(), lr=0.1)
+        schedules = [
+            torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 2, 5]),
+            torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 5),
+            torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer),
+        ]
+        net(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        torch.save([optimizer.state_dict(), *(item.state_dict() for item in schedules)], tmp_path / 'x.state')
+        states = load_plain(tmp_path / 'x.state')
+        optimizer.load_state_dict(states[0])
+        assert states[1]['milestones'] == {2: 2, 5: 1}
 
 
 def test_a_pickled_network_is_refused(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,10 @@ logger = logging.getLogger(__name__)
 
 PUBLISHED_MASK_VALUE = 1 / 255  # the original's loader divides boolean masks by 255; its files do not say so
 _SHOWN = 12  # differences that an error lists
+_MAPPINGS = (dict, OrderedDict, Counter)  # Counter: torch's MultiStepLR keeps its milestones in one
+_SEQUENCES = (list, tuple, set, torch.Size)
+PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, torch.dtype, torch.device)
+"""What network files and training states may hold beside tensors, numpy scalars, and containers of all of these."""
 _KEYS = ('params', 'params_ema', 'model', 'state_dict', 'model_state_dict', 'net', 'generator')  # by preference
 
 
@@ -243,6 +248,8 @@ def save_state(path: str | Path, state: Mapping[str, Tensor], **more: Any) -> No
 def load_plain(path: Path) -> Any:
     """Everything in a file that ``torch.save`` wrote, if it is tensors and plain values; nothing is executed.
 
+    What counts as plain is said here (``PLAIN``), not by the installed torch, whose list of safe classes grows.
+
     Raises:
         UnsafeWeightsError: it holds other pickled objects.
         WeightsError: the file is missing or damaged.
@@ -255,17 +262,40 @@ def load_plain(path: Path) -> Any:
         raise WeightsError(f'{path} cannot be read ({error.strerror or error})') from error
     try:
         with torch.serialization.safe_globals(_numpy_scalars()):
-            return torch.load(path, map_location='cpu', weights_only=True)
+            content = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r'(?:GLOBAL|class) ([\w.]*\w)', str(error))
         if found:
-            raise UnsafeWeightsError(
-                f'{path} was refused: it holds a pickled {found[1]}, which is no tensor or plain value, and unpickling '
-                'it could run code. Ask its authors for a plain state_dict.'
-            ) from error
+            raise _unsafe(path, found[1]) from error
         raise WeightsError(f'{path} is no network file, or it is damaged') from error
     except Exception as error:  # an OSError as well, of files that are cut off
         raise WeightsError(f'{path} is no network file, or it is damaged ({type(error).__name__})') from error
+    foreign = _foreign(content)
+    if foreign is not None:
+        raise _unsafe(path, f'{foreign.__module__}.{foreign.__qualname__}'.removeprefix('builtins.'))
+    return content
+
+
+def _unsafe(path: Path, name: str) -> UnsafeWeightsError:
+    return UnsafeWeightsError(
+        f'{path} was refused: it holds a pickled {name}, which is no tensor or plain value, and unpickling '
+        'such objects could run code. Ask its authors for a plain state_dict.'
+    )
+
+
+def _foreign(content: Any) -> type | None:
+    """The class of the first object in it that is none of ``PLAIN``; None if there is no such object."""
+    waiting, seen = [content], set()
+    while waiting:
+        value = waiting.pop()
+        kind = type(value)
+        if kind in _MAPPINGS or kind in _SEQUENCES:
+            if id(value) not in seen:  # a file may hold a list that contains itself
+                seen.add(id(value))
+                waiting.extend([*value.keys(), *value.values()] if kind in _MAPPINGS else value)
+        elif kind not in PLAIN and not isinstance(value, (Tensor, np.generic)):
+            return kind
+    return None
 
 
 def _numpy_scalars() -> list[Any]:
