@@ -20,6 +20,7 @@ sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != 
 
 import argparse
 import logging
+import signal
 import tempfile
 import time
 from typing import Any
@@ -193,4 +194,5 @@ def deblur(jobs: list[Any], args: argparse.Namespace) -> dict[str, str]:
 if __name__ == '__main__':
     from basicsr.utils.console import run
 
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # half a file is taken away
     sys.exit(run(main))

@@ -31,6 +31,7 @@ REQUIRED = {
 }
 OPTIONAL = {
     'gradio': 'demo',
+    'av': 'video',
     'onnx': 'export',
     'onnxruntime': 'export',
     'pytest': 'dev',

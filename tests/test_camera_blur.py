@@ -248,6 +248,10 @@ def test_masks_of_frames_follow_the_motion(tmp_path, clips):
     for item in build_dataset({**block, 'kinds': {'motion': 1}, 'gt_size': 96}):
         assert item['masks'].shape == (1, 96, 96)
         assert set(item['masks'].unique().tolist()) <= {1, 2}
+    whole = {'gt_size': None, 'short_side': [200, 200], 'reduce_to': [64, 36], 'exposure': [0.2, 0.4]}
+    reduced = build_dataset({**block, 'kinds': {'motion': 1}, **whole})[0]
+    assert reduced['masks'].shape == (1, 36, 64)
+    assert set(reduced['masks'].unique().tolist()) == {1, 2}  # the edge of the mask is inside the frame
 
 
 def refused(error: type[BasicsrError], *words: str, **arguments) -> None:

@@ -1,25 +1,24 @@
-"""Videos frame by frame: size and rate stay, sound if there is ffmpeg, what is no video is said."""
+"""Videos in the command: size and rate stay, what is no video is said, further files, interruptions."""
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
-from basicsr.models import video
 from basicsr.models.deblurrer import Deblurrer
 from basicsr.models.video import deblur_video
-from basicsr.utils.errors import ImageFileError
+from basicsr.utils.image import imread
 from basicsr.utils.weights import save_weights
-from tests.test_deblur_command import command, deblur, names
+from tests.test_deblur_command import SCRIPT, deblur, names
 from tests.test_deblurrer import Moody, Thirds, network
-
-RNG = np.random.default_rng(0)
 
 
 def write_video(path, frames=5, size=(48, 64), rate=29.97):
@@ -51,8 +50,18 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(params=['PyAV', 'OpenCV'])
+def backend(request, monkeypatch):
+    """Both readers: the second as if PyAV were not installed."""
+    if request.param == 'OpenCV':
+        monkeypatch.setitem(sys.modules, 'av', None)
+    else:
+        pytest.importorskip('av')
+    return request.param
+
+
 @pytest.mark.parametrize('name', ['clip.mp4', 'clip.avi'])
-def test_size_rate_and_frames_stay(place, name, capsys):
+def test_size_rate_and_frames_stay(place, name, backend, capsys):
     write_video(place / name)
     assert deblur('-i', name, '-o', 'out', '--guard', 'off') == 0
     result = Path('out') / name.replace('.', '_deblurred.')
@@ -64,30 +73,10 @@ def test_size_rate_and_frames_stay(place, name, capsys):
         expected = deblurrer(source[..., ::-1])[..., ::-1]
         assert frame.shape == source.shape and np.abs(frame.astype(int) - expected).mean() < 9
     out = capsys.readouterr().out
-    assert '64×48, 5 frames, ' in out and 'ffmpeg is not installed' in out
+    assert '64×48, 5 frames, ' in out and ('ffmpeg is not installed' in out) == (backend == 'OpenCV')
 
 
-def test_sound_is_copied_by_ffmpeg(place, capsys):
-    write_video(place / 'clip.mp4')
-    program = place / 'bin' / 'ffmpeg'
-    program.parent.mkdir()
-    program.write_text(
-        f'#!{sys.executable}\nimport shutil, sys\n'
-        'a = sys.argv\nassert a[a.index("-map") + 1] == "0:v" and "1:a?" in a and a.count("-i") == 2\n'
-        'assert a[len(a) - 1 - a[::-1].index("-i") + 1].endswith("clip.mp4")\n'
-        'shutil.copy(a[a.index("-i") + 1], a[-1])\nopen(a[-1], "ab").write(b"sound")\n'
-    )
-    program.chmod(0o755)
-    assert deblur('-i', 'clip.mp4', '-o', 'out') == 0
-    assert Path('out/clip_deblurred.mp4').read_bytes().endswith(b'sound') and names('out') == ['clip_deblurred.mp4']
-    assert 'sound' not in capsys.readouterr().out
-    program.write_text('#!/bin/sh\nexit 1\n')
-    assert deblur('-i', 'clip.mp4', '-o', 'again') == 0
-    assert len(read_video('again/clip_deblurred.mp4')[1]) == 5 and names('again') == ['clip_deblurred.mp4']
-    assert 'sound is not kept: ffmpeg could not copy it' in capsys.readouterr().out
-
-
-def test_what_is_no_video(place, capsys):
+def test_what_is_no_video(place, backend, capsys):
     write_video(place / 'whole.mp4')
     data = (place / 'whole.mp4').read_bytes()
     (place / 'cut.mp4').write_bytes(data[: len(data) // 3])
@@ -97,67 +86,11 @@ def test_what_is_no_video(place, capsys):
     assert deblur('-i', *given, '-o', 'out') == 1
     assert names('out') == ['whole_deblurred.mp4']
     err = capsys.readouterr().err
-    assert 'cut.mp4: no video that can be read' in err and 'text.mov: no video that can be read' in err
+    assert 'cut.mp4: cut off' in err and 'text.mov: no video that can be read' in err
     assert 'empty.avi: the file is empty' in err and 'gone.mkv: no such file' in err
     Path('masks').mkdir()
     assert deblur('-i', 'whole.mp4', '-o', 'out2', '--masks', 'masks') == 1
     assert 'the frames of a video have no mask files' in capsys.readouterr().err
-
-
-def test_odd_sizes_lose_a_row_and_say_so(place, capsys):
-    frames = [Image.fromarray(RNG.integers(90, 160, (33, 49, 3), dtype=np.uint8)) for _ in range(3)]
-    frames[0].save('clip.gif', save_all=True, append_images=frames[1:])
-    Path('clip.gif').rename('clip.mp4')  # OpenCV writes no odd sizes, but reads them whatever the name
-    assert deblur('-i', 'clip.mp4', '-o', 'out', '--guard', 'off') == 0
-    out = capsys.readouterr().out
-    shape = read_video('out/clip_deblurred.mp4')[1][0].shape
-    assert shape == (32, 48, 3) and ': 48×32, ' in out and 'cut to 48×32: only even sizes' in out
-
-
-def test_a_full_disk_stops_a_video(place, monkeypatch, capsys):
-    write_video(place / 'clip.avi')
-    usage = video.shutil.disk_usage('.')
-    left = iter([10**6, 10**6, 48 * 64 * 3 - 1])
-    monkeypatch.setattr(video.shutil, 'disk_usage', lambda path: usage._replace(free=next(left)))
-    assert deblur('-i', 'clip.avi', '-o', 'out', '--guard', 'off') == 1
-    assert not names('out')
-    assert 'out/clip_deblurred.avi: No space left on device; free some space' in capsys.readouterr().err
-
-
-@pytest.mark.skipif(sys.platform != 'linux', reason='limits the size of files')
-@pytest.mark.parametrize('name', ['clip.mp4', 'clip.avi'])
-def test_a_video_that_is_not_written_to_its_end_is_no_result(place, name):
-    resource = pytest.importorskip('resource')
-    write_video(place / name, frames=20)
-    done = command(
-        *('-i', name, '-o', 'out', '--guard', 'off', '--masks', 'none'),
-        errors='replace',
-        preexec_fn=lambda: (
-            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
-        ),
-    )
-    assert done.returncode == 1 and 'Traceback' not in done.stderr and not names('out')
-    assert f'{name}: out/clip_deblurred' in done.stderr and 'of 20 frames could be written' in done.stderr
-
-
-def test_frames_that_the_encoder_loses_are_missed(place, monkeypatch, capsys):
-    write_video(place / 'clip.avi')
-    real = video._writer
-
-    class Lossy:
-        def __init__(self, *arguments):
-            self.writer, self.left = real(*arguments), 4
-            self.release = self.writer.release
-
-        def write(self, frame):
-            self.left -= 1
-            if self.left >= 0:
-                self.writer.write(frame)
-
-    monkeypatch.setattr(video, '_writer', Lossy)
-    assert deblur('-i', 'clip.avi', '-o', 'out', '--guard', 'off', '--masks', 'none') == 1
-    assert not names('out') and 'only 4 of 5 frames could be written' in capsys.readouterr().err
 
 
 def test_folders_leave_videos_out(place, capsys):
@@ -169,7 +102,46 @@ def test_folders_leave_videos_out(place, capsys):
     assert '1 videos left out; name those' in capsys.readouterr().err
 
 
-def test_an_interrupted_video_leaves_nothing(place):
+def test_side_by_side_and_a_contact_sheet(place, backend, capsys):
+    write_video(place / 'clip.avi')
+    cv2.imwrite('photo.png', np.full((48, 64, 3), 99, np.uint8))
+    given = ['-i', 'clip.avi', 'photo.png', '-o', 'out', '--side-by-side', '--contact-sheet', 'sheet.png']
+    assert deblur(*given) == 0
+    assert names('out') == [
+        'clip_deblurred.avi',
+        'clip_side_by_side.avi',
+        'photo_deblurred.png',
+        'photo_side_by_side.png',
+    ]
+    _, pairs = read_video('out/clip_side_by_side.avi')
+    _, results = read_video('out/clip_deblurred.avi')
+    _, sources = read_video('clip.avi')
+    assert len(pairs) == 5
+    for pair, source, result in zip(pairs, sources, results, strict=True):
+        assert np.abs(pair[:, :64].astype(int) - source).mean() < 6
+        assert np.abs(pair[:, -64:].astype(int) - result).mean() < 6
+    both = imread(Path('sheet.png')).shape[0]
+    assert deblur('-i', 'photo.png', '-o', 'alone', '--contact-sheet', 'alone.png') == 0
+    assert both > 1.8 * imread(Path('alone.png')).shape[0]  # a row for the video as well
+    capsys.readouterr()
+    assert deblur(*given, '--overwrite') == 0
+    assert deblur('-i', 'out', 'clip.avi', '-o', 'out') == 0
+    assert 'clip.avi: kept, out/clip_deblurred.avi is there already' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('flag', ['--save-masks', '--save-kernel'])
+def test_flags_for_photos_refuse_videos_by_name(place, flag, capsys):
+    write_video(place / 'clip.avi')
+    if flag == '--save-masks':
+        cv2.imwrite('photo.png', np.full((48, 64, 3), 99, np.uint8))
+        assert deblur('-i', 'clip.avi', 'photo.png', '-o', 'out', flag) == 1
+        assert names('out') == ['photo_deblurred.png', 'photo_masks.png', 'photo_masks_shown.jpg']
+    else:
+        assert deblur('-i', 'clip.avi', '-o', 'out', flag) == 1 and not Path('out').exists()
+    assert f'clip.avi: {flag} is for photos, and this is a video; run it without' in capsys.readouterr().err
+
+
+def test_an_interrupted_video_leaves_nothing(place, backend):
     write_video(place / 'clip.avi')
     deblurrer = Deblurrer.load('net.pth', device='cpu', generator=Thirds())
     Path('out').mkdir()
@@ -181,13 +153,33 @@ def test_an_interrupted_video_leaves_nothing(place):
             yield frame
 
     with pytest.raises(KeyboardInterrupt):
-        deblur_video(deblurrer, Path('clip.avi'), Path('out/x.avi'), progress=stop)
+        deblur_video(deblurrer, Path('clip.avi'), Path('out/x.avi'), progress=stop, side_by_side=Path('out/y.avi'))
     assert not names('out')
-    with pytest.raises(ImageFileError, match='cannot write a video here'):
+    with pytest.raises(OSError, match=r'nowhere/x\.avi'):
         deblur_video(deblurrer, Path('clip.avi'), Path('nowhere/x.avi'))
 
 
-def test_collapsed_frames_are_counted(place, capsys):
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != 'posix', reason='sends signals')
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_ended_leaves_nothing(place, number):
+    write_video(place / 'clip.avi', frames=4000)
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), '-i', 'clip.avi', '-o', 'out', '--model', 'net.pth', '--device', 'cpu'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 200
+    while not (Path('out').exists() and names('out')) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert names('out')  # a hidden file in the making
+    process.send_signal(number)
+    process.communicate(timeout=100)
+    assert process.returncode == 128 + number and not names('out')
+
+
+def test_collapsed_frames_are_counted(place, backend):
     write_video(place / 'clip.avi', frames=4, size=(96, 128))
     bad = iter([False, True, False, True])
     deblurrer = Deblurrer(Moody(lambda lq: next(bad)), device='cpu')

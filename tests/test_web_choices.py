@@ -137,7 +137,7 @@ def test_the_mask_value_is_that_of_the_slider(page: Browser, place: Path, tmp_pa
 def test_networks_are_chosen_and_masks_without_weights_are_asked_for(
     browser: Browser, place: Path, tmp_path: Path
 ) -> None:
-    """The pair shows its kernel; the network of the repository takes masks; those of Segment Anything lack weights."""
+    """The pair shows its kernel, the shipped network takes no masks; masks of Segment Anything lack weights."""
     save_weights(tmp_path / 'kernels.pth', build_network(TINY))
     with running(tmp_path / 'tmp', '--model', tmp_path / 'kernels.pth', '--examples', place / 'examples') as one:
         page = opened(browser, one)
@@ -148,7 +148,17 @@ def test_networks_are_chosen_and_masks_without_weights_are_asked_for(
         page.wait("document.querySelector('#kernel img')?.naturalWidth === 9 * 8", 30)
         show_settings(page)
         choose(page, '#network', DEFAULT)
-        page.wait(f"{TABS}.join() === 'Before and after,Regions'", 60)
+        page.run(f'{BUTTON}.click()')
+        page.wait(f"({SAID}).includes('with {DEFAULT} on cpu')", 60)
+        saved = download(page, tmp_path / 'saved').read_bytes()
+        assert saved == by_command_line(place / 'plain.png', tmp_path / 'out')
+        assert page.problems == []
+    masked = place / 'masked.pth'
+    with running(tmp_path / 'tmp2', '--model', masked, '--examples', place / 'examples') as one:
+        page = opened(browser, one)
+        page.wait(f"{TABS}.join() === 'Before and after,Regions'")
+        chosen(page, place / 'plain.png')
+        show_settings(page)
         choose(page, '#generator', 'sam')
         page.run(f'{BUTTON}.click()')
         page.wait("document.querySelector('#said .error')", 60)
@@ -156,9 +166,7 @@ def test_networks_are_chosen_and_masks_without_weights_are_asked_for(
         assert not page.run("document.querySelector('#slider img')")
         choose(page, '#generator', 'felzenszwalb')
         deblur(page)
-        assert f'with {DEFAULT} on cpu' in page.run(SAID)
-        saved = download(page, tmp_path / 'saved').read_bytes()
-        assert saved == by_command_line(place / 'plain.png', tmp_path / 'out')
+        assert 'with masked on cpu' in page.run(SAID)
         assert page.problems == []
 
 

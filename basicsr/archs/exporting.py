@@ -178,7 +178,7 @@ def program_of(net: nn.Module, dtype: torch.dtype = torch.float32) -> Program:
     elif isinstance(net, SynthesisNet):
         wrapped, names, shapes = _OfImageAndKernel(inner, dtype), ('lq', 'kernel'), (sides, None)
     with torch.no_grad(), _quiet():
-        exported = torch.export.export(wrapped.eval(), inputs, dynamic_shapes=shapes)
+        exported = torch.export.export(wrapped.eval(), inputs, dynamic_shapes=shapes, strict=False)
     rule: Any = net.input_rule
     return Program(exported, net, names, (rule.multiple[0] + 1, rule.multiple[1] + 1), dtype)
 

@@ -304,6 +304,8 @@ class CameraBlurDataset(Dataset[dict[str, Any]]):
             extent *= self.reduce_to[0] / values.shape[1]
             values = _reduced(values, self.reduce_to)
             gt = to_uint8(_reduced(np.asarray(gt / np.float32(255), np.float32), self.reduce_to))
+            if labels is not None:
+                labels = _reduced_labels(labels, self.reduce_to)
         if rng.random() < self.degraded:
             values = add_noise(values, float(rng.uniform(*self.noise)), rng)
         stored = to_uint8(values)
@@ -365,7 +367,19 @@ def _resized(light: Planes, size: tuple[int, int]) -> Planes:
 
 def _reduced(image: Planes, size: tuple[int, int]) -> Planes:
     """The middle of an image in the proportions of ``size`` (width, height), scaled down to it."""
-    height, width = image.shape[:2]
+    return _resized(image[_middle(image.shape[:2], size)], (size[1], size[0]))
+
+
+def _reduced_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A label map (1, H, W) cut and scaled down as :func:`_reduced` does images, without mixing regions."""
+    cut = labels[0][_middle(labels.shape[1:], size)]
+    rows, columns = (np.arange(new) * old // new for new, old in zip(size[::-1], cut.shape, strict=True))
+    return np.ascontiguousarray(cut[np.ix_(rows, columns)])[None]
+
+
+def _middle(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of the largest centred window in the proportions of ``size`` (width, height)."""
+    height, width = shape
     rows, columns = min(height, round(width * size[1] / size[0])), min(width, round(height * size[0] / size[1]))
     top, left = (height - rows) // 2, (width - columns) // 2
-    return _resized(image[top : top + rows, left : left + columns], (size[1], size[0]))
+    return slice(top, top + rows), slice(left, left + columns)

@@ -24,7 +24,7 @@ class Job:
     Args:
         source: the file.
         output: its result.
-        side_by_side: photo and result in one picture, the photo left.
+        side_by_side: photo and result in one picture, or in one video, the photo left.
         masks: the label map; a picture of the regions lies beside it, ``<stem>_shown.jpg``.
         kernel: the blur kernel, without extension: a ``.npy`` and a ``.png`` file.
     """
@@ -38,7 +38,7 @@ class Job:
     @property
     def is_video(self) -> bool:
         """Whether the source is a video, by its name."""
-        return self.source.suffix.lower() in VIDEO_SUFFIXES
+        return _is_video(self.source)
 
     def files(self) -> list[Path]:
         """Everything that will be written."""
@@ -126,6 +126,10 @@ def plan(inputs: Inputs, folder: Path, suffix: str, extras: Sequence[str] = ()) 
     Raises:
         DataError: a result would take the place of an input.
     """
+    for extra in ('masks', 'kernel'):
+        for path in [path for path in inputs.files if extra in extras and _is_video(path)]:
+            inputs.missing[str(path)] = f'--save-{extra} is for photos, and this is a video; run it without'
+            inputs.files.remove(path)
     jobs = _jobs(inputs.files, folder, suffix, extras)
     everything = _jobs(inputs.files, folder, suffix, ('side_by_side', 'masks', 'kernel'))
     results = {path.resolve(): job.source for job in everything for path in job.files()}
@@ -184,9 +188,10 @@ def _jobs(files: Sequence[Path], folder: Path, suffix: str, extras: Sequence[str
     jobs = []
     for path in files:
         name = path.stem if stems[path.stem] == 1 else path.name
-        if path.suffix.lower() in VIDEO_SUFFIXES:
+        if _is_video(path):
             ending = path.suffix if path.suffix.lower() in _KEPT_AS_VIDEO else '.mp4'
-            jobs.append(Job(path, folder / f'{path.stem}{suffix}{ending}'))
+            pair = folder / f'{name}_side_by_side{ending}' if 'side_by_side' in extras else None
+            jobs.append(Job(path, folder / f'{path.stem}{suffix}{ending}', pair))
             continue
         ending = result_suffix(path)
         jobs.append(
@@ -199,6 +204,10 @@ def _jobs(files: Sequence[Path], folder: Path, suffix: str, extras: Sequence[str
             )
         )
     return jobs
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def shown_masks(masks: Path) -> Path:

@@ -19,7 +19,7 @@ from basicsr.models.video import VideoDone, deblur_video
 from basicsr.utils.console import advice
 from basicsr.utils.device import is_out_of_memory
 from basicsr.utils.errors import BasicsrError, ImageFileError, MaskError
-from basicsr.utils.image import Array, imwrite
+from basicsr.utils.image import imwrite
 from basicsr.utils.kernels import save_kernel
 from basicsr.utils.measure import peak_memory
 from basicsr.utils.photo import Photo, Stored, load_photo
@@ -130,7 +130,7 @@ def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto', sheet: PhotoShe
         deblurrer: what does it.
         job: of :func:`~basicsr.models.photo_jobs.plan`; its folder must exist.
         masks: ``auto``, ``none``, or a folder of mask files named as the photos.
-        sheet: gets a row for a photo.
+        sheet: gets a row for a photo, and for a frame of a video.
 
     Raises:
         BasicsrError: the file cannot be read, deblurred or written; it is named.
@@ -144,7 +144,8 @@ def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto', sheet: PhotoShe
             if own:
                 raise MaskError(f'{job.source}: the frames of a video have no mask files; use --masks auto or none')
             assert job.output is not None  # noqa: S101 - videos always have one
-            done.append(deblur_video(deblurrer, job.source, job.output, masks, _frames_shown))
+            more: dict[str, Any] = {'side_by_side': job.side_by_side, 'sample': sheet is not None}
+            done.append(deblur_video(deblurrer, job.source, job.output, masks, _frames_shown, **more))
         else:
             done.append(run_photo(deblurrer, job, masks_in(Path(masks), job.source) if own else masks))
 
@@ -156,6 +157,8 @@ def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto', sheet: PhotoShe
     seconds = time.perf_counter() - start
     if sheet is not None and isinstance(done[0], Done):
         sheet.add(job.source.name, done[0].photo.pixels, done[0].result.pixels)
+    elif sheet is not None and isinstance(done[0], VideoDone) and done[0].sample is not None:
+        sheet.add(f'{job.source.name}, a frame', *done[0].sample)
     return _report(job, done[0], seconds, memory)
 
 
@@ -208,7 +211,7 @@ def _report(job: Job, done: Done | VideoDone, seconds: float, memory: float | No
     return Report('; '.join([line, *done.notes]), details.warning)
 
 
-def _frames_shown(frames: Iterable[Array], total: int) -> Iterable[Array]:
+def _frames_shown(frames: Iterable[Any], total: int) -> Iterable[Any]:
     from tqdm import tqdm
 
     return tqdm(frames, 'frames', total or None, unit='frame', leave=False, dynamic_ncols=True)

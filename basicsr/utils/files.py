@@ -41,6 +41,28 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
+def whole_path(path: Path) -> Iterator[Path]:
+    """The path of a new file, for what opens files by name; it takes the place of ``path`` once it is complete.
+
+    Args:
+        path: its folder must exist; the new path lies in it, hidden, with the same extension.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; its ``filename`` is ``path``.
+    """
+    temporary = path.with_name(f'.{secrets.token_hex(8)}.part{path.suffix}')
+    try:
+        yield temporary
+        with temporary.open('rb+') as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise _named(error, temporary, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Make a folder that gets its name once it is complete: it exists whole or not at all.
 

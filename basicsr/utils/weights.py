@@ -279,7 +279,7 @@ def load_plain(path: Path) -> Any:
 def _unsafe(path: Path, name: str) -> UnsafeWeightsError:
     return UnsafeWeightsError(
         f'{path} was refused: it holds a pickled {name}, which is no tensor or plain value, and unpickling '
-        'such objects could run code. Ask its authors for a plain state_dict.'
+        'it could run code. Ask its authors for a plain state_dict.'
     )
 
 
