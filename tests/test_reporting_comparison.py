@@ -136,7 +136,7 @@ def test_runs_without_scores_cannot_be_compared():
 def test_the_table_names_runs_by_what_tells_them_apart():
     first, second = report([30.0, 28.0]), report([31.0, 29.0])
     for facts, names in (
-        (OTHER, ('NetA', 'NetB')),
+        (OTHER, ('run a', 'run b')),
         (replace(FACTS, run='run b'), ('run a', 'run b')),
         (FACTS, ('run a (1)', 'run a (2)')),
     ):
