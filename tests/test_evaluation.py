@@ -284,6 +284,7 @@ def test_shipped_files_run_with_what_training_leaves_behind(stand_ins, dataset):
     assert whole.as_dict() == load_options(ROOT / f'options/test/{dataset}/SAMDeblur.yml').as_dict()
 
 
+@pytest.mark.slow
 def test_table1_puts_ours_beside_the_paper_and_marks_what_is_missing(stand_ins, monkeypatch):
     (stand_ins / 'experiments/CAT-GoPro/models/net_g_latest.pth').unlink()
     command = [sys.executable, str(ROOT / 'scripts/table1.py'), '--sets', 'REDS', 'GoPro', '--force_yml', *SMALL]

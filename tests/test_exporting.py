@@ -21,6 +21,8 @@ from tests.conftest import ROOT, Script, require
 from tests.test_analysis_synthesis import TINY_ANALYSIS, TINY_SYNTHESIS
 from tests.test_networks import small
 
+pytestmark = pytest.mark.numeric
+
 WRITE: dict[str, Any] = {'onnx': exporting.write_onnx, 'pt2': exporting.write_pt2}
 READ: dict[str, Any] = {'onnx': exporting.read_onnx, 'pt2': exporting.read_pt2}
 GROUPS = {'base_channel': 4, 'num_heads': [1] * 8, 'depths': [2, 0, 0, 1, 0, 0, 0, 2]}
@@ -104,6 +106,7 @@ def test_other_opsets(opset, tmp_path):
     assert exporting.largest_difference(program, exporting.read_onnx(tmp_path / 'net.onnx')[0], ((37, 50),)) < 1e-5
 
 
+@pytest.mark.slow
 def test_files_say_nothing_of_the_machine_that_wrote_them(tmp_path):
     needed('onnx')
     import onnx

@@ -82,6 +82,7 @@ def screen(browser: Browser, path: Path) -> np.ndarray:
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
 
+@pytest.mark.slow
 def test_the_page_opens_from_the_disk_without_any_error(gallery):
     gallery.run("document.querySelectorAll('#table img').forEach((one) => { one.loading = 'eager'; })")
     gallery.wait("[...document.querySelectorAll('#table img')].every((one) => one.complete && one.naturalWidth > 0)")
@@ -470,6 +471,7 @@ def test_largest_losses_are_losses_and_largest_gains_are_gains(browser, tmp_path
     assert shown == [[f'Largest {what}, run b against run a', images] for what, images in groups.items()]
 
 
+@pytest.mark.slow
 def test_thousands_of_images_stay_quick(browser, tmp_path):
     done = report([25.0 + (index * 7919 % 3000) / 1000 for index in range(3000)])
     browser.open(write_gallery(tmp_path, [done]).as_uri())

@@ -22,6 +22,8 @@ from basicsr.utils.image import imread
 from tests import training_runs as runs
 from tests.test_evaluation import NETWORK, write_network, write_pairs
 
+pytestmark = pytest.mark.numeric
+
 evaluate = importlib.import_module('basicsr.test').main
 
 
@@ -70,6 +72,7 @@ def test_a_block_may_say_it_itself_and_others_are_left_alone(record):
     assert build_metric({'type': 'ssim_y'}, rounded=False).variant == build_metric({'type': 'ssim_y'}).variant
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('change', ['use_image', 'rgb2bgr'])
 def test_what_has_no_meaning_is_refused_before_anything_runs(tmp_path, change):
     content = runs.options(runs.write_pairs(tmp_path / 'pairs'))

@@ -14,6 +14,8 @@ from basicsr.data.preparation.generated import photo_file
 from basicsr.models.tiling import RAMP, UNSEEN, local_form
 from basicsr.utils.image import imread
 
+pytestmark = pytest.mark.numeric
+
 GUIDED = {'type': 'SAMDeblur', 'backbone': {'type': 'PlainUNet', 'width': 4}}
 GLOBAL = {'type': 'SegNAFNet', 'width': 4, 'seg_channel': 2, 'enc_blk_nums': [1, 1], 'dec_blk_nums': [1, 1]}
 ONE = 65535
