@@ -114,7 +114,7 @@ def test_scores_are_those_of_the_pictures_written(place, capsys):
 )
 def test_psnr_ssim_and_mcr_are_always_reported(place, capsys, listed, labels):
     options = yaml.safe_load(Path('trial.yml').read_text())
-    options['val'] = {'metrics': listed, 'max_images': 2}
+    options |= {'mode': 'default', 'val': {'metrics': listed, 'max_images': 2}}
     Path('trial.yml').write_text(yaml.safe_dump(options))
     assert evaluate(['-opt', 'trial.yml']) == 0
     report = read_report(place / 'results/trial/noise.json')
@@ -132,7 +132,7 @@ def test_metrics_that_are_added_follow_the_mode_of_the_option_file(place):
         options = load_options(place / 'trial.yml', [f'mode={mode}', 'val:metrics={}', 'val:use_image=false'])
         metrics = metrics_of(options)
         assert [metrics[name].data_range for name in ('psnr', 'ssim', 'mcr')] == [data_range] * 3
-        assert not metrics['psnr'].rounded
+        assert metrics['psnr'].variant == 'PSNR before rounding'
 
 
 def test_a_collapse_is_counted_and_named(place):
