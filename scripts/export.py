@@ -10,7 +10,8 @@ Examples:
 
 Input lq (1, 3, H, W) float32 RGB, mask-guided networks also masks, a label map (1, L, H, W) int64; output restored.
 Nothing has to be padded. --model is a network file of any kind; -opt names the network where its parameters leave a
-choice (NAFNetLocal), and is enough where its path.pretrain_network_g names the weights.
+choice (NAFNetLocal), and is enough where its path.pretrain_network_g names the weights. --opset 17 is for older
+runtimes, --half for those that are faster in float16.
 """
 
 from __future__ import annotations
@@ -38,10 +39,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--model', type=Path, metavar='FILE', help='network file: .pth or .safetensors, of any project')
     parser.add_argument('--ema', action='store_true', help='take the moving averages (params_ema) of --model')
     parser.add_argument('--format', choices=['onnx', 'pt2'], default='onnx', help='what is written')
+    parser.add_argument('--half', action='store_true', help='compute in float16; inputs and output stay float32')
+    parser.add_argument('--opset', type=int, metavar='N', help='version of ONNX, 17 or newer; 20 by default')
     parser.add_argument('--output', type=Path, metavar='FILE', help='the file to write; by default MODEL.FORMAT, here')
     arguments = parser.parse_args()
     if arguments.opt is None and arguments.model is None:
         parser.error('one of -opt and --model is needed')
+    if arguments.opset is not None and arguments.format != 'onnx':
+        parser.error(f'--opset is for --format onnx, not {arguments.format}')
     return arguments
 
 
@@ -74,6 +79,8 @@ def read(arguments: argparse.Namespace) -> tuple[Any, Weights]:
 def main() -> int:
     """Read, export, compare, and say what came out."""
     arguments = parse()
+    import torch
+
     from basicsr.archs import exporting
     from basicsr.utils.errors import WeightsError
     from basicsr.utils.files import refuse_existing, sha256_of
@@ -82,22 +89,24 @@ def main() -> int:
     output = arguments.output or Path(f'{weights.path.stem}.{arguments.format}')
     refuse_existing(output)
     exporting.check_exportable(net)
+    opset = exporting.OPSET if arguments.opset is None else arguments.opset
     if arguments.format == 'onnx':
         exporting.check_packages()
+        exporting.check_opset(opset)
     output.parent.mkdir(parents=True, exist_ok=True)
-    program = exporting.program_of(net)
-    about = exporting.describe(net, program.minimum)
+    program = exporting.program_of(net, torch.float16 if arguments.half else torch.float32)
+    about = exporting.describe(program)
     about |= {'checkpoint': weights.path.name, 'checkpoint_sha256': sha256_of(weights.path)}
     unchecked = output.with_name(f'.{output.stem}.unchecked.{arguments.format}')  # its name says that it was compared
     try:
         if arguments.format == 'onnx':
-            exporting.write_onnx(program, unchecked, about)
+            exporting.write_onnx(program, unchecked, about, opset)
             run, _ = exporting.read_onnx(unchecked)
         else:
             exporting.write_pt2(program, unchecked, about)
             run, _ = exporting.read_pt2(unchecked)
         difference = exporting.largest_difference(program, run)
-        if not difference <= exporting.TOLERANCE:
+        if not difference <= exporting.TOLERANCE[program.dtype]:
             raise WeightsError(
                 f'{output}: the program would differ from PyTorch by {difference:.1e} of the value range; not kept'
             )
@@ -105,8 +114,9 @@ def main() -> int:
     finally:
         unchecked.unlink(missing_ok=True)
     height, width = program.minimum
-    opset = f', opset {exporting.OPSET}' if arguments.format == 'onnx' else ''
-    print(f'{output}: {type(net).__name__}, {output.stat().st_size / 2**20:.1f} MiB{opset}')
+    form = ', float16' if arguments.half else ''
+    form += f', opset {opset}' if arguments.format == 'onnx' else ''
+    print(f'{output}: {type(net).__name__}, {output.stat().st_size / 2**20:.1f} MiB{form}')
     print(f'inputs: {", ".join(program.names)}; {height}×{width} pixels or more')
     print(
         f'largest difference from PyTorch at {len(exporting.COMPARED) + 1} sizes: {difference:.1e} of the value range'

@@ -24,6 +24,8 @@ from basicsr.utils.errors import ArgumentError, ShapeError
 from benchmarks import transcriptions_pair
 from tests.conftest import Vector, find_vector
 
+pytestmark = pytest.mark.numeric
+
 TOPIC = 'analysis_synthesis'
 TINY_ANALYSIS = {
     'type': 'AnalysisNet',

@@ -92,6 +92,7 @@ def test_a_view_that_is_not_there(refused):
     assert 'datasets.test.dataroot_right: no such folder: datasets/DPDD/test_r/source' in message
 
 
+@pytest.mark.slow
 def test_sequences_that_are_not_complete(refused):
     grr('test')
     Path('datasets/GRR_real/test/s1/GS/PNG/0001.png').unlink()

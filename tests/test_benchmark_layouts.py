@@ -207,6 +207,7 @@ def test_reds_and_its_300_frames_are_different_sets(tmp_path):
         prepare(other, ['convert'])
 
 
+@pytest.mark.slow
 def test_the_two_resolutions_of_reloblur_never_mix(tmp_path):
     for name, size in (('small', (359, 538)), ('other', (360, 540))):
         make_standin(SETS['reloblur'], tmp_path / name, count=1, size=size)
@@ -222,6 +223,7 @@ def test_the_two_resolutions_of_reloblur_never_mix(tmp_path):
         prepare(Plan(SETS['reloblur'], tmp_path / 'mixed', tmp_path / 'small'), ['convert'])
 
 
+@pytest.mark.slow
 def test_whole_sets_are_told_from_parts_of_them(tmp_path):
     make_standin(SETS['gopro'], tmp_path / 'raw', count=1, size=(8, 8))
     for part, count in (('train', 2103), ('test', 1111)):

@@ -15,6 +15,8 @@ from basicsr.data.frame_motion import FramePair, times_of
 from basicsr.metrics import calculate_psnr
 from basicsr.utils.errors import ArgumentError, BasicsrError, DataError
 
+pytestmark = pytest.mark.numeric
+
 SIZE = (240, 320)
 
 
@@ -172,6 +174,7 @@ def shift_between(sharp: np.ndarray, blurred: np.ndarray) -> np.ndarray:
     return shift
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['shake', 'motion', 'kernel'])
 def test_blurred_and_sharp_are_not_shifted_on_average(kind, photos, clips):
     block = {'dataroot_photos': photos, 'dataroot_clips': clips, 'kinds': {kind: 1}, 'length': 100, 'gt_size': 128}

@@ -10,6 +10,8 @@ from skimage import data
 
 from basicsr.models.collapse_guard import CELL, Finding, find_collapse, with_input_there
 
+pytestmark = pytest.mark.numeric
+
 SIZE = (200, 264)  # no multiples of a cell
 SPOT = slice(48, 144), slice(64, 176)
 

@@ -23,7 +23,7 @@ from tests.conftest import ROOT, Script, Vector, absent, find_vector, require
 from tests.test_analysis_synthesis import TOPIC
 from tests.test_weights import Payload
 
-pytestmark = pytest.mark.vectors
+pytestmark = [pytest.mark.numeric, pytest.mark.vectors]
 
 try:
     import h5py
@@ -252,6 +252,7 @@ def options(case, tmp_path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_checkpoint_of_ours(pair, case, options, tmp_path):
     arguments = ['--input', *pair, '--output', tmp_path / 'new' / 'pair.pth', '-opt', options]
     done = run(*arguments, cwd=tmp_path)
@@ -265,6 +266,7 @@ def test_the_command_writes_a_checkpoint_of_ours(pair, case, options, tmp_path):
     assert again.returncode == 1 and 'exists already' in again.stderr
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_wrong(pair, options, tmp_path):
     for arguments, message, code in (
         (['--input', *pair, '--output', 'x.pth'], 'is of another topology', ''),
@@ -300,6 +302,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NETWORKS)
 def test_published_files_become_ours_and_theirs_again(name, script, tmp_path):
     """Published → ours → .safetensors → published: every step keeps every bit, and names the network."""
@@ -334,6 +337,7 @@ def test_published_files_become_ours_and_theirs_again(name, script, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_pair_goes_back_to_keras(pair, case, options, script, tmp_path):
     script('--input', *map(str, pair), '--output', 'pair.pth', '-opt', str(options))
     script('--input', 'pair.pth', '--to', 'published', '--output', 'a/analysis.h5', 'a/synthesis.h5')

@@ -76,6 +76,7 @@ def test_without_ground_truth_too(roots):
         build_dataset(single)
 
 
+@pytest.mark.slow
 def test_processes_share_the_work(roots, tmp_path):
     code = (
         'import sys, json; from basicsr.data import build_dataset; print(len(build_dataset(json.loads(sys.argv[1]))))'
@@ -111,6 +112,7 @@ def test_what_cannot_be_made_is_said(roots):
     assert (roots / 'masks' / 'a.png').is_file()
 
 
+@pytest.mark.slow
 def test_without_auto_the_error_is_a_command_that_helps(roots):
     with pytest.raises(DataError) as caught:
         build_dataset(block(roots, masks='files'))

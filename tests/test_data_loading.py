@@ -124,6 +124,7 @@ def test_workers_are_seeded_as_the_originals():
     assert drawn == (random.Random(seed).random(), np.random.RandomState(seed).rand())
 
 
+@pytest.mark.slow
 def test_validation_goes_through_the_images_in_order_one_by_one(block):
     dataset = build_dataset({**block, 'phase': 'val'})
     loader = build_dataloader(dataset, {'num_worker_per_gpu': 2, 'batch_size_per_gpu': 4})

@@ -69,6 +69,7 @@ def pack(root, ending='.raw'):
         assert done.stdout == f'{root / folder}{ending}: 4 files from {root / folder}\n'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('ending', ['.raw', '.lmdb'])
 def test_samples_are_those_of_the_folders_in_every_phase(root, ending):
     pack(root, ending)
@@ -86,6 +87,7 @@ def test_samples_are_those_of_the_folders_in_every_phase(root, ending):
             assert packed[3]['lq_path'].endswith(f'lq{ending}/sub/ü' + ('' if ending == '.raw' else '.png'))
 
 
+@pytest.mark.slow
 def test_unpacking_gives_the_files_back(root):
     pack(root)
     for folder in ('gt', 'masks', 'gray'):
@@ -107,6 +109,7 @@ def test_unpacking_gives_the_files_back(root):
     assert (root / 'm.raw' / 'data.bin').read_bytes() == (root / 'masks.raw' / 'data.bin').read_bytes()
 
 
+@pytest.mark.slow
 def test_it_can_be_sent_to_workers_and_changes_nothing(root):
     pack(root)
     dataset = build_dataset(block(root, 'PairedImageGroupMaskDataset', '.raw', io_backend=RAW))
@@ -124,6 +127,7 @@ def test_it_can_be_sent_to_workers_and_changes_nothing(root):
     assert [batch['lq_path'][0].rsplit('/', 1)[1] for batch in loader] == ['a.1', 'a.2', 'photo (1)', 'ü']
 
 
+@pytest.mark.slow
 def test_gray_and_colours(root):
     pack(root)
     store = RawStore(root / 'gray.raw')
@@ -138,6 +142,7 @@ def test_gray_and_colours(root):
             read('a.1', (24, 20))
 
 
+@pytest.mark.slow
 def test_damaged_stores_are_refused(root):
     pack(root)
     index = root / 'lq.raw' / 'index.json'
@@ -170,6 +175,7 @@ def test_damaged_stores_are_refused(root):
         FolderStore(root / 'gt.raw')
 
 
+@pytest.mark.slow
 def test_names_in_a_store_cannot_lead_out_of_the_folder(root):
     pack(root)
     for wrong in ('../../evil', '/tmp/evil', 'a/../../evil'):
@@ -188,6 +194,7 @@ def test_names_in_a_store_cannot_lead_out_of_the_folder(root):
     assert not (root / 'out2').exists()
 
 
+@pytest.mark.slow
 def test_nothing_half_done_remains(root):
     before = sorted(path.name for path in root.iterdir())
     (root / 'lq' / 'z.png').write_bytes(b'\x89PNG\r\n')
@@ -208,6 +215,7 @@ def test_nothing_half_done_remains(root):
     assert 'exists already' in make_store('--input', root / 'gt', '--output', root / 'gt.raw').stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('ending', ['.raw', '.lmdb'])
 def test_a_full_disk_leaves_nothing(root, ending):
     before = sorted(path.name for path in root.iterdir())
@@ -224,6 +232,7 @@ def test_a_full_disk_leaves_nothing(root, ending):
     assert sorted(path.name for path in root.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_lmdb_store_keeps_names_with_dots(root):
     make_store('--input', root / 'gt', '--output', root / 'gt.lmdb')
     assert LmdbStore(root / 'gt.lmdb').keys == sorted(NAMES)

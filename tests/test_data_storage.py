@@ -80,6 +80,7 @@ def test_a_data_base_of_the_original_is_read(tmp_path):
     np.testing.assert_array_equal(dataset[0]['lq'].permute(1, 2, 0).flip(2), image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('method', ['fork', 'spawn'])
 def test_workers_read_it_after_the_main_process_has(folders, method):
     *_, data_base = folders

@@ -14,7 +14,7 @@ from basicsr.data.sample import Sample
 from basicsr.data.samplers import EnlargedSampler
 from basicsr.masks import label_map_from_masks, masks_from_label_map
 
-pytestmark = pytest.mark.vectors
+pytestmark = [pytest.mark.numeric, pytest.mark.vectors]
 TYPES = {
     'plain': 'PairedImageDataset',
     'cat': 'PairedImageMaskDataset',

@@ -196,6 +196,7 @@ def test_masks_that_were_saved_can_be_given_back(place):
     assert any(Path('usual', name).read_bytes() != Path('out', name).read_bytes() for name in results)
 
 
+@pytest.mark.slow
 def test_segment_anything_makes_the_masks(place, monkeypatch):
     """A tiny one with random weights, of a file as the published ones are."""
     segment_anything = pytest.importorskip('segment_anything')
@@ -519,6 +520,7 @@ def test_the_folder_that_cannot_be_written_is_named(place, monkeypatch, capsys):
     assert capsys.readouterr().err == 'out: Permission denied; choose a folder that you may write to\n'
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='limits the size of files')
 def test_a_real_limit_of_the_file_size(place):
     resource = pytest.importorskip('resource')

@@ -51,6 +51,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.vectors
 def test_the_picture_is_the_originals(vector, tmp_path):
     case = vector(TOPIC, 'pipeline_odd')
@@ -79,6 +80,7 @@ def test_the_originals_crop_can_be_asked_for(vector):
     assert off.max() <= 1 and (off > 0).mean() <= 0.005
 
 
+@pytest.mark.slow
 def test_a_folder_keeps_names_and_sizes(place):
     done = run(place, '-i', 'photos', '-o', 'new/sharp', '-s', '', '--save-kernel')
     assert done.returncode == 0, done.stderr
@@ -97,6 +99,7 @@ def test_a_folder_keeps_names_and_sizes(place):
     assert '3 of 3 photos' in done.stdout and 'new/sharp' in done.stdout and 'b.png' in done.stderr  # the bar
 
 
+@pytest.mark.slow
 def test_side_by_side_has_the_photo_on_the_left(place):
     assert run(place, '-i', 'photos/b.png', '-o', 'plain').returncode == 0
     assert run(place, '-i', 'photos/b.png', '-o', 'both', '-sbs', '-s', '_x').returncode == 0
@@ -105,6 +108,7 @@ def test_side_by_side_has_the_photo_on_the_left(place):
     assert np.array_equal(both[:, 60:], imread(place / 'plain/b_deblurred.png'))
 
 
+@pytest.mark.slow
 def test_what_is_there_is_kept_unless_asked(place):
     assert run(place, '-i', 'photos/b.png', '-o', 'sharp').returncode == 0
     result = place / 'sharp/b_deblurred.png'
@@ -122,6 +126,7 @@ def test_what_is_there_is_kept_unless_asked(place):
     ]
 
 
+@pytest.mark.slow
 def test_gray_transparent_and_16_bit_photos(place):
     rng = np.random.default_rng(1)
     colours = rng.integers(0, 256, (31, 34, 3), dtype=np.uint8)
@@ -139,6 +144,7 @@ def test_gray_transparent_and_16_bit_photos(place):
     assert np.abs(results['deep'] / 257 - results['plain']).max() <= 0.51  # scaled, not taken for 0..255
 
 
+@pytest.mark.slow
 def test_what_cannot_be_deblurred_is_named_and_the_rest_is_done(place):
     (place / 'photos/broken.png').write_bytes(b'\x89PNG\r\n')
     imwrite(place / 'photos/little.png', np.zeros((5, 40, 3), np.uint8))
@@ -170,6 +176,7 @@ def test_a_photo_that_the_memory_or_the_disk_cannot_hold_does_not_end_the_run(pl
     assert names(place / 'x') == ['b_y.png'] and '1 of 3 photos' in said.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -193,6 +200,7 @@ def test_bad_input_is_explained_and_nothing_is_written(place, arguments, message
     assert not (place / 'x').exists() and names(place / 'photos') == before
 
 
+@pytest.mark.slow
 def test_a_limit_changes_the_kernel_only_where_it_crops(place):
     photo = imread(place / 'photos/b.png')
     deblurrer = Deblurrer.load(place / 'net.pth', device='cpu', guard='off')
@@ -214,6 +222,7 @@ def test_tiles_give_the_whole_photo(place):
     assert np.abs(whole.image.astype(int) - tiled.image).max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='puts a viewer for Linux in place')
 def test_plot_shows_photo_and_result_or_says_that_it_cannot(place):
     viewer = place / 'bin' / 'xdg-open'

@@ -38,6 +38,8 @@ from basicsr.utils.image import tensor2img
 from basicsr.utils.weights import save_weights
 from tests.test_analysis_synthesis import TINY
 
+pytestmark = pytest.mark.numeric
+
 NETWORK = {'type': 'SegNAFNet', 'width': 4, 'seg_channel': 2, 'enc_blk_nums': [1, 1], 'dec_blk_nums': [1, 1]}
 PICTURE = np.random.default_rng(0).integers(60, 200, (37, 50, 3), dtype=np.uint8)
 LABELS = (np.indices((37, 50)).sum(0) // 20 + 1).astype(np.int32)
@@ -580,6 +582,7 @@ def test_the_kernel_is_one_more_output():
 # --- the package
 
 
+@pytest.mark.slow
 def test_the_package_offers_it_without_importing_torch():
     code = (
         'import sys, basicsr\nassert "torch" not in sys.modules\n'

@@ -80,6 +80,7 @@ def commands_of(page):
     return [line for name, line in COMMANDS if name == page]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('page', 'command'),
     [(page, line) for page, line in COMMANDS if page not in IN_ORDER],
@@ -201,6 +202,7 @@ def test_the_commands_and_the_example_of_the_export_page_run(tmp_path):
     test_python_examples_run('export.md', examples[0], tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('page', 'code'),
     [(page, code) for page, code in blocks('python') if page != 'export.md'],  # that needs what its commands make

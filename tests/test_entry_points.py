@@ -75,6 +75,7 @@ def test_the_decoy_would_be_imported_otherwise(decoy_python, tmp_path):
     assert 'the decoy was imported' in run(decoy_python, '-c', 'import basicsr', cwd=tmp_path).stderr
 
 
+@pytest.mark.slow
 def test_doctor_names_the_decoy_and_its_own_package(clone, decoy_python, tmp_path):
     done = run(decoy_python, clone / 'scripts/doctor.py', cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -83,6 +84,7 @@ def test_doctor_names_the_decoy_and_its_own_package(clone, decoy_python, tmp_pat
     assert 'all is well' in done.stdout
 
 
+@pytest.mark.slow
 def test_doctor_is_quiet_without_one(clone, tmp_path):
     if any(Path(p or '.', 'basicsr', '__init__.py').is_file() for p in sys.path if Path(p).resolve() != ROOT):
         pytest.skip('this environment itself has another basicsr installed')
@@ -90,6 +92,7 @@ def test_doctor_is_quiet_without_one(clone, tmp_path):
     assert 'another basicsr' not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('python', ['own', 'with a decoy'])
 def test_model_info_counts_the_published_network(python, clone, decoy_python, tmp_path):
     interpreter = sys.executable if python == 'own' else decoy_python
@@ -100,6 +103,7 @@ def test_model_info_counts_the_published_network(python, clone, decoy_python, tm
     assert '1 × 1 × 256 × 256' in done.stdout  # the masks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('options', 'parameters', 'macs'), [('NAFNet', '17,111,907', '15.96'), ('CAT', '17,112,195', '15.97')]
 )
@@ -110,6 +114,7 @@ def test_model_info_counts_the_other_networks(options, parameters, macs, tmp_pat
     assert f'MACs         {macs} G' in done.stdout
 
 
+@pytest.mark.slow
 def test_model_info_times_a_forward_pass(tmp_path):
     small = ['network_g:width=4', 'network_g:enc_blk_nums=[1]', 'network_g:dec_blk_nums=[1]']
     arguments = [
@@ -130,6 +135,7 @@ def test_model_info_times_a_forward_pass(tmp_path):
     assert 'ms a forward pass on cpu, median of 2' in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -146,6 +152,7 @@ def test_model_info_says_what_is_wrong_without_a_traceback(arguments, message, t
     assert 'Traceback' not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_readmes_picture_is_drawn_again(tmp_path):
     import cv2
 

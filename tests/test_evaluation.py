@@ -18,6 +18,7 @@ import yaml
 from basicsr.archs import build_network
 from basicsr.masks import write_label_map
 from basicsr.metrics import calculate_psnr, calculate_ssim
+from basicsr.models.testing import metrics_of
 from basicsr.options import load_options
 from basicsr.reporting import read_csv, read_report
 from basicsr.reporting.published import METHODS, SETS, published_scores
@@ -93,7 +94,7 @@ def test_scores_are_those_of_the_pictures_written(place, capsys):
         assert row.input_scores['psnr'] == pytest.approx(calculate_psnr(lq, gt, 0), abs=1e-9)
         assert row.collapsed == (row.input_scores['psnr'] - row.scores['psnr'] > 3)
         assert row.seconds > 0 and not row.tiled
-    assert report.facts.checkpoint_sha256 and report.facts.network == 'SegNAFNet'
+    assert report.facts.checkpoint_sha256 and (report.facts.run, report.facts.network) == ('trial', 'SegNAFNet')
     table = capsys.readouterr().out
     mean = np.mean([row.scores['psnr'] for row in report.rows])
     assert f'{mean:.2f}' in table and 'blurred input' in table and 'results/trial/gallery.html' in table
@@ -117,6 +118,40 @@ def test_a_pair_of_different_depths_is_scored_as_one_of_sixteen_bits(place, deep
         assert output.dtype == np.uint16
         assert after.scores['psnr'] == pytest.approx(calculate_psnr(output, gt, 0), abs=1e-9)
         assert after.scores['psnr'] == pytest.approx(before.scores['psnr'], abs=0.05)  # rounded to 8 bits or to 16
+
+
+@pytest.mark.parametrize(
+    ('listed', 'labels'),
+    [
+        ({}, ['psnr', 'ssim', 'mcr']),
+        ({'psnr': {'type': 'psnr'}, 'ssim': {'type': 'ssim'}}, ['psnr', 'ssim', 'mcr']),
+        ({'rate': {'type': 'mcr', 'threshold': 1.0}, 'y': {'type': 'ssim_y'}}, ['mcr', 'y', 'psnr', 'ssim']),
+        ({'p': {'type': 'calculate_psnr', 'crop_border': 4}}, ['p', 'ssim', 'mcr']),
+        ({'psnr': {'type': 'psnr_float'}}, ['psnr', 'psnr_default', 'ssim', 'mcr']),
+    ],
+    ids=lambda value: '-'.join(value),
+)
+def test_psnr_ssim_and_mcr_are_always_reported(place, capsys, listed, labels):
+    options = yaml.safe_load(Path('trial.yml').read_text())
+    options |= {'mode': 'default', 'val': {'metrics': listed, 'max_images': 2}}
+    Path('trial.yml').write_text(yaml.safe_dump(options))
+    assert evaluate(['-opt', 'trial.yml']) == 0
+    report = read_report(place / 'results/trial/noise.json')
+    assert [definition.label for definition in report.definitions] == labels
+    for label in labels:
+        assert report.average(label).count == report.input_average(label).count == 2
+    ours = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(('trial', 'blurred'))]
+    assert [line[0] for line in ours] == ['blurred', 'trial'] and ours[1][1] == '2'
+    rates = [' '.join(line) for line in ours]
+    assert '0.00 (0 of 2)' in rates[0] and ' of 2)' in rates[1]
+
+
+def test_metrics_that_are_added_follow_the_mode_of_the_option_file(place):
+    for mode, data_range in (('default', None), ('reference', 'guess')):
+        options = load_options(place / 'trial.yml', [f'mode={mode}', 'val:metrics={}', 'val:use_image=false'])
+        metrics = metrics_of(options)
+        assert [metrics[name].data_range for name in ('psnr', 'ssim', 'mcr')] == [data_range] * 3
+        assert metrics['psnr'].variant == 'PSNR before rounding'
 
 
 def test_a_collapse_is_counted_and_named(place):
@@ -268,6 +303,7 @@ def test_shipped_files_run_with_what_training_leaves_behind(stand_ins, dataset):
     assert whole.as_dict() == load_options(ROOT / f'options/test/{dataset}/SAMDeblur.yml').as_dict()
 
 
+@pytest.mark.slow
 def test_table1_puts_ours_beside_the_paper_and_marks_what_is_missing(stand_ins, monkeypatch):
     (stand_ins / 'experiments/CAT-GoPro/models/net_g_latest.pth').unlink()
     command = [sys.executable, str(ROOT / 'scripts/table1.py'), '--sets', 'REDS', 'GoPro', '--force_yml', *SMALL]

@@ -151,8 +151,8 @@ def test_dpdd_indoor_and_outdoor(tmp_path, monkeypatch, photos, capsys):
     assert report.average('psnr_float', 'outdoor').mean == pytest.approx(scores[1])
     assert report.average('psnr_float').mean == pytest.approx(sum(scores) / 3)
     lines = {line.split('  ')[0]: line.split() for line in capsys.readouterr().out.splitlines()}
-    assert lines['LaKDNet, indoor'][2:4] == ['2', f'{(scores[0] + scores[2]) / 2:.2f}']
-    assert lines['LaKDNet, outdoor'][2:4] == ['1', f'{scores[1]:.2f}']
+    assert lines['LaKDNet_S-DPDD, indoor'][2:4] == ['2', f'{(scores[0] + scores[2]) / 2:.2f}']
+    assert lines['LaKDNet_S-DPDD, outdoor'][2:4] == ['1', f'{scores[1]:.2f}']
     assert lines['blurred input, outdoor'][3:5] == ['1', f'{report.rows[1].input_scores["psnr_float"]:.2f}']
     assert [row.group for row in read_csv(next(Path('results').glob('*/*.csv')))] == ['indoor', 'outdoor', 'indoor']
 

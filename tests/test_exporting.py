@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from basicsr.archs import exporting
+from basicsr.archs import exporting, onnx_opset
 from basicsr.archs.local_pool import LocalAvgPool2d
 from basicsr.archs.map_unit import MaskAveragePooling
 from basicsr.utils.errors import ArgumentError, BasicsrError, WeightsError
@@ -19,6 +20,8 @@ from basicsr.utils.weights import save_weights
 from tests.conftest import ROOT, Script, require
 from tests.test_analysis_synthesis import TINY_ANALYSIS, TINY_SYNTHESIS
 from tests.test_networks import small
+
+pytestmark = pytest.mark.numeric
 
 WRITE: dict[str, Any] = {'onnx': exporting.write_onnx, 'pt2': exporting.write_pt2}
 READ: dict[str, Any] = {'onnx': exporting.read_onnx, 'pt2': exporting.read_pt2}
@@ -59,7 +62,7 @@ def test_programs_agree_with_pytorch_at_many_sizes(name, arguments, tmp_path):
     program = exporting.program_of(net)
     assert program.minimum == tuple(side + 1 for side in net.input_rule.multiple)
     for kind in ('onnx', 'pt2'):
-        WRITE[kind](program, tmp_path / f'net.{kind}', exporting.describe(net, program.minimum))
+        WRITE[kind](program, tmp_path / f'net.{kind}', exporting.describe(program))
         run, about = READ[kind](tmp_path / f'net.{kind}')
         sizes = (*exporting.COMPARED, (64, 48), (120, 33), (20, 300))
         most = 5e-5 if name == 'RSST' else 1e-5  # its spectra are summed in another order, and its features are large
@@ -71,6 +74,134 @@ def test_programs_agree_with_pytorch_at_many_sizes(name, arguments, tmp_path):
         assert ('mask_value' in about) == hasattr(net, 'mask_value')
         if 'mask_value' in about:
             assert json.loads(about['mask_value']) == net.mask_value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('number', range(len(EXPORTED)), ids=[name for name, _ in EXPORTED])
+def test_every_network_in_the_oldest_opset(number, tmp_path):
+    """Version 17 is made of what torch writes, version 18; the file says so, and agrees with PyTorch."""
+    needed('onnx')
+    import onnx
+
+    name, arguments = EXPORTED[number]
+    program = exporting.program_of(small(name, **arguments))
+    exporting.write_onnx(program, tmp_path / 'net.onnx', {}, 17)
+    model = onnx.load(tmp_path / 'net.onnx')
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [('', 17)]
+    run, _ = exporting.read_onnx(tmp_path / 'net.onnx')
+    most = 5e-5 if name == 'RSST' else 1e-5
+    assert exporting.largest_difference(program, run, ((37, 50), (64, 48), (20, 99))) < most
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('opset', [18, 19, 21, 22])
+def test_other_opsets(opset, tmp_path):
+    needed('onnx')
+    import onnx
+
+    program = exporting.program_of(small('SegNAFNetLocal', **TINY, seg_channel=2, train_size=[1, 3, 16, 32]))
+    exporting.write_onnx(program, tmp_path / 'net.onnx', {}, opset)
+    model = onnx.load(tmp_path / 'net.onnx')
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [('', opset)]
+    assert exporting.largest_difference(program, exporting.read_onnx(tmp_path / 'net.onnx')[0], ((37, 50),)) < 1e-5
+
+
+@pytest.mark.slow
+def test_files_say_nothing_of_the_machine_that_wrote_them(tmp_path):
+    needed('onnx')
+    import onnx
+
+    path = tmp_path / 'net.onnx'
+    exporting.write_onnx(exporting.program_of(small('PlainUNet')), path, {'network': 'x'})
+    model = onnx.load(path)
+    assert {entry.key: entry.value for entry in model.metadata_props} == {'network': 'x'}
+    assert b'.py' not in path.read_bytes() and str(ROOT).encode() not in path.read_bytes()
+    assert model.ir_version == onnx.helper.find_min_ir_version_for(list(model.opset_import))
+
+
+HALVES = [EXPORTED[number] for number in (0, 2, 3)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('opset', [17, 20])
+@pytest.mark.parametrize(('name', 'arguments'), HALVES, ids=lambda value: value if isinstance(value, str) else '')
+def test_programs_in_float16_agree_with_pytorch_in_float32(name, arguments, opset, tmp_path):
+    """Half the bytes of the parameters, inputs and output in float32 all the same."""
+    needed('onnx')
+    import onnx
+
+    net = small(name, **arguments)
+    program = exporting.program_of(net, torch.float16)
+    assert all(value.dtype == torch.float32 for value in net.state_dict().values())
+    assert json.loads(json.dumps(exporting.describe(program)))['precision'] == 'float16'
+    exporting.write_onnx(program, tmp_path / 'net.onnx', {}, opset)
+    model = onnx.load(tmp_path / 'net.onnx')
+    kinds = {onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type) for value in model.graph.output}
+    assert kinds == {'FLOAT'}
+    weights = [value for value in model.graph.initializer if value.name.endswith('.weight')]
+    assert weights and {value.data_type for value in weights} == {onnx.TensorProto.FLOAT16}
+    run, _ = exporting.read_onnx(tmp_path / 'net.onnx')
+    difference = exporting.largest_difference(program, run, ((37, 50), (40, 21)))
+    assert 1e-5 < difference < exporting.TOLERANCE[torch.float16]  # not float32 in disguise
+
+
+@pytest.mark.slow
+def test_a_program_of_torch_in_float16(tmp_path):
+    program = exporting.program_of(small('NAFNet', **TINY), torch.float16)
+    exporting.write_pt2(program, tmp_path / 'net.pt2', exporting.describe(program))
+    run, about = exporting.read_pt2(tmp_path / 'net.pt2')
+    assert about['precision'] == 'float16' and run(torch.rand(1, 3, 20, 21)).dtype == torch.float32
+    assert exporting.largest_difference(program, run, ((37, 50),)) < exporting.TOLERANCE[torch.float16]
+
+
+def onnx_model(nodes, opset=18, constants=()):
+    import onnx
+    from onnx import helper
+
+    inputs = [helper.make_tensor_value_info('x', onnx.TensorProto.FLOAT, [2, 4])]
+    outputs = [helper.make_tensor_value_info('y', onnx.TensorProto.FLOAT, ['a', 'b'])]
+    values = [onnx.numpy_helper.from_array(np.array(value, np.int64), name) for name, value in constants]
+    graph = helper.make_graph([helper.make_node(*node, **more) for *node, more in nodes], 'g', inputs, outputs, values)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid('', opset)], ir_version=8)
+
+
+@pytest.mark.parametrize(
+    ('nodes', 'constants'),
+    [
+        ([('ReduceMean', ['x', 'axes'], ['y'], {})], [('axes', [1])]),
+        ([('ReduceMax', ['x'], ['y'], {})], []),
+        ([('ReduceMax', ['x'], ['y'], {'noop_with_empty_axes': 1})], []),
+        ([('ReduceL2', ['x', 'axes'], ['y'], {'noop_with_empty_axes': 1})], [('axes', [0, 1])]),
+        ([('Split', ['x'], ['a', 'b'], {'num_outputs': 2, 'axis': 1}), ('Mul', ['a', 'b'], ['y'], {})], []),
+    ],
+    ids=['axes', 'all', 'none', 'both', 'split'],
+)
+def test_operators_of_version_18_in_terms_of_17(nodes, constants):
+    needed('onnx')
+    import onnxruntime
+
+    model = onnx_model(nodes, constants=constants)
+    results = []
+    for change in (lambda model: None, onnx_opset.to_opset_17):
+        change(model)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=['CPUExecutionProvider'])
+        results.append(session.run(None, {'x': np.arange(8, dtype=np.float32).reshape(2, 4) ** 2})[0])
+    assert onnx_opset.opset_of(model) == 17 and len(model.graph.initializer) == 0
+    np.testing.assert_array_equal(results[1], results[0])
+
+
+@pytest.mark.parametrize(
+    'nodes',
+    [
+        [('Mish', ['x'], ['y'], {})],
+        [('Shape', ['x'], ['s'], {}), ('ReduceMean', ['x', 's'], ['y'], {})],
+    ],
+    ids=['unknown operator', 'computed axes'],
+)
+def test_what_opset_17_lacks_is_refused(nodes):
+    needed('onnx')
+    with pytest.raises(ArgumentError, match='use 18 or newer'):
+        onnx_opset.to_opset_17(onnx_model(nodes))
 
 
 @pytest.mark.slow
@@ -187,6 +318,22 @@ def test_the_command_writes_compares_and_describes(script, capsys):
         torch.testing.assert_close(run(lq, labels), net(lq, labels), rtol=0, atol=1e-5)
     with pytest.raises(BasicsrError, match='exists already'):
         script('--model', 'mine.pth', '--format', 'pt2')
+
+
+@pytest.mark.slow
+def test_the_command_writes_other_opsets_and_float16(script, capsys):
+    needed('onnx')
+    save_weights('mine.pth', small('NAFNet', **TINY))
+    assert script('--model', 'mine.pth', '--opset', '17', '--half') == 0
+    assert 'mine.onnx: NAFNet' in (said := capsys.readouterr().out) and 'float16, opset 17' in said
+    _, about = exporting.read_onnx(Path('mine.onnx'))
+    assert about['precision'] == 'float16'
+    for opset in ('16', '99'):
+        with pytest.raises(ArgumentError, match=f'opset {opset} cannot be written, only 17 to'):
+            script('--model', 'mine.pth', '--opset', opset, '--output', 'other.onnx')
+    with pytest.raises(SystemExit):
+        script('--model', 'mine.pth', '--opset', '17', '--format', 'pt2')
+    assert not Path('other.onnx').exists()
 
 
 def test_a_program_that_differs_is_not_kept(script, monkeypatch):

@@ -144,7 +144,7 @@ def test_line_separators_and_infinite_scores_are_data(tmp_path):
 def test_a_page_without_script_still_has_the_summary(tmp_path):
     done = report([30.0, 20.0])
     page = Page(write_gallery(tmp_path, [done, replace(done, dataset='REDS')], {'REDS': {'psnr': 26.93}}))
-    for part in ('blurred input', 'NetA', '50.00 (1 of 2)', 'REDS', '26.93', 'image1', 'SSIM 3-D', 'ab' * 32, 'a.pth'):
+    for part in ('blurred input', 'run a', '50.00 (1 of 2)', 'REDS', '26.93', 'image1', 'SSIM 3-D', 'ab' * 32, 'a.pth'):
         assert part in page.text, part
     assert any(tag == 'noscript' for tag, _ in page.tags)
 
@@ -160,9 +160,9 @@ def test_a_comparison_has_differences_and_both_checkpoints(tmp_path):
     other = replace(FACTS, run='run b', network='NetB', checkpoint='b.pth')
     both = compare(report([30.0, 20.0, 28.0]), report([31.0, 26.0, 28.5], other))
     page = Page(write_comparison(tmp_path / 'x.html', tmp_path, tmp_path, [both]))
-    for part in ('NetB against NetA', '+2.500', '95 % interval', '3 : 0', 'a.pth', 'b.pth', 'BCa'):
+    for part in ('run b against run a', '+2.500', '95 % interval', '3 : 0', 'a.pth', 'b.pth', 'BCa'):
         assert part in page.text, part
-    assert page.data['sets'][0]['runs'] == ['NetA', 'NetB']
+    assert page.data['sets'][0]['runs'] == ['run a', 'run b']
 
 
 def test_a_gallery_needs_reports(tmp_path):

@@ -82,6 +82,7 @@ def screen(browser: Browser, path: Path) -> np.ndarray:
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
 
+@pytest.mark.slow
 def test_the_page_opens_from_the_disk_without_any_error(gallery):
     gallery.run("document.querySelectorAll('#table img').forEach((one) => { one.loading = 'eager'; })")
     gallery.wait("[...document.querySelectorAll('#table img')].every((one) => one.complete && one.naturalWidth > 0)")
@@ -432,7 +433,7 @@ def test_two_runs_are_compared(browser, folder):
     sort_by(browser, 'PSNR difference')
     assert names(browser)[0] == 'image4'
     assert cells(browser, 'PSNR difference') == ['+2.00', *['−0.25'] * 9]
-    assert cells(browser, 'PSNR of NetB')[0] == '26.50'
+    assert cells(browser, 'PSNR of run b')[0] == '26.50'
     assert '−0.25' not in browser.run("document.querySelector('main section').textContent")
     assert '95 % interval' in browser.run("document.querySelector('main section').textContent")
     open_first(browser, 'image4')
@@ -441,16 +442,36 @@ def test_two_runs_are_compared(browser, folder):
     assert sources == ['a/pictures/GoPro/00004_image4_output.png', 'b/pictures/GoPro/00004_image4_output.png']
     assert browser.run("[...byId('left').options].map((one) => one.textContent)") == [
         'input',
-        'output of NetA',
-        'output of NetB',
+        'output of run a',
+        'output of run b',
         'target',
-        'error of NetA',
-        'error of NetB',
+        'error of run a',
+        'error of run b',
     ]
     assert len(browser.run("[...document.querySelectorAll('#scores tbody tr')].map((one) => one.textContent)")) == 3
     assert browser.problems == []
 
 
+@pytest.mark.parametrize(
+    ('changes', 'groups'),
+    [
+        ([2.0, -0.25, 0.0, -1.0], {'losses': ['image3', 'image1'], 'gains': ['image0']}),
+        ([2.0, 0.5, 0.0, 1.0], {'gains': ['image0', 'image3', 'image1']}),
+        ([0.0, 0.0, 0.0, 0.0], {}),
+    ],
+)
+def test_largest_losses_are_losses_and_largest_gains_are_gains(browser, tmp_path, changes, groups):
+    first = report([26.0] * 4)
+    second = report([26.0 + change for change in changes], replace(FACTS, run='run b'))
+    browser.open(write_comparison(tmp_path / 'both.html', tmp_path, tmp_path, [compare(first, second)]).as_uri())
+    shown = browser.run(
+        "[...document.querySelectorAll('#notable > div')].map((group) => [group.querySelector('h2').textContent,"
+        " [...group.querySelectorAll('.card-name')].map((one) => one.textContent)])"
+    )
+    assert shown == [[f'Largest {what}, run b against run a', images] for what, images in groups.items()]
+
+
+@pytest.mark.slow
 def test_thousands_of_images_stay_quick(browser, tmp_path):
     done = report([25.0 + (index * 7919 % 3000) / 1000 for index in range(3000)])
     browser.open(write_gallery(tmp_path, [done]).as_uri())

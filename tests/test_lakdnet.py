@@ -13,6 +13,8 @@ from basicsr.utils.errors import ArgumentError, ImageFileError, ShapeError
 from basicsr.utils.image import decode_image
 from tests.conftest import Vector
 
+pytestmark = pytest.mark.numeric
+
 NETWORKS = [
     'net_single_k7',
     'net_single_k9_biasfree',
@@ -134,6 +136,7 @@ def test_reading_of_8_and_16_bits(vector):
         decode_image(wide, 'x.png', bits=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('title', 'dim', 'kernel', 'inputs', 'parameters', 'macs'), PUBLISHED)
 def test_published_configurations(title, dim, kernel, inputs, parameters, macs):
     from torch.utils.flop_counter import FlopCounterMode

@@ -10,6 +10,8 @@ from basicsr.losses import WeightedSumLoss, build_loss
 from basicsr.utils.errors import ArgumentError, ShapeError, UnknownNameError
 from basicsr.utils.registry import LOSS_REGISTRY
 
+pytestmark = pytest.mark.numeric
+
 BLOCKS = {
     'psnr': {'type': 'PSNRLoss'},
     'psnr_w05': {'type': 'PSNRLoss', 'loss_weight': 0.5, 'reduction': 'mean'},

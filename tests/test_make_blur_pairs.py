@@ -161,6 +161,7 @@ def test_counts_add_up():
         counts_of(0, {'shake': 1})
 
 
+@pytest.mark.slow
 def test_command_lines_that_make_no_sense(sources, tmp_path):
     for arguments in (['--reduced', 0.5], ['--kinds', 'shake'], ['--kinds', 'blur=1'], ['--crop', 0], ['--crop', 500]):
         done = run(tmp_path, '-i', sources / 'photos', '-o', 'pairs', *arguments)

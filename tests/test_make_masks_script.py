@@ -39,6 +39,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.glob('*.png')}
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_and_sharded_runs_make_the_same_files(photos, tmp_path):
     whole = subprocess.run(command(photos, tmp_path / 'whole'), capture_output=True, text=True, check=True)
     assert '12 made, 0 there already, 0 failed' in whole.stdout
@@ -68,6 +69,7 @@ def test_killed_and_resumed_and_sharded_runs_make_the_same_files(photos, tmp_pat
     assert contents(tmp_path / 'parts') == expected
 
 
+@pytest.mark.slow
 def test_a_broken_photo_sets_the_exit_code_and_the_rest_is_done(photos, tmp_path):
     (photos / 'photo 03.png').write_bytes(b'')
     done = subprocess.run(command(photos, tmp_path / 'masks'), capture_output=True, text=True, check=False)
@@ -78,6 +80,7 @@ def test_a_broken_photo_sets_the_exit_code_and_the_rest_is_done(photos, tmp_path
     assert len(contents(tmp_path / 'masks')) == 11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('more', 'message'),
     [

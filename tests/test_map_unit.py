@@ -11,9 +11,10 @@ from basicsr.archs import build_network
 from basicsr.archs.map_unit import MaskAveragePooling, drop_masks, mask_average_pooling
 from basicsr.data import to_floats
 from basicsr.masks import label_map_from_masks
-from basicsr.utils import tracing
 from basicsr.utils.errors import MaskError, ShapeError
 from benchmarks import transcriptions
+
+pytestmark = pytest.mark.numeric
 
 
 def multiplier(value: float | str) -> float:
@@ -344,17 +345,16 @@ def test_the_batched_form_for_gpus_equals_the_form_for_cpus():
     torch.testing.assert_close(batched.as_subclass(torch.Tensor), mask_average_pooling(x, stacks))
 
 
-@pytest.fixture(params=['as it is', 'torch 2.6'])
-def tracing_torch(request, monkeypatch):
-    """This version of torch, and how an older one tells what traces the program."""
+@pytest.fixture
+def fresh_compiler():
+    """Nothing that another test has compiled."""
     torch._dynamo.reset()
-    if request.param == 'torch 2.6':
-        monkeypatch.setattr(tracing, '_is_exporting', None)
     yield
     torch._dynamo.reset()
 
 
-@pytest.mark.usefixtures('tracing_torch')
+@pytest.mark.slow
+@pytest.mark.usefixtures('fresh_compiler')
 def test_a_compiled_unit_drops_the_masks_that_it_drops_otherwise():
     unit = MaskAveragePooling(mask_dropout=0.5).train()
     features, masks = torch.rand(2, 3, 8, 8), torch.arange(64).remainder(6).view(1, 1, 8, 8).repeat(2, 1, 1, 1).int()
@@ -370,7 +370,7 @@ def test_a_compiled_unit_drops_the_masks_that_it_drops_otherwise():
     assert (seen['compiled'][0] - whole).abs().max() > 0.01  # some were dropped
 
 
-@pytest.mark.usefixtures('tracing_torch')
+@pytest.mark.usefixtures('fresh_compiler')
 def test_an_exported_unit_is_still_a_graph_for_any_size():
     unit = MaskAveragePooling().eval()
     features, masks = torch.rand(1, 3, 8, 8), torch.arange(64).remainder(6).view(1, 1, 8, 8).int()

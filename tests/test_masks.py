@@ -32,6 +32,8 @@ from basicsr.utils.errors import ArgumentError, MaskError, UnknownNameError, Wei
 from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
 from tests.test_map_unit import ellipses
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.mark.vectors
 def test_gray_coding_and_grouping_match_the_original_bit_for_bit(vector):
@@ -396,6 +398,7 @@ def tiny_sam(tmp_path, monkeypatch):
 OPEN = {'pred_iou_thresh': -1e9, 'stability_score_thresh': -1.0, 'box_nms_thresh': 1.0, 'points_per_side': 4}
 
 
+@pytest.mark.slow
 def test_segment_anything_gives_its_own_masks_in_its_order(tiny_sam, photos):
     import torch
     from segment_anything import SamAutomaticMaskGenerator, sam_model_registry

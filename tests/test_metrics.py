@@ -24,6 +24,8 @@ from basicsr.utils.errors import MetricError
 from basicsr.utils.image import imread
 from benchmarks.transcriptions_metrics import gaussian_cube, psnr_numpy, ssim_3d_dense
 
+pytestmark = pytest.mark.numeric
+
 LUMA = {'test_y_channel': True}
 FLAT = {'ssim3d': False}
 COLUMNS = {

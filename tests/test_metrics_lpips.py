@@ -13,6 +13,8 @@ from basicsr.metrics import Record, build_metric
 from basicsr.utils.errors import WeightsError
 from tests.conftest import absent
 
+pytestmark = pytest.mark.numeric
+
 SHAPES = [(64, 3, 11), (192, 64, 5), (384, 192, 3), (256, 384, 3), (256, 256, 3)]
 LAYERS = [0, 3, 6, 8, 10]
 
@@ -38,6 +40,7 @@ def closed_form() -> dict[str, torch.Tensor]:
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.vectors
 @pytest.mark.usefixtures('torchmetrics')
 def test_the_arithmetic_of_the_original(vector, tmp_path):

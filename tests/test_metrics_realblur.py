@@ -13,6 +13,8 @@ from skimage.metrics import structural_similarity
 from basicsr.metrics import Accumulator, Record, align, build_metric, calculate_psnr, psnr_realblur, ssim_realblur
 from basicsr.utils.errors import MetricError
 
+pytestmark = pytest.mark.numeric
+
 MARGIN = 16
 
 

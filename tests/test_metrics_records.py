@@ -193,6 +193,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('world', [2, 3])
 def test_sums_and_counts_add_over_processes(world, tmp_path):
     """The third of three processes has no image."""

@@ -8,6 +8,8 @@ import pytest
 from basicsr.metrics import Record, build_metric
 from basicsr.utils.errors import MetricError
 
+pytestmark = pytest.mark.numeric
+
 THIRDS = {'all': '', 'top': '_T', 'middle': '_M', 'bottom': '_B'}
 
 

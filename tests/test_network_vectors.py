@@ -13,7 +13,7 @@ from basicsr.archs.local_pool import LocalAvgPool2d
 from basicsr.archs.nafnet_arch import LayerNorm2d, NAFBlock
 from tests.conftest import Vector, find_vector
 
-pytestmark = pytest.mark.vectors
+pytestmark = [pytest.mark.numeric, pytest.mark.vectors]
 
 FORWARD = ['nafnet_2level_odd', 'nafnet_4level_odd', 'nafnet_uneven_blocks', 'nafnet_gray', 'nafnet_cat_mask_channel']
 LOCAL = ['nafnetlocal_exact', 'nafnetlocal_fast', 'nafnetlocal_mask']

@@ -17,6 +17,8 @@ from benchmarks import transcriptions
 from tests.test_analysis_synthesis import TINY_ANALYSIS, TINY_SYNTHESIS
 from tests.test_map_unit import batch_of_label_maps, ellipses
 
+pytestmark = pytest.mark.numeric
+
 LEVELS = {'width': 4, 'enc_blk_nums': [1, 1], 'dec_blk_nums': [1, 1]}
 SMALL: dict[str, dict[str, Any]] = {
     'NAFNet': LEVELS,

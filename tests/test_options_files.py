@@ -97,6 +97,7 @@ def test_round_trip(path: Path, tmp_path: Path) -> None:
     assert again.as_dict() == options.as_dict()
 
 
+@pytest.mark.slow
 def test_generated_documentation_is_current() -> None:
     result = run('scripts/generate_option_docs.py', '--check')
     assert (result.returncode, result.stdout) == (0, ''), result.stderr
@@ -175,6 +176,7 @@ def test_arguments_of_entry_points() -> None:
     assert from_arguments(parser.parse_args(['-opt', file])).name == 'NAFNet-GoPro'  # nothing is left from before
 
 
+@pytest.mark.slow
 def test_check_options_script(tmp_path: Path) -> None:
     script, good = str(ROOT / 'scripts' / 'check_options.py'), str(ROOT / 'options/train/GoPro/NAFNet.yml')
     bad = tmp_path / 'bad.yml'
@@ -195,6 +197,7 @@ def test_check_options_script(tmp_path: Path) -> None:
     assert paths.stdout.count('no such folder: datasets/GoPro/') == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('override', 'message'),
     [

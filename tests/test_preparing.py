@@ -198,6 +198,7 @@ def test_masks_from_the_blurred_images_and_in_the_originals_format(raw, tmp_path
     assert {path.suffix for path in (out / 'train' / 'grouped_masks_crops').iterdir()} == {'.png'}
 
 
+@pytest.mark.slow
 def test_each_stage_alone_and_in_its_order(raw, weights, tmp_path):
     out = tmp_path / 'out'
     plan = Plan(SETS['gopro'], out, raw, allow_partial=True, generator=SMALL)

@@ -21,6 +21,8 @@ from basicsr.models.pretrained import find_weights
 from basicsr.utils.image import imread
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.numeric
+
 Pair = tuple[np.ndarray, np.ndarray]
 
 

@@ -138,6 +138,7 @@ def torch_weights(contents: dict[Path, bytes] | None, path: Path) -> dict:
     return torch.load(io.BytesIO(data), weights_only=True)['params']
 
 
+@pytest.mark.slow
 def test_data_depend_on_the_seed_alone(data, tmp_path):
     assert make_data(tmp_path / 'again', *SMALL, '--workers', '2').returncode == 0
     assert contents(tmp_path / 'again') == contents(data)
@@ -147,6 +148,7 @@ def test_data_depend_on_the_seed_alone(data, tmp_path):
     assert {name for name in same if same[name] == other[name]} == {name for name in same if name.startswith('photos/')}
 
 
+@pytest.mark.slow
 def test_data_are_kept_and_other_data_refused(data):
     before = contents(data)
     done = make_data(data, *SMALL)
@@ -169,6 +171,7 @@ def distance(part: np.ndarray, photo: np.ndarray) -> float:
     return float(cv2.matchTemplate(photo, part, cv2.TM_SQDIFF).min()) / part.size
 
 
+@pytest.mark.slow
 def test_test_pictures_are_of_photos_that_training_never_sees(data):
     photos = {path.stem: read(path) for path in (data / 'photos').rglob('*.*')}
     train = {path.parent.name for path in (data / 'photos/train').rglob('*.*')}
@@ -212,6 +215,7 @@ def test_option_files_read_the_data_and_masks_are_what_is_said(data):
         np.testing.assert_array_equal(read_masks(data / 'test/masks' / path.name), made)
 
 
+@pytest.mark.slow
 def test_the_blur_is_what_is_said(data):
     text = make_data(data, *SMALL).stdout
     assert 'directions -5°, 5°, 85°, 95°' in text

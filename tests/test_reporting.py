@@ -230,7 +230,7 @@ def test_the_table_has_the_blurred_input_beside_the_network():
     lines = summary_table(report([30.0, 21.0, 27.5])).text().splitlines()
     assert lines[0].split('  ')[0] == ''
     assert lines[1].split() == ['blurred', 'input', '3', '25.00', '0.625', '0.00', '(0', 'of', '3)']
-    assert lines[2].split() == ['NetA', '3', '26.17', '0.654', '33.33', '(1', 'of', '3)']
+    assert lines[2].split() == ['run', 'a', '3', '26.17', '0.654', '33.33', '(1', 'of', '3)']
     assert len({len(line) for line in lines}) == 1
 
 
@@ -248,11 +248,11 @@ def test_groups_have_rows_of_their_own():
     table = summary_table(done, {'psnr': 31.0})
     assert [line[:3] for line in table.rows] == [
         ('blurred input', '4', '21.50'),
-        ('NetA', '4', '31.50'),
+        ('run a', '4', '31.50'),
         ('blurred input, in', '2', '21.50'),
-        ('NetA, in', '2', '31.50'),
+        ('run a, in', '2', '31.50'),
         ('blurred input, out', '1', '22.00'),
-        ('NetA, out', '1', '32.00'),
+        ('run a, out', '1', '32.00'),
     ]
     assert [line[3:5] for line in table.rows] == [('', ''), ('31.00', '+0.50'), *[('', '')] * 4]
     assert done.groups == ('in', 'out') and report([30.0]).groups == ()
@@ -269,7 +269,7 @@ def test_without_ground_truth_there_are_names_and_no_scores():
     rows = tuple(replace(row(i, 30), scores={}, input_scores={}, collapsed=None) for i in range(2))
     table = summary_table(Report(FACTS, 'photos', DEFINITIONS, rows))
     assert table.head == ('', 'images')
-    assert table.rows == (('blurred input', '2'), ('NetA', '2'))
+    assert table.rows == (('blurred input', '2'), ('run a', '2'))
 
 
 def test_the_summary_says_what_was_computed_and_how(tmp_path):

@@ -136,7 +136,7 @@ def test_runs_without_scores_cannot_be_compared():
 def test_the_table_names_runs_by_what_tells_them_apart():
     first, second = report([30.0, 28.0]), report([31.0, 29.0])
     for facts, names in (
-        (OTHER, ('NetA', 'NetB')),
+        (OTHER, ('run a', 'run b')),
         (replace(FACTS, run='run b'), ('run a', 'run b')),
         (FACTS, ('run a (1)', 'run a (2)')),
     ):
@@ -150,6 +150,7 @@ def compare_runs(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedPr
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
 
 
+@pytest.mark.slow
 def test_the_script_prints_the_table_and_writes_the_gallery(tmp_path):
     evaluate(tmp_path / 'a', [1.0, 2.0, -4.0])
     evaluate(tmp_path / 'b', [1.5, 2.5, 0.0], OTHER)
@@ -168,6 +169,7 @@ def test_the_script_prints_the_table_and_writes_the_gallery(tmp_path):
     assert '../b/pictures/' in elsewhere.read_text(encoding='utf-8')
 
 
+@pytest.mark.slow
 def test_the_documented_commands_run(tmp_path):
     for name, gain in (('NAFNet', 1.0), ('SAMDeblur', 2.0)):
         evaluate(tmp_path / 'results' / name, [gain, gain + 1], replace(FACTS, run=name, network=name))
@@ -181,6 +183,7 @@ def test_the_documented_commands_run(tmp_path):
     assert (tmp_path / 'results/SAMDeblur/compared_with_NAFNet.html').is_file()
 
 
+@pytest.mark.slow
 def test_the_script_says_what_is_missing_without_a_traceback(tmp_path):
     write_report(tmp_path / 'a', report([30.0]))
     write_report(tmp_path / 'b', replace(report([30.0], OTHER), dataset='REDS'))

@@ -63,6 +63,7 @@ def test_how_many_is_asked_for(more, indices, tmp_path):
     assert kept(evaluate(tmp_path, GAINS, pictures=replace(FEW, **more))) == indices
 
 
+@pytest.mark.slow
 def test_the_disk_never_holds_many_more_full_pictures_than_stay(tmp_path):
     most = 0
     with RowWriter(tmp_path, 'GoPro', DEFINITIONS, 40, Pictures(best=2, worst=2, others=0)) as rows:

@@ -20,6 +20,8 @@ from basicsr.utils.errors import ArgumentError, ShapeError
 from basicsr.utils.weights import load_weights, read_weights
 from tests.conftest import Vector, find_vector
 
+pytestmark = pytest.mark.numeric
+
 PADDED = ['rsst_c4_pad_w4x16_37x75_b2', 'lewin_c4_pad_w4x4_29x61']
 WHOLE = [
     'rsst_c4_concat_ffn_w4x16_32x128',

@@ -17,6 +17,8 @@ from basicsr.utils.errors import OptionError, WeightsError
 from tests.test_masks import OPEN, tiny_sam  # noqa: F401 - a fixture
 from tests.tiny_sam import build
 
+pytestmark = pytest.mark.numeric
+
 SIZES = [(120, 160), (161, 90), (64, 64), (37, 200), (21, 30), (1, 7)]  # the network's input is 64 or 80 pixels wide
 SOME = {'points_per_side': 8, 'points_per_batch': 10, 'pred_iou_thresh': 0.7}
 SOME |= {'stability_score_thresh': 0.3, 'box_nms_thresh': 1.0}  # large random masks share their boxes
@@ -204,6 +206,7 @@ def smooth_logits(count, side, scale):
     return scale * torch.nn.functional.interpolate(coarse, (side, side), mode='bicubic')[:, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [(64, 64), (720, 1280), (77, 33), (33, 301), (5, 64), (1, 9)], ids=str)
 def test_regions_are_enlarged_as_whole_masks_are(size):
     sam = random_sam()

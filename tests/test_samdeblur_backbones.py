@@ -8,6 +8,8 @@ import torch
 
 from tests.backbone_vectors import CASES, FOLDER, inputs, network, transcribed
 
+pytestmark = pytest.mark.numeric
+
 NAMES = ['nafnet', 'lakdnet', 'rsst', 'analysis_synthesis']
 
 

@@ -11,6 +11,8 @@ from basicsr.training.schedules import catch_up
 from basicsr.utils.errors import ArgumentError, UnknownNameError
 from basicsr.utils.registry import OPTIMIZER_REGISTRY, SCHEDULER_REGISTRY
 
+pytestmark = pytest.mark.numeric
+
 BLOCKS = [
     {'type': 'TrueCosineAnnealingLR', 'T_max': 200, 'eta_min': 1e-7},
     {'type': 'CosineAnnealingLR', 'T_max': 150},
@@ -39,6 +41,7 @@ def rates(optimizer, scheduler, iterations, warmup_iter: int = -1) -> dict[int, 
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.vectors
 def test_true_cosine_as_in_the_original(vector):
     case = vector('sam_deblur', 'lr_true_cosine')

@@ -25,6 +25,8 @@ from basicsr.utils.errors import ArgumentError, DataError, ImageFileError, Shape
 from basicsr.utils.image import imread
 from basicsr.utils.registry import DATASET_REGISTRY
 
+pytestmark = pytest.mark.numeric
+
 
 def photo(height: int = 150, width: int = 170) -> np.ndarray:
     """Smooth blobs of colour with texture, as (H, W, 3) uint8."""

@@ -21,6 +21,8 @@ from basicsr.data.motion import (
 from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
 from basicsr.utils.errors import ArgumentError, ImageFileError, ShapeError
 
+pytestmark = pytest.mark.numeric
+
 
 def test_path_lengths_follow_their_distribution() -> None:
     rng = np.random.default_rng(0)

@@ -14,6 +14,8 @@ from basicsr.data.preparation.generated import photo_file
 from basicsr.models.tiling import RAMP, UNSEEN, local_form
 from basicsr.utils.image import imread
 
+pytestmark = pytest.mark.numeric
+
 GUIDED = {'type': 'SAMDeblur', 'backbone': {'type': 'PlainUNet', 'width': 4}}
 GLOBAL = {'type': 'SegNAFNet', 'width': 4, 'seg_channel': 2, 'enc_blk_nums': [1, 1], 'dec_blk_nums': [1, 1]}
 ONE = 65535
@@ -90,19 +92,20 @@ def steps(image: np.ndarray, axis: int) -> np.ndarray:
 def test_the_gradient_where_tiles_meet_is_that_of_the_whole_photo():
     """The network of the repository, a blurred photo, every place where tiles may meet: at most 1.1 times as much.
 
-    Tiles that are put side by side are far from that, and the tiles that are tested are not simply the whole photo.
+    Tiles that are put side by side are wrong at their edges, and the tiles under test are not simply the whole photo.
     """
-    image = cv2.blur(picture(320, 400), (9, 1))
-    labels = diagonal(320, 400)
+    image, tile = cv2.blur(picture(512, 512), (9, 1)), 416
+    labels = diagonal(512, 512)
     whole = Deblurrer.load(device='cpu', dtype='fp32', tile=None, guard='off')
     wanted = whole.deblur(image, labels).image
-    tiled = Deblurrer.load(device='cpu', dtype='fp32', tile=160, guard='off').deblur(image, labels)
-    assert tiled.tile == 160 and not np.array_equal(tiled.image, wanted)
+    tiled = Deblurrer.load(device='cpu', dtype='fp32', tile=tile, guard='off').deblur(image, labels)
+    assert tiled.tile == tile and not np.array_equal(tiled.image, wanted)
     for axis in (0, 1):
         assert (steps(tiled.image, axis) / steps(wanted, axis)).max() <= 1.1
     beside = wanted.copy()
-    for left in range(0, 400, 80):
-        part = np.s_[:, left : left + 80]
+    for left in range(0, 512, 128):
+        part = np.s_[:, left : left + 128]
         beside[part] = whole.deblur(image[part], labels[part]).image
-    seams = [79, 159, 239, 319]
-    assert (steps(beside, 1)[seams] > 1.1 * steps(wanted, 1)[seams]).all()
+    seams = np.s_[:, [127, 128, 255, 256, 383, 384]]
+    error, own = (np.abs(other[seams].astype(float) - wanted[seams]).mean() for other in (beside, tiled.image))
+    assert error > 10 * own

@@ -16,6 +16,8 @@ from basicsr.models.widest import countable, elements_a_pixel
 from basicsr.options.schema_train import ValOptions
 from basicsr.utils.errors import ArgumentError
 
+pytestmark = pytest.mark.numeric
+
 SMALL = {'width': 8, 'enc_blk_nums': [1, 1], 'dec_blk_nums': [1, 1], 'middle_blk_num': 1}
 
 
@@ -202,6 +204,7 @@ def test_a_tile_size_that_was_asked_for_gets_smaller_as_well(caplog):
     assert small.tile == 100 and torch.allclose(small.image, lq * 2)
 
 
+@pytest.mark.slow
 def test_tiles_stay_as_large_as_the_reach_of_the_network_asks():
     class FarReaching(Hungry):
         """Depends on many pixels around."""

@@ -10,6 +10,8 @@ from basicsr.losses import build_loss
 from basicsr.training.optimizers import build_optimizer
 from basicsr.training.schedules import advance, build_scheduler
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.mark.vectors
 @pytest.mark.parametrize('form', ['stacks', 'label maps'])

@@ -23,6 +23,7 @@ from tests import training_runs as runs
 from tests.conftest import ROOT
 
 
+@pytest.mark.slow
 def test_a_compiled_network_trains_the_same(tmp_path, recipe, monkeypatch):
     """By torch's tracing alone: the compiler behind it would take minutes here."""
     whole = torch.compile
@@ -190,6 +191,7 @@ def test_the_time_of_a_step_and_what_of_it_is_waiting(monkeypatch):
         assert means is None or timer.means() == means
 
 
+@pytest.mark.slow
 def test_tensorboard_forgets_what_came_after_the_checkpoint(tmp_path, recipe):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -14,6 +14,8 @@ from basicsr.options import load_options
 from basicsr.utils.image import imread, imwrite
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.numeric
+
 SMALL = ['network_g:width=8', 'network_g:enc_blk_nums=[1,1]', 'network_g:dec_blk_nums=[1,1]']
 FASTER = ['train:optim_g:lr=4e-3', 'train:grad_clip_norm=1.0', 'train:scheduler:T_max=1000']
 

@@ -17,6 +17,8 @@ from basicsr.training.checkpoints import CheckpointFolder
 from basicsr.utils.errors import BasicsrError, CheckpointError, OptionError, UnsafeWeightsError, WeightsError
 from tests import training_runs as runs
 
+pytestmark = pytest.mark.numeric
+
 VARIANTS = {
     'fp32': {},
     'bf16, average, accumulation': {

@@ -187,6 +187,7 @@ def huge_matroska(data, at):
     return grown
 
 
+@pytest.mark.slow
 def test_headers_that_lie_take_no_memory():
     for name, data in liars():
         Path(name).write_bytes(data)

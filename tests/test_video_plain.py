@@ -211,6 +211,7 @@ def test_side_by_side_and_a_sample_without_pyav(without_av):
     assert np.abs(done.sample[0] - shown[:, :64]).mean() < 6 and np.array_equal(*done.sample)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='limits the size of files')
 @pytest.mark.parametrize('name', ['clip.mp4', 'clip.avi'])
 def test_a_plain_video_that_is_not_written_to_its_end_is_no_result(place, name):  # noqa: F811

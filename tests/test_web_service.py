@@ -246,6 +246,7 @@ def test_segment_anything_without_weights_says_what_it_needs(service, tmp_path):
     assert service.deblur(photo, 'a.png', Settings('plain', 'sam')).count == 0  # takes no masks: none are missing
 
 
+@pytest.mark.slow
 def test_segment_anything_with_weights_makes_the_masks_of_the_command(build, weights, tmp_path, monkeypatch):
     require('segment_anything')
     from segment_anything import sam_model_registry
@@ -329,6 +330,7 @@ def test_errors_are_told_in_words_and_bugs_go_to_the_log(caplog):
         assert 'secret' in caplog.text
 
 
+@pytest.mark.slow
 def test_examples_are_made_the_same_each_time(tmp_path):
     first, again = make_examples(tmp_path / 'a'), make_examples(tmp_path / 'b')
     assert [path.name for path in first] == [f'{name}_blurred.jpg' for name in PHOTOS]

@@ -164,6 +164,7 @@ def test_what_fits_or_is_unknown_is_not_explained(tmp_path):
     assert explanation(net, Weights(tmp_path / 'x', {'a': torch.zeros(1)}, {'type': 'Nonesuch'})) is None
 
 
+@pytest.mark.slow
 def test_the_option_file_that_fits_is_named(tmp_path, roots, monkeypatch):
     """A user evaluates the shipped network with the option file of another one."""
     file = ROOT / 'experiments' / 'pretrained_models' / 'photo_unet.safetensors'

@@ -12,7 +12,7 @@ from basicsr.data.bad_images import first_sample
 from basicsr.metrics import Metric, build_metric
 from basicsr.models import build_model
 from basicsr.models.evaluation import Evaluated, Unreadable, evaluate, images_of
-from basicsr.options import Options
+from basicsr.options import Options, reference
 from basicsr.options.schema_data import phase_of
 from basicsr.reporting import (
     MCR,
@@ -32,6 +32,9 @@ from basicsr.utils.errors import BasicsrError, OptionError
 from basicsr.utils.image import imwrite
 
 logger = logging.getLogger(__name__)
+
+ALWAYS = ('psnr', 'ssim', MCR)
+"""Metrics that every evaluation reports, whatever its option file lists."""
 
 
 class Evaluation:
@@ -59,10 +62,8 @@ class Evaluation:
         self.model = build_model(options, processes=processes)
         seed = options.manual_seed or 0
         self.datasets = {key: build_dataset(options.datasets[key], phase=phase_of(key), seed=seed) for key in keys}
-        self.metrics: dict[str, Metric] = {}
-        for label, block in options.val.metrics.items():
-            metric = build_metric(block, options.val.use_image)
-            self.metrics[MCR if metric.name == MCR else label] = metric
+        self.metrics = metrics_of(options)
+        for label, metric in self.metrics.items():
             if metric.missing:
                 logger.warning('val.metrics.%s is not scored: %s', label, metric.missing)
         self._samples = {
@@ -153,6 +154,28 @@ class Evaluation:
         yield from tqdm(
             results, name, share, unit='image', dynamic_ncols=True, disable=None if self.processes.is_first else True
         )
+
+
+def metrics_of(options: Options) -> dict[str, Metric]:
+    """The metrics of an evaluation by label: those of ``val.metrics``, then PSNR, SSIM and MCR where they are missing.
+
+    The mode collapse rate goes by the label ``MCR``, whatever the option file calls it. One that is added goes by its
+    name, or by ``<name>_default`` if another metric has that label.
+
+    Args:
+        options: ``val.metrics``, ``val.use_image`` and ``mode`` count.
+    """
+    metrics: dict[str, Metric] = {}
+    for label, block in options.val.metrics.items():
+        metric = build_metric(block, options.val.use_image)
+        metrics[MCR if metric.name == MCR else label] = metric
+    listed = {metric.name for metric in metrics.values()}
+    for name in (name for name in ALWAYS if name not in listed):
+        standard: dict[str, Any] = {'type': name}
+        if options.mode == 'reference':
+            standard = reference.apply('metric', standard)
+        metrics[f'{name}_default' if name in metrics else name] = build_metric(standard, options.val.use_image)
+    return metrics
 
 
 def _values(scores: Mapping[str, Any]) -> dict[str, float]:

@@ -80,7 +80,9 @@ class ValOptions(Section):
     )
     save_img: bool = Field(default=False, description='Write the output images.')
     metrics: dict[FolderName, MetricBlock] = Field(
-        default_factory=dict, description='Metrics by the label they get in logs and tables.'
+        default_factory=dict,
+        description='Metrics by the label they get in logs and tables. `basicsr/test.py` reports psnr, ssim and mcr as '
+        'well if they are not listed.',
     )
     use_image: bool = Field(
         default=True,

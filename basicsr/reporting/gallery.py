@@ -26,7 +26,6 @@ from basicsr.reporting.tables import (
     comparison_table,
     facts_lines,
     names_of,
-    network_name,
     notes_of,
     summary_table,
 )
@@ -62,7 +61,7 @@ def write_gallery(folder: Path, reports: Sequence[Report], published: Published 
     sets = []
     for report in reports:
         rows = [{**_row(row), 'runs': [_run_of_row(row, _link('.'))]} for row in report.rows]
-        sets.append(_data_set(report, rows, [network_name(report)]))
+        sets.append(_data_set(report, rows, [report.facts.run]))
     summaries = [
         _section(report, [summary_table(report, (published or {}).get(report.dataset))], notes_of(report))
         for report in reports

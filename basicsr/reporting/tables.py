@@ -63,7 +63,7 @@ def summary_table(report: Report, published: Mapping[str, float] | None = None) 
         head += [title_of(definition), *beside]
     for group in (None, *report.groups):
         count, ending = str(len(report.members(group))), '' if group is None else f', {group}'
-        blurred, ours = [f'blurred input{ending}', count], [f'{network_name(report)}{ending}', count]
+        blurred, ours = [f'blurred input{ending}', count], [f'{report.facts.run}{ending}', count]
         for definition in shown_definitions(report):
             label = definition.label
             blurred.append(cell_of(report.input_average(label, group), definition))
@@ -190,19 +190,10 @@ def shown_definitions(report: Report) -> list[Definition]:
     return [item for item in report.definitions if report.average(item.label).count]
 
 
-def network_name(report: Report) -> str:
-    """How tables call what was evaluated."""
-    return report.facts.network or report.facts.run
-
-
 def names_of(comparison: Comparison) -> tuple[str, str]:
-    """How tables call two runs: by their networks if these differ, else by the runs' names."""
-    first, second = comparison.first, comparison.second
-    if network_name(first) != network_name(second):
-        return network_name(first), network_name(second)
-    if first.facts.run != second.facts.run:
-        return first.facts.run, second.facts.run
-    return f'{first.facts.run} (1)', f'{second.facts.run} (2)'
+    """How tables call two runs: by their names, numbered if they have the same."""
+    first, second = comparison.first.facts.run, comparison.second.facts.run
+    return (first, second) if first != second else (f'{first} (1)', f'{second} (2)')
 
 
 def title_of(definition: Definition) -> str:

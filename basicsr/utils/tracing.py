@@ -6,17 +6,13 @@ from typing import Any
 
 import torch
 
-_is_exporting = getattr(torch.compiler, 'is_exporting', None)  # since torch 2.7
-
 
 def exporting() -> bool:
     """Whether ``torch.export`` is writing the program down; it has to hold for any height and width then.
 
     Under ``torch.compile`` it is False: there programs are made again for other sizes, and training goes on.
     """
-    if _is_exporting is not None:
-        return bool(_is_exporting())
-    return bool(torch.compiler.is_compiling()) and not torch.compiler.is_dynamo_compiling()
+    return bool(torch.compiler.is_exporting())
 
 
 def larger(first: int, second: int) -> int:

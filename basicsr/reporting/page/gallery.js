@@ -180,13 +180,16 @@ function showCards() {
   const ranked = set.rows.filter((row) => merit(set, row) !== null).sort((a, b) => merit(set, a) - merit(set, b) || a.index - b.index);
   const collapsed = sorted(set, null).filter(isCollapsed);
   const several = set.runs.length > 1;
-  const others = several ? ranked : ranked.filter((row) => !isCollapsed(row)); // those stand above already
-  const ends = Math.min(set.ends, Math.ceil(others.length / 2));
   const what = several ? `${set.runs[1]} against ${set.runs[0]}` : 'gain over the input';
+  let [worst, best] = [ranked.filter((row) => merit(set, row) < 0), ranked.filter((row) => merit(set, row) > 0)];
+  if (!several) { // a ranking; the collapsed images stand above already
+    const others = ranked.filter((row) => !isCollapsed(row));
+    [worst, best] = [others.slice(0, Math.ceil(others.length / 2)), others.slice(Math.ceil(others.length / 2))];
+  }
   const groups = [
     [`Collapsed: ${collapsed.length}`, collapsed.slice(0, 24), collapsed.length > 24],
-    [several ? `Largest losses, ${what}` : `Worst${collapsed.length ? ' of the others' : ''}, by ${what}`, others.slice(0, ends)],
-    [several ? `Largest gains, ${what}` : `Best, by ${what}`, others.slice(Math.max(ends, others.length - ends)).reverse()],
+    [several ? `Largest losses, ${what}` : `Worst${collapsed.length ? ' of the others' : ''}, by ${what}`, worst.slice(0, set.ends)],
+    [several ? `Largest gains, ${what}` : `Best, by ${what}`, best.slice(-set.ends).reverse()],
   ];
   byId('notable').replaceChildren(...groups.filter(([, rows]) => rows.length).map(([title, rows, more]) => {
     const parts = [element('h2', { textContent: title }), element('div', { className: 'cards' }, rows.map((row) => cardOf(set, row)))];
