@@ -227,17 +227,11 @@ def avif(primaries, transfer, bits=8, subsampling='444', image=IMAGE):
     if not (features.check('avif') and imagecodecs.AVIF.available):
         pytest.skip('no AVIF here')
     pixels = image if bits == 8 else (image.astype(np.uint16) << (bits - 8))
-    return bytes(
-        imagecodecs.avif_encode(
-            pixels,
-            level=90,
-            bitspersample=bits,
-            pixelformat=subsampling,
-            primaries=primaries,
-            transfer=transfer,
-            matrix=6,
-        )
-    )
+    colours = {'primaries': primaries, 'transfer': transfer, 'matrix': 6}
+    try:
+        return bytes(imagecodecs.avif_encode(pixels, level=90, bitspersample=bits, pixelformat=subsampling, **colours))
+    except TypeError:
+        pytest.skip('the installed imagecodecs writes no colours into AVIF files')
 
 
 @pytest.mark.parametrize(

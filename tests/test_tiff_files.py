@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 from skimage import data
 
 from basicsr.utils.errors import ImageFileError
@@ -26,7 +26,10 @@ PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
 
 
 def written(path, pixels, **more):
-    tifffile.imwrite(path, pixels, **{'photometric': 'rgb', **more})
+    try:
+        tifffile.imwrite(path, pixels, **{'photometric': 'rgb', **more})
+    except NotImplementedError as error:
+        pytest.skip(f'the installed imagecodecs has no {error}')
     return path
 
 
@@ -121,6 +124,16 @@ def test_fax_pages(compression, tmp_path):
     assert np.array_equal(read_everywhere(tmp_path / 'a.tif').pixels[..., 0], np.asarray(image.convert('L')))
 
 
+def test_a_fax_behind_a_thumbnail_is_not_taken_for_it(tmp_path):
+    with TiffImagePlugin.AppendingTiffWriter(tmp_path / 'a.tif', new=True) as writer:
+        for image, more in ((EIGHT[::4, ::4], {'tiffinfo': {254: 1}}), (EIGHT, {'compression': 'group4'})):
+            picture = Image.fromarray(image)
+            (picture.convert('1') if 'compression' in more else picture).save(writer, 'TIFF', **more)
+            writer.newFrame()
+    with pytest.raises(ImageFileError, match=r'a\.tif: .*first page'):
+        load_photo(tmp_path / 'a.tif')
+
+
 @pytest.mark.parametrize('bits', [8, 16])
 def test_white_is_zero_where_the_file_says_so(bits, tmp_path):
     path = written(tmp_path / 'a.tif', BY_BITS[bits][..., 0], photometric='miniswhite')
@@ -211,7 +224,9 @@ def test_lab(kind, bits, tmp_path):
     light = (lab2xyz(lab, illuminant='D50') @ bradford.T).clip(0, 1)
     expected = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055) * 255
     values = photo.pixels / (257 if deep else 1)
-    assert np.abs(values - expected).max() < (1.0 if deep else 4.0)  # half a step of L, a and b is three levels
+    assert np.abs(values - expected).max() < (
+        1.5 if deep else 4.0
+    )  # half a step of L, a and b is three levels; tables of littlecms
     assert photo.pixels.dtype == (np.uint16 if deep else np.uint8)
 
 

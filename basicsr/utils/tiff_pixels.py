@@ -17,7 +17,7 @@ _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3}  # photometric inter
 _UNSIGNED = (1, 4)  # sample formats: unsigned, undefined
 _ASSOCIATED, _STRAIGHT = 1, 2  # extra samples
 _INK_SET, _COLOUR_MAP, _COEFFICIENTS, _SUBSAMPLING, _REFERENCE, _PROFILE = 332, 320, 529, 530, 532, 34675
-_JPEG = (6, 7)
+_JPEG, _FAX = (6, 7), (2, 3, 4)  # compressions
 
 
 def require_known(page: Any, name: str) -> None:
@@ -60,7 +60,10 @@ def planes_of_samples(page: Any, data: bytes, name: str) -> Planes:
         Exception: of the decoder; they are of many types.
     """
     if page.photometric == _YCBCR and page.compression not in _JPEG and _subsampling(page) != (1, 1):
-        return Planes(_by_libtiff(data, name), note='YCbCr became RGB', keeps_profile=False)
+        return Planes(_by_libtiff(page, data, name), note='YCbCr became RGB', keeps_profile=False)
+    if page.compression in _FAX and page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):
+        gray = np.ascontiguousarray(_by_libtiff(page, data, name)[..., :1])
+        return Planes(gray, note='black and white became 8-bit gray')
     samples = _samples(page)
     count = _COLOURS[page.photometric]
     colour, extra = samples[..., :count], samples[..., count:]
@@ -181,11 +184,13 @@ def _rgb_of_ycbcr(page: Any, colour: Array) -> Array:
     return np.asarray(np.stack(planes, 2).round().clip(0, white), colour.dtype)
 
 
-def _by_libtiff(data: bytes, name: str) -> Array:
-    """YCbCr with fewer colours than pixels, which tifffile does not read."""
+def _by_libtiff(page: Any, data: bytes, name: str) -> Array:
+    """RGB of what tifffile does not read: YCbCr with fewer colours than pixels; fax, without its latest versions."""
+    if page.index != 0:  # OpenCV would take the first
+        raise ImageFileError(f'{name}: its image is compressed in a way that is only read on the first page')
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
-        raise ImageFileError(f'{name}: TIFF with subsampled YCbCr that cannot be decoded; save it as RGB')
+        raise ImageFileError(f'{name}: damaged, or compressed in a way that is not read; save it as gray or RGB')
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
 
