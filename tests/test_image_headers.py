@@ -70,6 +70,8 @@ def agree(path):
 @pytest.mark.parametrize('name', WHOLE)
 @pytest.mark.parametrize('trailer', ['nothing', '10', '5000', '10 times', 'video', 'noise', 'another'])
 def test_what_follows_an_image_is_of_no_concern(name, trailer, tmp_path):
+    if name == 'a.avif' and trailer == 'video' and str(features.version('avif')) < '1.4':
+        pytest.skip('the libavif of this Pillow takes no boxes behind those of the image')
     whole, path = WHOLE[name], tmp_path / name
     more = {
         'nothing': b'',

@@ -10,6 +10,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms, ImageOps, features
 from skimage import data
 
@@ -270,7 +271,7 @@ def write_bad_files(folder):
     frames[0].save(folder / 'moving.webp', save_all=True, append_images=frames[1:])
     (folder / 'bomb.png').write_bytes(png(100_000, 100_000, 8, 2, bytes(1000)))
     (folder / 'huge.png').write_bytes(png(20_000, 9_000, 8, 0, bytes(1000)))
-    cv2.imwrite(str(folder / 'float.tif'), PICTURE.astype(np.float32))
+    tifffile.imwrite(folder / 'float.tif', PICTURE.astype(np.float32), photometric='rgb')
     broken = bytearray(png(60, 40, 8, 2, b''.join(b'\0' + bytes(180) for _ in range(40))))
     broken[45:49] = b'abcd'
     (folder / 'broken.png').write_bytes(bytes(broken))

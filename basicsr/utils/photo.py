@@ -155,6 +155,8 @@ def _of_pillow(image: Image.Image, data: bytes, name: str, max_pixels: int) -> P
     if packet:
         more['xmp'] = packet
     tags = more.get('colour_tags')
+    if isinstance(tags, ColourTags) and tags.subsampling == '4:0:0':  # older Pillow makes RGB of gray
+        planes = replace(planes, colour=planes.colour[..., :1])
     if isinstance(tags, ColourTags) and tags.bits > 8:
         notes += (f'{tags.bits} bits became 8',)
     return _photo(planes, stored, remaining if remaining == orientation else 1, (*notes, *untrue, planes.note))
