@@ -177,17 +177,19 @@ def onnx_model(nodes, opset=18, constants=()):
     ids=['axes', 'all', 'none', 'both', 'split'],
 )
 def test_operators_of_version_18_in_terms_of_17(nodes, constants):
+    """The specification's own evaluation of version 18 is what the runtime makes of version 17."""
     needed('onnx')
     import onnxruntime
+    from onnx.reference import ReferenceEvaluator
 
+    x = np.arange(8, dtype=np.float32).reshape(2, 4) ** 2
     model = onnx_model(nodes, constants=constants)
-    results = []
-    for change in (lambda model: None, onnx_opset.to_opset_17):
-        change(model)
-        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=['CPUExecutionProvider'])
-        results.append(session.run(None, {'x': np.arange(8, dtype=np.float32).reshape(2, 4) ** 2})[0])
+    expected = ReferenceEvaluator(model).run(None, {'x': x})[0]
+    onnx_opset.to_opset_17(model)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=['CPUExecutionProvider'])
+    result = session.run(None, {'x': x})[0]
     assert onnx_opset.opset_of(model) == 17 and len(model.graph.initializer) == 0
-    np.testing.assert_array_equal(results[1], results[0])
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,9 @@ LAST = {'LaKDNet': 'output', 'RSST': 'out_proj3.main.0'}  # 'ending' in the othe
 MASK_GUIDED = ['SegNAFNet', 'SegNAFNetLocal', 'SAMDeblur']
 
 
-def small(name: str, **more: Any) -> nn.Module:
+def small(name: str, seed: int = 0, **more: Any) -> nn.Module:
     """A small network with random residual scales and last layers: fresh ones are zero and hide every branch."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     net = build_network({'type': name, **SMALL[name], **more})
     for key, parameter in net.named_parameters():
         if key.endswith(('beta', 'gamma')) or (key.endswith('weight') and not parameter.any()):
@@ -108,14 +108,20 @@ def test_padding_is_that_of_the_input_rule(name):
 
 @pytest.mark.parametrize('name', SMALL)
 def test_backward_reaches_every_parameter(name):
-    net = small(name).train()
-    outputs = net(*inputs(name, 18, 13))
-    outputs = [outputs] if isinstance(outputs, torch.Tensor) else outputs
-    torch.stack([(output - 0.5).square().mean() for output in outputs]).sum().backward()
-    for key, parameter in net.named_parameters():
-        assert parameter.grad is not None, key
-        assert parameter.grad.isfinite().all(), key
-        assert parameter.grad.abs().sum() > 0, key
+    """Within a few drawn networks: one may have a unit that is off for all inputs."""
+    unreached = set()
+    for seed in range(4):
+        net = small(name, seed).train()
+        outputs = net(*inputs(name, 18, 13))
+        outputs = [outputs] if isinstance(outputs, torch.Tensor) else outputs
+        torch.stack([(output - 0.5).square().mean() for output in outputs]).sum().backward()
+        gradients = {key: parameter.grad for key, parameter in net.named_parameters()}
+        assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients.values())
+        zero = {key for key, gradient in gradients.items() if not gradient.any()}
+        unreached = zero if seed == 0 else unreached & zero
+        if not unreached:
+            return
+    pytest.fail(f'no gradient at {sorted(unreached)}')
 
 
 @pytest.mark.parametrize('name', SMALL)

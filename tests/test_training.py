@@ -475,6 +475,7 @@ def test_a_training_on_a_cpu_leaves_the_gpus_of_its_machine_alone(tmp_path, reci
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     hidden = lambda check_available=False: None if not os.environ['CUDA_VISIBLE_DEVICES'] else touched()  # noqa: E731
     monkeypatch.setattr(torch.accelerator, 'current_accelerator', hidden)  # torch's optimizers ask it
+    monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: False)  # which touches no GPU
     for name in ('get_rng_state', 'set_rng_state', 'current_device', 'synchronize', 'empty_cache'):
         monkeypatch.setattr(torch.cuda, name, touched)
     monkeypatch.setattr(DataLoader, '__init__', spy(DataLoader.__init__, made))

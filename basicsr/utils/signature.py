@@ -11,7 +11,7 @@ import json
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Le
 
@@ -52,6 +52,9 @@ Folder = Annotated[str, PathMark('folder')]
 File = Annotated[str, PathMark('file')]
 
 
+_Mark = TypeVar('_Mark', 'TypeBlock', 'PathMark')
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong with a value: where (keys below the block) and what."""
@@ -78,18 +81,20 @@ def parameters_of(factory: Callable[..., Any], supplied: Iterable[str] = ()) -> 
 
 def nested_block(parameter: inspect.Parameter) -> TypeBlock | None:
     """The marker of a parameter that holds ``type:`` blocks of its own."""
-    for mark in getattr(parameter.annotation, '__metadata__', ()):
-        if isinstance(mark, TypeBlock):
-            return mark
-    return None
+    return _mark(parameter.annotation, TypeBlock)
 
 
 def path_mark(annotation: Any) -> PathMark | None:
     """The mark of a parameter that names a file or folder, or several, or may be None."""
+    return _mark(annotation, PathMark)
+
+
+def _mark(annotation: Any, kind: type[_Mark]) -> _Mark | None:
+    """The mark of an annotation or of a part of it: Python 3.10 wraps those with the default None in Optional."""
     for mark in getattr(annotation, '__metadata__', ()):
-        if isinstance(mark, PathMark):
+        if isinstance(mark, kind):
             return mark
-    found = [mark for part in typing.get_args(annotation) if (mark := path_mark(part)) is not None]
+    found = [mark for part in typing.get_args(annotation) if (mark := _mark(part, kind)) is not None]
     return found[0] if found else None
 
 
