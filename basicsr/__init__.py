@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from basicsr.models.deblurrer import Deblurrer
+    from basicsr.inference.deblurrer import Deblurrer
 
 __version__ = '0.1.0'
 __all__ = ['Deblurrer', '__version__']
@@ -14,6 +14,6 @@ __all__ = ['Deblurrer', '__version__']
 def __getattr__(name: str) -> Any:
     if name != 'Deblurrer':
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    from basicsr.models.deblurrer import Deblurrer  # takes torch: imported when it is asked for
+    from basicsr.inference.deblurrer import Deblurrer  # takes torch: imported when it is asked for
 
     return Deblurrer

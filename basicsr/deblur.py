@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Deblur everything; exit code 1 if something has failed."""
     args = parse(arguments)
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
-    from basicsr.models.photo_jobs import failures_in_words, left_to_do, list_inputs, plan
+    from basicsr.photos.jobs import failures_in_words, left_to_do, list_inputs, plan
 
     inputs = list_inputs(args.input)
     extras = {'side_by_side': args.side_by_side, 'masks': args.save_masks, 'kernel': args.save_kernel}
@@ -126,7 +126,7 @@ def open_folder(folder: Path) -> None:
 
 def require_free(first: Path | None, overwrite: bool, sources: list[Path], photos: int) -> None:
     """Refuse contact sheets that would take the place of files."""
-    from basicsr.models.photo_sheet import sheet_paths
+    from basicsr.photos.sheet import sheet_paths
     from basicsr.utils.errors import DataError
 
     for sheet in [] if first is None else sheet_paths(first, photos):
@@ -140,7 +140,7 @@ def build(args: argparse.Namespace) -> Any:
     """The network with its masks, as the command line says."""
     from basicsr.masks.cache import MaskCache
     from basicsr.masks.generator import block_of_flags
-    from basicsr.models.deblurrer import Deblurrer
+    from basicsr.inference.deblurrer import Deblurrer
     from basicsr.utils.errors import OptionError
 
     if args.generator == 'sam':
@@ -174,8 +174,8 @@ def deblur(jobs: list[Any], args: argparse.Namespace) -> dict[str, str]:
     """Do photos and videos and say how it went; why some have failed, by their names."""
     from tqdm import tqdm
 
-    from basicsr.models.photo_runs import do_all, run_job
-    from basicsr.models.photo_sheet import PhotoSheet
+    from basicsr.photos.runs import do_all, run_job
+    from basicsr.photos.sheet import PhotoSheet
 
     sheet = None if args.contact_sheet is None else PhotoSheet(args.contact_sheet)
     deblurrer = build(args)

@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Evaluate, and print the tables."""
     args = parse(arguments)
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
-    from basicsr.models.testing import Evaluation
+    from basicsr.evaluation.testing import Evaluation
     from basicsr.options import build_on_paper, check_paths, load_options
     from basicsr.reporting import GALLERY, summary_table
     from basicsr.training.distributed import EXIT_PEER_FAILED, PeerError, start_processes

@@ -15,8 +15,8 @@ import torch
 from basicsr.archs import build_network
 from basicsr.metrics import Record, build_metric
 from basicsr.metrics.arrays import unit_float
-from basicsr.models.evaluation import record_of
-from basicsr.models.restoring import restore_image
+from basicsr.evaluation.scoring import record_of
+from basicsr.inference.restoring import restore_image
 from basicsr.options import load_options
 from benchmarks.map_unit import partition
 

@@ -23,8 +23,8 @@ from segment_anything.modeling import ImageEncoderViT, Sam
 from torch import Tensor, nn
 
 from basicsr.masks.label_map import label_map_from_masks
-from basicsr.masks.sam_automatic import FastAutomaticMasks
-from basicsr.masks.sam_decoder import Candidates, PromptDecoder
+from basicsr.masks.sam.automatic import FastAutomaticMasks
+from basicsr.masks.sam.decoder import Candidates, PromptDecoder
 from benchmarks.timing import Seconds, header, paired, row
 
 POINTS_PER_SIDE = 8  # one batch of 64 points; the default grid is 16 such batches

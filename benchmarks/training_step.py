@@ -23,7 +23,7 @@ from basicsr.options import load_options
 from basicsr.training import build_optimizer
 from basicsr.training.batching import share_batch
 from basicsr.training.distributed import Processes
-from basicsr.training.feed import TrainingData
+from basicsr.training.batches import TrainingData
 from basicsr.utils.measure import peak_memory
 from benchmarks import transcriptions
 from benchmarks.timing import header, paired, row

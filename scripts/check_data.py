@@ -37,10 +37,10 @@ def main() -> int:
     """Check, write the report, print it."""
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
-    from basicsr.data.preparation.check_folders import folders_of_options, folders_of_root
-    from basicsr.data.preparation.check_report import markdown, write_report
-    from basicsr.data.preparation.checking import check
-    from basicsr.data.preparation.jobs import with_bar
+    from basicsr.preparation.check_folders import folders_of_options, folders_of_root
+    from basicsr.preparation.check_report import markdown, write_report
+    from basicsr.preparation.checking import check
+    from basicsr.preparation.jobs import with_bar
     from basicsr.options import load_options
 
     if arguments.opt:

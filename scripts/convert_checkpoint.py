@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
 
 if TYPE_CHECKING:
-    from basicsr.utils.weights import Weights
+    from basicsr.weights.files import Weights
 
 KERAS = 'keras-analysis-synthesis'
 SUFFIXES = ('.pth', '.pt', '.ckpt', '.safetensors', '.h5')
@@ -106,11 +106,11 @@ def read(arguments: argparse.Namespace) -> Weights:
         WeightsError: they cannot be read, or belong to another network.
     """
     from basicsr.archs import build_network
-    from basicsr.archs.keras_order import read_keras_pair
-    from basicsr.models.pretrained import block_of
+    from basicsr.interchange.keras_order import read_keras_pair
+    from basicsr.inference.pretrained import block_of
     from basicsr.options import load_options
     from basicsr.utils.registry import plain_block
-    from basicsr.utils.weights import Weights, read_any_weights
+    from basicsr.weights.files import Weights, read_any_weights
 
     block = (
         plain_block(load_options(arguments.opt, arguments.force_yml).network_g, 'network') if arguments.opt else None
@@ -134,7 +134,7 @@ def fitted(weights: Weights) -> tuple[Weights, Any]:
     from basicsr.archs import build_network
     from basicsr.models.misfit import explanation
     from basicsr.utils.errors import WeightsError
-    from basicsr.utils.weights import agreed_mask_value, check_fit
+    from basicsr.weights.files import agreed_mask_value, check_fit
 
     network = weights.network or {}
     with torch.device('meta'):
@@ -223,10 +223,10 @@ def write_published(weights: Weights, net: Any, outputs: Sequence[Path]) -> None
     """
     import torch
 
-    from basicsr.archs.keras_order import write_keras_pair
+    from basicsr.interchange.keras_order import write_keras_pair
     from basicsr.utils.errors import WeightsError
     from basicsr.utils.files import whole_file
-    from basicsr.utils.weights import PUBLISHED_MASK_VALUE
+    from basicsr.weights.files import PUBLISHED_MASK_VALUE
 
     name = type(net).__name__
     if outputs[0].suffix.lower() == '.h5':
@@ -250,7 +250,7 @@ def main() -> int:
     """Read, check and write."""
     arguments = parse()
     from basicsr.utils.files import sha256_of
-    from basicsr.utils.weights import save_state
+    from basicsr.weights.files import save_state
 
     check_outputs(arguments)
     weights, net = fitted(read(arguments))

@@ -72,7 +72,7 @@ def show(picture: Any, title: str) -> None:
 def main() -> int:
     """Deblur all photos; exit code 1 if one has failed."""
     arguments = parse()
-    from basicsr.models.photo_jobs import failures_in_words, left_to_do, list_inputs, plan
+    from basicsr.photos.jobs import failures_in_words, left_to_do, list_inputs, plan
     from basicsr.utils.errors import DataError
 
     inputs = list_inputs([arguments.input_path])
@@ -92,7 +92,7 @@ def main() -> int:
 
 def deblur(jobs: list[Any], arguments: argparse.Namespace) -> dict[str, str]:
     """Deblur photos; why some have failed, by their names."""
-    from basicsr.models.photo_runs import beside, do_all, run_photo
+    from basicsr.photos.runs import beside, do_all, run_photo
 
     deblurrer = build(arguments)
     arguments.out_dir.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def deblur(jobs: list[Any], arguments: argparse.Namespace) -> dict[str, str]:
 
 def build(arguments: argparse.Namespace) -> Any:
     """The pair, as the command line says."""
-    from basicsr.models.deblurrer import Deblurrer
+    from basicsr.inference.deblurrer import Deblurrer
     from basicsr.utils.errors import WeightsError
 
     deblurrer = Deblurrer.load(arguments.weights, device=arguments.device, guard='off')  # as the original

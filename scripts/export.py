@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
 
 if TYPE_CHECKING:
-    from basicsr.utils.weights import Weights
+    from basicsr.weights.files import Weights
 
 
 def parse() -> argparse.Namespace:
@@ -57,11 +57,11 @@ def read(arguments: argparse.Namespace) -> tuple[Any, Weights]:
         BasicsrError: no weights are named, or they do not fit.
     """
     from basicsr.archs import build_network
-    from basicsr.models.pretrained import block_of
+    from basicsr.inference.pretrained import block_of
     from basicsr.options import load_options
     from basicsr.utils.errors import OptionError
     from basicsr.utils.registry import plain_block
-    from basicsr.utils.weights import load_weights, read_any_weights, read_weights
+    from basicsr.weights.files import load_weights, read_any_weights, read_weights
 
     options = load_options(arguments.opt, arguments.force_yml) if arguments.opt else None
     if arguments.model is not None:
@@ -81,7 +81,7 @@ def main() -> int:
     arguments = parse()
     import torch
 
-    from basicsr.archs import exporting
+    from basicsr.interchange import exporting
     from basicsr.utils.errors import WeightsError
     from basicsr.utils.files import refuse_existing, sha256_of
 

@@ -70,8 +70,8 @@ def main() -> int:
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.INFO)
     from basicsr.data.camera_blur_dataset import SHARES
-    from basicsr.data.preparation.blur_pairs import PairPlan, counts_of, make_pairs, summary, write_lists, write_sheet
-    from basicsr.data.preparation.blur_sources import sort_inputs
+    from basicsr.preparation.blur_pairs import PairPlan, counts_of, make_pairs, summary, write_lists, write_sheet
+    from basicsr.preparation.blur_sources import sort_inputs
     from basicsr.utils.errors import ArgumentError
 
     if arguments.seed < 0 or arguments.workers < 0 or arguments.frames < 1 or arguments.crop < 16:

@@ -31,8 +31,8 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0)
     arguments = parser.parse_args()
 
-    from basicsr.data.preparation.benchmark_sets import benchmark_set
-    from basicsr.data.preparation.standin import make_standin
+    from basicsr.preparation.benchmark_sets import benchmark_set
+    from basicsr.preparation.standin import make_standin
 
     files = make_standin(
         benchmark_set(arguments.set),

@@ -62,7 +62,7 @@ def parse() -> argparse.Namespace:
 
 def network_of(arguments: argparse.Namespace) -> Any:
     """The network that pre-deblurs; None if none is named."""
-    from basicsr.data.preparation.plan import NEEDS_WEIGHTS, Network
+    from basicsr.preparation.plan import NEEDS_WEIGHTS, Network
     from basicsr.options import load_options
     from basicsr.utils.errors import DataError
 
@@ -79,10 +79,10 @@ def main() -> int:
     """Prepare the set; exit code 1 if something could not be used."""
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
-    from basicsr.data.preparation.benchmark_sets import benchmark_set
-    from basicsr.data.preparation.jobs import with_bar
-    from basicsr.data.preparation.plan import USUAL_STAGES, Plan
-    from basicsr.data.preparation.preparing import describe, hints, prepare
+    from basicsr.preparation.benchmark_sets import benchmark_set
+    from basicsr.preparation.jobs import with_bar
+    from basicsr.preparation.plan import USUAL_STAGES, Plan
+    from basicsr.preparation.preparing import describe, hints, prepare
     from basicsr.masks.generator import block_of_flags
 
     benchmark = benchmark_set(arguments.set)

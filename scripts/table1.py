@@ -38,7 +38,7 @@ def parse() -> argparse.Namespace:
 
 def report_of(options: Options, again: bool) -> Report | str:
     """The report of one option file, made now or read; or what is missing."""
-    from basicsr.models.testing import Evaluation
+    from basicsr.evaluation.testing import Evaluation
     from basicsr.options import check_paths
     from basicsr.reporting import read_reports
     from basicsr.training.distributed import Processes
@@ -68,7 +68,7 @@ def report_of(options: Options, again: bool) -> Report | str:
 def images_wanted(options: Options) -> int | None:
     """How many images the evaluation of an option file has; None if the data are not there."""
     from basicsr.data import build_dataset
-    from basicsr.models.evaluation import images_of
+    from basicsr.evaluation.scoring import images_of
     from basicsr.options.schema_data import phase_of
     from basicsr.utils.errors import BasicsrError
 

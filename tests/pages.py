@@ -11,8 +11,8 @@ import torch
 from PIL import Image, ImageCms
 
 from basicsr.archs import build_network
-from basicsr.utils.image import imwrite
-from basicsr.utils.weights import save_weights
+from basicsr.images.files import imwrite
+from basicsr.weights.files import save_weights
 
 MASKED = {'type': 'SegNAFNet', 'width': 4, 'seg_channel': 2, 'enc_blk_nums': [1], 'dec_blk_nums': [1]}
 PLAIN = {'type': 'NAFNet', 'width': 4, 'enc_blk_nums': [1], 'dec_blk_nums': [1]}

@@ -18,8 +18,8 @@ from basicsr.archs.cross_correlation import AT_ONCE, CrossCorrelation, _groups
 from basicsr.archs.guided_convolution import GuidedConvolution
 from basicsr.archs.input_rule import InputRule
 from basicsr.archs.same_padding import SameConv2d, SameConvTranspose2d, crop_center
-from basicsr.models.restoring import restore_image
-from basicsr.models.tiling import restore_tiled
+from basicsr.inference.restoring import restore_image
+from basicsr.inference.tiling import restore_tiled
 from basicsr.utils.errors import ArgumentError, ShapeError
 from benchmarks import transcriptions_pair
 from tests.conftest import Vector, find_vector

@@ -14,11 +14,11 @@ import tifffile
 from PIL import Image
 
 from basicsr.masks import read_masks, write_label_map
-from basicsr.models.photo_jobs import Inputs, plan
-from basicsr.models.photo_runs import run_photo
+from basicsr.photos.jobs import Inputs, plan
+from basicsr.photos.runs import run_photo
 from basicsr.utils.errors import ImageFileError, MaskError
-from basicsr.utils.image import image_size
-from basicsr.utils.photo import load_photo
+from basicsr.images.files import image_size
+from basicsr.images.photo import load_photo
 from tests.conftest import ROOT
 from tests.test_heic_files import heic
 from tests.test_image_headers import IMAGE, WHOLE, png
@@ -118,8 +118,8 @@ def lying_photos(whole):
 
 
 READ_PHOTOS = """
-from basicsr.utils.image import image_size, imread
-from basicsr.utils.photo import load_photo
+from basicsr.images.files import image_size, imread
+from basicsr.images.photo import load_photo
 def read(path):
     for one in (image_size, imread, load_photo):  # the last decides
         try:

@@ -12,7 +12,7 @@ import torch
 
 from basicsr.archs import build_network
 from basicsr.utils.console import run
-from basicsr.utils.image import imwrite
+from basicsr.images.files import imwrite
 from tests.conftest import ROOT
 
 evaluate = importlib.import_module('basicsr.test').main

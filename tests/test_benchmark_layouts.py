@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from basicsr.data import build_dataset
-from basicsr.data.lmdb_store import unpack_lmdb, write_lmdb
-from basicsr.data.preparation.benchmark_sets import SETS, benchmark_set
-from basicsr.data.preparation.check_folders import folders_of_root
-from basicsr.data.preparation.checking import check
-from basicsr.data.preparation.plan import Plan
-from basicsr.data.preparation.preparing import prepare
-from basicsr.data.preparation.recognising import recognise
-from basicsr.data.preparation.record import read_record
-from basicsr.data.preparation.standin import make_standin
+from basicsr.data.stores.lmdb import unpack_lmdb, write_lmdb
+from basicsr.preparation.benchmark_sets import SETS, benchmark_set
+from basicsr.preparation.check_folders import folders_of_root
+from basicsr.preparation.checking import check
+from basicsr.preparation.plan import Plan
+from basicsr.preparation.preparing import prepare
+from basicsr.preparation.recognising import recognise
+from basicsr.preparation.record import read_record
+from basicsr.preparation.standin import make_standin
 from basicsr.utils.errors import ArgumentError, DataError
-from basicsr.utils.image import imread
+from basicsr.images.files import imread
 
 J = 'RealBlur-J_ECC_IMCORR_centroid_itensity_ref'
 R = 'RealBlur-R_BM3D_ECC_IMCORR_centroid_itensity_ref'

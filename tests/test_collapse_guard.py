@@ -8,7 +8,7 @@ import pytest
 import torch
 from skimage import data
 
-from basicsr.models.collapse_guard import CELL, Finding, find_collapse, with_input_there
+from basicsr.inference.collapse_guard import CELL, Finding, find_collapse, with_input_there
 
 pytestmark = pytest.mark.numeric
 

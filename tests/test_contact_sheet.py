@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from basicsr.models import photo_sheet
-from basicsr.models.photo_sheet import WIDTH, PhotoSheet, most_changed, sheet_paths
-from basicsr.utils import lettering
-from basicsr.utils.contact_sheet import sheet_row
+from basicsr.photos import sheet as photo_sheet
+from basicsr.photos.sheet import WIDTH, PhotoSheet, most_changed, sheet_paths
+from basicsr.images import lettering
+from basicsr.images.contact_sheet import sheet_row
 from basicsr.utils.errors import DataError, OptionError
-from basicsr.utils.image import imread
+from basicsr.images.files import imread
 from tests.test_deblur_command import deblur, names, place  # noqa: F401 - a fixture
 
 GREY = np.full((400, 560, 3), 90, np.uint8)
@@ -134,7 +134,7 @@ def test_the_command_draws_one(place: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_an_interrupted_run_has_a_sheet_of_what_was_done(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    from basicsr.models import photo_runs
+    from basicsr.photos import runs as photo_runs
 
     load = photo_runs.load_photo
 

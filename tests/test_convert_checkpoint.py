@@ -14,11 +14,11 @@ import torch
 import yaml
 
 from basicsr.archs import build_network
-from basicsr.archs.keras_order import keras_order, read_keras_pair
+from basicsr.interchange.keras_order import keras_order, read_keras_pair
 from basicsr.models import build_model
 from basicsr.options import load_options
 from basicsr.utils.errors import ArgumentError, BasicsrError, WeightsError
-from basicsr.utils.weights import PUBLISHED_MASK_VALUE, load_weights, read_weights, save_weights
+from basicsr.weights.files import PUBLISHED_MASK_VALUE, load_weights, read_weights, save_weights
 from tests.conftest import ROOT, Script, Vector, absent, find_vector, require
 from tests.test_analysis_synthesis import TOPIC
 from tests.test_weights import Payload

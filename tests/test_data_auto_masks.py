@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from basicsr.data import build_dataset
-from basicsr.data.lmdb_store import write_lmdb
+from basicsr.data.stores.lmdb import write_lmdb
 from basicsr.masks import build_generator, read_masks
 from basicsr.utils.errors import ArgumentError, DataError, ImageFileError, MaskError
 from tests.conftest import ROOT

@@ -9,10 +9,10 @@ import torch
 from basicsr.data import build_dataset, collate, to_floats
 from basicsr.data.pairing import find_pairs
 from basicsr.data.sample import Sample
-from basicsr.data.storage import FolderStore
-from basicsr.models.evaluation import record_of
+from basicsr.data.stores.opening import FolderStore
+from basicsr.evaluation.scoring import record_of
 from basicsr.utils.errors import DataError, ImageFileError, ShapeError
-from basicsr.utils.image import imwrite
+from basicsr.images.files import imwrite
 
 
 def write(folder, names, seed=0, dtype=np.uint16, size=(12, 10)):
@@ -78,7 +78,7 @@ def dual(folder, **more):
 
 
 def pixels(path):
-    from basicsr.utils.image import imread
+    from basicsr.images.files import imread
 
     return torch.from_numpy(imread(path)).permute(2, 0, 1)
 

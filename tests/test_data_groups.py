@@ -10,7 +10,7 @@ import pytest
 from basicsr.data import build_dataset
 from basicsr.data.groups import read_groups
 from basicsr.utils.errors import DataError
-from basicsr.utils.image import imwrite
+from basicsr.images.files import imwrite
 
 NAMES = ['a10', 'a9', 's/b']
 

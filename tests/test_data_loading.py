@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from basicsr.data import build_dataloader, build_dataset, collate, to_floats
-from basicsr.data.items import mask_seed
+from basicsr.data.file_dataset import mask_seed
 from basicsr.data.samplers import EnlargedSampler, EpochSampler
 from basicsr.utils.errors import ArgumentError, DataError, ShapeError
 

@@ -14,7 +14,7 @@ from basicsr.data import build_dataset, collate, to_floats
 from basicsr.data.sample import SeededDraws, random_crop, turn
 from basicsr.masks import masks_from_label_map
 from basicsr.masks.files import read_masks
-from basicsr.utils.image import imread
+from basicsr.images.files import imread
 
 NAMES = ('103041', '15088')  # one upright, one lying
 

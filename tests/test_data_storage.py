@@ -12,8 +12,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from basicsr.data import build_dataset, collate
-from basicsr.data.lmdb_store import LmdbStore, write_lmdb
-from basicsr.data.storage import FolderStore
+from basicsr.data.stores.lmdb import LmdbStore, write_lmdb
+from basicsr.data.stores.opening import FolderStore
 from basicsr.masks.files import write_label_map
 from basicsr.utils.errors import DataError, ImageFileError
 
@@ -170,7 +170,7 @@ def test_writing_leaves_nothing_half_done(folders):
 
 
 def test_it_grows_as_needed(monkeypatch, tmp_path):
-    monkeypatch.setattr('basicsr.data.lmdb_store._FIRST_MAP_SIZE', 1 << 15)
+    monkeypatch.setattr('basicsr.data.stores.lmdb._FIRST_MAP_SIZE', 1 << 15)
     (tmp_path / 'many').mkdir()
     noise = np.random.default_rng(4).integers(0, 256, (100, 100, 3), np.uint8)
     for number in range(5):

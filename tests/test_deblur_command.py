@@ -19,11 +19,11 @@ from PIL import Image, ImageCms
 
 from basicsr.archs import build_network
 from basicsr.masks import read_masks, write_label_map
-from basicsr.models import photo_runs
+from basicsr.photos import runs as photo_runs
 from basicsr.utils.console import run as run_console
 from basicsr.utils.errors import DataError, MaskError, OptionError, WeightsError
-from basicsr.utils.photo import load_photo
-from basicsr.utils.weights import save_weights
+from basicsr.images.photo import load_photo
+from basicsr.weights.files import save_weights
 from tests.conftest import ROOT
 from tests.test_analysis_synthesis import TINY
 from tests.test_deblurrer import network

@@ -21,10 +21,10 @@ from basicsr.archs.map_unit import drop_masks
 from basicsr.masks import label_map_from_masks, write_label_map
 from basicsr.masks.cache import MaskCache, default_folder
 from basicsr.masks.generator import MaskGenerator
-from basicsr.models import pretrained
-from basicsr.models.remedies import restore_guarded
-from basicsr.models.restoring import Restored
-from basicsr.models.turning import TURNS, turned, turned_back
+from basicsr.inference import pretrained
+from basicsr.inference.remedies import restore_guarded
+from basicsr.inference.restoring import Restored
+from basicsr.inference.self_ensemble import TURNS, turned, turned_back
 from basicsr.utils.errors import (
     ArgumentError,
     MaskError,
@@ -34,8 +34,8 @@ from basicsr.utils.errors import (
     UnsafeWeightsError,
     WeightsError,
 )
-from basicsr.utils.image import tensor2img
-from basicsr.utils.weights import save_weights
+from basicsr.images.files import tensor2img
+from basicsr.weights.files import save_weights
 from tests.test_analysis_synthesis import TINY
 
 pytestmark = pytest.mark.numeric

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from basicsr.archs import build_network
-from basicsr.data.preparation.benchmark_sets import SETS
-from basicsr.data.preparation.standin import make_standin
-from basicsr.models.pretrained import DEFAULT, FOLDER, named_weights
+from basicsr.preparation.benchmark_sets import SETS
+from basicsr.preparation.standin import make_standin
+from basicsr.inference.pretrained import DEFAULT, FOLDER, named_weights
 from basicsr.options import load_options
 from basicsr.reporting import read_report
-from basicsr.utils.weights import PUBLISHED_MASK_VALUE, save_weights
+from basicsr.weights.files import PUBLISHED_MASK_VALUE, save_weights
 from tests.conftest import ROOT, absent, require
 from tests.test_evaluation import write_network, write_pairs
 

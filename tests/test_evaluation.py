@@ -18,13 +18,13 @@ import yaml
 from basicsr.archs import build_network
 from basicsr.masks import write_label_map
 from basicsr.metrics import calculate_psnr, calculate_ssim
-from basicsr.models.testing import metrics_of
+from basicsr.evaluation.testing import metrics_of
 from basicsr.options import load_options
 from basicsr.reporting import read_csv, read_report
 from basicsr.reporting.published import METHODS, SETS, published_scores
 from basicsr.utils.errors import DataError, MetricError, OptionError
-from basicsr.utils.image import imread
-from basicsr.utils.weights import read_weights, save_weights
+from basicsr.images.files import imread
+from basicsr.weights.files import read_weights, save_weights
 from tests.conftest import ROOT
 
 NETWORK = {'type': 'SegNAFNet', 'width': 4, 'seg_channel': 2, 'enc_blk_nums': [1], 'dec_blk_nums': [1]}

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from basicsr.archs import exporting, onnx_opset
+from basicsr.interchange import exporting
+from basicsr.interchange import onnx_opset
 from basicsr.archs.local_pool import LocalAvgPool2d
 from basicsr.archs.map_unit import MaskAveragePooling
 from basicsr.utils.errors import ArgumentError, BasicsrError, WeightsError
-from basicsr.utils.weights import save_weights
+from basicsr.weights.files import save_weights
 from tests.conftest import ROOT, Script, require
 from tests.test_analysis_synthesis import TINY_ANALYSIS, TINY_SYNTHESIS
 from tests.test_networks import small

@@ -21,7 +21,7 @@ import pytest
 
 from basicsr.reporting import Pictures, RowWriter, compare, join, write_comparison, write_gallery
 from basicsr.utils.errors import ReportError
-from basicsr.utils.image import imread
+from basicsr.images.files import imread
 from tests.conftest import ROOT, absent
 from tests.reports import DEFINITIONS, FACTS, evaluate, pictures_of, report
 

@@ -19,8 +19,8 @@ from skimage import data
 from basicsr.masks.generator import build_generator
 from basicsr.masks.making import make_masks
 from basicsr.utils.errors import ImageFileError
-from basicsr.utils.image import image_size, imread
-from basicsr.utils.photo import load_photo
+from basicsr.images.files import image_size, imread
+from basicsr.images.photo import load_photo
 from tests.conftest import ROOT, SHARED
 
 IMAGE = cv2.resize(data.astronaut(), (150, 100), interpolation=cv2.INTER_AREA)
@@ -202,8 +202,8 @@ def test_lies_and_bombs_are_refused_in_little_memory(tmp_path):
         'import resource, sys\n'
         'from pathlib import Path\n'
         'from basicsr.utils.errors import ImageFileError\n'
-        'from basicsr.utils.image import image_size, imread\n'
-        'from basicsr.utils.photo import load_photo\n'
+        'from basicsr.images.files import image_size, imread\n'
+        'from basicsr.images.photo import load_photo\n'
         'for path in sorted(Path(sys.argv[1]).iterdir()):\n'
         '    for read in (load_photo, imread):\n'
         '        try:\n'

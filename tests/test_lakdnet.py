@@ -8,9 +8,9 @@ import torch
 
 from basicsr.archs import build_network
 from basicsr.metrics import Record, build_metric
-from basicsr.models.tiling import restore_tiled
+from basicsr.inference.tiling import restore_tiled
 from basicsr.utils.errors import ArgumentError, ImageFileError, ShapeError
-from basicsr.utils.image import decode_image
+from basicsr.images.files import decode_image
 from tests.conftest import Vector
 
 pytestmark = pytest.mark.numeric

@@ -15,15 +15,15 @@ import pytest
 from PIL import Image
 
 from basicsr.data import build_dataset
-from basicsr.data.lmdb_store import LmdbStore, write_lmdb
-from basicsr.data.storage import FolderStore
+from basicsr.data.stores.lmdb import LmdbStore, write_lmdb
+from basicsr.data.stores.opening import FolderStore
 from basicsr.masks import label_map_from_masks, masks_from_label_map, read_masks, write_label_map
 from basicsr.masks.converting import convert_masks
 from basicsr.masks.files import SUFFIXES, find_masks
 from basicsr.masks.making import make_masks
 from basicsr.masks.pictures import GrayPictures
 from basicsr.masks.run_lengths import mask_of_runs
-from basicsr.models.photo_runs import masks_in
+from basicsr.photos.runs import masks_in
 from basicsr.utils.errors import MaskError
 from tests.conftest import ROOT, SHARED, Script, require
 from tests.test_map_unit import ellipses

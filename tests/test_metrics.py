@@ -21,7 +21,7 @@ from basicsr.metrics import (
     mode_collapse_rate,
 )
 from basicsr.utils.errors import MetricError
-from basicsr.utils.image import imread
+from basicsr.images.files import imread
 from benchmarks.transcriptions_metrics import gaussian_cube, psnr_numpy, ssim_3d_dense
 
 pytestmark = pytest.mark.numeric

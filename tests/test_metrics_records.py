@@ -15,7 +15,7 @@ import torch
 
 from basicsr.metrics import Accumulator, Record, Score, build_metric, calculate_metric, calculate_psnr, calculate_ssim
 from basicsr.utils.errors import ArgumentError, ImageFileError, MetricError, ShapeError, UnknownNameError
-from basicsr.utils.image import imread, tensor2img
+from basicsr.images.files import imread, tensor2img
 from basicsr.utils.registry import METRIC_REGISTRY
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,10 +15,10 @@ from basicsr.archs import build_network
 from basicsr.masks import read_masks
 from basicsr.metrics import Record, build_metric, calculate_ssim
 from basicsr.options import load_options
-from basicsr.options.trial import build_on_paper
+from basicsr.preflight import build_on_paper
 from basicsr.reporting import read_report
 from basicsr.utils.errors import OptionError
-from basicsr.utils.image import imread
+from basicsr.images.files import imread
 from tests import training_runs as runs
 from tests.test_evaluation import NETWORK, write_network, write_pairs
 

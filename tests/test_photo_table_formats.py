@@ -11,8 +11,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from basicsr.utils.colour_tags import read_colour_tags
-from basicsr.utils.image import imread
+from basicsr.images.colour_tags import read_colour_tags
+from basicsr.images.files import imread
 from tests.conftest import require
 from tests.files_table import CONVERTED, KEPT, REFUSED, key_of, name_of, rows_of, table
 from tests.test_heic_files import WHOLE_BOXES, box, heic

@@ -20,19 +20,19 @@ import torch
 
 from basicsr.archs import build_network
 from basicsr.data import build_dataset
-from basicsr.data.lmdb_store import LmdbStore
-from basicsr.data.preparation.benchmark_sets import SETS
-from basicsr.data.preparation.check_folders import folders_of_options
-from basicsr.data.preparation.checking import check
-from basicsr.data.preparation.plan import Network, Plan
-from basicsr.data.preparation.predeblurring import Predeblurring
-from basicsr.data.preparation.preparing import hints, prepare
-from basicsr.data.preparation.record import alone_in, read_record
+from basicsr.data.stores.lmdb import LmdbStore
+from basicsr.preparation.benchmark_sets import SETS
+from basicsr.preparation.check_folders import folders_of_options
+from basicsr.preparation.checking import check
+from basicsr.preparation.plan import Network, Plan
+from basicsr.preparation.predeblurring import Predeblurring
+from basicsr.preparation.preparing import hints, prepare
+from basicsr.preparation.record import alone_in, read_record
 from basicsr.masks import gray_from_masks, masks_from_gray, masks_from_label_map, read_masks
 from basicsr.options import check_paths, load_options
 from basicsr.utils.errors import ArgumentError, DataError, OutputError
-from basicsr.utils.image import imread
-from basicsr.utils.weights import save_weights
+from basicsr.images.files import imread
+from basicsr.weights.files import save_weights
 from tests.conftest import ROOT
 
 SCRIPT = ROOT / 'scripts' / 'prepare_data.py'

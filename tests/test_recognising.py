@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from basicsr.archs import ARCH_REGISTRY, build_network
-from basicsr.archs.recognising import network_of
+from basicsr.interchange.recognising import network_of
 from basicsr.options import load_options
 from basicsr.utils.errors import UnsafeWeightsError, WeightsError
-from basicsr.utils.weights import load_weights, read_any_weights, save_weights
+from basicsr.weights.files import load_weights, read_any_weights, save_weights
 from tests.conftest import ROOT, find_vector
 from tests.test_analysis_synthesis import TINY_ANALYSIS, TINY_SYNTHESIS
 from tests.test_networks import SMALL, inputs, result_of, small

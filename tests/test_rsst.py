@@ -17,7 +17,7 @@ from basicsr.archs.rsst_blocks import BLOCKS, ConvAct, LeFF, Mlp, TransGroup
 from basicsr.losses import build_loss, targets_of
 from basicsr.training import advance, build_optimizer, build_scheduler
 from basicsr.utils.errors import ArgumentError, ShapeError
-from basicsr.utils.weights import load_weights, read_weights
+from basicsr.weights.files import load_weights, read_weights
 from tests.conftest import Vector, find_vector
 
 pytestmark = pytest.mark.numeric

@@ -10,9 +10,9 @@ import torch
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 
 from basicsr.masks import build_generator, label_map_from_masks, masks_from_label_map
-from basicsr.masks.sam_automatic import FastAutomaticMasks
-from basicsr.masks.sam_decoder import Candidates, PromptDecoder
-from basicsr.masks.sam_upsampling import RegionUpsampler, Upsampler
+from basicsr.masks.sam.automatic import FastAutomaticMasks
+from basicsr.masks.sam.decoder import Candidates, PromptDecoder
+from basicsr.masks.sam.upsampling import RegionUpsampler, Upsampler
 from basicsr.utils.errors import OptionError, WeightsError
 from tests.test_masks import OPEN, tiny_sam  # noqa: F401 - a fixture
 from tests.tiny_sam import build

@@ -21,7 +21,7 @@ from basicsr.utils import console
 from basicsr.utils.device import select_device
 from basicsr.utils.errors import ArgumentError, ImageFileError, MaskError, OptionError, UnknownNameError
 from basicsr.utils.files import whole_file, whole_folder, whole_group
-from basicsr.utils.image import imread, imwrite
+from basicsr.images.files import imread, imwrite
 from basicsr.utils.registry import Registry
 from tests.conftest import ROOT
 from tests.test_map_unit import ellipses

@@ -22,7 +22,7 @@ from basicsr.data.region_blur import render, render_photo
 from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
 from basicsr.masks.generator import build_generator
 from basicsr.utils.errors import ArgumentError, DataError, ImageFileError, ShapeError
-from basicsr.utils.image import imread
+from basicsr.images.files import imread
 from basicsr.utils.registry import DATASET_REGISTRY
 
 pytestmark = pytest.mark.numeric

@@ -17,7 +17,7 @@ from basicsr.models import build_model
 from basicsr.models.image_restoration_model import ImageRestorationModel
 from basicsr.options import load_options
 from basicsr.utils.errors import CheckpointError, DataError, ImageFileError, OptionError
-from basicsr.utils.weights import load_weights, read_weights
+from basicsr.weights.files import load_weights, read_weights
 from tests import training_runs as runs
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from basicsr.models.image_restoration_model import ImageRestorationModel
-from basicsr.models.validation import Validation
+from basicsr.evaluation.validation import Validation
 from basicsr.options import load_options
 from basicsr.training import loggers
 from basicsr.training.batching import share_batch

@@ -11,7 +11,7 @@ from basicsr.masks import write_label_map
 from basicsr.masks.generator import build_generator
 from basicsr.models import build_model
 from basicsr.options import load_options
-from basicsr.utils.image import imread, imwrite
+from basicsr.images.files import imread, imwrite
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.numeric

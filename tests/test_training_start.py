@@ -183,7 +183,7 @@ def test_bf16_without_units_for_it_is_pointed_out(tmp_path, recipe, monkeypatch,
 
 
 def test_bf16_of_the_photo_network_is_pointed_out_as_well(monkeypatch, caplog):
-    from basicsr.models.deblurrer import Deblurrer
+    from basicsr.inference.deblurrer import Deblurrer
 
     monkeypatch.setattr(device, 'fast_bfloat16', lambda where: False)
     Deblurrer.load(device='cpu', dtype='bf16')

@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 from skimage import data
 
-from basicsr.models.deblurrer import Deblurrer
-from basicsr.models.photo_runs import deblur_photo
-from basicsr.utils.photo import Photo, load_photo
-from basicsr.utils.photo_files import save_photo
-from basicsr.utils.transparency import fill_invisible, keep_invisible
+from basicsr.inference.deblurrer import Deblurrer
+from basicsr.photos.runs import deblur_photo
+from basicsr.images.photo import Photo, load_photo
+from basicsr.images.photo_files import save_photo
+from basicsr.images.transparency import fill_invisible, keep_invisible
 from tests.test_deblurrer import network
 
 RNG = np.random.default_rng(0)

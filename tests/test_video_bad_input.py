@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from basicsr.models.video import deblur_video
+from basicsr.photos.video import deblur_video
 from basicsr.utils.errors import ImageFileError
 from tests.conftest import ROOT, require
 from tests.videos import leaving, look, make
@@ -194,7 +194,7 @@ def test_headers_that_lie_take_no_memory():
     names = sorted(path.name for path in Path().glob('[a-l].*'))
     assert len(names) == 12
     code = (
-        'import resource, sys\nfrom pathlib import Path\nfrom basicsr.models.video import deblur_video\n'
+        'import resource, sys\nfrom pathlib import Path\nfrom basicsr.photos.video import deblur_video\n'
         'from tests.videos import leaving\n'
         'limit = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 2**30\n'
         'resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n'

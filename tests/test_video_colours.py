@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from basicsr.utils.side_by_side import sizes
-from basicsr.utils.video_colours import Colours, Layout, at_bits, planes_of, rgb_of, with_change
-from basicsr.utils.video_display import Turn, turn_of
-from basicsr.utils.video_frame import Frame, size_beside
+from basicsr.images.side_by_side import sizes
+from basicsr.videos.colours import Colours, Layout, at_bits, planes_of, rgb_of, with_change
+from basicsr.videos.display import Turn, turn_of
+from basicsr.videos.frame import Frame, size_beside
 from tests.videos import TURNED
 
 RNG = np.random.default_rng(0)

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from basicsr.models.video import deblur_video
-from basicsr.utils import video_encoders, video_facts
+from basicsr.photos.video import deblur_video
+from basicsr.videos import encoders as video_encoders
+from basicsr.videos import facts as video_facts
 from basicsr.utils.errors import ImageFileError
-from basicsr.utils.side_by_side import sizes
-from basicsr.utils.video_check import require_written
-from basicsr.utils.video_colours import Colours, Layout
-from basicsr.utils.video_reader import VideoReader
+from basicsr.images.side_by_side import sizes
+from basicsr.videos.check import require_written
+from basicsr.videos.colours import Colours, Layout
+from basicsr.videos.reader import VideoReader
 from tests.conftest import require
 from tests.videos import TURNED, Same, differences, flat, leaving, look, make, rgb
 

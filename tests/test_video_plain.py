@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from basicsr.models.video import deblur_video
-from basicsr.utils import video_opencv
+from basicsr.photos.video import deblur_video
+from basicsr.videos import opencv as video_opencv
 from basicsr.utils.errors import ImageFileError
-from basicsr.utils.side_by_side import sizes
-from basicsr.utils.video_bits import read_h264, read_mpeg4
-from basicsr.utils.video_colours import Colours
+from basicsr.images.side_by_side import sizes
+from basicsr.videos.bits import read_h264, read_mpeg4
+from basicsr.videos.colours import Colours
 from tests.conftest import require
 from tests.test_deblur_command import command, deblur, names
 from tests.test_deblur_video import place, read_video, write_video  # noqa: F401 - a fixture

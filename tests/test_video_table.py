@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from basicsr.models.photo_jobs import Inputs, plan
-from basicsr.models.video import deblur_video
-from basicsr.utils import video_facts
+from basicsr.photos.jobs import Inputs, plan
+from basicsr.photos.video import deblur_video
+from basicsr.videos import facts as video_facts
 from basicsr.utils.errors import ImageFileError
-from basicsr.utils.video_colours import Colours, Layout
+from basicsr.videos.colours import Colours, Layout
 from tests.conftest import require
 from tests.files_table import CONVERTED, KEPT, REFUSED, name_of, rows_of
 from tests.test_video_bad_input import patched, sound_alone

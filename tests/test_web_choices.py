@@ -19,10 +19,10 @@ from PIL import Image
 
 import basicsr.deblur
 from basicsr.archs import build_network
-from basicsr.models.deblurrer import Deblurrer
-from basicsr.models.pretrained import DEFAULT
-from basicsr.utils.image import imread, imwrite
-from basicsr.utils.weights import save_weights
+from basicsr.inference.deblurrer import Deblurrer
+from basicsr.inference.pretrained import DEFAULT
+from basicsr.images.files import imread, imwrite
+from basicsr.weights.files import save_weights
 from tests import tiny_sam
 from tests.browser import Browser, find_browser
 from tests.conftest import ROOT, require

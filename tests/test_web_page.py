@@ -20,7 +20,7 @@ import pytest
 
 import basicsr.deblur
 from basicsr.app.folder import PREFIX
-from basicsr.utils.image import imread
+from basicsr.images.files import imread
 from tests.browser import Browser
 from tests.conftest import ROOT, absent
 from tests.pages import bad_files, write_deep, write_jpeg, write_masked, write_plain
@@ -176,7 +176,7 @@ def test_who_waits_sees_how_many_are_before(page: Browser, server: Server, place
     size = 1500, 1300
     large = place / 'waiting.png'
     if not large.exists():
-        from basicsr.utils.image import imwrite
+        from basicsr.images.files import imwrite
 
         imwrite(large, np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8))
     status, answer = server.upload('waiting.png', large.read_bytes())
@@ -275,7 +275,7 @@ def test_nothing_but_the_page_answers(server: Server) -> None:
 
 
 def test_nothing_is_left_when_it_ends_in_the_middle_of_work(place: Path, tmp_path: Path) -> None:
-    from basicsr.utils.image import imwrite
+    from basicsr.images.files import imwrite
 
     imwrite(tmp_path / 'large.png', np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), dtype=np.uint8))
     with running(tmp_path / 'tmp', '--model', place / 'masked.pth', '--examples', place / 'examples') as one:

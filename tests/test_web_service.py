@@ -18,11 +18,11 @@ from basicsr.app.examples import PHOTOS, examples_of, make_examples
 from basicsr.app.folder import PREFIX, private_folder, remove_old, swept
 from basicsr.app.screen import SIDE
 from basicsr.app.service import Network, Service, Settings, reason, safe_name
-from basicsr.models.deblurrer import Deblurrer
-from basicsr.models.pretrained import DEFAULT, find_weights
+from basicsr.inference.deblurrer import Deblurrer
+from basicsr.inference.pretrained import DEFAULT, find_weights
 from basicsr.utils.errors import DataError, ImageFileError, OptionError, WeightsError
-from basicsr.utils.image import imread, imwrite
-from basicsr.utils.weights import save_weights
+from basicsr.images.files import imread, imwrite
+from basicsr.weights.files import save_weights
 from tests.conftest import require
 from tests.pages import bad_files, scene, write_deep, write_jpeg, write_masked, write_plain
 

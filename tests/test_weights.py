@@ -18,7 +18,7 @@ from torch import nn
 
 from basicsr.archs import build_network
 from basicsr.utils.errors import UnsafeWeightsError, WeightsError
-from basicsr.utils.weights import load_plain, load_weights, read_weights, save_weights
+from basicsr.weights.files import load_plain, load_weights, read_weights, save_weights
 
 PLAIN = {'type': 'PlainUNet', 'width': 4, 'levels': 1}
 MASKED = {'type': 'SegNAFNet', 'width': 4, 'enc_blk_nums': [1], 'dec_blk_nums': [1]}

@@ -11,15 +11,15 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from basicsr.archs import build_network
-from basicsr.archs.recognising import network_of
-from basicsr.models.deblurrer import Deblurrer
+from basicsr.interchange.recognising import network_of
+from basicsr.inference.deblurrer import Deblurrer
 from basicsr.models.image_restoration_model import ImageRestorationModel
 from basicsr.models.misfit import explanation
-from basicsr.models.pretrained import load_network
+from basicsr.inference.pretrained import load_network
 from basicsr.options import load_options
 from basicsr.utils.errors import WeightsError
-from basicsr.utils.weights import Weights, load_weights, read_any_weights, read_weights, save_weights
-from basicsr.utils.wrappers import bare, plain_names
+from basicsr.weights.files import Weights, load_weights, read_any_weights, read_weights, save_weights
+from basicsr.weights.wrappers import bare, plain_names
 from tests import training_runs as runs
 from tests.conftest import ROOT, Script
 

@@ -22,7 +22,7 @@ import yaml
 from basicsr.masks.files import write_label_map
 
 CONTEXT = multiprocessing.get_context('forkserver')
-CONTEXT.set_forkserver_preload(['torch', 'tests.training_runs', 'basicsr.models', 'basicsr.models.validation'])
+CONTEXT.set_forkserver_preload(['torch', 'tests.training_runs', 'basicsr.models', 'basicsr.evaluation.validation'])
 
 REGIONS: dict[str, Any] = {
     'type': 'SegNAFNet', 'width': 4, 'seg_channel': 2, 'mask_dropout': 0.5, 'enc_blk_nums': [1], 'dec_blk_nums': [1]

@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 from basicsr.masks.pictures import eight_bits, overlay
-from basicsr.models.deblurrer import Deblurred
+from basicsr.inference.deblurrer import Deblurred
 from basicsr.utils.files import whole_file
-from basicsr.utils.image import Array, imwrite
-from basicsr.utils.photo import Photo
-from basicsr.utils.pixels import pil_of
-from basicsr.utils.transparency import fill_invisible
+from basicsr.images.files import Array, imwrite
+from basicsr.images.photo import Photo
+from basicsr.images.pixels import pil_of
+from basicsr.images.transparency import fill_invisible
 
 SIDE = 2560
 """Longest side of the pictures on the screen; results are downloaded in full resolution."""

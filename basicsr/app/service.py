@@ -14,17 +14,17 @@ from pathlib import Path
 from basicsr.app.screen import show, show_regions, shrunk
 from basicsr.masks.cache import MaskCache
 from basicsr.masks.generator import MaskGenerator, block_of_flags, build_generator
-from basicsr.models.deblurrer import Deblurrer
-from basicsr.models.photo_jobs import Inputs, plan
-from basicsr.models.photo_runs import deblur_photo
-from basicsr.models.pretrained import DEFAULT, FOLDER, SUFFIXES, find_weights, named_weights
+from basicsr.inference.deblurrer import Deblurrer
+from basicsr.photos.jobs import Inputs, plan
+from basicsr.photos.runs import deblur_photo
+from basicsr.inference.pretrained import DEFAULT, FOLDER, SUFFIXES, find_weights, named_weights
 from basicsr.utils.console import advice
 from basicsr.utils.device import is_out_of_memory, select_device
 from basicsr.utils.errors import BasicsrError, ImageFileError, OptionError, WeightsError
-from basicsr.utils.image import imwrite
-from basicsr.utils.kernels import kernel_picture
-from basicsr.utils.photo import Photo, load_photo
-from basicsr.utils.photo_files import save_photo
+from basicsr.images.files import imwrite
+from basicsr.deconvolution.kernels import kernel_picture
+from basicsr.images.photo import Photo, load_photo
+from basicsr.images.photo_files import save_photo
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Service:
         model: a network file or the name of one, chosen first; None is the network of the repository.
         sam_checkpoint: weights of Segment Anything; without them its masks are not offered.
         max_megapixels: larger photos are refused.
-        device: as for :class:`~basicsr.models.deblurrer.Deblurrer`.
+        device: as for :class:`~basicsr.inference.deblurrer.Deblurrer`.
         weights: folder of the networks with names.
 
     Attributes:

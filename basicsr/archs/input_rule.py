@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from basicsr.utils.errors import ShapeError
-from basicsr.utils.tracing import exporting, larger
+from basicsr.utils.export_hooks import exporting, larger
 
 
 @dataclass(frozen=True)

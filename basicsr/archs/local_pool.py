@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from basicsr.utils.device import without_autocast
 from basicsr.utils.errors import ShapeError
-from basicsr.utils.tracing import exporting, smaller
+from basicsr.utils.export_hooks import exporting, smaller
 
 # Two banded matrix products beat running sums on a CPU up to about this many multiplications a pixel, and always on
 # a GPU. (720×1280 with the window of 256×256 training needs 760 at the first level and halves at each level below.)

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from basicsr.utils.device import signed, without_autocast
 from basicsr.utils.errors import MaskError, ShapeError
-from basicsr.utils.tracing import exporting
+from basicsr.utils.export_hooks import exporting
 
 Masks = Tensor | Sequence[Tensor]
 MaskSeeds = Tensor | Sequence[int]

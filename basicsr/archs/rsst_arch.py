@@ -16,7 +16,7 @@ from basicsr.archs.rsst_blocks import SLOPE, BlockType, ConvAct, FeedForward, Tr
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive, Share
-from basicsr.utils.tracing import exporting
+from basicsr.utils.export_hooks import exporting
 
 _SCALES = 4
 _REDUCTION = 16  # of the gate between scales

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.utils.errors import ArgumentError, ShapeError
-from basicsr.utils.tracing import exporting
+from basicsr.utils.export_hooks import exporting
 
 Projection = Literal['linear', 'linear_concat']
 WINDOWS_AT_ONCE = 65535

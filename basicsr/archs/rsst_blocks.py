@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from basicsr.archs.rsst_attention import Projection, WindowAttention, Windows
 from basicsr.utils.device import without_autocast
 from basicsr.utils.errors import ArgumentError, ShapeError
-from basicsr.utils.tracing import exporting
+from basicsr.utils.export_hooks import exporting
 
 FeedForward = Literal['leff', 'ffn']
 BlockType = Literal['rsst', 'LeWin']

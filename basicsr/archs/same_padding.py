@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.utils.tracing import larger
+from basicsr.utils.export_hooks import larger
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:

@@ -30,7 +30,7 @@ from basicsr.data.sharp_sources import (
     texture,
 )
 from basicsr.utils.errors import ArgumentError, DataError
-from basicsr.utils.image import imread
+from basicsr.images.files import imread
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import Folder, NotNegative, Positive, Share
 

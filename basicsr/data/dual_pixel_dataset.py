@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from basicsr.data.groups import Groups, read_groups
-from basicsr.data.items import Augmentation, ImageFileDataset, Phase, read_image
+from basicsr.data.file_dataset import Augmentation, ImageFileDataset, Phase, read_image
 from basicsr.data.pairing import naturally_sorted, refuse, sorted_keys
 from basicsr.data.sample import Sample
-from basicsr.data.storage import DISK, IoBackend, Store, open_store
+from basicsr.data.stores.opening import DISK, IoBackend, Store, open_store
 from basicsr.utils.errors import DataError, ShapeError
-from basicsr.utils.image import Bits
+from basicsr.images.files import Bits
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import Folder, NotNegative, Positive
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from basicsr.data.pairing import naturally_sorted, refuse
 from basicsr.utils.errors import DataError
-from basicsr.utils.image import IMAGE_SUFFIXES
+from basicsr.images.files import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
 

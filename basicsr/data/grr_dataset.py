@@ -8,10 +8,10 @@ from typing import Annotated
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from basicsr.data.items import Augmentation, ImageFileDataset, Phase, read_image
+from basicsr.data.file_dataset import Augmentation, ImageFileDataset, Phase, read_image
 from basicsr.data.pairing import refuse
 from basicsr.data.sample import Sample
-from basicsr.data.storage import FolderStore
+from basicsr.data.stores.opening import FolderStore
 from basicsr.utils.errors import DataError
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import Folder, NotNegative, Positive

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from basicsr.utils.errors import ArgumentError, ImageFileError, ShapeError
-from basicsr.utils.image import imread
+from basicsr.images.files import imread
 
 Floats = NDArray[np.float64]
 

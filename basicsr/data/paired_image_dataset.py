@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from basicsr.data.groups import Groups, read_groups
-from basicsr.data.items import Augmentation, Channels, ImageFileDataset, Phase, open_pairs
+from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, Phase, open_pairs
 from basicsr.data.pairing import Pairing, Template
 from basicsr.data.sample import Sample
-from basicsr.data.storage import DISK, IoBackend
-from basicsr.utils.image import Bits
+from basicsr.data.stores.opening import DISK, IoBackend
+from basicsr.images.files import Bits
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import File, Folder, NotNegative, Positive
 

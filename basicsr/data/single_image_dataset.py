@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from basicsr.data.auto_masks import Generator, MaskFolder, Masks, make_missing_masks
-from basicsr.data.items import (
+from basicsr.data.file_dataset import (
     Augmentation,
     Channels,
     ImageFileDataset,
@@ -16,7 +16,7 @@ from basicsr.data.items import (
 )
 from basicsr.data.pairing import sorted_keys
 from basicsr.data.sample import Sample
-from basicsr.data.storage import DISK, IoBackend, Store, open_store
+from basicsr.data.stores.opening import DISK, IoBackend, Store, open_store
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import Folder, NotNegative

@@ -17,7 +17,7 @@ from basicsr.masks.pictures import Companion
 from basicsr.masks.record import claim
 from basicsr.utils.errors import BasicsrError, MaskError
 from basicsr.utils.files import files_below
-from basicsr.utils.image import image_size
+from basicsr.images.files import image_size
 
 logger = logging.getLogger(__name__)
 

@@ -26,8 +26,8 @@ from basicsr.masks.run_lengths import checked_size
 from basicsr.masks.stacks import labels_of_npy, labels_of_npz
 from basicsr.utils.errors import MaskError
 from basicsr.utils.files import files_below, whole_file
-from basicsr.utils.image_headers import MAX_PIXELS, read_header
-from basicsr.utils.png_files import png_texts
+from basicsr.images.headers import MAX_PIXELS, read_header
+from basicsr.images.png import png_texts
 
 SUFFIXES = ('.png', '.npz', '.npy', '.json')
 SHAPE_KEY = 'label_map'  # PNG text chunk: 'L H W'

@@ -21,7 +21,7 @@ from basicsr.masks.pictures import Companion, read_photo
 from basicsr.masks.record import claim
 from basicsr.utils.errors import BasicsrError, MaskError
 from basicsr.utils.files import files_below
-from basicsr.utils.image import IMAGE_SUFFIXES, image_size
+from basicsr.images.files import IMAGE_SUFFIXES, image_size
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from basicsr.masks.files import read_gray
 from basicsr.masks.gray_coding import gray_from_label_map
 from basicsr.masks.record import claim
 from basicsr.utils.errors import MaskError
-from basicsr.utils.image import imread, imwrite
+from basicsr.images.files import imread, imwrite
 
 
 class Companion(Protocol):

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from basicsr.masks.generator import MaskGenerator
 from basicsr.masks.label_map import label_map_from_masks
-from basicsr.masks.sam_automatic import AutomaticMasks, FastAutomaticMasks
+from basicsr.masks.sam.automatic import AutomaticMasks, FastAutomaticMasks
 from basicsr.utils.device import fast_bfloat16, select_device, warn_of_slow_bfloat16
 from basicsr.utils.errors import OptionError, WeightsError
 from basicsr.utils.files import sha256_of
 from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
 from basicsr.utils.signature import File, NotNegative, Positive
-from basicsr.utils.weights import Weights, load_weights, read_weights
+from basicsr.weights.files import Weights, load_weights, read_weights
 
 
 @MASK_GENERATOR_REGISTRY.register(name='sam')
@@ -40,7 +40,7 @@ class SamGenerator(MaskGenerator):
             AMX or AVX512-BF16, or on a GPU, and moves outlines a little; ``auto`` is bf16 where it is faster.
 
     Crops and the removal of small regions are left to the package's own generator; all else is made faster here, with
-    the same result (:class:`~basicsr.masks.sam_automatic.FastAutomaticMasks`).
+    the same result (:class:`~basicsr.masks.sam.automatic.FastAutomaticMasks`).
 
     Raises:
         WeightsError: the checkpoint cannot be read, or is of another size.

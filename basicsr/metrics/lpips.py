@@ -15,7 +15,7 @@ from basicsr.metrics.metric import Metric, Score
 from basicsr.metrics.record import Record
 from basicsr.utils.registry import METRIC_REGISTRY
 from basicsr.utils.signature import File
-from basicsr.utils.weights import Weights, load_weights, read_weights
+from basicsr.weights.files import Weights, load_weights, read_weights
 
 BACKBONE = 'alexnet-owt-7be5be79.pth'
 """The file of torchvision's AlexNet."""

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from basicsr.archs import build_network
 from basicsr.losses import WeightedSumLoss, build_loss, targets_of
 from basicsr.models.misfit import load_or_explain
-from basicsr.models.restoring import Restored, grid_of, restore_image
+from basicsr.inference.restoring import Restored, grid_of, restore_image
 from basicsr.options import Options
 from basicsr.options.schema_train import TrainOptions, ValOptions
 from basicsr.training.checkpoints import Checkpoint
@@ -30,7 +30,7 @@ from basicsr.training.schedules import advance, build_scheduler
 from basicsr.utils.device import set_memory_format
 from basicsr.utils.errors import CheckpointError, OptionError
 from basicsr.utils.registry import MODEL_REGISTRY
-from basicsr.utils.weights import Weights, load_weights, read_weights
+from basicsr.weights.files import Weights, load_weights, read_weights
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from basicsr.archs import build_network
-from basicsr.archs.recognising import network_of
+from basicsr.interchange.recognising import network_of
 from basicsr.utils.errors import BasicsrError, OptionError, WeightsError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import parameters_of
-from basicsr.utils.weights import Weights, load_weights
+from basicsr.weights.files import Weights, load_weights
 
 Block = dict[str, Any]
 Shapes = dict[str, tuple[int, ...]]
@@ -26,7 +26,7 @@ _NAMED = 3  # option files that an error names
 def load_or_explain(
     net: nn.Module, weights: Weights, strict: bool = True, adopt_mask_value: bool = False, evaluating: bool = False
 ) -> None:
-    """Put the parameters of a file into a network, as :func:`~basicsr.utils.weights.load_weights` does.
+    """Put the parameters of a file into a network, as :func:`~basicsr.weights.files.load_weights` does.
 
     Args:
         net: of ``build_network``.

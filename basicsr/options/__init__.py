@@ -3,7 +3,7 @@
 from basicsr.options.loading import add_arguments, add_force, dump, from_arguments, load_options
 from basicsr.options.paths import check_paths
 from basicsr.options.schema import Options
-from basicsr.options.trial import build_on_paper
+from basicsr.preflight import build_on_paper
 
 __all__ = [
     'Options',

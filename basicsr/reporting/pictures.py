@@ -20,7 +20,7 @@ from basicsr.reporting.files import file_stem
 from basicsr.reporting.records import Definition, ImageRow, ranking_label
 from basicsr.utils.errors import OptionError, ShapeError
 from basicsr.utils.files import whole_file
-from basicsr.utils.kernels import kernel_picture
+from basicsr.deconvolution.kernels import kernel_picture
 
 Array: TypeAlias = NDArray[Any]
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import basicsr
 from basicsr.utils.errors import CheckpointError, WeightsError
 from basicsr.utils.files import whole_file
-from basicsr.utils.weights import load_plain, read_weights, save_weights
+from basicsr.weights.files import load_plain, read_weights, save_weights
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Where samples are stored: folders of files, LMDB databases, raw arrays."""

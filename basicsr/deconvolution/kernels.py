@@ -1,0 +1,40 @@
+"""Blur kernels as numbers and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from basicsr.utils.files import whole_file
+from basicsr.images.files import Array, imwrite
+
+
+def kernel_picture(kernel: Array, zoom: int = 4) -> Array:
+    """A kernel for people to look at, its largest value white.
+
+    Args:
+        kernel: (h, w), not negative.
+        zoom: pixels for each value, along both sides.
+
+    Returns:
+        (h · zoom, w · zoom) uint8.
+    """
+    shown = np.rint(kernel * (255 / max(float(kernel.max()), 1e-12))).astype(np.uint8)
+    return shown.repeat(zoom, 0).repeat(zoom, 1)
+
+
+def save_kernel(path: Path, kernel: Array, zoom: int = 4) -> None:
+    """Write a kernel as numbers (``.npy``, float32) and as a picture (``.png``).
+
+    Args:
+        path: without extension.
+        kernel: (h, w), not negative.
+        zoom: see :func:`kernel_picture`.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    with whole_file(path.with_name(f'{path.name}.npy')) as file:
+        np.save(file, kernel.astype(np.float32), allow_pickle=False)
+    imwrite(path.with_name(f'{path.name}.png'), kernel_picture(kernel, zoom))

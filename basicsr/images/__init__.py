@@ -1,0 +1,1 @@
+"""Image files: what they say, read and written with all of it."""

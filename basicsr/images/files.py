@@ -1,0 +1,238 @@
+"""Reading and writing image files, and turning network outputs into images."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, overload
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import ExifTags, Image
+
+from basicsr.utils.errors import ImageFileError, ShapeError
+from basicsr.utils.files import whole_file
+from basicsr.images.headers import MAX_PIXELS, read_header
+
+Array: TypeAlias = npt.NDArray[Any]
+
+Bits: TypeAlias = Literal[8, 16, 'high_byte'] | None
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
+"""What counts as an image in a folder, in lower case."""
+
+_WHITE: dict[Any, float] = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+_COLOURS = {None: cv2.IMREAD_ANYCOLOR, 1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
+_WRITING = {'.png': [cv2.IMWRITE_PNG_COMPRESSION, 3], '.jpg': [cv2.IMWRITE_JPEG_QUALITY, 95]}
+_TURNED = (5, 6, 7, 8)  # EXIF orientations in which rows and columns are exchanged
+
+
+def imread(path: str | Path, channels: Literal[1, 3] | None = None, bits: Bits = None) -> Array:
+    """Read an image file.
+
+    Args:
+        path: TIFF, or any format that OpenCV reads.
+        channels: 3 turns gray files into RGB, 1 turns colours into gray, None keeps what the file holds;
+            transparency is dropped.
+        bits: see ``decode_image``.
+
+    Returns:
+        (H, W, 3) RGB, or (H, W, 1); uint8, or uint16 for 16-bit files.
+
+    Raises:
+        ImageFileError: the file is missing, empty, broken, cut off, or holds neither 8 nor 16 bits.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ImageFileError(f'{path}: cannot be read ({error.strerror or error})') from error
+    return decode_image(data, str(path), channels, bits)
+
+
+def image_size(path: Path) -> tuple[int, int] | None:
+    """(H, W) of an image as :func:`imread` returns it, without decoding it.
+
+    Returns:
+        None if it is no image, cannot be read, or is cut off.
+    """
+    try:
+        with path.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if read_header(data, str(path)).format == 'TIFF':
+                from basicsr.images.tiff import tiff_size
+
+                return tiff_size(data, str(path))
+        with Image.open(path) as image:
+            # asking a PNG without EXIF for it would decode the PNG
+            if image.width * image.height > MAX_PIXELS:
+                return None
+            turned = 'exif' in image.info and image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None, bits: Bits = None) -> Array:
+    """Decode the bytes of an image file, as ``imread``.
+
+    Args:
+        data: the whole content of the file.
+        name: file or data base key, for error messages.
+        channels: as in ``imread``.
+        bits: what a file has to hold: 8, 16, or None for either. 'high_byte' makes 8 bits of 16 by leaving out the
+            low ones, without rounding: what evaluations compute that read 16-bit files as 8-bit ones.
+
+    Returns:
+        (H, W, 3) RGB, or (H, W, 1); uint8 or uint16.
+
+    Raises:
+        ImageFileError: the data are empty, broken, cut off, hold neither 8 nor 16 bits, or others than asked for.
+    """
+    if read_header(data, name).format == 'TIFF':
+        return _decode_tiff(data, name, channels, bits)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _COLOURS[channels] | cv2.IMREAD_ANYDEPTH)
+    except cv2.error as error:
+        raise ImageFileError(f'{name}: cannot be decoded ({error.err})') from error
+    if image is None:
+        raise ImageFileError(f'{name}: broken, or no image format that OpenCV reads')
+    if image.dtype not in _WHITE:
+        raise ImageFileError(f'{name}: holds {image.dtype} values; only 8- and 16-bit images are read')
+    image = with_bits(np.asarray(image), bits, name)
+    return image[:, :, np.newaxis] if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def _decode_tiff(data: bytes, name: str, channels: Literal[1, 3] | None, bits: Bits) -> Array:
+    from basicsr.images.orientation import upright
+    from basicsr.images.tiff import read_tiff
+
+    tiff = read_tiff(data, name)
+    image = with_bits(upright(tiff.planes.colour, tiff.orientation), bits, name)
+    if channels == 3 and image.shape[2] == 1:
+        image = np.repeat(image, 3, 2)
+    elif channels == 1 and image.shape[2] == 3:
+        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[..., np.newaxis]
+    return image
+
+
+def with_bits(image: Array, bits: Bits, name: str) -> Array:
+    """An image with as many bits a sample as were asked for; see ``decode_image``.
+
+    Args:
+        image: uint8 or uint16.
+        bits: 8, 16, 'high_byte', or None to leave it.
+        name: for the message.
+
+    Raises:
+        ImageFileError: 8 bits where 16 are asked for, or the reverse.
+    """
+    if bits == 'high_byte':
+        return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
+    if bits == 16 and image.dtype == np.uint8:
+        raise ImageFileError(f'{name}: holds 8 bits a sample where 16 are expected; use the 16-bit original')
+    if bits == 8 and image.dtype == np.uint16:
+        raise ImageFileError(
+            f'{name}: holds 16 bits a sample where 8 are expected; bits: high_byte takes the upper ones, null all'
+        )
+    return image
+
+
+def same_depth(first: Array, second: Array) -> tuple[Array, Array]:
+    """Two images of 8 or 16 bits, both in 16 where one of them is: v / 255 = 257 v / 65535."""
+    if first.dtype == second.dtype:
+        return first, second
+    wide = [image if image.dtype == np.uint16 else image.astype(np.uint16) * 257 for image in (first, second)]
+    return wide[0], wide[1]
+
+
+def imwrite(path: str | Path, image: Array) -> None:
+    """Write an image file; it appears complete or not at all.
+
+    Args:
+        path: its extension decides the format; its folder must exist.
+        image: (H, W, 3) RGB, (H, W, 1) or (H, W); uint8, or uint16 for PNG and TIFF.
+
+    Raises:
+        ImageFileError: no image, or a format that cannot hold it.
+        OSError: the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    planes = image[..., None] if image.ndim == 2 else image
+    wide = path.suffix.lower() in ('.png', '.tif', '.tiff')
+    if (
+        planes.ndim != 3
+        or planes.shape[2] not in (1, 3)
+        or planes.dtype not in ((np.uint8, np.uint16) if wide else (np.uint8,))
+    ):
+        raise ImageFileError(f'{path}: an image of {image.dtype} {image.shape} cannot be written in this format')
+    try:
+        done, data = cv2.imencode(
+            path.suffix, np.ascontiguousarray(planes[..., ::-1]), _WRITING.get(path.suffix.lower(), [])
+        )
+    except cv2.error as error:
+        raise ImageFileError(f'{path}: no image format that OpenCV writes ({error.err})') from error
+    if not done:
+        raise ImageFileError(f'{path}: cannot be encoded')
+    with whole_file(path) as file:
+        file.write(data.tobytes())
+
+
+@overload
+def tensor2img(
+    tensor: torch.Tensor, rgb2bgr: bool = ..., out_type: Any = ..., min_max: tuple[float, float] = ...
+) -> Array: ...
+
+
+@overload
+def tensor2img(
+    tensor: Sequence[torch.Tensor], rgb2bgr: bool = ..., out_type: Any = ..., min_max: tuple[float, float] = ...
+) -> list[Array]: ...
+
+
+def tensor2img(
+    tensor: torch.Tensor | Sequence[torch.Tensor],
+    rgb2bgr: bool = True,
+    out_type: Any = np.uint8,
+    min_max: tuple[float, float] = (0, 1),
+) -> Array | list[Array]:
+    """Turn a network's output into what an image file holds: clamp, scale in float32, round half to even.
+
+    Args:
+        tensor: (1, C, H, W), (C, H, W) or (H, W), RGB, C = 1 or 3; or a list of such.
+        rgb2bgr: return three channels in BGR order, as OpenCV writes them.
+        out_type: np.uint8 (0..255), np.uint16 (0..65535), or a float type (0..1, not rounded).
+        min_max: the values that become black and white.
+
+    Returns:
+        (H, W, 3), or (H, W) for one channel; a list for a list. NaN becomes black (metrics report it).
+
+    Raises:
+        ShapeError: a batch of more than one image (pass a list of its images), or another shape.
+
+    Example:
+        >>> tensor2img(torch.tensor([[0.5 / 255, 1.5 / 255, 2.0]])).tolist()
+        [[0, 2, 255]]
+    """
+    if not isinstance(tensor, torch.Tensor):
+        return [_image_of_tensor(item, rgb2bgr, out_type, min_max) for item in tensor]
+    return _image_of_tensor(tensor, rgb2bgr, out_type, min_max)
+
+
+def _image_of_tensor(tensor: torch.Tensor, rgb2bgr: bool, out_type: Any, min_max: tuple[float, float]) -> Array:
+    if tensor.ndim == 4 and tensor.shape[0] != 1:
+        raise ShapeError(f'a batch of shape {tuple(tensor.shape)} is not one image; pass a list of its images')
+    planes = tensor[0] if tensor.ndim == 4 else tensor
+    planes = planes[None] if planes.ndim == 2 else planes
+    if planes.ndim != 3 or planes.shape[0] not in (1, 3):
+        raise ShapeError(f'expected (1, C, H, W), (C, H, W) or (H, W) with C = 1 or 3, got {tuple(tensor.shape)}')
+    black, white = min_max
+    unit = (planes.detach().float().cpu().clamp(black, white) - black) / (white - black)
+    scaled = unit.nan_to_num(nan=0.0) * _WHITE.get(np.dtype(out_type), 1.0)
+    if np.dtype(out_type) in _WHITE:
+        scaled = scaled.round()
+    image = scaled.numpy().astype(out_type)
+    if len(image) == 1:
+        return np.asarray(image[0])
+    return np.ascontiguousarray((image[::-1] if rgb2bgr else image).transpose(1, 2, 0))

@@ -1,0 +1,121 @@
+"""One image of any size through a network: whole where it fits into the memory, else in tiles."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from basicsr.archs.analysis_synthesis_arch import AnalysisSynthesisNet
+from basicsr.archs.map_unit import Masks
+from basicsr.inference.tiling import Grid, least_tile, local_form, restore_grid, restore_tiled
+from basicsr.inference.widest import countable
+from basicsr.options.schema_train import ValOptions
+from basicsr.utils.device import free_memory, is_out_of_memory, without_tuning
+
+logger = logging.getLogger(__name__)
+
+Tile = int | Literal['auto'] | None
+
+WHOLE_ON_CPU = 4_000_000
+"""Pixels of the largest image that 'auto' restores whole on a CPU, whose memory ends without a warning."""
+FIRST_TILE, SMALLEST_TILE = 1024, 256
+
+
+@dataclass(frozen=True)
+class Restored:
+    """An output, and how it came about.
+
+    Args:
+        image: (1, C, H, W) float, not clamped.
+        tile: side of the tiles in pixels; None for the whole image, 0 for the original's grid.
+        kernel: (1, h, w) blur kernel of the whole image, by networks that find one; None by others.
+    """
+
+    image: Tensor
+    tile: int | None = None
+    kernel: Tensor | None = None
+
+
+def restore_image(
+    net: nn.Module, lq: Tensor, masks: Masks | None = None, tile: Tile = 'auto', grid: Grid | None = None
+) -> Restored:
+    """Restore one image.
+
+    Args:
+        net: in evaluation mode.
+        lq: (1, C, H, W) float; for CAT networks with the gray picture as last channel.
+        masks: of the image, for networks that take them.
+        tile: side of the tiles in pixels; None never cuts; 'auto' cuts what does not fit. Tiles get smaller until they
+            fit.
+        grid: the original's way of cutting, which wins over ``tile``.
+
+    Raises:
+        torch.OutOfMemoryError: (or RuntimeError, on a CPU) not even the smallest tiles fit.
+    """
+    if isinstance(net, AnalysisSynthesisNet):  # one kernel for all of the image
+        with torch.inference_mode():
+            known = net.fixed_for(lq)
+        return replace(restore_image(known, lq, masks, tile, grid), kernel=known.kernel)
+    with torch.inference_mode(), without_tuning():
+        if grid is not None:
+            return Restored(restore_grid(net, lq, masks, grid), 0)
+        if tile is None:
+            return Restored(_whole(net, lq, masks))
+        longest, least = max(lq.shape[-2:]), least_tile(net)
+        if isinstance(tile, int):
+            size, least = tile, min(tile, max(least, SMALLEST_TILE))
+        else:
+            size, least = FIRST_TILE, max(least, SMALLEST_TILE)
+            if _may_fit(net, lq, masks):
+                try:
+                    return Restored(_whole(net, lq, masks))
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                size = min(size, longest // 2)
+                free_memory(lq.device)
+            elif size >= longest:  # one tile would be the whole image
+                size = longest // 2
+        size = max(size, least)
+        while True:
+            try:
+                return _in_tiles(net, lq, masks, size)
+            except (RuntimeError, MemoryError) as error:
+                if size <= least or not is_out_of_memory(error):
+                    raise
+            size = max(size // 2, least)
+            logger.info('no memory left; restoring %d x %d pixels in tiles of %d', *lq.shape[-2:], size)
+            free_memory(lq.device)
+
+
+def _may_fit(net: nn.Module, lq: Tensor, masks: Masks | None) -> bool:
+    """Whether an image is worth trying whole: memory of a GPU ends with an error, that of a CPU without a warning."""
+    if lq.device.type == 'cpu':
+        return lq.shape[-2] * lq.shape[-1] <= WHOLE_ON_CPU
+    return countable(net, lq, masks)
+
+
+def grid_of(options: ValOptions, height: int, width: int) -> Grid | None:
+    """The tiles that ``val.grids`` asks for; None without it."""
+    if not options.grids:
+        return None
+    tall = options.crop_size_h or int((options.crop_size_h_ratio or 1) * height)
+    wide = options.crop_size_w or int((options.crop_size_w_ratio or 1) * width)
+    return Grid(max(1, tall), max(1, wide), options.max_minibatch)
+
+
+def _in_tiles(net: nn.Module, lq: Tensor, masks: Masks | None, tile: int) -> Restored:
+    if max(lq.shape[-2:]) <= tile:
+        return Restored(_whole(net, lq, masks))
+    logger.debug('restoring %d x %d pixels in tiles of %d', *lq.shape[-2:], tile)
+    return Restored(restore_tiled(local_form(net), lq, masks, tile), tile)
+
+
+def _whole(net: nn.Module, lq: Tensor, masks: Masks | None) -> Tensor:
+    output = net(lq) if masks is None else net(lq, masks)
+    result: Tensor = output if isinstance(output, Tensor) else output[-1]
+    return result

@@ -1,0 +1,1 @@
+"""Networks from and for elsewhere: recognise their files, convert them, export programs."""

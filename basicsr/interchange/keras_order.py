@@ -1,0 +1,214 @@
+"""Where the weights of the published Keras pair belong: the order in which Keras lists the layers of a graph.
+
+The depth of a layer is the length of the longest way from it to the output, layers without weights included. Keras
+lists the deepest first; among equals, in the order in which a walk from the output meets them that follows the inputs
+of each layer from left to right. A graph here is a mapping from a layer to its inputs. Layers with weights bear the
+names of their parameters in our networks, others a name with ``#``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from basicsr.archs.analysis_arch import AnalysisNet
+from basicsr.archs.analysis_synthesis_arch import AnalysisSynthesisNet
+from basicsr.archs.synthesis_arch import SynthesisNet
+from basicsr.utils.errors import ArgumentError, WeightsError
+from basicsr.interchange.keras_files import KerasFile, write_keras_file
+
+Graph = dict[str, list[str]]
+
+
+def read_keras_pair(net: nn.Module, paths: Sequence[Path]) -> dict[str, Tensor]:
+    """The parameters of a network in files of Keras, by position; every shape is checked before numbers are read.
+
+    Args:
+        net: an AnalysisNet, a SynthesisNet, or an AnalysisSynthesisNet; left as it is.
+        paths: its file; for the pair the analysis file and the synthesis file, or one that holds both.
+
+    Returns:
+        a state_dict for ``net``.
+
+    Raises:
+        WeightsError: a file is missing, damaged, or of another topology.
+        ArgumentError: another network.
+    """
+    keys = [key for part in _orders(net) for key in part]
+    own = net.state_dict()
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(KerasFile(path)) for path in paths]
+        found = [(file.path, weight) for file in files for weight in file.weights()]
+        for position, (key, (path, weight)) in enumerate(zip(keys, found, strict=False), 1):
+            if weight.torch_shape != tuple(own[key].shape):
+                raise WeightsError(
+                    f'{path}: weight {position}, {weight.name}, is {weight.shape}; at this place {type(net).__name__} '
+                    f'has {key} of {tuple(own[key].shape)} (Keras: {_keras_shape(own[key])}). The file is of another '
+                    'topology or configuration (-opt names one), or the files are not in the order analysis, synthesis'
+                )
+        if len(found) != len(keys):
+            names = ', '.join(str(path) for path in paths)
+            raise WeightsError(
+                f'{names}: {len(found)} weights, {type(net).__name__} has {len(keys)}; this is another topology, or a '
+                'file is missing'
+            )
+        return {key: weight.tensor() for key, (_, weight) in zip(keys, found, strict=True)}
+
+
+def write_keras_pair(net: nn.Module, state: Mapping[str, Tensor], paths: Sequence[Path]) -> None:
+    """Write parameters as Keras reads them: by position, each network in a file of its own.
+
+    Args:
+        net: an AnalysisNet, a SynthesisNet, or an AnalysisSynthesisNet; without data will do.
+        state: its parameters.
+        paths: new files; for the pair that of the analysis and that of the synthesis.
+
+    Raises:
+        WeightsError: another number of files than of networks, or h5py is missing.
+        ArgumentError: another network.
+        OSError: a file cannot be written.
+    """
+    orders = _orders(net)
+    if len(paths) != len(orders):
+        raise WeightsError(
+            f'{type(net).__name__} is {len(orders)} files of Keras, got {len(paths)} names'
+            + (': that of the analysis and that of the synthesis are needed' if len(orders) > 1 else '')
+        )
+    for path, keys in zip(paths, orders, strict=True):
+        write_keras_file(path, [(key, state[key]) for key in keys])
+
+
+def _orders(net: nn.Module) -> list[list[str]]:
+    """The keys of the state_dict in the order of each file of Keras."""
+    parts: list[tuple[str, nn.Module]] = [('', net)]
+    if isinstance(net, AnalysisSynthesisNet):
+        parts = [('analysis.', net.analysis), ('synthesis.', net.synthesis)]
+    orders = []
+    for prefix, part in parts:
+        if not isinstance(part, (AnalysisNet, SynthesisNet)):
+            raise ArgumentError(f'{type(part).__name__} has no files of Keras; AnalysisSynthesisNet has')
+        orders.append([prefix + key for key in keras_order(part)])
+    return orders
+
+
+def _keras_shape(value: Tensor) -> tuple[int, ...]:
+    shape = tuple(value.shape)
+    return (shape[2], shape[3], shape[1], shape[0]) if len(shape) == 4 else shape[::-1]
+
+
+def keras_order(net: AnalysisNet | SynthesisNet) -> list[str]:
+    """The keys of the network's state_dict in the order of a Keras weight file.
+
+    Raises:
+        WeightsError: a configuration whose order is not known.
+    """
+    if isinstance(net, SynthesisNet) and not (len(net.mid.mul) and len(net.mid.add) and not net.mid.guide_before):
+        raise WeightsError(
+            'files of Keras are read for synthesis networks that scale and shift after convolutions only'
+        )
+    graph, output = analysis_graph(net) if isinstance(net, AnalysisNet) else synthesis_graph(net)
+    state = net.state_dict()
+    order = [
+        key
+        for layer in sorted_layers(graph, output)
+        for key in (layer, f'{layer}.weight', f'{layer}.bias')
+        if key in state
+    ]
+    if sorted(order) != sorted(state):  # a mistake here must not load weights into the wrong places
+        raise WeightsError(f'the order of the weights of this {type(net).__name__} in files of Keras is not known')
+    return order
+
+
+def sorted_layers(graph: Graph, output: str) -> list[str]:
+    """The layers from the deepest to the output."""
+    met: dict[str, int] = {}
+    waiting = [output]
+    while waiting:
+        layer = waiting.pop()
+        if layer not in met:
+            met[layer] = len(met)
+            waiting += reversed(graph[layer])
+    depth = dict.fromkeys(met, 0)
+    for layer in _consumers_first(graph, output):
+        for source in graph[layer]:
+            depth[source] = max(depth[source], depth[layer] + 1)
+    return sorted(met, key=lambda layer: (-depth[layer], met[layer]))
+
+
+def _consumers_first(graph: Graph, output: str) -> list[str]:
+    """All layers, each before its inputs."""
+    done: dict[str, None] = {}
+
+    def visit(layer: str) -> None:
+        for source in graph[layer]:
+            if source not in done:
+                visit(source)
+        done[layer] = None
+
+    visit(output)
+    return list(done)[::-1]
+
+
+def analysis_graph(net: AnalysisNet) -> tuple[Graph, str]:
+    """The layers of the original's analysis network, and the last of them."""
+    graph: Graph = {'#image': [], '#gray': ['#image'], '#standardize': ['#gray']}
+
+    def chain(source: str, *layers: str) -> str:
+        for layer in layers:
+            graph[layer], source = [source], layer
+        return source
+
+    level_input, found = '#standardize', []
+    for index, level in enumerate(net.encoder):
+        place = f'encoder.{index}'
+        convs = [f'{place}.convs.{k}' for k in range(len(level.convs))]  # type: ignore[arg-type]
+        found.append(chain(level_input, *convs, f'{place}.reduce', f'#correlation{index}', f'{place}.after_cc'))
+        if index < len(net.down):
+            level_input = chain(level_input, f'down.{index}')
+    last = found[-1]
+    for index in reversed(range(len(net.decoder))):
+        up = chain(last, f'decoder.{index}.up', f'#crop{index}')
+        graph[f'#concatenate{index}'] = [found[index], up]
+        last = chain(f'#concatenate{index}', f'decoder.{index}.merge')
+    head = [f'head.{k}' for k in range(len(net.head))]
+    return graph, chain(last, *head, 'out', '#reshape', '#normalization')
+
+
+def synthesis_graph(net: SynthesisNet) -> tuple[Graph, str]:
+    """The layers of the original's synthesis network, and the last of them."""
+    graph: Graph = {'#image': [], '#kernel': [], '#flatten': ['#kernel']}
+
+    def block(source: str, place: str, size: int, dense: int) -> str:
+        guidance = '#flatten'
+        for k in range(dense):
+            graph[f'{place}.fc.{k}'], guidance = [guidance], f'{place}.fc.{k}'
+        for k in range(size):
+            names = {name: f'{place}.{name}.{k}' for name in ('mul', 'mul_bias', 'convs', 'add')}
+            marks = {name: f'#{place}.{name}.{k}' for name in ('shape_m', 'shape_a', 'multiply', 'sum', 'relu')}
+            graph[names['mul']] = graph[names['add']] = [guidance]
+            graph[marks['shape_m']], graph[marks['shape_a']] = [names['mul']], [names['add']]
+            graph[names['mul_bias']] = [marks['shape_m']]
+            graph[names['convs']] = [source]
+            graph[marks['multiply']] = [names['mul_bias'], names['convs']]
+            graph[marks['sum']] = [marks['multiply'], marks['shape_a']]
+            graph[marks['relu']] = [marks['sum']]
+            source = marks['relu']
+        return source
+
+    size, dense = len(net.mid.convs), len(net.mid.fc)
+    x, skips = '#image', []
+    for i in range(len(net.enc)):
+        skips.append(block(x, f'enc.{i}', size, dense))
+        graph[f'down.{i}'], x = [skips[-1]], f'down.{i}'
+    x = block(x, 'mid', size, dense)
+    for i in reversed(range(len(net.dec))):
+        up, skip, fuse = (f'dec.{i}.{name}' for name in ('up', 'skip', 'fuse'))
+        graph[up], graph[skip] = [x], [skips[i]]
+        graph[f'#concatenate{i}'] = [up, skip]
+        graph[fuse] = [f'#concatenate{i}']
+        x = block(fuse, f'dec.{i}.block', size, dense)
+    graph['out'] = [x]
+    return graph, 'out'

@@ -1,0 +1,1 @@
+"""Automatic masks of Segment Anything, made fast."""

@@ -1,0 +1,126 @@
+"""Automatic masks of Segment Anything from a grid of points: the masks its own generator keeps, with less work."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from basicsr.masks.sam.decoder import PromptDecoder
+from basicsr.masks.sam.upsampling import RegionUpsampler, Upsampler
+
+
+@dataclass(frozen=True)
+class AutomaticMasks:
+    """The masks of a photo, best predicted quality first.
+
+    Args:
+        planes: (K, H, W) boolean.
+        quality: (K,) float32, predicted overlap with the truth.
+        stability: (K,) float32, overlap of the masks cut a little higher and lower.
+        boxes: (K, 4) int64, x0, y0, x1, y1 of the outermost pixels.
+        points: (K, 2) float64, x, y of the point that each comes from, in pixels of the photo.
+    """
+
+    planes: NDArray[np.bool_]
+    quality: NDArray[np.float32]
+    stability: NDArray[np.float32]
+    boxes: NDArray[np.int64]
+    points: NDArray[np.float64]
+
+
+class FastAutomaticMasks:
+    """What ``segment_anything.SamAutomaticMaskGenerator`` does without crops and without small-region removal.
+
+    In float32 the same masks come in the same order. Masks are filtered by predicted quality before they are made,
+    kept as the network's small logits, and enlarged for good only when they are known to stay.
+
+    Args:
+        sam: the network, in evaluation mode, on its device.
+        points_per_side: the grid has the square of so many points.
+        points_per_batch: points between two looks at what is kept; fewer need less memory.
+        pred_iou_thresh: only masks of a higher predicted quality stay; 0 or less keeps all.
+        stability_score_thresh: only masks at least so stable stay; 0 or less keeps all.
+        stability_score_offset: see :class:`Upsampler`.
+        box_nms_thresh: of masks whose boxes overlap more, the better one stays.
+        dtype: torch.bfloat16 runs the encoder and all large products of the decoder in it.
+    """
+
+    def __init__(
+        self,
+        sam: Any,
+        points_per_side: int = 32,
+        points_per_batch: int = 64,
+        pred_iou_thresh: float = 0.88,
+        stability_score_thresh: float = 0.95,
+        stability_score_offset: float = 1.0,
+        box_nms_thresh: float = 0.7,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        from segment_anything import SamPredictor
+
+        self.sam, self.dtype = sam, dtype
+        self._predictor = SamPredictor(sam)
+        self.decoder = PromptDecoder(sam, dtype)
+        self.points_per_batch = points_per_batch
+        self.min_quality = pred_iou_thresh if pred_iou_thresh > 0 else -torch.inf
+        self.min_stability = stability_score_thresh if stability_score_thresh > 0 else None
+        self.offset, self.box_nms_thresh = stability_score_offset, box_nms_thresh
+        middles = np.linspace(1 / (2 * points_per_side), 1 - 1 / (2 * points_per_side), points_per_side)
+        self._grid = np.stack(np.meshgrid(middles, middles), -1).reshape(-1, 2)
+
+    @torch.no_grad()
+    def generate(self, image: NDArray[np.uint8]) -> AutomaticMasks:
+        """The masks of a photo (H, W, 3) RGB uint8."""
+        height, width = image.shape[:2]
+        input_size = self._set_image(image)
+        upsampler = (RegionUpsampler if self.sam.device.type == 'cpu' else Upsampler)(
+            self.sam, input_size, (height, width), self.offset
+        )
+        points = self._grid * (width, height)
+        scale = input_size[1] / width, input_size[0] / height
+        batches = [
+            self._stable_masks(torch.from_numpy(points[start:][: self.points_per_batch] * scale), start, upsampler)
+            for start in range(0, len(points), self.points_per_batch)
+        ]
+        logits, quality, stability, boxes, prompt = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        kept = self._without_duplicates(boxes, quality)
+        return AutomaticMasks(
+            upsampler.planes(logits[kept]),
+            quality[kept].cpu().numpy(),
+            stability[kept].cpu().numpy(),
+            boxes[kept].cpu().numpy(),
+            points[prompt[kept].cpu().numpy()],
+        )
+
+    def _set_image(self, image: NDArray[np.uint8]) -> tuple[int, int]:
+        """Encode a photo; returns its (H, W) as the network sees it."""
+        half = self.dtype != torch.float32
+        with torch.autocast(self.sam.device.type, self.dtype, enabled=True) if half else nullcontext():
+            self._predictor.set_image(image)
+        self.decoder.set_image(self._predictor.features)
+        height, width = self._predictor.input_size
+        self._predictor.reset_image()
+        return height, width
+
+    def _stable_masks(self, points: Tensor, start: int, upsampler: Upsampler) -> tuple[Tensor, ...]:
+        """What stays of a batch of points: logits, quality, stability, boxes, and which point of the grid."""
+        found = self.decoder.decode(points, self.min_quality)
+        stability, boxes = upsampler.measure(found.logits)
+        of_all = found.logits, found.quality, stability, boxes, found.prompt + start
+        if self.min_stability is None:
+            return of_all
+        stable = stability >= self.min_stability
+        return tuple(values[stable] for values in of_all)
+
+    def _without_duplicates(self, boxes: Tensor, quality: Tensor) -> Tensor:
+        """Indices of the masks that stay, best first; a box loses to a better one that it overlaps too much."""
+        from torchvision.ops import batched_nms
+
+        kept: Tensor = batched_nms(boxes.float(), quality, torch.zeros_like(quality), self.box_nms_thresh)
+        return kept

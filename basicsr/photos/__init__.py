@@ -1,0 +1,1 @@
+"""Photos and videos that people name: jobs over folders, results, contact sheets."""

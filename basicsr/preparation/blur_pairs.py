@@ -1,0 +1,288 @@
+"""Blurred and sharp pairs written to a folder in parallel, with a table; a run that was cut off continues."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from basicsr.data.camera_blur_dataset import KINDS, BlurPair, CameraBlurDataset, Kind
+from basicsr.masks.files import encode_label_map
+from basicsr.masks.generator import build_generator
+from basicsr.metrics import calculate_psnr
+from basicsr.images.contact_sheet import contact_sheet, sheet_row
+from basicsr.utils.errors import ArgumentError, DataError
+from basicsr.utils.files import whole_file
+from basicsr.images.files import Array, imread, imwrite
+
+logger = logging.getLogger(__name__)
+
+RECORD, TABLE, SHEET = 'pairs.json', 'pairs.csv', 'pairs.jpg'
+COLUMNS = ('name', 'kind', 'source', 'width', 'height', 'extent', 'psnr')
+REDUCED = (320, 180)
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class PairPlan:
+    """What pairs to make.
+
+    Args:
+        photos: folders of photos.
+        clips: folders of clips.
+        kinds: how many pairs of each kind.
+        crop: side of square crops in pixels; None makes whole images.
+        reduced: how many of each kind's pairs are scaled down to 320×180, in parts of 1; whole images only.
+        seed: of all random numbers.
+        masks: write a label map for each pair as well.
+        clip_masks: folder with masks of the clips' frames, for ``masks``.
+        settings: further arguments of :class:`CameraBlurDataset`.
+    """
+
+    photos: Sequence[str]
+    clips: Sequence[str]
+    kinds: Mapping[Kind, int]
+    crop: int | None = 192
+    reduced: float = 0.0
+    seed: int = 0
+    masks: bool = False
+    clip_masks: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def parts(self) -> Iterator[tuple[str, Dataset[BlurPair], int]]:
+        """Name, data set and number of pairs for each kind, in a fixed order."""
+        for number, kind in enumerate(KINDS):
+            total = self.kinds.get(kind, 0)
+            small = round(total * self.reduced)
+            for label, count, size in ((kind, total - small, None), (f'{kind}_reduced', small, REDUCED)):
+                if count:
+                    seed = np.random.SeedSequence([self.seed, number, size is not None]).generate_state(1)[0]
+                    yield label, _Pairs(self._dataset(kind, count, size, int(seed)), self.masks), count
+
+    def record(self) -> dict[str, Any]:
+        """All that decides the pairs, as plain values."""
+        plain: dict[str, Any] = json.loads(json.dumps({key: getattr(self, key) for key in self.__dataclass_fields__}))
+        return plain
+
+    def _dataset(self, kind: Kind, count: int, reduce_to: tuple[int, int] | None, seed: int) -> CameraBlurDataset:
+        return CameraBlurDataset(
+            list(self.photos) or None,
+            list(self.clips) or None,
+            self.clip_masks,
+            kinds={kind: 1.0},
+            length=count,
+            gt_size=self.crop,
+            reduce_to=reduce_to,
+            seed=seed,
+            **self.settings,
+        )
+
+
+class _Pairs(Dataset[BlurPair]):
+    """Pairs as arrays, for workers; with masks of the blurred image where the source has none."""
+
+    def __init__(self, dataset: CameraBlurDataset, masks: bool) -> None:
+        self.dataset, self.generator = dataset, build_generator({'type': 'felzenszwalb'}) if masks else None
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> BlurPair:
+        pair = self.dataset.make(index)
+        if self.generator is None or pair.labels is not None:
+            return pair
+        return replace(pair, labels=np.asarray(self.generator(pair.lq), np.int32))
+
+
+class _Missing(Dataset[tuple[int, BlurPair]]):
+    """Those pairs of a data set that are still to be made, with their numbers."""
+
+    def __init__(self, dataset: Dataset[BlurPair], numbers: Sequence[int]) -> None:
+        self.dataset, self.numbers = dataset, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> tuple[int, BlurPair]:
+        return self.numbers[index], self.dataset[self.numbers[index]]
+
+
+def make_pairs(plan: PairPlan, folder: Path, workers: int) -> list[dict[str, str]]:
+    """Write the pairs of a plan as ``{blur,sharp,masks}/<kind>_<number>.png``, and a table of them.
+
+    A run that was cut off goes on with what is missing; each pair depends on the plan and its number alone.
+
+    Args:
+        plan: what to make.
+        folder: where to.
+        workers: processes that make them; 0 makes them in this one.
+
+    Returns:
+        the rows of the table, sorted by name.
+
+    Raises:
+        DataError: the folder holds other pairs or other files, or a source cannot be used.
+        ImageFileError: a photo or frame cannot be read.
+    """
+    parts = list(plan.parts())  # bad sources are refused before anything is written
+    _claim(folder, plan.record())
+    for part in ('blur', 'sharp', *(['masks'] if plan.masks else [])):
+        (folder / part).mkdir(exist_ok=True)
+    rows = {row['name']: row for row in _read_table(folder / TABLE) if _is_there(folder, row['name'], plan.masks)}
+    with (folder / TABLE).open('a', newline='', encoding='utf-8') as file:
+        table = csv.DictWriter(file, COLUMNS)
+        if not file.tell():
+            table.writeheader()
+        for label, dataset, count in parts:
+            missing = [number for number in range(count) if _name(label, number) not in rows]
+            for number, pair in _made(dataset, missing, workers, f'{label} ({count - len(missing)} of {count} kept)'):
+                row = _write(pair, folder, _name(label, number))
+                rows[row['name']] = row
+                table.writerow(row)
+                file.flush()
+    ordered = [rows[name] for name in sorted(rows)]
+    _write_table(folder / TABLE, ordered)
+    return ordered
+
+
+def write_sheet(rows: Sequence[Mapping[str, str]], folder: Path, shown: int = _SHOWN) -> Path:
+    """A contact sheet: of each kind the first pairs, sharp and blurred side by side."""
+    by_kind: dict[str, list[Mapping[str, str]]] = {}
+    for row in rows:
+        by_kind.setdefault(row['name'].rsplit('_', 1)[0], []).append(row)
+    lines: list[Array] = []
+    for label, members in by_kind.items():
+        for start in range(0, min(shown, len(members)), 2):
+            panels = []
+            for row in members[start : start + 2]:
+                sharp, blurred = (imread(folder / part / f'{row["name"]}.png', 3) for part in ('sharp', 'blur'))
+                panels += [(row['name'], sharp), (f'{float(row["extent"]):.1f} px, {row["psnr"]} dB', blurred)]
+            lines.append(sheet_row(f'{label}: {len(members)} pairs' if start == 0 else '', panels))
+    path = folder / SHEET
+    imwrite(path, contact_sheet(lines))
+    return path
+
+
+def write_lists(rows: Sequence[Mapping[str, str]], folder: Path) -> None:
+    """A text file for each kind, ``<kind>.txt``, with the names of its pairs: for ``meta_info_file`` and ``groups``."""
+    for kind in KINDS:
+        names = [f'{row["name"]}.png' for row in rows if row['kind'] == kind]
+        if names:
+            with whole_file(folder / f'{kind}.txt') as out:
+                out.write(('\n'.join(names) + '\n').encode())
+
+
+def summary(rows: Sequence[Mapping[str, str]]) -> str:
+    """A table in text: quantiles of blur extent and input PSNR of each kind."""
+    kinds = list(dict.fromkeys(row['kind'] for row in rows))
+    titles = ('extent, px: 10 %', 'median', '90 %', 'PSNR, dB: 10 %', 'median', '90 %')
+    lines = [f'{"kind":<8} {"pairs":>6} ' + ' '.join(f'{title:>{max(7, len(title))}}' for title in titles)]
+    for kind in kinds:
+        members = [row for row in rows if row['kind'] == kind]
+        extents, scores = ([float(row[key]) for row in members] for key in ('extent', 'psnr'))
+        low, middle, high = np.percentile(extents, (10, 50, 90))
+        worst, median, best = np.sort(scores)[[int(q * (len(scores) - 1)) for q in (0.1, 0.5, 0.9)]]
+        values = [f'{value:.1f}' for value in (low, middle, high, worst, median, best)]
+        cells = (f'{value:>{max(7, len(title))}}' for value, title in zip(values, titles, strict=True))
+        lines.append(f'{kind:<8} {len(members):>6} ' + ' '.join(cells))
+    return '\n'.join(lines)
+
+
+def counts_of(total: int, shares: Mapping[Kind, float]) -> dict[Kind, int]:
+    """Whole numbers in given proportions that add up to ``total`` (largest remainders).
+
+    Raises:
+        ArgumentError: negative shares, or none above 0.
+    """
+    whole = sum(shares.values())
+    if total < 1 or whole <= 0 or min(shares.values()) < 0:
+        raise ArgumentError(
+            f'at least 1 pair, and shares of at least 0 that are not all 0; got {total} and {dict(shares)}'
+        )
+    exact = {kind: total * share / whole for kind, share in shares.items()}
+    counts = {kind: int(value) for kind, value in exact.items()}
+    for kind in sorted(exact, key=lambda k: counts[k] - exact[k])[: total - sum(counts.values())]:
+        counts[kind] += 1
+    return counts
+
+
+def _made(
+    dataset: Dataset[BlurPair], missing: Sequence[int], workers: int, title: str
+) -> Iterator[tuple[int, BlurPair]]:
+    cv2.setNumThreads(1)  # the work is shared by processes
+    loader = DataLoader(_Missing(dataset, missing), batch_size=None, num_workers=workers, collate_fn=_as_it_is)
+    yield from tqdm(loader, title, unit='pair', dynamic_ncols=True, disable=None)
+
+
+def _as_it_is(pair: Any) -> Any:
+    return pair
+
+
+def _write(pair: BlurPair, folder: Path, name: str) -> dict[str, str]:
+    for part, image in (('blur', pair.lq), ('sharp', pair.gt)):
+        _put(folder / part / f'{name}.png', cv2.imencode('.png', np.ascontiguousarray(image[..., ::-1]))[1].tobytes())
+    if pair.labels is not None and (folder / 'masks').is_dir():
+        _put(folder / 'masks' / f'{name}.png', encode_label_map(pair.labels))
+    score = calculate_psnr(pair.lq, pair.gt, crop_border=0)
+    height, width = pair.gt.shape[:2]
+    values = (name, pair.kind, pair.source, width, height, f'{pair.extent:.2f}', f'{score:.3f}')
+    return dict(zip(COLUMNS, map(str, values), strict=True))
+
+
+def _put(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; a row of the table says that it is there."""
+    temporary = path.with_name(f'.{path.name}.part')
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+def _name(label: str, number: int) -> str:
+    return f'{label}_{number:06d}'
+
+
+def _is_there(folder: Path, name: str, masks: bool) -> bool:
+    return all((folder / part / f'{name}.png').is_file() for part in ('blur', 'sharp', *(['masks'] if masks else [])))
+
+
+def _claim(folder: Path, record: dict[str, Any]) -> None:
+    """Make the folder this plan's, or make sure that it is."""
+    file = folder / RECORD
+    if file.is_file():
+        there = json.loads(file.read_text(encoding='utf-8'))
+        differing = [key for key in record if there.get(key) != record[key]]
+        if differing:
+            raise DataError(
+                f'{folder}: holds other pairs ({", ".join(differing)} differ, see {RECORD}); name another folder'
+            )
+        return
+    if folder.is_dir() and any(path.name != 'frames' for path in folder.iterdir()):
+        raise DataError(f'{folder}: is not empty and holds no {RECORD}; name another folder')
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as out:
+        out.write((json.dumps(record, indent=2, sort_keys=True) + '\n').encode())
+
+
+def _read_table(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline='', encoding='utf-8') as file:
+        return [row for row in csv.DictReader(file) if None not in row.values()]  # the last line may be cut off
+
+
+def _write_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    with whole_file(path) as out:
+        lines = [','.join(COLUMNS), *(','.join(_quoted(row[key]) for key in COLUMNS) for row in rows)]
+        out.write(('\r\n'.join(lines) + '\r\n').encode())
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\r\n') else text

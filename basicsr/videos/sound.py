@@ -1,0 +1,111 @@
+"""Sound and subtitles of a video on their way into its result: copied, or as AAC where they cannot be."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+from basicsr.videos.reader import load_av
+
+_LAYOUTS = {1: 'mono', 2: 'stereo', 3: '2.1', 4: '4.0', 5: '5.0', 6: '5.1', 7: '6.1', 8: '7.1'}
+_AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
+
+
+class Sound:
+    """One stream of sound or subtitles on its way into another container.
+
+    Args:
+        container: of PyAV, where it goes.
+        stream: of PyAV, where it comes from.
+        shift: seconds that all times are moved back by.
+
+    Attributes:
+        notes: what is not as in the source, in words.
+        start: when the first packet begins, in seconds; None before it came.
+    """
+
+    def __init__(self, container: Any, stream: Any, shift: Fraction) -> None:
+        self.notes: tuple[str, ...] = ()
+        self.start: Fraction | None = None
+        self._source = stream
+        self._shift = round(shift / stream.time_base)
+        self._last: int | None = None
+        self._encoder = self._target = None
+        codec, kind = stream.codec_context.codec.canonical_name, container.format.name
+        if _is_held(kind, stream):
+            self._target = container.add_stream_from_template(stream)
+            if stream.type == 'audio' and _layout(stream) != stream.codec_context.layout.name:
+                self._target.layout = _layout(stream)
+        elif stream.type == 'audio':
+            self.notes = (f'the sound became AAC: {kind} holds no {codec}',)
+            self._encoder = self._target = _aac(container, stream)
+        else:
+            self.notes = (f'left out: subtitles ({kind} holds no {codec})',)
+            return
+        self._target.disposition = stream.disposition
+        self._target.metadata.update(
+            {key: stream.metadata[key] for key in ('language', 'title', 'handler_name') if key in stream.metadata}
+        )
+
+    def packets(self, packet: Any) -> Iterator[Any]:
+        """What is to be written for a packet of the source, or for its end (None)."""
+        if self._target is None:
+            return
+        if packet is not None:
+            self._move(packet)
+        if self._encoder is None:
+            if packet is not None:
+                packet.stream = self._target
+                yield packet
+            return
+        with contextlib.suppress(load_av().error.InvalidDataError):  # a damaged packet is left out
+            for frame in self._source.decode(packet):
+                yield from self._encoder.encode(frame)
+        if packet is None:
+            yield from self._encoder.encode(None)
+
+    def _move(self, packet: Any) -> None:
+        """Times of the result, each later than the one before, as containers want it."""
+        pts, dts = packet.pts, packet.dts
+        dts = dts if dts is not None else pts
+        if dts is None:
+            dts = 0 if self._last is None else self._last + max(1, packet.duration or 0)
+        else:
+            dts -= self._shift
+        pts = dts if pts is None else pts - self._shift
+        if self._last is not None and dts <= self._last:
+            dts = self._last + 1
+        packet.dts, packet.pts = dts, max(pts, dts)
+        self._last = dts
+        if self.start is None:
+            self.start = packet.pts * packet.time_base
+
+
+def _is_held(kind: str, stream: Any) -> bool:
+    """Whether a container takes the packets of a stream; only its header shows it."""
+    av = load_av()
+    try:
+        with av.open(io.BytesIO(), 'w', format=kind) as trial:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+    except (ValueError, av.error.FFmpegError):
+        return False
+    return True
+
+
+def _layout(stream: Any) -> str:
+    """The places of the channels; the usual ones where the source does not state them."""
+    layout = stream.codec_context.layout
+    return _LAYOUTS.get(layout.nb_channels, layout.name) if layout.name.endswith(' channels') else str(layout.name)
+
+
+def _aac(container: Any, stream: Any) -> Any:
+    context = stream.codec_context
+    rate = context.sample_rate
+    made = container.add_stream('aac', rate=rate if rate in _AAC_RATES else 48000)
+    made.layout = _layout(stream)
+    made.bit_rate = 96000 * max(1, context.layout.nb_channels)
+    return made

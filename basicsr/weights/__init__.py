@@ -1,0 +1,1 @@
+"""Network files: read safely, fitted to a network, written whole or not at all."""
