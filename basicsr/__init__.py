@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from basicsr.version import __version__
+
 if TYPE_CHECKING:
     from basicsr.inference.deblurrer import Deblurrer
 
-__version__ = '0.1.0'
 __all__ = ['Deblurrer', '__version__']
 
 

@@ -138,9 +138,9 @@ def require_free(first: Path | None, overwrite: bool, sources: list[Path], photo
 
 def build(args: argparse.Namespace) -> Any:
     """The network with its masks, as the command line says."""
+    from basicsr.inference.deblurrer import Deblurrer
     from basicsr.masks.cache import MaskCache
     from basicsr.masks.generator import block_of_flags
-    from basicsr.inference.deblurrer import Deblurrer
     from basicsr.utils.errors import OptionError
 
     if args.generator == 'sam':

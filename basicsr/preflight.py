@@ -1,16 +1,77 @@
-"""Builds what options describe on paper: constructors run, no memory is taken, no file is opened."""
+"""Check before a run that paths exist, and that everything the options describe can be built."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from basicsr.options.paths import Location, paths_of_block
 from basicsr.options.schema import Options
+from basicsr.utils.signature import PathMark
 from basicsr.utils.errors import BasicsrError, OptionError
 
 
+def check_paths(options: Options) -> None:
+    """Make sure that every file and folder the options name is there.
+
+    Raises:
+        OptionError: all that are missing, each with the place that names it.
+    """
+    problems = []
+    for location, kind, path in _paths_of(options, ()):
+        found = {'folder': Path(path).is_dir, 'file': Path(path).is_file}.get(kind)
+        if found is not None and not found():
+            position = options.position(location)
+            where = f'{position}: ' if position else ''
+            seen_from = '' if Path(path).is_absolute() else f' (looked for in {Path.cwd()})'
+            problems.append(
+                (
+                    position is None or not position.line,
+                    position,
+                    f'{where}{".".join(map(str, location))}: no such {kind}: {path}{seen_from}{_how_to_get(path)}',
+                )
+            )
+    if problems:
+        raise OptionError(text for *_, text in sorted(problems, key=lambda problem: problem[:2]))
+
+
+def _how_to_get(path: str) -> str:
+    """Where files come from that our own option files name, if it is such a file."""
+    parts = Path(path).parts
+    if parts[:1] == ('datasets',):
+        return '; docs/data.md says how to prepare it'
+    if parts[:1] != ('experiments',) or len(parts) < 3:
+        return ''
+    for file in sorted((Path(__file__).resolve().parents[1] / 'options' / 'train').glob('*/*.yml')):
+        if re.search(rf'^name: *{re.escape(parts[1])} *(#.*)?$', file.read_text(encoding='utf-8'), re.MULTILINE):
+            shown = file.relative_to(file.parents[3]).as_posix()
+            made = f'; `python basicsr/train.py -opt {shown}` makes it'
+            return f'{made}, or name another file with --force_yml path:pretrain_network_g=FILE'
+    return ''
+
+
+def _paths_of(section: BaseModel, above: Location) -> Iterator[tuple[Location, str, str]]:
+    """Location, kind ('file', 'folder', or 'any' where it need not exist) and value of every path below a section."""
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        marks = [mark for mark in field.metadata if isinstance(mark, PathMark)]
+        if marks and value is not None:
+            yield (*above, name), marks[0].kind, value
+        for key, inner in value.items() if isinstance(value, dict) else [(None, value)]:
+            if isinstance(inner, BaseModel):
+                yield from _paths_of(inner, (*above, name) if key is None else (*above, name, key))
+    kind = getattr(section, 'kind', None)
+    if kind is not None:
+        block = {'type': getattr(section, 'type', None), **(section.model_extra or {})}
+        yield from ((above + place, what, path) for place, what, path in paths_of_block(kind, block))
+
+
 def build_on_paper(options: Options) -> None:
-    """Build network, losses, metrics, optimizer and schedule of an option file without data.
+    """Build network, losses, metrics, optimizer and schedule of an option file without data, memory and files.
 
     Finds what no single key shows: levels that do not match, a learning rate below zero.
 

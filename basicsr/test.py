@@ -38,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
     from basicsr.evaluation.testing import Evaluation
-    from basicsr.options import build_on_paper, check_paths, load_options
+    from basicsr.options import load_options
+    from basicsr.preflight import build_on_paper, check_paths
     from basicsr.reporting import GALLERY, summary_table
     from basicsr.training.distributed import EXIT_PEER_FAILED, PeerError, start_processes
 

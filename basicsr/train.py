@@ -92,14 +92,14 @@ class Training:
     ) -> None:
         from basicsr.data import build_dataset
         from basicsr.data.bad_images import first_sample
-        from basicsr.models import build_model
         from basicsr.evaluation.validation import Validation
-        from basicsr.options import build_on_paper, check_paths
+        from basicsr.models import build_model
+        from basicsr.preflight import build_on_paper, check_paths
         from basicsr.options.reference import TOTAL_BATCH
         from basicsr.options.schema_data import phase_of
+        from basicsr.training.batches import TrainingData
         from basicsr.training.batching import share_batch
         from basicsr.training.checkpoints import CheckpointFolder, provenance
-        from basicsr.training.batches import TrainingData
         from basicsr.training.randomness import derived_seed, seed_everything
         from basicsr.training.resuming import choose_seed, claim_experiment, compare_recipes, find_checkpoint, recipe_of
 

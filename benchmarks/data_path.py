@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from skimage import data
 
 from basicsr.data import build_dataset, collate
+from basicsr.data.stores.base import FolderStore
 from basicsr.data.stores.raw import write_raw
-from basicsr.data.stores.opening import FolderStore
 from basicsr.masks import masks_from_label_map, write_label_map
 
 SAMPLES = 8

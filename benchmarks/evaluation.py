@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from basicsr.archs import build_network
-from basicsr.metrics import Record, build_metric
-from basicsr.metrics.arrays import unit_float
 from basicsr.evaluation.scoring import record_of
 from basicsr.inference.restoring import restore_image
+from basicsr.metrics import Record, build_metric
+from basicsr.metrics.arrays import unit_float
 from basicsr.options import load_options
 from benchmarks.map_unit import partition
 

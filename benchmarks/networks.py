@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 import torch
 from torch import Tensor, nn
 
+from basicsr.archs.contract import restored
 from basicsr.archs import build_network
 from basicsr.archs.cross_correlation import CrossCorrelation
 from basicsr.archs.local_pool import LocalAvgPool2d
@@ -66,17 +67,12 @@ def compare_others(size: int, rounds: int) -> None:
     ):
         torch.manual_seed(0)
         net = build_network(options).eval()
-        expected, result = (last(output) for output in (plain(net, x), net(x)))
+        expected, result = (restored(output) for output in (plain(net, x), net(x)))
         times = paired(
             {'transcription': lambda net=net, plain=plain: plain(net, x), 'ours': lambda net=net: net(x)}, rounds
         )
         name = f'{title} forward, {size}×{size}, fp32'
         row(f'{name} (difference {difference(result, expected):.1e} of the maximum)', times, target)
-
-
-def last(output: Tensor | list[Tensor]) -> Tensor:
-    """The restored image of a network with one or several outputs."""
-    return output if isinstance(output, Tensor) else output[-1]
 
 
 @torch.no_grad()

@@ -23,11 +23,11 @@ import cv2
 import numpy as np
 import torch
 
-from basicsr.masks import build_generator
-from basicsr.inference.deblurrer import Deblurrer
-from basicsr.inference.pretrained import find_weights
 from basicsr.images.photo import load_photo
 from basicsr.images.photo_files import save_photo
+from basicsr.inference.deblurrer import Deblurrer
+from basicsr.inference.pretrained import find_weights
+from basicsr.masks import build_generator
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 3

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from basicsr.metrics import calculate_psnr, calculate_ssim, mode_collapse_rate
-from basicsr.inference.deblurrer import Deblurrer
 from basicsr.images.files import imread
+from basicsr.inference.deblurrer import Deblurrer
+from basicsr.metrics import calculate_psnr, calculate_ssim, mode_collapse_rate
 
 ROUNDING = 20 * math.log10(255) + 10 * math.log10(12)
 FOLDERS = (('blur', 'sharp'), ('input', 'target'))

@@ -21,9 +21,9 @@ from basicsr.data import build_dataset
 from basicsr.models import build_model
 from basicsr.options import load_options
 from basicsr.training import build_optimizer
+from basicsr.training.batches import TrainingData
 from basicsr.training.batching import share_batch
 from basicsr.training.distributed import Processes
-from basicsr.training.batches import TrainingData
 from basicsr.utils.measure import peak_memory
 from benchmarks import transcriptions
 from benchmarks.timing import header, paired, row

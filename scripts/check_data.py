@@ -37,11 +37,11 @@ def main() -> int:
     """Check, write the report, print it."""
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
+    from basicsr.options import load_options
     from basicsr.preparation.check_folders import folders_of_options, folders_of_root
     from basicsr.preparation.check_report import markdown, write_report
     from basicsr.preparation.checking import check
     from basicsr.preparation.jobs import with_bar
-    from basicsr.options import load_options
 
     if arguments.opt:
         options = load_options(arguments.opt, arguments.force_yml)

@@ -18,7 +18,8 @@ sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != 
 import argparse
 import logging
 
-from basicsr.options import add_force, build_on_paper, check_paths, dump, load_options
+from basicsr.options import add_force, dump, load_options
+from basicsr.preflight import build_on_paper, check_paths
 from basicsr.utils.console import run
 from basicsr.utils.errors import OptionError
 

@@ -106,8 +106,8 @@ def read(arguments: argparse.Namespace) -> Weights:
         WeightsError: they cannot be read, or belong to another network.
     """
     from basicsr.archs import build_network
-    from basicsr.interchange.keras_order import read_keras_pair
     from basicsr.inference.pretrained import block_of
+    from basicsr.interchange.keras_order import read_keras_pair
     from basicsr.options import load_options
     from basicsr.utils.registry import plain_block
     from basicsr.weights.files import Weights, read_any_weights

@@ -87,8 +87,8 @@ def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
         settings: see :func:`settings_of`.
         workers: processes.
     """
-    from basicsr.preparation.generated import MasksOfBlurred, write_pictures
     from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
+    from basicsr.preparation.generated import MasksOfBlurred, write_pictures
 
     photos, seed = folder / 'photos', 1000 * settings['seed']
     copy_photos(TRAIN_PHOTOS, photos / 'train')

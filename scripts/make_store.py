@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # --help needs no numpy
-    from basicsr.data.stores.opening import FolderStore
+    from basicsr.data.stores.base import FolderStore
 
 
 def parse() -> argparse.Namespace:
@@ -46,12 +46,12 @@ def progress(keys: Iterable[str]) -> Iterator[str]:
 
 def convert(source: Path, target: Path, kind: str, threads: int) -> int:
     """Pack or unpack, whichever the names ask for; returns the number of files."""
+    from basicsr.data.stores.base import FolderStore
     from basicsr.data.stores.lmdb import LmdbStore, unpack_lmdb, write_lmdb
     from basicsr.data.stores.raw import unpack_raw, write_raw
-    from basicsr.data.stores.opening import FolderStore
+    from basicsr.images.files import IMAGE_SUFFIXES
     from basicsr.masks.files import SUFFIXES
     from basicsr.utils.errors import DataError
-    from basicsr.images.files import IMAGE_SUFFIXES
 
     if kind == 'images' and source.is_dir() and source.suffix not in ('.raw', '.lmdb'):
         refuse_label_maps(FolderStore(source))

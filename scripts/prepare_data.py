@@ -62,8 +62,8 @@ def parse() -> argparse.Namespace:
 
 def network_of(arguments: argparse.Namespace) -> Any:
     """The network that pre-deblurs; None if none is named."""
-    from basicsr.preparation.plan import NEEDS_WEIGHTS, Network
     from basicsr.options import load_options
+    from basicsr.preparation.plan import NEEDS_WEIGHTS, Network
     from basicsr.utils.errors import DataError
 
     if arguments.predeblur_opt is None and arguments.predeblur_weights is None:
@@ -79,11 +79,11 @@ def main() -> int:
     """Prepare the set; exit code 1 if something could not be used."""
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
+    from basicsr.masks.generator import block_of_flags
     from basicsr.preparation.benchmark_sets import benchmark_set
     from basicsr.preparation.jobs import with_bar
     from basicsr.preparation.plan import USUAL_STAGES, Plan
     from basicsr.preparation.preparing import describe, hints, prepare
-    from basicsr.masks.generator import block_of_flags
 
     benchmark = benchmark_set(arguments.set)
     plan = Plan(

@@ -39,7 +39,7 @@ def parse() -> argparse.Namespace:
 def report_of(options: Options, again: bool) -> Report | str:
     """The report of one option file, made now or read; or what is missing."""
     from basicsr.evaluation.testing import Evaluation
-    from basicsr.options import check_paths
+    from basicsr.preflight import check_paths
     from basicsr.reporting import read_reports
     from basicsr.training.distributed import Processes
     from basicsr.utils.device import select_device

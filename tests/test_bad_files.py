@@ -13,12 +13,12 @@ import pytest
 import tifffile
 from PIL import Image
 
+from basicsr.images.files import image_size
+from basicsr.images.photo import load_photo
 from basicsr.masks import read_masks, write_label_map
 from basicsr.photos.jobs import Inputs, plan
 from basicsr.photos.runs import run_photo
 from basicsr.utils.errors import ImageFileError, MaskError
-from basicsr.images.files import image_size
-from basicsr.images.photo import load_photo
 from tests.conftest import ROOT
 from tests.test_heic_files import heic
 from tests.test_image_headers import IMAGE, WHOLE, png

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from basicsr.archs import build_network
-from basicsr.utils.console import run
 from basicsr.images.files import imwrite
+from basicsr.utils.console import run
 from tests.conftest import ROOT
 
 evaluate = importlib.import_module('basicsr.test').main

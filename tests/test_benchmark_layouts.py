@@ -10,6 +10,7 @@ import pytest
 
 from basicsr.data import build_dataset
 from basicsr.data.stores.lmdb import unpack_lmdb, write_lmdb
+from basicsr.images.files import imread
 from basicsr.preparation.benchmark_sets import SETS, benchmark_set
 from basicsr.preparation.check_folders import folders_of_root
 from basicsr.preparation.checking import check
@@ -19,7 +20,6 @@ from basicsr.preparation.recognising import recognise
 from basicsr.preparation.record import read_record
 from basicsr.preparation.standin import make_standin
 from basicsr.utils.errors import ArgumentError, DataError
-from basicsr.images.files import imread
 
 J = 'RealBlur-J_ECC_IMCORR_centroid_itensity_ref'
 R = 'RealBlur-R_BM3D_ECC_IMCORR_centroid_itensity_ref'

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from basicsr.data.stores.lmdb import write_lmdb
+from basicsr.images.files import imread
+from basicsr.masks import read_masks, write_label_map
 from basicsr.preparation.benchmark_sets import SETS
 from basicsr.preparation.check_folders import folders_of_options, folders_of_root
 from basicsr.preparation.check_report import markdown, write_report
 from basicsr.preparation.checking import check
 from basicsr.preparation.plan import Plan
 from basicsr.preparation.preparing import prepare
-from basicsr.masks import read_masks, write_label_map
 from basicsr.utils.errors import DataError
-from basicsr.images.files import imread
 from tests.conftest import ROOT
 from tests.test_preparing import call
 

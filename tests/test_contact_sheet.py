@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from basicsr.photos import sheet as photo_sheet
-from basicsr.photos.sheet import WIDTH, PhotoSheet, most_changed, sheet_paths
 from basicsr.images import lettering
 from basicsr.images.contact_sheet import sheet_row
-from basicsr.utils.errors import DataError, OptionError
 from basicsr.images.files import imread
+from basicsr.photos import sheet as photo_sheet
+from basicsr.photos.sheet import WIDTH, PhotoSheet, most_changed, sheet_paths
+from basicsr.utils.errors import DataError, OptionError
 from tests.test_deblur_command import deblur, names, place  # noqa: F401 - a fixture
 
 GREY = np.full((400, 560, 3), 90, np.uint8)

@@ -9,10 +9,10 @@ import torch
 from basicsr.data import build_dataset, collate, to_floats
 from basicsr.data.pairing import find_pairs
 from basicsr.data.sample import Sample
-from basicsr.data.stores.opening import FolderStore
+from basicsr.data.stores.base import FolderStore
 from basicsr.evaluation.scoring import record_of
-from basicsr.utils.errors import DataError, ImageFileError, ShapeError
 from basicsr.images.files import imwrite
+from basicsr.utils.errors import DataError, ImageFileError, ShapeError
 
 
 def write(folder, names, seed=0, dtype=np.uint16, size=(12, 10)):

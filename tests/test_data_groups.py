@@ -9,8 +9,8 @@ import pytest
 
 from basicsr.data import build_dataset
 from basicsr.data.groups import read_groups
-from basicsr.utils.errors import DataError
 from basicsr.images.files import imwrite
+from basicsr.utils.errors import DataError
 
 NAMES = ['a10', 'a9', 's/b']
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from basicsr.data import build_dataset
+from basicsr.images.files import imread, imwrite
 from basicsr.options import load_options
 from basicsr.utils.errors import ArgumentError, DataError, OptionError
-from basicsr.images.files import imread, imwrite
 
 
 def write(root, sequence, numbers, kinds=('RSGR', 'GS'), size=(8, 10), digits=4):

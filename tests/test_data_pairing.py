@@ -8,7 +8,7 @@ import pytest
 
 from basicsr.data import build_dataset
 from basicsr.data.pairing import find_pairs
-from basicsr.data.stores.opening import FolderStore
+from basicsr.data.stores.base import FolderStore
 from basicsr.utils.errors import ArgumentError, BasicsrError, DataError
 
 

@@ -12,9 +12,9 @@ import torch
 from basicsr.archs.map_unit import mask_average_pooling
 from basicsr.data import build_dataset, collate, to_floats
 from basicsr.data.sample import SeededDraws, random_crop, turn
+from basicsr.images.files import imread
 from basicsr.masks import masks_from_label_map
 from basicsr.masks.files import read_masks
-from basicsr.images.files import imread
 
 NAMES = ('103041', '15088')  # one upright, one lying
 

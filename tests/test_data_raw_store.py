@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from basicsr.data import build_dataset, collate
+from basicsr.data.stores.base import FolderStore
 from basicsr.data.stores.lmdb import LmdbStore, write_lmdb
 from basicsr.data.stores.raw import RawStore, unpack_raw, write_raw
-from basicsr.data.stores.opening import FolderStore
+from basicsr.images.files import imread
 from basicsr.masks import gray_from_masks, read_masks, write_label_map
 from basicsr.utils.errors import DataError, ImageFileError, MaskError
-from basicsr.images.files import imread
 from tests.conftest import ROOT
 
 RAW = {'type': 'raw'}

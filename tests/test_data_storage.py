@@ -12,8 +12,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from basicsr.data import build_dataset, collate
+from basicsr.data.stores.base import FolderStore
 from basicsr.data.stores.lmdb import LmdbStore, write_lmdb
-from basicsr.data.stores.opening import FolderStore
 from basicsr.masks.files import write_label_map
 from basicsr.utils.errors import DataError, ImageFileError
 

@@ -18,11 +18,11 @@ import torch
 from PIL import Image, ImageCms
 
 from basicsr.archs import build_network
+from basicsr.images.photo import load_photo
 from basicsr.masks import read_masks, write_label_map
 from basicsr.photos import runs as photo_runs
 from basicsr.utils.console import run as run_console
 from basicsr.utils.errors import DataError, MaskError, OptionError, WeightsError
-from basicsr.images.photo import load_photo
 from basicsr.weights.files import save_weights
 from tests.conftest import ROOT
 from tests.test_analysis_synthesis import TINY

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from basicsr.archs import build_network
-from basicsr.photos import runs as photo_runs
-from basicsr.inference.deblurrer import Deblurrer
-from basicsr.images.files import imread, imwrite
 from basicsr.deconvolution.kernels import save_kernel
+from basicsr.images.files import imread, imwrite
+from basicsr.inference.deblurrer import Deblurrer
+from basicsr.photos import runs as photo_runs
 from basicsr.weights.files import save_weights
 from tests.conftest import ROOT, Script, Vector, find_vector
 from tests.test_analysis_synthesis import TINY, TOPIC, pipeline

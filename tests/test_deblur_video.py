@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from basicsr.images.files import imread
 from basicsr.inference.deblurrer import Deblurrer
 from basicsr.photos.video import deblur_video
-from basicsr.images.files import imread
 from basicsr.weights.files import save_weights
 from tests.test_deblur_command import SCRIPT, deblur, names
 from tests.test_deblurrer import Moody, Thirds, network

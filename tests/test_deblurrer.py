@@ -18,13 +18,14 @@ from basicsr import Deblurrer
 from basicsr.archs import build_network
 from basicsr.archs.input_rule import InputRule
 from basicsr.archs.map_unit import drop_masks
-from basicsr.masks import label_map_from_masks, write_label_map
-from basicsr.masks.cache import MaskCache, default_folder
-from basicsr.masks.generator import MaskGenerator
+from basicsr.images.files import tensor2img
 from basicsr.inference import pretrained
 from basicsr.inference.remedies import restore_guarded
 from basicsr.inference.restoring import Restored
 from basicsr.inference.self_ensemble import TURNS, turned, turned_back
+from basicsr.masks import label_map_from_masks, write_label_map
+from basicsr.masks.cache import MaskCache, default_folder
+from basicsr.masks.generator import MaskGenerator
 from basicsr.utils.errors import (
     ArgumentError,
     MaskError,
@@ -34,7 +35,6 @@ from basicsr.utils.errors import (
     UnsafeWeightsError,
     WeightsError,
 )
-from basicsr.images.files import tensor2img
 from basicsr.weights.files import save_weights
 from tests.test_analysis_synthesis import TINY
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from basicsr.archs import build_network
-from basicsr.preparation.benchmark_sets import SETS
-from basicsr.preparation.standin import make_standin
 from basicsr.inference.pretrained import DEFAULT, FOLDER, named_weights
 from basicsr.options import load_options
+from basicsr.preparation.benchmark_sets import SETS
+from basicsr.preparation.standin import make_standin
 from basicsr.reporting import read_report
 from basicsr.weights.files import PUBLISHED_MASK_VALUE, save_weights
 from tests.conftest import ROOT, absent, require

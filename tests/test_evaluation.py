@@ -16,14 +16,14 @@ import torch
 import yaml
 
 from basicsr.archs import build_network
+from basicsr.evaluation.testing import metrics_of
+from basicsr.images.files import imread
 from basicsr.masks import write_label_map
 from basicsr.metrics import calculate_psnr, calculate_ssim
-from basicsr.evaluation.testing import metrics_of
 from basicsr.options import load_options
 from basicsr.reporting import read_csv, read_report
 from basicsr.reporting.published import METHODS, SETS, published_scores
 from basicsr.utils.errors import DataError, MetricError, OptionError
-from basicsr.images.files import imread
 from basicsr.weights.files import read_weights, save_weights
 from tests.conftest import ROOT
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from basicsr.archs import build_network
-from basicsr.metrics import Record, build_metric
+from basicsr.deconvolution.kernels import kernel_picture
+from basicsr.images.files import imread, imwrite
 from basicsr.inference.deblurrer import Deblurrer
+from basicsr.metrics import Record, build_metric
 from basicsr.options import load_options
 from basicsr.reporting import read_csv, read_report
-from basicsr.images.files import imread, imwrite
-from basicsr.deconvolution.kernels import kernel_picture
 from basicsr.weights.files import save_weights
 from tests.conftest import ROOT
 from tests.test_analysis_synthesis import TINY as PAIR

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from basicsr.interchange import exporting
-from basicsr.interchange import onnx_opset
 from basicsr.archs.local_pool import LocalAvgPool2d
 from basicsr.archs.map_unit import MaskAveragePooling
+from basicsr.interchange import exporting, onnx_opset
 from basicsr.utils.errors import ArgumentError, BasicsrError, WeightsError
 from basicsr.weights.files import save_weights
 from tests.conftest import ROOT, Script, require

@@ -19,9 +19,9 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pytest
 
+from basicsr.images.files import imread
 from basicsr.reporting import Pictures, RowWriter, compare, join, write_comparison, write_gallery
 from basicsr.utils.errors import ReportError
-from basicsr.images.files import imread
 from tests.conftest import ROOT, absent
 from tests.reports import DEFINITIONS, FACTS, evaluate, pictures_of, report
 

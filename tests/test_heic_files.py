@@ -13,10 +13,10 @@ import pytest
 from PIL import Image, ImageCms
 from skimage import data
 
-from basicsr.photos.jobs import Inputs, list_inputs, plan
-from basicsr.utils.errors import ImageFileError
 from basicsr.images.photo import load_photo
 from basicsr.images.photo_files import result_suffix, save_photo
+from basicsr.photos.jobs import Inputs, list_inputs, plan
+from basicsr.utils.errors import ImageFileError
 from tests.conftest import require
 
 IMAGE = cv2.resize(data.astronaut(), (96, 64), interpolation=cv2.INTER_AREA)

@@ -16,11 +16,11 @@ import tifffile
 from PIL import Image, features
 from skimage import data
 
+from basicsr.images.files import image_size, imread
+from basicsr.images.photo import load_photo
 from basicsr.masks.generator import build_generator
 from basicsr.masks.making import make_masks
 from basicsr.utils.errors import ImageFileError
-from basicsr.images.files import image_size, imread
-from basicsr.images.photo import load_photo
 from tests.conftest import ROOT, SHARED
 
 IMAGE = cv2.resize(data.astronaut(), (150, 100), interpolation=cv2.INTER_AREA)

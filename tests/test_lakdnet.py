@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from basicsr.archs import build_network
-from basicsr.metrics import Record, build_metric
-from basicsr.inference.tiling import restore_tiled
-from basicsr.utils.errors import ArgumentError, ImageFileError, ShapeError
 from basicsr.images.files import decode_image
+from basicsr.inference.tiling import restore_tiled
+from basicsr.metrics import Record, build_metric
+from basicsr.utils.errors import ArgumentError, ImageFileError, ShapeError
 from tests.conftest import Vector
 
 pytestmark = pytest.mark.numeric

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from basicsr.data import build_dataset
+from basicsr.images.files import imread
 from basicsr.preparation.blur_pairs import counts_of
 from basicsr.preparation.blur_sources import frames_of_video, is_clip, sort_inputs
 from basicsr.utils.errors import ArgumentError, DataError, ImageFileError
-from basicsr.images.files import imread
 from tests.conftest import ROOT, require
 from tests.test_camera_blur import scene, write_images
 from tests.videos import TURNED, flat, make

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from basicsr.data import build_dataset
+from basicsr.data.stores.base import FolderStore
 from basicsr.data.stores.lmdb import LmdbStore, write_lmdb
-from basicsr.data.stores.opening import FolderStore
 from basicsr.masks import label_map_from_masks, masks_from_label_map, read_masks, write_label_map
 from basicsr.masks.converting import convert_masks
 from basicsr.masks.files import SUFFIXES, find_masks

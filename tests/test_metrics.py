@@ -10,6 +10,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from basicsr.images.files import imread
 from basicsr.metrics import (
     calculate_mcr,
     calculate_psnr,
@@ -21,7 +22,6 @@ from basicsr.metrics import (
     mode_collapse_rate,
 )
 from basicsr.utils.errors import MetricError
-from basicsr.images.files import imread
 from benchmarks.transcriptions_metrics import gaussian_cube, psnr_numpy, ssim_3d_dense
 
 pytestmark = pytest.mark.numeric

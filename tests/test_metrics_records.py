@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from basicsr.images.files import imread, tensor2img
 from basicsr.metrics import Accumulator, Record, Score, build_metric, calculate_metric, calculate_psnr, calculate_ssim
 from basicsr.utils.errors import ArgumentError, ImageFileError, MetricError, ShapeError, UnknownNameError
-from basicsr.images.files import imread, tensor2img
 from basicsr.utils.registry import METRIC_REGISTRY
 
 ROOT = Path(__file__).resolve().parents[1]

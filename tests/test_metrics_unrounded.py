@@ -12,13 +12,13 @@ import torch
 import yaml
 
 from basicsr.archs import build_network
+from basicsr.images.files import imread
 from basicsr.masks import read_masks
 from basicsr.metrics import Record, build_metric, calculate_ssim
 from basicsr.options import load_options
 from basicsr.preflight import build_on_paper
 from basicsr.reporting import read_report
 from basicsr.utils.errors import OptionError
-from basicsr.images.files import imread
 from tests import training_runs as runs
 from tests.test_evaluation import NETWORK, write_network, write_pairs
 

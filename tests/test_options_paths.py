@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pydantic
 import pytest
 
-from basicsr.options import Options, check_paths, load_options
+from basicsr.options import Options, load_options
+from basicsr.preflight import check_paths
 from basicsr.utils.errors import OptionError
 
 TEXT = """\

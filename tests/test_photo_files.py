@@ -14,10 +14,10 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps, features
 from skimage import data
 
-from basicsr.utils.errors import ImageFileError
 from basicsr.images.photo import Photo, Stored, as_stored, load_photo, upright
 from basicsr.images.photo_files import encode_photo, result_suffix, save_photo
 from basicsr.images.pixels import pil_of, planes_of
+from basicsr.utils.errors import ImageFileError
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
 PICTURE = cv2.resize(data.astronaut(), (60, 40), interpolation=cv2.INTER_AREA)

@@ -13,10 +13,10 @@ from PIL import Image, ImageCms, features
 from skimage import data
 
 from basicsr.images.colour_tags import ColourTags, profile_of, read_colour_tags
-from basicsr.utils.errors import ImageFileError
 from basicsr.images.photo import Photo, Stored, load_photo
 from basicsr.images.photo_files import encode_photo, save_photo
 from basicsr.images.xmp import clean_xmp
+from basicsr.utils.errors import ImageFileError
 
 IMAGE = cv2.resize(data.astronaut(), (96, 64), interpolation=cv2.INTER_AREA)
 XMP, EXTENSION = b'http://ns.adobe.com/xap/1.0/\0', b'http://ns.adobe.com/xmp/extension/\0'

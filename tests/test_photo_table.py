@@ -12,10 +12,10 @@ import tifffile
 from PIL import Image, ImageCms, features
 from PIL.PngImagePlugin import PngInfo
 
+from basicsr.images.photo import load_photo
 from basicsr.photos.jobs import Inputs, plan
 from basicsr.photos.runs import run_photo
 from basicsr.utils.errors import ImageFileError
-from basicsr.images.photo import load_photo
 from tests.files_table import CONVERTED, KEPT, REFUSED, key_of, name_of, rows_of
 from tests.test_deblurrer import network
 from tests.test_photo_files import png, write_bad_files

@@ -21,6 +21,10 @@ import torch
 from basicsr.archs import build_network
 from basicsr.data import build_dataset
 from basicsr.data.stores.lmdb import LmdbStore
+from basicsr.images.files import imread
+from basicsr.masks import gray_from_masks, masks_from_gray, masks_from_label_map, read_masks
+from basicsr.options import load_options
+from basicsr.preflight import check_paths
 from basicsr.preparation.benchmark_sets import SETS
 from basicsr.preparation.check_folders import folders_of_options
 from basicsr.preparation.checking import check
@@ -28,10 +32,7 @@ from basicsr.preparation.plan import Network, Plan
 from basicsr.preparation.predeblurring import Predeblurring
 from basicsr.preparation.preparing import hints, prepare
 from basicsr.preparation.record import alone_in, read_record
-from basicsr.masks import gray_from_masks, masks_from_gray, masks_from_label_map, read_masks
-from basicsr.options import check_paths, load_options
 from basicsr.utils.errors import ArgumentError, DataError, OutputError
-from basicsr.images.files import imread
 from basicsr.weights.files import save_weights
 from tests.conftest import ROOT
 

@@ -15,10 +15,10 @@ from safetensors import safe_open
 
 from basicsr import Deblurrer
 from basicsr.data import build_dataset
-from basicsr.preparation.generated import photo_file
-from basicsr.metrics import calculate_psnr, mode_collapse_rate
-from basicsr.inference.pretrained import find_weights
 from basicsr.images.files import imread
+from basicsr.inference.pretrained import find_weights
+from basicsr.metrics import calculate_psnr, mode_collapse_rate
+from basicsr.preparation.generated import photo_file
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.numeric

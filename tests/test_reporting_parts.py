@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
+from basicsr.images.files import decode_image, imread
 from basicsr.reporting import Pictures, RowWriter, join, read_report
 from basicsr.reporting.pictures import FULL, encode, error_colours, error_map, full_pictures, thumbnails
 from basicsr.utils.errors import OptionError, ReportError, ShapeError
-from basicsr.images.files import decode_image, imread
 from tests.reports import DEFINITIONS, FACTS, evaluate, pictures_of
 
 GAINS = [1.0, -5.0, 0.5, 3.0, -0.5, -9.0, 2.0, 0.0, 1.5, 2.5, -3.5]

@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from basicsr.archs.input_rule import InputRule
+from basicsr.images.files import imread, imwrite
 from basicsr.masks import label_map_from_masks, masks_from_label_map
 from basicsr.utils import console
 from basicsr.utils.device import select_device
 from basicsr.utils.errors import ArgumentError, ImageFileError, MaskError, OptionError, UnknownNameError
 from basicsr.utils.files import whole_file, whole_folder, whole_group
-from basicsr.images.files import imread, imwrite
 from basicsr.utils.registry import Registry
 from tests.conftest import ROOT
 from tests.test_map_unit import ellipses

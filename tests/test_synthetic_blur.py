@@ -20,9 +20,9 @@ from basicsr.data.motion import (
 )
 from basicsr.data.region_blur import render, render_photo
 from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
+from basicsr.images.files import imread
 from basicsr.masks.generator import build_generator
 from basicsr.utils.errors import ArgumentError, DataError, ImageFileError, ShapeError
-from basicsr.images.files import imread
 from basicsr.utils.registry import DATASET_REGISTRY
 
 pytestmark = pytest.mark.numeric

@@ -13,11 +13,11 @@ import tifffile
 from PIL import Image, ImageCms, TiffImagePlugin
 from skimage import data
 
-from basicsr.utils.errors import ImageFileError
 from basicsr.images.files import image_size as size_of
 from basicsr.images.files import imread
 from basicsr.images.photo import load_photo
 from basicsr.images.photo_files import save_photo
+from basicsr.utils.errors import ImageFileError
 
 EIGHT = cv2.resize(data.astronaut(), (60, 40), interpolation=cv2.INTER_AREA)
 DEEP = EIGHT.astype(np.uint16) * 250 + np.random.default_rng(0).integers(0, 900, EIGHT.shape).astype(np.uint16)

@@ -10,9 +10,9 @@ from torch import nn
 
 from basicsr import Deblurrer
 from basicsr.archs import build_network
-from basicsr.preparation.generated import photo_file
-from basicsr.inference.tiling import RAMP, UNSEEN, local_form
 from basicsr.images.files import imread
+from basicsr.inference.tiling import RAMP, UNSEEN, local_form
+from basicsr.preparation.generated import photo_file
 
 pytestmark = pytest.mark.numeric
 

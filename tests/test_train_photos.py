@@ -10,8 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from basicsr.inference.pretrained import load_network
 from basicsr.images.files import imread
+from basicsr.inference.pretrained import load_network
 from tests.conftest import ROOT
 from tests.test_camera_blur import scene, write_images
 from tests.test_docs import commands_of

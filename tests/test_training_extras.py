@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from basicsr.models.image_restoration_model import ImageRestorationModel
 from basicsr.evaluation.validation import Validation
+from basicsr.models.image_restoration_model import ImageRestorationModel
 from basicsr.options import load_options
 from basicsr.training import loggers
 from basicsr.training.batching import share_batch

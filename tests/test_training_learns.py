@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from basicsr.data import build_dataset, collate, to_floats
+from basicsr.images.files import imread, imwrite
 from basicsr.masks import write_label_map
 from basicsr.masks.generator import build_generator
 from basicsr.models import build_model
 from basicsr.options import load_options
-from basicsr.images.files import imread, imwrite
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.numeric

@@ -14,17 +14,17 @@ import pytest
 import torch
 
 from basicsr.data import build_dataset
+from basicsr.evaluation.validation import validate
 from basicsr.metrics import build_metric
 from basicsr.models import build_model
 from basicsr.models.image_restoration_model import ImageRestorationModel
-from basicsr.evaluation.validation import validate
 from basicsr.options import load_options
 from basicsr.options.schema_train import ValOptions
 from basicsr.train import Training
 from basicsr.training import distributed, watch
+from basicsr.training.batches import TrainingData
 from basicsr.training.batching import share_batch
 from basicsr.training.distributed import start_processes
-from basicsr.training.batches import TrainingData
 from basicsr.training.launching import first_host
 from basicsr.utils.errors import OptionError
 from tests import training_runs as runs

@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 from skimage import data
 
-from basicsr.inference.deblurrer import Deblurrer
-from basicsr.photos.runs import deblur_photo
 from basicsr.images.photo import Photo, load_photo
 from basicsr.images.photo_files import save_photo
 from basicsr.images.transparency import fill_invisible, keep_invisible
+from basicsr.inference.deblurrer import Deblurrer
+from basicsr.photos.runs import deblur_photo
 from tests.test_deblurrer import network
 
 RNG = np.random.default_rng(0)

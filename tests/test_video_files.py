@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from basicsr.images.side_by_side import sizes
 from basicsr.photos.video import deblur_video
+from basicsr.utils.errors import ImageFileError
 from basicsr.videos import encoders as video_encoders
 from basicsr.videos import facts as video_facts
-from basicsr.utils.errors import ImageFileError
-from basicsr.images.side_by_side import sizes
 from basicsr.videos.check import require_written
 from basicsr.videos.colours import Colours, Layout
 from basicsr.videos.reader import VideoReader

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from basicsr.photos.video import deblur_video
-from basicsr.videos import opencv as video_opencv
-from basicsr.utils.errors import ImageFileError
 from basicsr.images.side_by_side import sizes
+from basicsr.photos.video import deblur_video
+from basicsr.utils.errors import ImageFileError
+from basicsr.videos import opencv as video_opencv
 from basicsr.videos.bits import read_h264, read_mpeg4
 from basicsr.videos.colours import Colours
 from tests.conftest import require

@@ -9,8 +9,8 @@ import pytest
 
 from basicsr.photos.jobs import Inputs, plan
 from basicsr.photos.video import deblur_video
-from basicsr.videos import facts as video_facts
 from basicsr.utils.errors import ImageFileError
+from basicsr.videos import facts as video_facts
 from basicsr.videos.colours import Colours, Layout
 from tests.conftest import require
 from tests.files_table import CONVERTED, KEPT, REFUSED, name_of, rows_of

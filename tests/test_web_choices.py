@@ -19,9 +19,9 @@ from PIL import Image
 
 import basicsr.deblur
 from basicsr.archs import build_network
+from basicsr.images.files import imread, imwrite
 from basicsr.inference.deblurrer import Deblurrer
 from basicsr.inference.pretrained import DEFAULT
-from basicsr.images.files import imread, imwrite
 from basicsr.weights.files import save_weights
 from tests import tiny_sam
 from tests.browser import Browser, find_browser

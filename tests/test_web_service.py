@@ -18,10 +18,10 @@ from basicsr.app.examples import PHOTOS, examples_of, make_examples
 from basicsr.app.folder import PREFIX, private_folder, remove_old, swept
 from basicsr.app.screen import SIDE
 from basicsr.app.service import Network, Service, Settings, reason, safe_name
+from basicsr.images.files import imread, imwrite
 from basicsr.inference.deblurrer import Deblurrer
 from basicsr.inference.pretrained import DEFAULT, find_weights
 from basicsr.utils.errors import DataError, ImageFileError, OptionError, WeightsError
-from basicsr.images.files import imread, imwrite
 from basicsr.weights.files import save_weights
 from tests.conftest import require
 from tests.pages import bad_files, scene, write_deep, write_jpeg, write_masked, write_plain

@@ -11,11 +11,11 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from basicsr.archs import build_network
-from basicsr.interchange.recognising import network_of
 from basicsr.inference.deblurrer import Deblurrer
+from basicsr.inference.pretrained import load_network
+from basicsr.interchange.recognising import network_of
 from basicsr.models.image_restoration_model import ImageRestorationModel
 from basicsr.models.misfit import explanation
-from basicsr.inference.pretrained import load_network
 from basicsr.options import load_options
 from basicsr.utils.errors import WeightsError
 from basicsr.weights.files import Weights, load_weights, read_any_weights, read_weights, save_weights

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from basicsr.archs.input_rule import InputRule
+from basicsr.images.arrays import Array
 from basicsr.inference.deblurrer import Deblurrer
-from basicsr.images.files import Array
 
 FORMATS = {
     '.mp4': 'mp4',

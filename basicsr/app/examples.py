@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from basicsr.preparation.generated import photo_file
 from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
-from basicsr.photos.jobs import list_inputs
-from basicsr.utils.errors import DataError
 from basicsr.images.files import imwrite
 from basicsr.images.photo import PHOTO_SUFFIXES
+from basicsr.photos.jobs import list_inputs
+from basicsr.preparation.generated import photo_file
+from basicsr.utils.errors import DataError
 
 PHOTOS = {'astronaut': 512, 'coffee': 400, 'chelsea': 300}
 """Photos of scikit-image, free for any use, that the network of the repository was not trained on; their rows."""

@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from basicsr.masks.pictures import eight_bits, overlay
-from basicsr.inference.deblurrer import Deblurred
-from basicsr.utils.files import whole_file
-from basicsr.images.files import Array, imwrite
+from basicsr.images.arrays import Array
+from basicsr.images.files import imwrite
 from basicsr.images.photo import Photo
 from basicsr.images.pixels import pil_of
 from basicsr.images.transparency import fill_invisible
+from basicsr.inference.deblurrer import Deblurred
+from basicsr.masks.pictures import eight_bits, overlay
+from basicsr.utils.files import whole_file
 
 SIDE = 2560
 """Longest side of the pictures on the screen; results are downloaded in full resolution."""

@@ -12,19 +12,19 @@ from functools import lru_cache
 from pathlib import Path
 
 from basicsr.app.screen import show, show_regions, shrunk
+from basicsr.deconvolution.kernels import kernel_picture
+from basicsr.images.files import imwrite
+from basicsr.images.photo import Photo, load_photo
+from basicsr.images.photo_files import save_photo
+from basicsr.inference.deblurrer import Deblurrer
+from basicsr.inference.pretrained import DEFAULT, FOLDER, SUFFIXES, find_weights, named_weights
 from basicsr.masks.cache import MaskCache
 from basicsr.masks.generator import MaskGenerator, block_of_flags, build_generator
-from basicsr.inference.deblurrer import Deblurrer
 from basicsr.photos.jobs import Inputs, plan
 from basicsr.photos.runs import deblur_photo
-from basicsr.inference.pretrained import DEFAULT, FOLDER, SUFFIXES, find_weights, named_weights
 from basicsr.utils.console import advice
 from basicsr.utils.device import is_out_of_memory, select_device
 from basicsr.utils.errors import BasicsrError, ImageFileError, OptionError, WeightsError
-from basicsr.images.files import imwrite
-from basicsr.deconvolution.kernels import kernel_picture
-from basicsr.images.photo import Photo, load_photo
-from basicsr.images.photo_files import save_photo
 
 logger = logging.getLogger(__name__)
 

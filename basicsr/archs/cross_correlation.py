@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from basicsr.utils.device import without_autocast
 from basicsr.utils.errors import ShapeError
-from basicsr.utils.signature import NotNegative
 from basicsr.utils.export_hooks import exporting
+from basicsr.utils.signature import NotNegative
 
 DEAD = 1e-9
 """Standard deviation below which a channel counts as constant; its correlations are zero."""

@@ -14,9 +14,9 @@ from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.rsst_attention import Projection
 from basicsr.archs.rsst_blocks import SLOPE, BlockType, ConvAct, FeedForward, TransGroup
 from basicsr.utils.errors import ArgumentError
+from basicsr.utils.export_hooks import exporting
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive, Share
-from basicsr.utils.export_hooks import exporting
 
 _SCALES = 4
 _REDUCTION = 16  # of the gate between scales

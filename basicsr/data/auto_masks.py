@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from basicsr.data.stores.opening import FolderStore, Store
+from basicsr.data.stores.base import FolderStore, Store
 from basicsr.masks.files import find_masks
 from basicsr.masks.generator import build_generator
 from basicsr.masks.making import make_masks, shards_of_environment, with_progress

@@ -29,8 +29,8 @@ from basicsr.data.sharp_sources import (
     scaled,
     texture,
 )
-from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.images.files import imread
+from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import Folder, NotNegative, Positive, Share
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from basicsr.data.groups import Groups, read_groups
 from basicsr.data.file_dataset import Augmentation, ImageFileDataset, Phase, read_image
+from basicsr.data.groups import Groups, read_groups
 from basicsr.data.pairing import naturally_sorted, refuse, sorted_keys
 from basicsr.data.sample import Sample
-from basicsr.data.stores.opening import DISK, IoBackend, Store, open_store
-from basicsr.utils.errors import DataError, ShapeError
+from basicsr.data.stores.base import DISK, IoBackend, Store
+from basicsr.data.stores.opening import open_store
 from basicsr.images.files import Bits
+from basicsr.utils.errors import DataError, ShapeError
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import Folder, NotNegative, Positive
 

@@ -14,11 +14,11 @@ from torch.utils.data import Dataset
 
 from basicsr.data.pairing import Pairing, find_masks, find_pairs, how_to_make_gray, how_to_make_masks
 from basicsr.data.sample import Draws, ReferenceDraws, Sample, SeededDraws, random_crop, turn
-from basicsr.data.stores.opening import IoBackend, Store, open_store
-from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
-from basicsr.masks.label_map import compact
-from basicsr.utils.errors import ArgumentError, DataError
+from basicsr.data.stores.base import IoBackend, Store
+from basicsr.data.stores.opening import open_store
 from basicsr.images.files import Bits, with_bits
+from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
+from basicsr.utils.errors import ArgumentError, DataError
 
 Phase = Literal['train', 'val', 'test']
 Channels = Literal[1, 3]
@@ -201,13 +201,6 @@ def read_image(store: Store, key: str, channels: Channels, bits: Bits = None) ->
     """An image (H, W, C) RGB, uint8 or uint16, and its path."""
     path = store.path(key)
     return with_bits(store.image(key, channels), bits, path), path
-
-
-def small_labels(labels: NDArray[Any]) -> NDArray[Any]:
-    """The label map in uint8 where its ids fit; larger ids are renumbered first."""
-    if labels.dtype == np.uint8:
-        return labels
-    return labels.astype(np.uint8) if labels.max(initial=0) <= 255 else compact(labels)
 
 
 def check_channels(channels: int) -> None:

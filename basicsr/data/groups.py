@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from basicsr.data.pairing import naturally_sorted, refuse
-from basicsr.utils.errors import DataError
 from basicsr.images.files import IMAGE_SUFFIXES
+from basicsr.utils.errors import DataError
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from basicsr.data.file_dataset import Augmentation, ImageFileDataset, Phase, read_image
 from basicsr.data.pairing import refuse
 from basicsr.data.sample import Sample
-from basicsr.data.stores.opening import FolderStore
+from basicsr.data.stores.base import FolderStore
 from basicsr.utils.errors import DataError
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import Folder, NotNegative, Positive

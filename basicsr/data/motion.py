@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.utils.errors import ArgumentError, ImageFileError, ShapeError
 from basicsr.images.files import imread
+from basicsr.utils.errors import ArgumentError, ImageFileError, ShapeError
 
 Floats = NDArray[np.float64]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from basicsr.data.groups import Groups, read_groups
 from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, Phase, open_pairs
+from basicsr.data.groups import Groups, read_groups
 from basicsr.data.pairing import Pairing, Template
 from basicsr.data.sample import Sample
-from basicsr.data.stores.opening import DISK, IoBackend
+from basicsr.data.stores.base import DISK, IoBackend
 from basicsr.images.files import Bits
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import File, Folder, NotNegative, Positive

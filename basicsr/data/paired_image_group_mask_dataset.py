@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from basicsr.data.auto_masks import Generator, MaskFolder, Masks, make_missing_masks
-from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, Phase, open_masks, open_pairs, small_labels
+from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, Phase, open_masks, open_pairs
 from basicsr.data.pairing import Pairing, Template
 from basicsr.data.sample import Sample
-from basicsr.data.stores.opening import DISK, IoBackend
+from basicsr.data.stores.base import DISK, IoBackend
+from basicsr.masks.label_map import small_labels
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import File, Folder, NotNegative, Positive
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, Phase, open_gray, open_pairs
 from basicsr.data.pairing import Pairing, Template
 from basicsr.data.sample import Sample
-from basicsr.data.stores.opening import DISK, IoBackend
+from basicsr.data.stores.base import DISK, IoBackend
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import File, Folder, NotNegative, Positive
 

@@ -13,9 +13,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from basicsr.data.stores.opening import Store
-from basicsr.utils.errors import ArgumentError, DataError, some_of
+from basicsr.data.stores.base import Store
 from basicsr.images.files import IMAGE_SUFFIXES
+from basicsr.utils.errors import ArgumentError, DataError, some_of
 
 logger = logging.getLogger(__name__)
 

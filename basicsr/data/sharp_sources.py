@@ -14,10 +14,10 @@ import numpy as np
 from skimage.measure import blur_effect
 
 from basicsr.data.exposure import Image
-from basicsr.data.stores.opening import FolderStore
+from basicsr.data.stores.base import FolderStore
+from basicsr.images.files import image_size
 from basicsr.masks.pictures import read_photo
 from basicsr.utils.errors import DataError
-from basicsr.images.files import image_size
 
 logger = logging.getLogger(__name__)
 

@@ -5,18 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from basicsr.data.auto_masks import Generator, MaskFolder, Masks, make_missing_masks
-from basicsr.data.file_dataset import (
-    Augmentation,
-    Channels,
-    ImageFileDataset,
-    check_channels,
-    open_masks,
-    read_image,
-    small_labels,
-)
+from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, check_channels, open_masks, read_image
 from basicsr.data.pairing import sorted_keys
 from basicsr.data.sample import Sample
-from basicsr.data.stores.opening import DISK, IoBackend, Store, open_store
+from basicsr.data.stores.base import DISK, IoBackend, Store
+from basicsr.data.stores.opening import open_store
+from basicsr.masks.label_map import small_labels
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import Folder, NotNegative

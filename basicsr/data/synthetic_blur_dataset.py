@@ -25,7 +25,7 @@ from basicsr.data.motion import (
 )
 from basicsr.data.region_blur import Displacements, render, render_photo
 from basicsr.data.sample import Sample
-from basicsr.data.stores.opening import FolderStore
+from basicsr.data.stores.base import FolderStore
 from basicsr.masks.generator import build_generator
 from basicsr.masks.label_map import compact
 from basicsr.masks.pictures import read_photo

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from basicsr.images.arrays import Array
+from basicsr.images.files import imwrite
 from basicsr.utils.files import whole_file
-from basicsr.images.files import Array, imwrite
 
 
 def kernel_picture(kernel: Array, zoom: int = 4) -> Array:

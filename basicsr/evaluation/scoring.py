@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from basicsr.data import collate, to_floats
+from basicsr.images.files import same_depth, tensor2img
 from basicsr.metrics import Metric, Record, Score
 from basicsr.metrics.arrays import unit_float
 from basicsr.options.schema_train import ValOptions
 from basicsr.training.distributed import Processes
 from basicsr.utils.errors import BasicsrError, MetricError
-from basicsr.images.files import same_depth, tensor2img
 
 Array = NDArray[Any]
 _WAITING = 2  # images whose metrics are being computed while the network goes on

@@ -9,9 +9,10 @@ from typing import Any
 
 from basicsr.data import build_dataset
 from basicsr.data.bad_images import first_sample
+from basicsr.evaluation.scoring import Evaluated, Unreadable, evaluate, images_of
+from basicsr.images.files import imwrite
 from basicsr.metrics import Metric, build_metric
 from basicsr.models import build_model
-from basicsr.evaluation.scoring import Evaluated, Unreadable, evaluate, images_of
 from basicsr.options import Options, reference
 from basicsr.options.schema_data import phase_of
 from basicsr.reporting import (
@@ -29,7 +30,6 @@ from basicsr.reporting import (
 from basicsr.reporting.tables import Published
 from basicsr.training.distributed import Processes
 from basicsr.utils.errors import BasicsrError, OptionError
-from basicsr.images.files import imwrite
 
 logger = logging.getLogger(__name__)
 

@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from basicsr.data.bad_images import first_sample
+from basicsr.evaluation.scoring import Evaluated, Unreadable, evaluate, images_of
+from basicsr.images.files import imwrite
 from basicsr.masks.pictures import eight_bits, overlay
 from basicsr.metrics import Accumulator, Metric, build_metric
-from basicsr.evaluation.scoring import Evaluated, Unreadable, evaluate, images_of
 from basicsr.options import Options
 from basicsr.options.schema_train import ValOptions
 from basicsr.training.distributed import Processes
 from basicsr.training.loggers import RunLog
 from basicsr.utils.errors import OptionError
-from basicsr.images.files import imwrite
 
 logger = logging.getLogger(__name__)
 

@@ -9,15 +9,13 @@ from typing import Any, Literal, TypeAlias, overload
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import ExifTags, Image
 
+from basicsr.images.arrays import Array
+from basicsr.images.headers import MAX_PIXELS, read_header
 from basicsr.utils.errors import ImageFileError, ShapeError
 from basicsr.utils.files import whole_file
-from basicsr.images.headers import MAX_PIXELS, read_header
-
-Array: TypeAlias = npt.NDArray[Any]
 
 Bits: TypeAlias = Literal[8, 16, 'high_byte'] | None
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from basicsr.images.colour_tags import ColourTags, read_colour_tags
-from basicsr.utils.errors import ImageFileError
 from basicsr.images.headers import too_large
 from basicsr.images.pixels import Planes, divided_by_alpha, split_alpha
+from basicsr.utils.errors import ImageFileError
 
 HEIC_SUFFIXES = ('.heic', '.heif')
 """What HEIC files are called, in lower case."""

@@ -12,11 +12,11 @@ from typing import Any
 
 from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
+from basicsr.images.arrays import Array
 from basicsr.images.colour_tags import ColourTags, read_colour_tags
-from basicsr.utils.errors import ImageFileError
-from basicsr.images.heic import HEIC_SUFFIXES, read_heic
-from basicsr.images.files import IMAGE_SUFFIXES, Array
+from basicsr.images.files import IMAGE_SUFFIXES
 from basicsr.images.headers import MAX_PIXELS, read_header, too_large
+from basicsr.images.heic import HEIC_SUFFIXES, read_heic
 from basicsr.images.jpeg_segments import kept_segments
 from basicsr.images.orientation import as_stored, upright
 from basicsr.images.pixels import Planes, planes_of
@@ -25,6 +25,7 @@ from basicsr.images.tiff import read_tiff
 from basicsr.images.tiff_tags import exif_of_tiff
 from basicsr.images.unread import what_it_is
 from basicsr.images.xmp import clean_xmp
+from basicsr.utils.errors import ImageFileError
 
 __all__ = ['PHOTO_SUFFIXES', 'Photo', 'Stored', 'as_stored', 'load_photo', 'upright']
 

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
+from basicsr.images.arrays import Array
 from basicsr.images.colour_tags import ColourTags, profile_of, with_colour_tags
-from basicsr.utils.errors import ImageFileError
-from basicsr.utils.files import whole_file
 from basicsr.images.heic import HEIC_SUFFIXES, suffix_of_heic
-from basicsr.images.files import Array
 from basicsr.images.jpeg_segments import with_segments
 from basicsr.images.photo import Photo, Stored, as_stored
 from basicsr.images.pixels import pil_of
 from basicsr.images.png import chunks_of, write_png
 from basicsr.images.tiff_writing import write_tiff
+from basicsr.utils.errors import ImageFileError
+from basicsr.utils.files import whole_file
 
 _FORMATS = {
     '.jpg': 'JPEG',

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageCms
 
+from basicsr.images.arrays import Array
 from basicsr.utils.errors import ImageFileError
-from basicsr.images.files import Array
 
 WITHOUT_PROFILE = 'without a colour profile: its colours may be off'
 """How colours were converted that no profile describes."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from basicsr.images.arrays import Array
 from basicsr.images.colour_tags import ColourTags
-from basicsr.utils.errors import ImageFileError
-from basicsr.images.files import Array
 from basicsr.images.pixels import Planes, split_alpha
 from basicsr.images.xmp import clean_xmp
+from basicsr.utils.errors import ImageFileError
 
 _KEPT = (b'iCCP', b'sRGB', b'gAMA', b'cHRM', b'cICP', b'pHYs', b'eXIf', b'tEXt', b'zTXt', b'iTXt', b'tIME')
 _XMP = b'XML:com.adobe.xmp\0\0\0\0\0'  # keyword, not compressed, no language

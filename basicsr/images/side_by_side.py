@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from basicsr.images.files import Array
+from basicsr.images.arrays import Array
 from basicsr.images.lettering import text_width, write_text
 
 _PAPER, _INK = 255, 40

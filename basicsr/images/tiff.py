@@ -12,10 +12,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from basicsr.utils.errors import ImageFileError
 from basicsr.images.headers import MAX_PIXELS, too_large
 from basicsr.images.pixels import Planes
 from basicsr.images.tiff_pixels import planes_of_samples, require_known
+from basicsr.utils.errors import ImageFileError
 
 if TYPE_CHECKING:
     import tifffile

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
-from basicsr.utils.errors import ImageFileError
-from basicsr.images.files import Array
+from basicsr.images.arrays import Array
 from basicsr.images.pixels import WITHOUT_PROFILE, Planes, divided_by_alpha, planes_of
+from basicsr.utils.errors import ImageFileError
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB, _ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3}  # photometric interpretation: samples of the colours

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from basicsr.images.files import Array
+from basicsr.images.arrays import Array
 
 _EXIF_IFD, _GPS_IFD, _XMP, _PROFILE, _STRIP_OFFSETS, _RESOLUTION = 34665, 34853, 700, 34675, 273, (282, 283, 296)
 _LZW, _JPEG, _DEFLATE, _OLD_DEFLATE, _JPEG_2000 = 5, 7, 8, 32946, 34712

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from basicsr.images.files import Array
+from basicsr.images.arrays import Array
 
 
 def fill_invisible(colour: Array, alpha: Array | None) -> Array:

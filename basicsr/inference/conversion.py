@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from basicsr.utils.errors import ShapeError
-from basicsr.images.files import Array
+from basicsr.images.arrays import Array
 from basicsr.images.pixels import pil_of, planes_of
 from basicsr.images.transparency import fill_invisible, keep_invisible
+from basicsr.utils.errors import ShapeError
 
 Back = Callable[[Sequence[Array]], Any]
 

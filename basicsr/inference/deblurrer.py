@@ -15,20 +15,21 @@ from torch import Tensor, nn
 
 from basicsr.archs.analysis_synthesis_arch import AnalysisSynthesisNet
 from basicsr.archs.map_unit import drop_masks
-from basicsr.masks.cache import MaskCache
-from basicsr.masks.files import read_masks
-from basicsr.masks.generator import MaskGenerator, build_generator
-from basicsr.masks.label_map import check_label_map, label_map_from_masks
-from basicsr.masks.pictures import eight_bits
+from basicsr.images.arrays import Array
+from basicsr.images.files import tensor2img
 from basicsr.inference.collapse_guard import Finding
 from basicsr.inference.conversion import arrays_of
 from basicsr.inference.photo_network import Dtype, PhotoNetwork
 from basicsr.inference.pretrained import find_weights, load_network
 from basicsr.inference.remedies import GuardMode, restore_guarded
 from basicsr.inference.restoring import Tile
+from basicsr.masks.cache import MaskCache
+from basicsr.masks.files import read_masks
+from basicsr.masks.generator import MaskGenerator, build_generator
+from basicsr.masks.label_map import check_label_map, label_map_from_masks
+from basicsr.masks.pictures import eight_bits
 from basicsr.utils.device import select_device
 from basicsr.utils.errors import ArgumentError, MaskError, OptionError, ShapeError
-from basicsr.images.files import Array, tensor2img
 
 MasksLike = Literal['auto', 'none'] | str | Path | Array | Tensor | None
 """What masks of a picture may be given as, see :meth:`Deblurrer.deblur`."""

@@ -10,16 +10,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from basicsr.archs.contract import prior_of
 from basicsr.archs.nafnet_arch import NAFBlock
 from basicsr.archs.photo_unet_arch import PhotoUNet
 from basicsr.archs.samdeblur_arch import MaskGuided
-from basicsr.masks.gray_coding import gray_from_label_map
-from basicsr.models.image_restoration_model import prior_of
+from basicsr.images.arrays import Array
 from basicsr.inference.restoring import Restored, Tile, restore_image
 from basicsr.inference.self_ensemble import TURNS, turned, turned_back
+from basicsr.masks.gray_coding import gray_from_label_map
 from basicsr.utils.device import fast_bfloat16, warn_of_slow_bfloat16
 from basicsr.utils.errors import WeightsError
-from basicsr.images.files import Array
 
 Dtype = Literal['auto', 'fp32', 'bf16']
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from basicsr.archs import build_network
 from basicsr.interchange.recognising import network_of
-from basicsr.weights import safetensors_files
 from basicsr.utils.errors import ArgumentError, UnknownNameError, WeightsError, nearest
+from basicsr.weights import safetensors_files
 from basicsr.weights.files import Weights, check_fit, load_weights, read_any_weights
 
 logger = logging.getLogger(__name__)

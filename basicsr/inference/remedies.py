@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basicsr.images.arrays import Array
 from basicsr.inference.collapse_guard import Finding, find_collapse, with_input_there
 from basicsr.inference.restoring import WHOLE_ON_CPU, Restored, Tile
 from basicsr.utils.device import is_out_of_memory
 from basicsr.utils.errors import ArgumentError, WeightsError
-from basicsr.images.files import Array
 
 logger = logging.getLogger(__name__)
 

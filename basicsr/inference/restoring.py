@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.archs.analysis_synthesis_arch import AnalysisSynthesisNet
+from basicsr.archs.contract import restored
 from basicsr.archs.map_unit import Masks
 from basicsr.inference.tiling import Grid, least_tile, local_form, restore_grid, restore_tiled
 from basicsr.inference.widest import countable
-from basicsr.options.schema_train import ValOptions
 from basicsr.utils.device import free_memory, is_out_of_memory, without_tuning
 
 logger = logging.getLogger(__name__)
@@ -99,15 +99,6 @@ def _may_fit(net: nn.Module, lq: Tensor, masks: Masks | None) -> bool:
     return countable(net, lq, masks)
 
 
-def grid_of(options: ValOptions, height: int, width: int) -> Grid | None:
-    """The tiles that ``val.grids`` asks for; None without it."""
-    if not options.grids:
-        return None
-    tall = options.crop_size_h or int((options.crop_size_h_ratio or 1) * height)
-    wide = options.crop_size_w or int((options.crop_size_w_ratio or 1) * width)
-    return Grid(max(1, tall), max(1, wide), options.max_minibatch)
-
-
 def _in_tiles(net: nn.Module, lq: Tensor, masks: Masks | None, tile: int) -> Restored:
     if max(lq.shape[-2:]) <= tile:
         return Restored(_whole(net, lq, masks))
@@ -116,6 +107,4 @@ def _in_tiles(net: nn.Module, lq: Tensor, masks: Masks | None, tile: int) -> Res
 
 
 def _whole(net: nn.Module, lq: Tensor, masks: Masks | None) -> Tensor:
-    output = net(lq) if masks is None else net(lq, masks)
-    result: Tensor = output if isinstance(output, Tensor) else output[-1]
-    return result
+    return restored(net(lq) if masks is None else net(lq, masks))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.archs import build_network
+from basicsr.archs.contract import restored
 from basicsr.archs.input_rule import InputRule
 from basicsr.archs.map_unit import Masks
 from basicsr.archs.samdeblur_arch import MaskGuided
@@ -168,11 +169,7 @@ class _Parts:
             net = net.fixed_for(lq) if hasattr(net, 'fixed_for') else net  # what it derives from the whole image
             image, restore, rule = net.input_rule.pad(lq) if pad else lq, net, net.input_rule
         channels = getattr(net, 'out_channels', getattr(net, 'img_channel', lq.shape[1]))
-        return cls(image, lambda tiles: _last(restore(tiles)), rule.halo, channels)
-
-
-def _last(output: Any) -> Tensor:
-    return output if isinstance(output, Tensor) else output[-1]
+        return cls(image, lambda tiles: restored(restore(tiles)), rule.halo, channels)
 
 
 def _cut(image: Tensor, window: Window) -> Tensor:

@@ -17,11 +17,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from basicsr.interchange import onnx_opset
+from basicsr.archs.contract import restored
 from basicsr.archs.analysis_arch import AnalysisNet
 from basicsr.archs.local_pool import LocalAvgPool2d
 from basicsr.archs.samdeblur_arch import MaskGuided
 from basicsr.archs.synthesis_arch import SynthesisNet
+from basicsr.interchange import onnx_opset
 from basicsr.utils.errors import ArgumentError, WeightsError
 from basicsr.utils.files import whole_file
 
@@ -48,23 +49,17 @@ class _OfImage(nn.Module):
         self.net, self.dtype = net, dtype
 
     def forward(self, lq: Tensor) -> Tensor:
-        return _last(self.net(lq.to(self.dtype))).float()
+        return restored(self.net(lq.to(self.dtype))).float()
 
 
 class _OfImageAndMasks(_OfImage):
     def forward(self, lq: Tensor, masks: Tensor) -> Tensor:  # type: ignore[override]
-        return _last(self.net(lq.to(self.dtype), masks)).float()
+        return restored(self.net(lq.to(self.dtype), masks)).float()
 
 
 class _OfImageAndKernel(_OfImage):
     def forward(self, lq: Tensor, kernel: Tensor) -> Tensor:  # type: ignore[override]
-        return _last(self.net(lq.to(self.dtype), kernel.to(self.dtype))).float()
-
-
-def _last(output: Any) -> Tensor:
-    """The restored image: what a network returns, or the last of several."""
-    result: Tensor = output if isinstance(output, Tensor) else output[-1]
-    return result
+        return restored(self.net(lq.to(self.dtype), kernel.to(self.dtype))).float()
 
 
 @dataclass(frozen=True)
@@ -283,7 +278,7 @@ def largest_difference(program: Program, run: Run, sizes: tuple[tuple[int, int],
     for number, size in enumerate((program.minimum, *sizes)):
         inputs = example(net, size, layers[number % len(layers)], seed=number)
         with torch.no_grad():
-            expected = _last(net(*inputs))
+            expected = restored(net(*inputs))
             difference = (run(*inputs) - expected).abs().max() / expected.abs().max().clamp(min=rule.value_range[1])
         worst = max(worst, float(difference.nan_to_num(nan=float('inf'))))
     return worst
@@ -295,7 +290,7 @@ def describe(program: Program) -> dict[str, str]:
     Args:
         program: of a network from ``build_network``.
     """
-    import basicsr
+    from basicsr.version import __version__
 
     net = program.net
     rule: Any = net.input_rule
@@ -306,7 +301,7 @@ def describe(program: Program) -> dict[str, str]:
         'minimum': json.dumps(list(program.minimum)),
         'channel_order': 'RGB',
         'precision': str(program.dtype).removeprefix('torch.'),
-        'project': f'basicsr-region-deblur {basicsr.__version__}',
+        'project': f'basicsr-region-deblur {__version__}',
         'licence': 'The program is Apache-2.0; the weights are under the terms of whoever trained them.',
     }
     if isinstance(net, MaskGuided):

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from basicsr.archs.analysis_arch import AnalysisNet
 from basicsr.archs.analysis_synthesis_arch import AnalysisSynthesisNet
 from basicsr.archs.synthesis_arch import SynthesisNet
-from basicsr.utils.errors import ArgumentError, WeightsError
 from basicsr.interchange.keras_files import KerasFile, write_keras_file
+from basicsr.utils.errors import ArgumentError, WeightsError
 
 Graph = dict[str, list[str]]
 

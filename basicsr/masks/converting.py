@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from basicsr.images.files import image_size
 from basicsr.masks.files import mask_files_below, read_masks, read_stamp, stem_of, write_label_map
 from basicsr.masks.making import Summary, list_images
 from basicsr.masks.other_tools import METADATA
@@ -17,7 +18,6 @@ from basicsr.masks.pictures import Companion
 from basicsr.masks.record import claim
 from basicsr.utils.errors import BasicsrError, MaskError
 from basicsr.utils.files import files_below
-from basicsr.images.files import image_size
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from basicsr.images.headers import MAX_PIXELS, read_header
+from basicsr.images.png import png_texts
 from basicsr.masks.gray_coding import label_map_from_gray
 from basicsr.masks.label_map import check_label_map
 from basicsr.masks.other_tools import (
@@ -26,8 +28,6 @@ from basicsr.masks.run_lengths import checked_size
 from basicsr.masks.stacks import labels_of_npy, labels_of_npz
 from basicsr.utils.errors import MaskError
 from basicsr.utils.files import files_below, whole_file
-from basicsr.images.headers import MAX_PIXELS, read_header
-from basicsr.images.png import png_texts
 
 SUFFIXES = ('.png', '.npz', '.npy', '.json')
 SHAPE_KEY = 'label_map'  # PNG text chunk: 'L H W'

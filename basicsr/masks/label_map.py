@@ -145,3 +145,10 @@ def check_masks(masks: NDArray[Any]) -> NDArray[np.bool_]:
     if masks.ndim != 3 or masks.dtype != np.bool_:
         raise MaskError(f'masks are boolean (M, H, W) or (M, 1, H, W), got {masks.dtype} {masks.shape}')
     return masks
+
+
+def small_labels(labels: NDArray[Any]) -> NDArray[Any]:
+    """The label map in uint8 where its ids fit; larger ids are renumbered first."""
+    if labels.dtype == np.uint8:
+        return labels
+    return labels.astype(np.uint8) if labels.max(initial=0) <= 255 else compact(labels)

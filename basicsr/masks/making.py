@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from basicsr.images.files import IMAGE_SUFFIXES, image_size
 from basicsr.masks.files import read_masks, read_stamp, write_label_map
 from basicsr.masks.generator import MaskGenerator
 from basicsr.masks.pictures import Companion, read_photo
 from basicsr.masks.record import claim
 from basicsr.utils.errors import BasicsrError, MaskError
 from basicsr.utils.files import files_below
-from basicsr.images.files import IMAGE_SUFFIXES, image_size
 
 logger = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from basicsr.images.headers import read_header
 from basicsr.masks.label_map import LayerPacker, packer_for_file
 from basicsr.masks.run_lengths import checked_size, mask_of_runs
 from basicsr.utils.errors import ImageFileError, MaskError
-from basicsr.images.headers import read_header
 
 _BLOCK = 2**20  # pixels looked at in one go
 

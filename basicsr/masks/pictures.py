@@ -8,11 +8,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from basicsr.images.files import imread, imwrite
 from basicsr.masks.files import read_gray
 from basicsr.masks.gray_coding import gray_from_label_map
 from basicsr.masks.record import claim
 from basicsr.utils.errors import MaskError
-from basicsr.images.files import imread, imwrite
 
 
 class Companion(Protocol):

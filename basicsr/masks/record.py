@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import basicsr
 from basicsr.utils.errors import MaskError
 from basicsr.utils.files import whole_file
+from basicsr.version import __version__
 
 RECORD = 'masks.json'
 
@@ -53,6 +53,6 @@ def claim(folder: Path, settings: dict[str, Any], force: bool) -> None:
             f'{folder} holds masks made with other settings ({", ".join(differing)} differ); '
             'use another folder, or --force to make all of them again'
         )
-    text = json.dumps({'settings': settings, 'basicsr': basicsr.__version__}, indent=2, sort_keys=True)
+    text = json.dumps({'settings': settings, 'basicsr': __version__}, indent=2, sort_keys=True)
     with whole_file(folder / RECORD) as file:
         file.write(f'{text}\n'.encode())

@@ -12,9 +12,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from basicsr.images.headers import MAX_PIXELS
 from basicsr.masks.label_map import packer_for_file
 from basicsr.utils.errors import MaskError
-from basicsr.images.headers import MAX_PIXELS
 
 _KEYS = ('masks', 'arr_0')  # the second is what numpy calls an array without a name
 _BROKEN = (

@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.archs import build_network
+from basicsr.archs.contract import prior_of
+from basicsr.inference.restoring import Restored, restore_image
+from basicsr.inference.tiling import Grid
 from basicsr.losses import WeightedSumLoss, build_loss, targets_of
 from basicsr.models.misfit import load_or_explain
-from basicsr.inference.restoring import Restored, grid_of, restore_image
 from basicsr.options import Options
 from basicsr.options.schema_train import TrainOptions, ValOptions
 from basicsr.training.checkpoints import Checkpoint
@@ -35,7 +37,6 @@ from basicsr.weights.files import Weights, load_weights, read_weights
 logger = logging.getLogger(__name__)
 
 Batch = Mapping[str, Any]
-Prior = Literal['none', 'gray', 'regions']
 
 
 @MODEL_REGISTRY.register()
@@ -211,7 +212,7 @@ class ImageRestorationModel:
         lq = lq.contiguous(memory_format=self._memory_format)
         if self.prior != 'regions':
             return (lq,)
-        if self.net.training and 'mask_seeds' in _parameters(self.net):
+        if self.net.training and 'mask_seeds' in inspect.signature(self.net.forward).parameters:
             return lq, batch['masks'], batch.get('mask_seed')
         return lq, batch['masks']
 
@@ -229,7 +230,7 @@ class ImageRestorationModel:
         was_training = net.training
         net.eval()
         lq, *masks = self.inputs(batch)
-        grid = None if options is None else grid_of(options, *lq.shape[-2:])
+        grid = None if options is None else _grid_of(options, *lq.shape[-2:])
         tile = None if options is None else options.tile
         restored = restore_image(net, lq, masks[0] if masks else None, tile, grid)
         net.train(was_training)
@@ -307,13 +308,10 @@ class ImageRestorationModel:
         self.steps_taken = int(state.get('steps_taken', self.iteration))  # version 0.1 did not count them
 
 
-def prior_of(net: nn.Module) -> Prior:
-    """Which masks a network takes: a second argument ``masks``, a gray picture as one more channel, or none."""
-    if 'masks' in _parameters(net):
-        return 'regions'
-    extra = getattr(net, 'in_channels', 0) - getattr(net, 'img_channel', 0)
-    return 'gray' if extra == 1 and getattr(net, 'options', {}).get('mask') else 'none'
-
-
-def _parameters(net: nn.Module) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(net.forward).parameters
+def _grid_of(options: ValOptions, height: int, width: int) -> Grid | None:
+    """The tiles that ``val.grids`` asks for; None without it."""
+    if not options.grids:
+        return None
+    tall = options.crop_size_h or int((options.crop_size_h_ratio or 1) * height)
+    wide = options.crop_size_w or int((options.crop_size_w_ratio or 1) * width)
+    return Grid(max(1, tall), max(1, wide), options.max_minibatch)

@@ -1,4 +1,4 @@
-"""Paths in option files: ``~`` and variables expand when read; whether they exist is asked when something is run."""
+"""Paths in option files: ``~`` and variables expand when the files are read (see ``preflight`` for whether they exist)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from basicsr.utils.errors import OptionError
 from basicsr.utils.registry import REGISTRIES
 from basicsr.utils.signature import PathMark, Problem, nested_block, parameters_of, path_mark, value_at
-
-if TYPE_CHECKING:
-    from basicsr.options.schema import Options
 
 Location = tuple[str | int, ...]
 
@@ -51,7 +47,7 @@ OptionalFilePath = Annotated[str | None, AfterValidator(expand), PathMark('file'
 def expand_block(kind: str, block: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """The ``type:`` block with the paths among its arguments expanded, and what is wrong with them."""
     expanded, problems = copy.deepcopy(dict(block)), []
-    for location, _, path in _paths_of_block(kind, block):
+    for location, _, path in paths_of_block(kind, block):
         try:
             value_at(expanded, location[:-1])[location[-1]] = expand(path)
         except PydanticCustomError as error:
@@ -59,62 +55,7 @@ def expand_block(kind: str, block: Mapping[str, Any]) -> tuple[dict[str, Any], l
     return expanded, problems
 
 
-def check_paths(options: Options) -> None:
-    """Make sure that every file and folder the options name is there.
-
-    Raises:
-        OptionError: all that are missing, each with the place that names it.
-    """
-    problems = []
-    for location, kind, path in _paths_of(options, ()):
-        found = {'folder': Path(path).is_dir, 'file': Path(path).is_file}.get(kind)
-        if found is not None and not found():
-            position = options.position(location)
-            where = f'{position}: ' if position else ''
-            seen_from = '' if Path(path).is_absolute() else f' (looked for in {Path.cwd()})'
-            problems.append(
-                (
-                    position is None or not position.line,
-                    position,
-                    f'{where}{".".join(map(str, location))}: no such {kind}: {path}{seen_from}{_how_to_get(path)}',
-                )
-            )
-    if problems:
-        raise OptionError(text for *_, text in sorted(problems, key=lambda problem: problem[:2]))
-
-
-def _how_to_get(path: str) -> str:
-    """Where files come from that our own option files name, if it is such a file."""
-    parts = Path(path).parts
-    if parts[:1] == ('datasets',):
-        return '; docs/data.md says how to prepare it'
-    if parts[:1] != ('experiments',) or len(parts) < 3:
-        return ''
-    for file in sorted((Path(__file__).resolve().parents[2] / 'options' / 'train').glob('*/*.yml')):
-        if re.search(rf'^name: *{re.escape(parts[1])} *(#.*)?$', file.read_text(encoding='utf-8'), re.MULTILINE):
-            shown = file.relative_to(file.parents[3]).as_posix()
-            made = f'; `python basicsr/train.py -opt {shown}` makes it'
-            return f'{made}, or name another file with --force_yml path:pretrain_network_g=FILE'
-    return ''
-
-
-def _paths_of(section: BaseModel, above: Location) -> Iterator[tuple[Location, str, str]]:
-    """Location, kind ('file', 'folder', or 'any' where it need not exist) and value of every path below a section."""
-    for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        marks = [mark for mark in field.metadata if isinstance(mark, PathMark)]
-        if marks and value is not None:
-            yield (*above, name), marks[0].kind, value
-        for key, inner in value.items() if isinstance(value, dict) else [(None, value)]:
-            if isinstance(inner, BaseModel):
-                yield from _paths_of(inner, (*above, name) if key is None else (*above, name, key))
-    kind = getattr(section, 'kind', None)
-    if kind is not None:
-        block = {'type': getattr(section, 'type', None), **(section.model_extra or {})}
-        yield from ((above + place, what, path) for place, what, path in _paths_of_block(kind, block))
-
-
-def _paths_of_block(kind: str, block: Mapping[str, Any]) -> Iterator[tuple[Location, str, str]]:
+def paths_of_block(kind: str, block: Mapping[str, Any]) -> Iterator[tuple[Location, str, str]]:
     """Location, kind and value of every path among the arguments of a ``type:`` block and of the blocks inside it."""
     for name, parameter in parameters_of(REGISTRIES[kind].get(block['type'])).items():
         value, inner = block.get(name), nested_block(parameter)
@@ -122,7 +63,7 @@ def _paths_of_block(kind: str, block: Mapping[str, Any]) -> Iterator[tuple[Locat
         for place, item in [((name, i), v) for i, v in enumerate(value)] if several else [((name,), value)]:  # type: ignore[arg-type]
             mark = path_mark(parameter.annotation)
             if inner is not None and isinstance(item, Mapping):
-                yield from ((place + p, what, path) for p, what, path in _paths_of_block(inner.kind, item))
+                yield from ((place + p, what, path) for p, what, path in paths_of_block(inner.kind, item))
             elif mark is not None and isinstance(item, str):
                 will_be_made = mark.unless is not None and block.get(mark.unless[0]) == mark.unless[1]
                 yield place, 'any' if will_be_made else mark.kind, item

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from basicsr.utils.errors import DataError, some_of
 from basicsr.images.photo import PHOTO_SUFFIXES
 from basicsr.images.photo_files import result_suffix
 from basicsr.images.unread import RAW_SUFFIXES, UNREAD_SUFFIXES
+from basicsr.utils.errors import DataError, some_of
 from basicsr.videos.opening import VIDEO_SUFFIXES
 
 _KEPT_AS_VIDEO = ('.mp4', '.mov', '.avi', '.mkv')

@@ -10,9 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from basicsr.deconvolution.kernels import save_kernel
+from basicsr.images.files import imwrite
+from basicsr.images.photo import Photo, Stored, load_photo
+from basicsr.images.photo_files import save_photo
+from basicsr.images.side_by_side import side_by_side
+from basicsr.images.transparency import fill_invisible, keep_invisible
+from basicsr.inference.deblurrer import Deblurred, Deblurrer, MasksLike
 from basicsr.masks.files import find_masks, write_label_map
 from basicsr.masks.pictures import eight_bits, overlay
-from basicsr.inference.deblurrer import Deblurred, Deblurrer, MasksLike
 from basicsr.photos.jobs import Job, shown_masks
 from basicsr.photos.sheet import PhotoSheet
 from basicsr.photos.video import VideoDone, deblur_video
@@ -20,13 +26,7 @@ from basicsr.utils.console import advice
 from basicsr.utils.device import is_out_of_memory
 from basicsr.utils.errors import BasicsrError, ImageFileError, MaskError
 from basicsr.utils.files import whole_group
-from basicsr.images.files import imwrite
-from basicsr.deconvolution.kernels import save_kernel
 from basicsr.utils.measure import peak_memory
-from basicsr.images.photo import Photo, Stored, load_photo
-from basicsr.images.photo_files import save_photo
-from basicsr.images.side_by_side import side_by_side
-from basicsr.images.transparency import fill_invisible, keep_invisible
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from basicsr.masks.pictures import eight_bits
+from basicsr.images.arrays import Array
 from basicsr.images.contact_sheet import Picture, contact_sheet, sheet_row
+from basicsr.images.files import imwrite
+from basicsr.masks.pictures import eight_bits
 from basicsr.utils.errors import OptionError
-from basicsr.images.files import Array, imwrite
 
 WIDTH = 280
 """Of each image on the sheet, in pixels; details are shown pixel by pixel."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from basicsr.masks.pictures import eight_bits
+from basicsr.images.arrays import Array
 from basicsr.inference.deblurrer import Deblurrer, MasksLike
+from basicsr.masks.pictures import eight_bits
 from basicsr.utils.errors import ImageFileError
 from basicsr.utils.files import whole_path
-from basicsr.images.files import Array
 from basicsr.videos.opencv import PlainReader, PlainWriter
-from basicsr.videos.writer import CONTAINERS, VideoWriter
 from basicsr.videos.opening import Reader, open_video
+from basicsr.videos.writer import CONTAINERS, VideoWriter
 
 
 @dataclass(frozen=True)

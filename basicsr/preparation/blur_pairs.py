@@ -16,13 +16,14 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from basicsr.data.camera_blur_dataset import KINDS, BlurPair, CameraBlurDataset, Kind
+from basicsr.images.arrays import Array
+from basicsr.images.contact_sheet import contact_sheet, sheet_row
+from basicsr.images.files import imread, imwrite
 from basicsr.masks.files import encode_label_map
 from basicsr.masks.generator import build_generator
 from basicsr.metrics import calculate_psnr
-from basicsr.images.contact_sheet import contact_sheet, sheet_row
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.files import whole_file
-from basicsr.images.files import Array, imread, imwrite
 
 logger = logging.getLogger(__name__)
 

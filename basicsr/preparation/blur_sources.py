@@ -11,10 +11,10 @@ import numpy as np
 
 from basicsr.data.frame_motion import FramePair
 from basicsr.data.sharp_sources import frame_pairs_in, photos_in, read_sharp, scaled
+from basicsr.images.files import imwrite
 from basicsr.masks.pictures import eight_bits
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.files import whole_folder
-from basicsr.images.files import imwrite
 from basicsr.videos.colours import TRANSFERS
 from basicsr.videos.frame import Frame
 from basicsr.videos.opencv import PlainFrame, PlainReader

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.data.stores.opening import FileStore, Store, open_store
+from basicsr.data.stores.base import FileStore, Store
+from basicsr.data.stores.opening import open_store
+from basicsr.images.files import IMAGE_SUFFIXES, decode_image, same_depth
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.utils.errors import BasicsrError
-from basicsr.images.files import IMAGE_SUFFIXES, decode_image, same_depth
 
 _STRIDE = 2  # pixels that masks are compared with, in each direction
 

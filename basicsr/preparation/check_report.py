@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-import basicsr
+from basicsr.images.contact_sheet import contact_sheet, sheet_row
+from basicsr.images.files import IMAGE_SUFFIXES
+from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
+from basicsr.masks.pictures import eight_bits, overlay
 from basicsr.preparation.check_items import Item, opened
 from basicsr.preparation.checking import Checked, mean_and_range
 from basicsr.preparation.picture_files import save_bytes
-from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
-from basicsr.masks.pictures import eight_bits, overlay
-from basicsr.images.contact_sheet import contact_sheet, sheet_row
 from basicsr.utils.errors import BasicsrError
-from basicsr.images.files import IMAGE_SUFFIXES
+from basicsr.version import __version__
 
 SHEET, REPORT, TABLE = 'contact_sheet.jpg', 'report.md', 'report.json'
 
@@ -37,7 +37,7 @@ def write_report(checked: Sequence[Checked], folder: Path, title: str, rows: int
         OutputError: they cannot be written.
     """
     save_bytes(folder / REPORT, markdown(checked, title).encode())
-    data = {'title': title, 'basicsr': basicsr.__version__, 'sets': [_plain(done) for done in checked]}
+    data = {'title': title, 'basicsr': __version__, 'sets': [_plain(done) for done in checked]}
     save_bytes(folder / TABLE, f'{json.dumps(data, indent=2, ensure_ascii=False)}\n'.encode())
     sheet = pairs_shown(checked, rows)
     if sheet is not None:

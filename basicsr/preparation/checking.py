@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from basicsr.data.pairing import fill_template, find_pairs
+from basicsr.data.stores.base import Store
+from basicsr.images.files import IMAGE_SUFFIXES
+from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.preparation.check_folders import Folders
 from basicsr.preparation.check_items import Facts, Item, MaskFacts, examine, opened
 from basicsr.preparation.jobs import Pool, Progress, silent
 from basicsr.preparation.recognising import counts_of_sizes
-from basicsr.data.stores.opening import Store
-from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.utils.errors import BasicsrError
-from basicsr.images.files import IMAGE_SUFFIXES
 
 QUICK = 100  # pairs that a quick check decodes of each data set
 FEWEST = 4  # images that must agree before masks are called turned

@@ -15,11 +15,11 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from basicsr.images.arrays import Array
 from basicsr.masks.files import encode_label_map
 from basicsr.masks.generator import build_generator
 from basicsr.utils.errors import DataError
 from basicsr.utils.files import whole_folder
-from basicsr.images.files import Array
 
 
 def photo_file(name: str) -> Path:

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from basicsr.images.files import imwrite
 from basicsr.utils.errors import BasicsrError, DataError, OutputError
 from basicsr.utils.files import whole_file
-from basicsr.images.files import imwrite
 
 Link = Literal['copy', 'hard', 'symbolic']
 

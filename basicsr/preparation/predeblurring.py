@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from basicsr.archs import build_network
+from basicsr.inference.restoring import restore_image
+from basicsr.images.files import image_size, imread, tensor2img
 from basicsr.preparation.picture_files import save_png
 from basicsr.utils.device import select_device
 from basicsr.utils.errors import ArgumentError
-from basicsr.images.files import image_size, imread, tensor2img
 from basicsr.weights.files import load_weights, read_weights
 
 
@@ -72,5 +73,5 @@ def restore(net: nn.Module, source: Path, device: torch.device) -> Any:
     image = imread(source, channels=3)
     lq = torch.from_numpy(image.astype('float32') / (65535 if image.dtype.itemsize == 2 else 255))
     with torch.inference_mode():
-        output = net(lq.permute(2, 0, 1)[None].to(device))
-    return tensor2img(output[-1] if isinstance(output, (list, tuple)) else output, rgb2bgr=False)
+        output = restore_image(net, lq.permute(2, 0, 1)[None].to(device)).image
+    return tensor2img(output, rgb2bgr=False)

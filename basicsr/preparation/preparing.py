@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import basicsr
+from basicsr.masks.generator import build_generator
 from basicsr.preparation.jobs import Pool, Progress, silent
 from basicsr.preparation.plan import NEEDS_WEIGHTS, STAGES, USUAL_STAGES, Plan
 from basicsr.preparation.recognising import Found, check_counts, recognise, where_to_get
 from basicsr.preparation.record import alone_in, claim, digest, read_record, write_record
 from basicsr.preparation.steps import Counts, convert, crop, group, make_lmdb, predeblur, segment
-from basicsr.masks.generator import build_generator
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.files import sha256_of
+from basicsr.version import __version__
 
 _STEPS = {'crops': crop, 'predeblur': predeblur, 'masks': segment, 'group': group, 'lmdb': make_lmdb}
 
@@ -67,7 +67,7 @@ def prepare(
         if record.get('set', plan.benchmark.key) != plan.benchmark.key:
             raise DataError(f'{plan.out} holds {record["set"]}; use another --out')
         record |= {'set': plan.benchmark.key, 'name': plan.benchmark.name, 'page': plan.benchmark.page}
-        record['basicsr'] = basicsr.__version__
+        record['basicsr'] = __version__
         if found is not None:
             record['source'] = str(found.folder)
             for line in _about(plan, found):

@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from basicsr.preparation.benchmark_sets import PARTS, BenchmarkSet, Layout
-from basicsr.data.stores.opening import FolderStore
-from basicsr.utils.errors import DataError, nearest, some_of
+from basicsr.data.stores.base import FolderStore
 from basicsr.images.files import image_size
+from basicsr.preparation.benchmark_sets import PARTS, BenchmarkSet, Layout
+from basicsr.utils.errors import DataError, nearest, some_of
 
 logger = logging.getLogger(__name__)
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from basicsr.data.stores.base import FolderStore
 from basicsr.data.stores.lmdb import LmdbStore, write_lmdb
+from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.preparation import work
 from basicsr.preparation.jobs import Done, Pool, Progress, silent
 from basicsr.preparation.picture_files import writing
 from basicsr.preparation.plan import CROPS, LABELS, NEEDS_WEIGHTS, PREDEBLURRED, TRAIN_GRAY, Plan
 from basicsr.preparation.recognising import Pair, counts_of_sizes
-from basicsr.data.stores.opening import FolderStore
-from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.utils.errors import BasicsrError, DataError, OutputError
 
 Counts = tuple[int, int, dict[str, str]]

@@ -11,6 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from basicsr.images.files import decode_image, image_size, imread
+from basicsr.masks.files import read_masks, read_stamp, write_label_map
+from basicsr.masks.generator import build_generator
+from basicsr.masks.gray_coding import gray_from_label_map, masks_from_gray
+from basicsr.masks.making import Summary, list_images, make_masks, with_progress
 from basicsr.preparation.crops import crop_name, crop_windows
 from basicsr.preparation.picture_files import (
     Link,
@@ -22,13 +27,8 @@ from basicsr.preparation.picture_files import (
 )
 from basicsr.preparation.predeblurring import Predeblurring
 from basicsr.preparation.recognising import Pair
-from basicsr.masks.files import read_masks, read_stamp, write_label_map
-from basicsr.masks.generator import build_generator
-from basicsr.masks.gray_coding import gray_from_label_map, masks_from_gray
-from basicsr.masks.making import Summary, list_images, make_masks, with_progress
 from basicsr.utils.device import device_of_process
 from basicsr.utils.errors import DataError, ImageFileError
-from basicsr.images.files import decode_image, image_size, imread
 
 Window = tuple[int, int, int, int]
 

@@ -17,7 +17,6 @@ How an evaluation uses it (every process does the first part, rank 0 alone the s
 from basicsr.reporting.comparison import Comparison, Difference, bootstrap_interval, compare
 from basicsr.reporting.files import read_csv, read_report, read_reports, write_report
 from basicsr.reporting.gallery import GALLERY, write_comparison, write_gallery
-from basicsr.reporting.row_writer import RowWriter, join
 from basicsr.reporting.pictures import Pictures
 from basicsr.reporting.records import (
     MCR,
@@ -29,6 +28,7 @@ from basicsr.reporting.records import (
     definition_of,
     facts_of_run,
 )
+from basicsr.reporting.row_writer import RowWriter, join
 from basicsr.reporting.tables import Table, comparison_notes, comparison_table, summary_table, write_summary
 
 __all__ = [

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from basicsr.deconvolution.kernels import kernel_picture
 from basicsr.masks.pictures import region_tints
 from basicsr.reporting.files import file_stem
 from basicsr.reporting.records import Definition, ImageRow, ranking_label
 from basicsr.utils.errors import OptionError, ShapeError
 from basicsr.utils.files import whole_file
-from basicsr.deconvolution.kernels import kernel_picture
 
 Array: TypeAlias = NDArray[Any]
 

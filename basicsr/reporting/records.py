@@ -12,10 +12,10 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-import basicsr
 from basicsr.metrics import Metric
 from basicsr.utils.errors import ReportError
 from basicsr.utils.files import sha256_of
+from basicsr.version import __version__
 
 MCR = 'mcr'
 """The label of the mode collapse rate, whose scores are the rows' ``collapsed``."""
@@ -206,7 +206,7 @@ def facts_of_run(
 
 
 def _versions() -> dict[str, str]:
-    found = {'basicsr': basicsr.__version__, 'python': platform.python_version()}
+    found = {'basicsr': __version__, 'python': platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = metadata.version(package)

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import basicsr
 from basicsr.utils.errors import CheckpointError, WeightsError
 from basicsr.utils.files import whole_file
+from basicsr.version import __version__
 from basicsr.weights.files import load_plain, read_weights, save_weights
 
 logger = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ def read_checkpoint(path: Path, network: bool = True) -> Checkpoint:
 
 def provenance() -> dict[str, Any]:
     """What a checkpoint says of the program that wrote it: versions and git commit, plain values."""
-    versions = {'basicsr': basicsr.__version__, 'torch': str(torch.__version__), 'python': platform.python_version()}
+    versions = {'basicsr': __version__, 'torch': str(torch.__version__), 'python': platform.python_version()}
     return {'versions': versions, 'git_commit': _git_commit()}
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.images.files import Array
+from basicsr.images.arrays import Array
 
 UNSTATED = 2
 """Of matrix, primaries and transfer where a video says nothing (ITU-T H.273)."""

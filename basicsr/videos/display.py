@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from basicsr.images.files import Array
+from basicsr.images.arrays import Array
 
 _ONE = 1 << 16  # of the fixed-point numbers in a display matrix
 

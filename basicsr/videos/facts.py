@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from basicsr.images.arrays import Array
 from basicsr.utils.errors import ImageFileError
-from basicsr.images.files import Array
 from basicsr.videos.colours import MATRICES, UNSTATED, Colours, Layout, planes_of
 from basicsr.videos.display import display_of
 

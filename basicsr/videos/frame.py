@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from basicsr.images.files import Array
+from basicsr.images.arrays import Array
 from basicsr.images.side_by_side import label_strip, sizes
 from basicsr.videos.colours import TRANSFERS, Layout, rgb_of, with_change
 from basicsr.videos.display import NO_TURN, Turn

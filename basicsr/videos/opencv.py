@@ -16,9 +16,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from basicsr.utils.errors import ImageFileError
-from basicsr.images.files import Array
+from basicsr.images.arrays import Array
 from basicsr.images.side_by_side import side_by_side
+from basicsr.utils.errors import ImageFileError
 from basicsr.videos.containers import require_whole
 from basicsr.videos.frame import LABELS, STEP
 from basicsr.videos.plain import require_plain

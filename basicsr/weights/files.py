@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from basicsr.weights import safetensors_files
 from basicsr.utils.errors import UnsafeWeightsError, WeightsError, nearest
 from basicsr.utils.files import whole_file
+from basicsr.weights import safetensors_files
 from basicsr.weights.wrappers import bare, plain_names
 
 logger = logging.getLogger(__name__)

@@ -15,12 +15,12 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from basicsr.data.stores.opening import FileStore, FolderStore
+from basicsr.data.stores.base import FileStore, FolderStore
+from basicsr.images.files import IMAGE_SUFFIXES, decode_image
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.masks.files import decode_masks, encode_label_map
 from basicsr.utils.errors import DataError
 from basicsr.utils.files import inside, refuse_existing, whole_folder
-from basicsr.images.files import IMAGE_SUFFIXES, decode_image
 
 logger = logging.getLogger(__name__)
 

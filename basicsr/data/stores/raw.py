@@ -18,12 +18,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.data.file_dataset import small_labels
-from basicsr.data.stores.opening import Array, FileStore, Store
+from basicsr.data.stores.base import FileStore, Store
+from basicsr.images.arrays import Array
+from basicsr.images.files import imwrite
 from basicsr.masks.files import write_label_map
+from basicsr.masks.label_map import small_labels
 from basicsr.utils.errors import DataError, MaskError
 from basicsr.utils.files import inside, refuse_existing, whole_folder
-from basicsr.images.files import imwrite
 
 logger = logging.getLogger(__name__)
 

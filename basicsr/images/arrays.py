@@ -1,0 +1,10 @@
+"""Arrays of pixels."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+"""Of any dtype; functions say which."""
