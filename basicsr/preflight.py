@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from basicsr.options.paths import Location, paths_of_block
 from basicsr.options.schema import Options
-from basicsr.utils.signature import PathMark
 from basicsr.utils.errors import BasicsrError, OptionError
+from basicsr.utils.signature import PathMark
 
 
 def check_paths(options: Options) -> None:

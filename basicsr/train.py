@@ -94,9 +94,9 @@ class Training:
         from basicsr.data.bad_images import first_sample
         from basicsr.evaluation.validation import Validation
         from basicsr.models import build_model
-        from basicsr.preflight import build_on_paper, check_paths
         from basicsr.options.reference import TOTAL_BATCH
         from basicsr.options.schema_data import phase_of
+        from basicsr.preflight import build_on_paper, check_paths
         from basicsr.training.batches import TrainingData
         from basicsr.training.batching import share_batch
         from basicsr.training.checkpoints import CheckpointFolder, provenance

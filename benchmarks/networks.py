@@ -12,8 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 import torch
 from torch import Tensor, nn
 
-from basicsr.archs.contract import restored
 from basicsr.archs import build_network
+from basicsr.archs.contract import restored
 from basicsr.archs.cross_correlation import CrossCorrelation
 from basicsr.archs.local_pool import LocalAvgPool2d
 from basicsr.utils.measure import peak_memory

@@ -17,8 +17,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from basicsr.archs.contract import restored
 from basicsr.archs.analysis_arch import AnalysisNet
+from basicsr.archs.contract import restored
 from basicsr.archs.local_pool import LocalAvgPool2d
 from basicsr.archs.samdeblur_arch import MaskGuided
 from basicsr.archs.synthesis_arch import SynthesisNet

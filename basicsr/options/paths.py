@@ -1,4 +1,4 @@
-"""Paths in option files: ``~`` and variables expand when the files are read (see ``preflight`` for whether they exist)."""
+"""Paths in option files: ``~`` and variables expand when read; ``preflight`` says whether they exist."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from basicsr.archs import build_network
-from basicsr.inference.restoring import restore_image
 from basicsr.images.files import image_size, imread, tensor2img
+from basicsr.inference.restoring import restore_image
 from basicsr.preparation.picture_files import save_png
 from basicsr.utils.device import select_device
 from basicsr.utils.errors import ArgumentError
