@@ -73,7 +73,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add('--suffix', type=suffix, default='_deblurred', help='added to the names of results; "" keeps them (_deblurred)')
     add('--side-by-side', action='store_true', help='also save photo and result in one picture')
-    add('--contact-sheet', type=Path, metavar='FILE', help='also draw one picture (.jpg) of all photos and results')
+    add(
+        '--contact-sheet',
+        type=Path,
+        metavar='FILE',
+        help='also draw an image (.jpg) of all photos and results, one for every 100',
+    )
     add('--save-masks', action='store_true', help='also save the masks, and a picture of them')
     add('--save-kernel', action='store_true', help='also save the blur kernel, of networks that find one')
     add('--overwrite', action='store_true', help='replace results that are there')
@@ -94,8 +99,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(note, file=sys.stderr)
     failed = dict(inputs.missing)
     if todo:
-        require_free(args.contact_sheet, args.overwrite, [job.source for job in jobs])
-        open_folder(args.output)
+        require_free(args.contact_sheet, args.overwrite, [job.source for job in jobs], len(todo))
+        for folder in dict.fromkeys([args.output, *(path.parent for job in todo for path in job.files())]):
+            open_folder(folder)
         if args.contact_sheet is not None:
             open_folder(args.contact_sheet.parent)
         failed |= deblur(todo, args)
@@ -118,16 +124,16 @@ def open_folder(folder: Path) -> None:
         raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
-def require_free(sheet: Path | None, overwrite: bool, sources: list[Path]) -> None:
-    """Refuse a contact sheet that would take the place of a file."""
+def require_free(first: Path | None, overwrite: bool, sources: list[Path], photos: int) -> None:
+    """Refuse contact sheets that would take the place of files."""
+    from basicsr.models.photo_sheet import sheet_paths
     from basicsr.utils.errors import DataError
 
-    if sheet is None or not sheet.exists():
-        return
-    if not overwrite:
-        raise DataError(f'--contact-sheet {sheet} is there already; --overwrite replaces it')
-    if sheet.resolve() in [source.resolve() for source in sources]:
-        raise DataError(f'--contact-sheet {sheet} is one of the photos; choose another name')
+    for sheet in [] if first is None else sheet_paths(first, photos):
+        if sheet.exists() and not overwrite:
+            raise DataError(f'--contact-sheet {sheet} is there already; --overwrite replaces it')
+        if sheet.exists() and sheet.resolve() in [source.resolve() for source in sources]:
+            raise DataError(f'--contact-sheet {sheet} is one of the photos; choose another name')
 
 
 def build(args: argparse.Namespace) -> Any:

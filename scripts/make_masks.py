@@ -4,6 +4,7 @@ Examples:
     python scripts/make_masks.py --input photos --output masks
     python scripts/make_masks.py --input photos --output masks --generator sam --checkpoint sam_vit_h_4b8939.pth
     torchrun --nproc_per_node 8 scripts/make_masks.py --input photos --output masks --generator sam --checkpoint FILE
+    python scripts/make_masks.py --from masks_of_another_tool --output masks --input photos
 
 A second run keeps what is there and makes the rest.
 """
@@ -30,8 +31,15 @@ def shard(text: str) -> tuple[int, int]:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--input', type=Path, required=True, metavar='DIR', help='folder of photos, with sub-folders')
+    parser.add_argument('--input', type=Path, metavar='DIR', help='folder of photos, with sub-folders')
     parser.add_argument('--output', type=Path, required=True, metavar='DIR', help='folder for the masks')
+    parser.add_argument(
+        '--from',
+        dest='source',
+        type=Path,
+        metavar='DIR',
+        help='convert the masks of another tool instead of making some; with --input their sizes are checked',
+    )
     parser.add_argument('--generator', default='felzenszwalb', help='felzenszwalb (needs no weights) or sam')
     parser.add_argument('--checkpoint', metavar='FILE', help='weights of the generator')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
@@ -46,7 +54,10 @@ def parse() -> argparse.Namespace:
         help='how masks become gray values; reference is the sum of codes of the original',
     )
     parser.add_argument('--force', action='store_true', help='make all masks again, whatever is there')
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.input is None and arguments.source is None:
+        parser.error('--input DIR is needed: the folder of photos (or --from DIR, to convert masks)')
+    return arguments
 
 
 def main() -> int:
@@ -55,18 +66,23 @@ def main() -> int:
 
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.INFO)
+    from basicsr.masks.converting import convert_masks
     from basicsr.masks.generator import block_of_flags, build_generator
     from basicsr.masks.making import make_masks, shards_of_environment, with_progress
     from basicsr.masks.pictures import Companion, GrayPictures, Overlays
     from basicsr.utils.device import device_of_process
 
-    part = arguments.shard or shards_of_environment()
-    device = device_of_process(arguments.device, int(os.environ.get('LOCAL_RANK', 0)))
-    generator = build_generator(block_of_flags(arguments.generator, arguments.checkpoint, device, arguments.set))
     companions: list[Companion] = [] if arguments.overlay is None else [Overlays(arguments.overlay)]
     if arguments.gray is not None:
         companions.append(GrayPictures(arguments.gray, arguments.gray_coding))
-    summary = make_masks(arguments.input, arguments.output, generator, part, companions, arguments.force, with_progress)
+    source, photos, target, force = arguments.source, arguments.input, arguments.output, arguments.force
+    if source is not None:
+        summary = convert_masks(source, target, photos, companions, force, with_progress)
+    else:
+        part = arguments.shard or shards_of_environment()
+        device = device_of_process(arguments.device, int(os.environ.get('LOCAL_RANK', 0)))
+        generator = build_generator(block_of_flags(arguments.generator, arguments.checkpoint, device, arguments.set))
+        summary = make_masks(photos, target, generator, part, companions, force, with_progress)
     print(summary.text())
     return 1 if summary.failed else 0
 

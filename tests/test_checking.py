@@ -69,6 +69,16 @@ def test_a_whole_set_is_called_whole(prepared, shared_data):
     assert len(checked[0].masks(1)) == 5  # the gray pictures
 
 
+@pytest.mark.parametrize('deep', ['input', 'target'])
+def test_a_pair_of_different_depths_is_whole_and_measured(prepared, deep):
+    before = check(folders_of_root(prepared.parent))[0].psnr
+    for path in (prepared / deep).iterdir():
+        cv2.imwrite(str(path), cv2.imread(str(path)).astype(np.uint16) * 257)
+    (checked,) = check(folders_of_root(prepared.parent))
+    assert checked.faults == []
+    np.testing.assert_allclose(checked.psnr, before, atol=1e-4)  # of float32
+
+
 @pytest.mark.parametrize('workers', [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_all_faults_are_listed_by_name(prepared, workers):
     a, b, c, d, e = (f'{name}.png' for name in sorted(NAMES))

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from basicsr.models import photo_sheet
-from basicsr.models.photo_sheet import WIDTH, PhotoSheet, most_changed
+from basicsr.models.photo_sheet import WIDTH, PhotoSheet, most_changed, sheet_paths
+from basicsr.utils import lettering
+from basicsr.utils.contact_sheet import sheet_row
 from basicsr.utils.errors import DataError, OptionError
 from basicsr.utils.image import imread
 from tests.test_deblur_command import deblur, names, place  # noqa: F401 - a fixture
@@ -52,18 +54,65 @@ def test_small_and_equal_pictures_have_a_window() -> None:
     assert (rows, columns) == (slice(0, 7), slice(0, 7))
 
 
-def test_photos_beyond_the_last_row_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_photos_go_to_several_sheets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photo_sheet, 'MOST', 2)
-    heights = []
-    for number in (2, 3, 9):
-        sheet = PhotoSheet(tmp_path / 'sheet.jpg')
+    for number in (2, 3, 5):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        sheet = PhotoSheet(folder / 'sheet.jpg')
         for index in range(number):
             sheet.add(f'{index}.png', GREY, GREY)
         sheet.save()
-        heights.append(imread(tmp_path / 'sheet.jpg').shape[0])
-    assert heights[0] < heights[1] == heights[2] < heights[0] + 40
+        expected = sheet_paths(folder / 'sheet.jpg', number)
+        assert sorted(folder.iterdir()) == sorted(expected) and len(expected) == -(-number // 2)
+        heights = [imread(path).shape[0] for path in expected]
+        rows = [2] * (number // 2) + [1] * (number % 2)
+        assert [height / heights[0] for height in heights] == [row / 2 for row in rows]
     PhotoSheet(tmp_path / 'empty.jpg').save()
     assert not (tmp_path / 'empty.jpg').exists()
+
+
+@pytest.mark.parametrize('size', [(5000, 3), (3, 5000), (900, 600), (1, 1), (4000, 1000)])
+def test_no_row_is_higher_than_a_jpeg_of_a_hundred_can_hold(size: tuple[int, int]) -> None:
+    image = np.full((*size, 3), 90, np.uint8)
+    row = sheet_row('x', [('photo', image), ('result', image)], WIDTH)
+    assert row.shape[1] == 2 * WIDTH and row.shape[0] * photo_sheet.MOST < 65_500
+    assert (row == 90).any()
+
+
+def test_a_sheet_of_narrow_and_tall_photos_is_written(tmp_path: Path) -> None:
+    sheet = PhotoSheet(tmp_path / 'sheet.jpg')
+    tall = np.full((5000, 3, 3), 90, np.uint8)
+    for index in range(photo_sheet.MOST):
+        sheet.add(f'{index}.png', tall, tall)
+    sheet.save()
+    assert imread(tmp_path / 'sheet.jpg').shape[1] == 4 * WIDTH
+
+
+def test_any_file_name_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Letters differ from each other, and nothing becomes a question mark; with the fonts of OpenCV 5 and without."""
+
+    def drawn(text: str) -> np.ndarray:
+        return sheet_row(text, [('', GREY)], WIDTH)[:22]
+
+    names_ = ['Grüße été', 'a b c', '日本.jpg', '中国.jpg', 'Привет', 'صورة', '😀.png', '🎉.png', 'Ç', '???']
+    for engine in ('whatever OpenCV is there', 'an older one'):
+        if engine == 'an older one':
+            monkeypatch.delattr(cv2, 'FontFace', raising=False)
+        lettering._drawable.cache_clear()
+        images = [drawn(name) for name in names_]
+        for index, image in enumerate(images):
+            assert (image < 128).any(), names_[index]
+            assert not any(np.array_equal(image, other) for other in images[:index]), names_[index]
+        assert lettering.printable('Grüße') in ('Grüße', 'Grusse') and '1F600' in lettering.printable('😀')
+    lettering._drawable.cache_clear()
+
+
+def test_names_that_are_too_long_keep_both_ends() -> None:
+    text = 'holiday ' * 30 + 'last.jpg'
+    short = lettering.shortened(text, 300, 13)
+    assert short.startswith('holiday') and short.endswith('.jpg') and lettering.text_width(short, 13) <= 300
+    assert lettering.shortened('a.jpg', 300, 13) == 'a.jpg'
 
 
 def test_the_command_draws_one(place: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811

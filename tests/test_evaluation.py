@@ -101,6 +101,25 @@ def test_scores_are_those_of_the_pictures_written(place, capsys):
     assert (place / 'results/trial/gallery.html').is_file() and (place / 'results/trial/summary.md').is_file()
 
 
+@pytest.mark.parametrize('deep', ['target', 'input'])
+def test_a_pair_of_different_depths_is_scored_as_one_of_sixteen_bits(place, deep):
+    """What check_data accepts: v / 255 = 257 v / 65535."""
+    assert evaluate(['-opt', 'trial.yml', '--output', 'eight']) == 0
+    for path in (place / 'data' / deep).iterdir():
+        cv2.imwrite(str(path), cv2.imread(str(path)).astype(np.uint16) * 257)
+    assert evaluate(['-opt', 'trial.yml', '--output', 'mixed']) == 0
+    eight, mixed = (read_report(place / folder / 'noise.json') for folder in ('eight', 'mixed'))
+    for before, after in zip(eight.rows, mixed.rows, strict=True):
+        assert after.input_scores['psnr'] == pytest.approx(before.input_scores['psnr'], abs=1e-9)
+        assert after.input_scores['ssim'] == pytest.approx(before.input_scores['ssim'], abs=1e-6)
+        output = imread(place / 'mixed/visualization/noise' / f'{after.name}.png')
+        gt = imread(place / 'data/target' / f'{after.name}.png')
+        gt = gt if gt.dtype == np.uint16 else gt.astype(np.uint16) * 257
+        assert output.dtype == np.uint16
+        assert after.scores['psnr'] == pytest.approx(calculate_psnr(output, gt, 0), abs=1e-9)
+        assert after.scores['psnr'] == pytest.approx(before.scores['psnr'], abs=0.05)  # rounded to 8 bits or to 16
+
+
 @pytest.mark.parametrize(
     ('listed', 'labels'),
     [

@@ -14,10 +14,12 @@ import pytest
 
 from basicsr.data import build_dataset
 from basicsr.data.preparation.blur_pairs import counts_of
-from basicsr.data.preparation.blur_sources import is_clip, sort_inputs
-from basicsr.utils.errors import ArgumentError, DataError
-from tests.conftest import ROOT
+from basicsr.data.preparation.blur_sources import frames_of_video, is_clip, sort_inputs
+from basicsr.utils.errors import ArgumentError, DataError, ImageFileError
+from basicsr.utils.image import imread
+from tests.conftest import ROOT, require
 from tests.test_camera_blur import scene, write_images
+from tests.videos import TURNED, flat, make
 
 
 def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -117,9 +119,36 @@ def test_bad_sources(tmp_path):
         sort_inputs([str(tmp_path / 'empty')], [], [], tmp_path, 10)
     write_video(tmp_path / 'one.avi', 1)
     (tmp_path / 'junk.mp4').write_bytes(b'junk' * 100)
-    for name, count in (('one.avi', '1 frame'), ('junk.mp4', '0 frame')):
-        with pytest.raises(DataError, match=f'{name}: {count}'):
-            sort_inputs([str(tmp_path / name)], [], [], tmp_path / 'frames', 10)
+    with pytest.raises(DataError, match=r'one\.avi: 1 frame'):
+        sort_inputs([str(tmp_path / 'one.avi')], [], [], tmp_path / 'frames', 10)
+    with pytest.raises(ImageFileError, match=r'junk\.mp4'):
+        sort_inputs([str(tmp_path / 'junk.mp4')], [], [], tmp_path / 'frames', 10)
+    assert not list((tmp_path / 'frames').glob('*'))
+
+
+def test_frames_have_the_colours_and_the_turn_that_players_show(tmp_path):
+    require('av')
+    red, blue = (200, 20, 30), (20, 40, 210)
+    options = {'size': (720, 1280), 'times': 2, 'colours': (1, 1, 1, 1), 'display': TURNED['90']}
+    make(tmp_path / 'phone.mp4', frame=flat([red, blue], 'bt709'), **options)
+    folder = frames_of_video(tmp_path / 'phone.mp4', tmp_path / 'frames', 5)
+    frames = [imread(path).astype(int) for path in sorted(folder.iterdir())]
+    assert [frame.shape for frame in frames] == [(1280, 720, 3)] * 2
+    for frame, colour in zip(frames, (red, blue), strict=True):
+        assert np.abs(frame - colour).max() <= 4
+    make(tmp_path / 'hdr.mkv', 'ffv1', 'yuv420p10le', colours=(9, 9, 18, 1), times=2)
+    with pytest.raises(DataError, match=r'hdr\.mkv: HDR \(HLG\)'):
+        frames_of_video(tmp_path / 'hdr.mkv', tmp_path / 'frames', 5)
+
+
+def test_without_pyav_plain_videos_are_read_and_others_refused(tmp_path, monkeypatch):
+    require('av')
+    write_video(tmp_path / 'street.avi', 3)
+    make(tmp_path / 'phone.mp4', colours=(1, 1, 1, 1), display=TURNED['90'])
+    monkeypatch.setitem(sys.modules, 'av', None)
+    assert len(list(frames_of_video(tmp_path / 'street.avi', tmp_path / 'frames', 5).iterdir())) == 3
+    with pytest.raises(ImageFileError, match=r"phone\.mp4.*pip install -e '\.\[video\]'"):
+        frames_of_video(tmp_path / 'phone.mp4', tmp_path / 'frames', 5)
 
 
 def test_counts_add_up():

@@ -90,6 +90,17 @@ def test_label_map_files_keep_everything(tmp_path, layers):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize('layers', [1, 3])
+@pytest.mark.parametrize('most', [65_535, 65_536, 2**31 - 1])
+def test_any_number_of_regions_fits_a_file(tmp_path, layers, most):
+    labels = np.random.default_rng(0).integers(0, most, (layers, 17, 23))
+    labels[0, 0, 0] = most
+    write_label_map(tmp_path / 'a.png', labels)
+    assert np.array_equal(read_masks(tmp_path / 'a.png', (17, 23)), labels)
+    with Image.open(tmp_path / 'a.png') as image:
+        assert image.size == (23, 17 * layers * (2 if most > 65_535 else 1))
+
+
 def test_the_originals_formats_are_partitions_that_name_the_background(tmp_path):
     gray = np.array([[0, 0, 4], [2, 2, 4]], np.uint8)
     Image.fromarray(gray).save(tmp_path / 'gray.png')
@@ -166,8 +177,8 @@ def test_masks_of_another_size_or_too_many_ids_are_refused(tmp_path):
     write_label_map(tmp_path / 'a.png', np.ones((2, 8, 9), int))
     with pytest.raises(MaskError, match=r'have \(8, 9\) pixels \(H, W\), the image \(8, 8\)'):
         read_masks(tmp_path / 'a.png', (8, 8))
-    with pytest.raises(MaskError, match='65536'):
-        write_label_map(tmp_path / 'b.png', np.full((1, 2, 2), 65536))
+    with pytest.raises(MaskError, match='2147483648'):
+        write_label_map(tmp_path / 'b.png', np.full((1, 2, 2), 2**31))
     assert not (tmp_path / 'b.png').exists()
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms, ImageOps, features
 from skimage import data
 
@@ -262,6 +263,7 @@ def write_bad_files(folder):
     (folder / 'empty.png').write_bytes(b'')
     (folder / 'text.jpg').write_text('not an image')
     (folder / 'phone.heic').write_bytes(b'\0\0\0\x18ftypheic' + bytes(50))
+    (folder / 'fuji.jpg').write_bytes(b'FUJIFILMCCD-RAW 0201')
     (folder / 'clip.jpg').write_bytes(b'\0\0\0\x18ftypisom' + bytes(50))
     frames = [Image.fromarray(PICTURE), Image.fromarray(255 - PICTURE)]
     frames[0].save(folder / 'moving.gif', save_all=True, append_images=frames[1:])
@@ -269,23 +271,24 @@ def write_bad_files(folder):
     frames[0].save(folder / 'moving.webp', save_all=True, append_images=frames[1:])
     (folder / 'bomb.png').write_bytes(png(100_000, 100_000, 8, 2, bytes(1000)))
     (folder / 'huge.png').write_bytes(png(20_000, 9_000, 8, 0, bytes(1000)))
-    cv2.imwrite(str(folder / 'float.tif'), PICTURE.astype(np.float32))
+    tifffile.imwrite(folder / 'float.tif', PICTURE.astype(np.float32), photometric='rgb')
     broken = bytearray(png(60, 40, 8, 2, b''.join(b'\0' + bytes(180) for _ in range(40))))
     broken[45:49] = b'abcd'
     (folder / 'broken.png').write_bytes(bytes(broken))
     return {
         'cut.jpg': 'cut off',
-        'cut.tif': 'damaged',
+        'cut.tif': 'cut off',
         'empty.png': 'empty (0 bytes)',
-        'text.jpg': 'no picture (JPEG, PNG',
-        'phone.heic': 'HEIC pictures are not read; save it as JPEG',
-        'clip.jpg': 'a video, not a picture',
+        'text.jpg': 'not a readable image',
+        'phone.heic': 'cut off',
+        'fuji.jpg': 'camera raw',
+        'clip.jpg': 'a video',
         'moving.gif': '2 frames: an animation',
         'pages.tif': '2 pages',
         'moving.webp': '2 frames: an animation',
         'bomb.png': 'more than 150 million pixels',
         'huge.png': 'more than 150 million pixels',
-        'float.tif': 'of a variety that is not read',
+        'float.tif': 'holds float32 values',
         'broken.png': 'damaged',
         'gone.png': 'cannot be read (No such file',
     }

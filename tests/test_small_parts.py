@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from basicsr.masks import label_map_from_masks, masks_from_label_map
 from basicsr.utils import console
 from basicsr.utils.device import select_device
 from basicsr.utils.errors import ArgumentError, ImageFileError, MaskError, OptionError, UnknownNameError
-from basicsr.utils.files import whole_file, whole_folder
+from basicsr.utils.files import whole_file, whole_folder, whole_group
 from basicsr.utils.image import imread, imwrite
 from basicsr.utils.registry import Registry
 from tests.conftest import ROOT
@@ -187,6 +189,32 @@ def test_failed_writing_names_the_file_and_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match='elsewhere'), whole_folder(tmp_path / 'new'):
         raise OSError(errno.EIO, 'broken', 'elsewhere')
     assert [path.name for path in tmp_path.iterdir()] == ['a.txt']
+
+
+@pytest.mark.parametrize('place', ['writing', 'a name', 'the second name', 'cleaning up'])
+def test_a_group_of_files_is_whole_or_not_there_whenever_it_is_interrupted(place, tmp_path, monkeypatch):
+    calls = {'replace': 0, 'rmtree': 0}
+
+    def counted(name, real, at):
+        def call(*arguments, **more):
+            calls[name] += 1
+            done = real(*arguments, **more) if name == 'replace' else None  # the interrupt comes behind it
+            if calls[name] == at:
+                raise KeyboardInterrupt
+            return real(*arguments, **more) if name == 'rmtree' else done
+
+        return call
+
+    monkeypatch.setattr(
+        Path, 'replace', counted('replace', Path.replace, {'a name': 1, 'the second name': 2}.get(place))
+    )
+    monkeypatch.setattr(shutil, 'rmtree', counted('rmtree', shutil.rmtree, 1 if place == 'cleaning up' else None))
+    with pytest.raises(KeyboardInterrupt), whole_group(tmp_path) as folder:
+        for name in 'ab':
+            (folder / name).write_text(name)
+        if place == 'writing':
+            raise KeyboardInterrupt
+    assert sorted(path.name for path in tmp_path.iterdir()) == (['a', 'b'] if place == 'cleaning up' else [])
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.tif', '.bmp', '.jpg'])

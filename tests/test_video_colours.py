@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from basicsr.utils.side_by_side import sizes
 from basicsr.utils.video_colours import Colours, Layout, at_bits, planes_of, rgb_of, with_change
 from basicsr.utils.video_display import Turn, turn_of
-from basicsr.utils.video_frame import Frame
+from basicsr.utils.video_frame import Frame, size_beside
 from tests.videos import TURNED
 
 RNG = np.random.default_rng(0)
@@ -121,10 +122,22 @@ def test_a_frame_beside_its_result(turn, sampling):
     )
     shown = left.beside(right).whole()
     height, width = left.whole().shape[:2]
-    assert shown.shape == (height, 2 * width + 16, 3)
-    assert np.abs(shown[:, : width - 2] - left.whole()[:, 2:]).max() < 0.01
-    assert np.abs(shown[:, -width + 2 :] - right.whole()[:, 2:]).max() < 0.01
-    assert shown[:, width + 4 : -width - 4].max() < 0.01
+    header, gap = sizes(height, width, 4)
+    assert shown.shape == (height + header, 2 * width + gap, 3)
+    assert left.beside(right).planes[0].shape == size_beside((32, 48), turn)
+    strip, shown = shown[: header - 2], shown[header + 2 :]  # chroma mixes over the edges
+    assert strip.min() < 0.4 and strip.max() > 0.99
+    assert np.abs(shown[:, : width - 2] - left.whole()[2:, 2:]).max() < 0.01
+    assert np.abs(shown[:, -width + 2 :] - right.whole()[2:, 2:]).max() < 0.01
+    assert shown[:, width + 1 : -width - 1].min() > 0.9
+
+
+@pytest.mark.parametrize('transfer', [16, 18])
+def test_paper_beside_hdr_is_no_brighter_than_paper(transfer):
+    kind = Layout(10, 2, 2, Colours(9, 9, transfer, 1), 64)
+    frame = Frame([np.full(shape, 512, np.uint16) for shape in ((64, 96), (32, 48), (32, 48))], kind)
+    code = {16: 0.58, 18: 0.75}[transfer]  # 203 cd/m2: BT.2408, table 1
+    assert frame.beside(frame).planes[0].max() == round(64 + 876 * code)
 
 
 def test_fields_are_pictures_of_their_own():

@@ -13,6 +13,7 @@ import pytest
 from basicsr.models.video import deblur_video
 from basicsr.utils import video_encoders, video_facts
 from basicsr.utils.errors import ImageFileError
+from basicsr.utils.side_by_side import sizes
 from basicsr.utils.video_check import require_written
 from basicsr.utils.video_colours import Colours, Layout
 from basicsr.utils.video_reader import VideoReader
@@ -536,9 +537,12 @@ def test_side_by_side(display, pixels):
         '270': np.rot90(shown),
         'mirrored': shown[:, ::-1],
     }.get(display, shown)
-    width = (shown.shape[1] - 16) // 2
-    assert shown.shape[:2] == ((96, 144) if display in ('90', '270') else (64, 208))
-    left, right = shown[:, :width], shown[:, -width:]
+    height, width = (96, 64) if display in ('90', '270') else (64, 96)
+    header, gap = sizes(height, width, 4)
+    assert shown.shape[:2] == (height + header, 2 * width + gap) and header >= 16 and gap >= 4
+    left, right = shown[header:, :width], shown[header:, -width:]
     assert np.abs(left * 0.5 - right).mean() < 3 and np.abs(left - done.sample[0]).mean() < 3
     assert np.abs(right - done.sample[1]).mean() < 3
-    assert shown[:, width + 4 : -width - 4].max() < 20
+    assert shown[header + 2 :, width + 1 : -width - 1].min() > 200  # white, but for the encoder
+    assert shown[: header - 2].min() < 100 and shown[: header - 2].max() > 240  # letters on paper
+    assert np.ptp(shown[: header - 2], 2).mean() < 2  # gray

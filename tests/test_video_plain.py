@@ -13,6 +13,7 @@ import pytest
 from basicsr.models.video import deblur_video
 from basicsr.utils import video_opencv
 from basicsr.utils.errors import ImageFileError
+from basicsr.utils.side_by_side import sizes
 from basicsr.utils.video_bits import read_h264, read_mpeg4
 from basicsr.utils.video_colours import Colours
 from tests.conftest import require
@@ -201,9 +202,12 @@ def test_side_by_side_and_a_sample_without_pyav(without_av):
     without_av()
     done = deblur_video(leaving(), Path('clip.avi'), Path('a.avi'), side_by_side=Path('b.avi'), sample=True)
     frames = read_video('b.avi')[1]
-    assert len(frames) == 5 and frames[0].shape == (48, 144, 3)
+    header, gap = sizes(48, 64, 4)
+    assert len(frames) == 5 and frames[0].shape == (48 + header, 128 + gap, 3)
     shown = frames[2][..., ::-1].astype(int)
-    assert np.abs(shown[:, :64] - shown[:, -64:]).mean() < 2 and shown[:, 66:78].max() < 20
+    assert shown[: header - 8].min() < 120 and shown[: header - 8].max() > 240  # letters on paper
+    shown = shown[header:]
+    assert np.abs(shown[:, :64] - shown[:, -64:]).mean() < 2 and shown[8:-8, 65 : 63 + gap].min() > 180
     assert np.abs(done.sample[0] - shown[:, :64]).mean() < 6 and np.array_equal(*done.sample)
 
 

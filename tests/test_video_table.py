@@ -1,12 +1,10 @@
-"""The table of docs/deblur.md about videos: each row is tried."""
+"""The rows of docs/files.md about videos: each is tried."""
 
 from __future__ import annotations
 
-import re
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from basicsr.models.photo_jobs import Inputs, plan
@@ -14,22 +12,15 @@ from basicsr.models.video import deblur_video
 from basicsr.utils import video_facts
 from basicsr.utils.errors import ImageFileError
 from basicsr.utils.video_colours import Colours, Layout
-from tests.conftest import ROOT, require
+from tests.conftest import require
+from tests.files_table import CONVERTED, KEPT, REFUSED, name_of, rows_of
 from tests.test_video_bad_input import patched, sound_alone
 from tests.test_video_files import LATE, UNEVEN, require_kept, with_subtitles
 from tests.videos import TURNED, differences, leaving, look, make
 
 require('av')
 
-REFUSED, CONVERTED, KEPT = 'refused', 'converted', 'kept'
 FINE = {'qmin': '1', 'qmax': '1'}
-
-
-def table():
-    """Rows of the table: what is in the file, and what becomes of it."""
-    text = (ROOT / 'docs/deblur.md').read_text(encoding='utf-8')
-    lines = text[text.index('| in the file | in the result |') :].split('\n\n')[0].splitlines()[2:]
-    return [tuple(cell.strip() for cell in line.strip('|').split(' | ')) for line in lines]
 
 
 def tried(name, target=None, levels=4, **more):
@@ -282,16 +273,15 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize('row', table(), ids=lambda row: re.sub(r'\W+', '_', row[0])[:40])
+@pytest.mark.parametrize('row', rows_of('videos'), ids=name_of)
 def test_each_row(row, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (found,) = [key for key in ROWS if row[0].startswith(key)]
+    (found,) = [key for key in ROWS if row[1].startswith(key)]
     if found == '8 bits':
         make('in.mp4')
         deblur_video(leaving(), Path('in.mp4'), Path('out.mp4'))
-    assert row[1].startswith(ROWS[found]()), row
+    assert row[2].startswith(ROWS[found]()), row
 
 
 def test_all_rows_are_there():
-    assert len(table()) == len(ROWS)
-    assert np.all([any(row[0].startswith(key) for row in table()) for key in ROWS])
+    assert len(rows_of('videos')) == len(ROWS)

@@ -15,6 +15,7 @@ from basicsr.utils.files import whole_file
 from basicsr.utils.image import Array, imwrite
 from basicsr.utils.photo import Photo
 from basicsr.utils.pixels import pil_of
+from basicsr.utils.transparency import fill_invisible
 
 SIDE = 2560
 """Longest side of the pictures on the screen; results are downloaded in full resolution."""
@@ -36,7 +37,8 @@ def _size(photo: Photo) -> tuple[int, int]:
 def _on_screen(photo: Photo) -> Array:
     """(H, W, 1) or (H, W, 3) uint8, not larger than screens are; white where it is transparent."""
     height, width = _size(photo)
-    planes = [photo.pixels] if photo.alpha is None else [photo.pixels, photo.alpha]
+    colour = fill_invisible(photo.pixels, photo.alpha)
+    planes = [colour] if photo.alpha is None else [colour, photo.alpha]
     small = []
     for plane in planes:
         eight = (plane >> 8).astype(np.uint8) if plane.dtype == np.uint16 else plane

@@ -17,7 +17,7 @@ import numpy as np
 
 from basicsr.data.storage import FileStore, FolderStore
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
-from basicsr.masks.files import decode_masks
+from basicsr.masks.files import decode_masks, encode_label_map
 from basicsr.utils.errors import DataError
 from basicsr.utils.files import inside, refuse_existing, whole_folder
 from basicsr.utils.image import IMAGE_SUFFIXES, decode_image
@@ -104,7 +104,8 @@ def write_lmdb(
     Args:
         source: the folder, with its sub-folders.
         target: ``<name>.lmdb``, which must not exist.
-        kind: 'images' become PNG; 'masks' (``.npz``, label maps, gray pictures) are checked and kept byte for byte.
+        kind: 'images' become PNG; 'masks' are checked: ``.npz`` of the original and PNG are kept byte for byte, those
+            of other tools become label maps.
         progress: wraps the list of keys, to show how far it is.
 
     Returns:
@@ -248,11 +249,14 @@ def _image_entry(data: bytes, name: str) -> tuple[bytes, str]:
 def _mask_entry(data: bytes, name: str) -> tuple[bytes, str]:
     labels = decode_masks(data, name)
     layers, height, width = labels.shape
-    if data.startswith(b'PK'):
-        return data, f'.npz ({_stack_length(data)}, 1, {height}, {width})'
+    if data.startswith(b'PK') and (count := _stack_length(data)):
+        return data, f'.npz ({count}, 1, {height}, {width})'
+    if not data.startswith(b'\x89PNG'):
+        data = encode_label_map(labels)
     return data, f'.png ({height * layers},{width},1) 1'
 
 
 def _stack_length(data: bytes) -> int:
+    """Masks of an ``.npz`` file as the original writes them; 0 for others."""
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        return len(file['masks'])
+        return len(file['masks']) if 'masks' in file and file['masks'].ndim == 4 else 0

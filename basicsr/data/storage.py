@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.masks.files import decode_gray, decode_masks
+from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
+from basicsr.masks.files import decode_gray, decode_masks, encode_label_map, mask_files_below, read_masks, stem_of
+from basicsr.masks.other_tools import METADATA
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.files import files_below
 from basicsr.utils.image import IMAGE_SUFFIXES, decode_image
@@ -97,7 +99,8 @@ class FileStore(Store):
 class FolderStore(FileStore):
     """The files of a folder and its sub-folders; hidden ones and other types are left out.
 
-    Keys are paths below the folder, with ``/`` and with their extension.
+    Keys are paths below the folder, with ``/`` and with their extension. A folder of masks that Segment Anything has
+    written for one image is one file of the folder above it: a label map.
 
     Args:
         root: the folder; ``~`` is the home.
@@ -113,7 +116,8 @@ class FolderStore(FileStore):
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
             raise DataError(f'{self.root}: no such folder')
-        self.keys = files_below(self.root, suffixes)
+        masks = tuple(suffixes) == MASK_SUFFIXES
+        self.keys = mask_files_below(self.root) if masks else files_below(self.root, suffixes)
         if not self.keys:
             hint = ''
             if self.root.suffix in ('.lmdb', '.raw'):
@@ -122,7 +126,7 @@ class FolderStore(FileStore):
 
     def stem(self, key: str) -> str:
         """The key without its extension."""
-        return str(PurePosixPath(key).with_suffix(''))
+        return stem_of(key)
 
     def path(self, key: str) -> str:
         """Where the file lies."""
@@ -130,6 +134,8 @@ class FolderStore(FileStore):
 
     def read(self, key: str) -> bytes:
         """The whole file."""
+        if PurePosixPath(key).name == METADATA:
+            return encode_label_map(read_masks(self.root / key), compress_level=1)
         try:
             return (self.root / key).read_bytes()
         except OSError as error:

@@ -77,5 +77,3 @@ class MaskCache:
         except OSError as error:
             self._writable = False
             logger.warning('masks are not kept for the next run: %s: %s', self.folder, error.strerror or error)
-        except MaskError as error:  # more than 65535 regions
-            logger.warning('masks are not kept for the next run: %s', error)

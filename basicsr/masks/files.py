@@ -1,28 +1,40 @@
-"""Mask files: label maps as 16-bit PNG, and the formats of the original (``.npz`` stacks, gray PNG)."""
+"""Mask files: label maps as 16-bit PNG, the formats of the original, and those of other tools."""
 
 from __future__ import annotations
 
 import io
-import struct
-import zipfile
-import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from PIL.PngImagePlugin import PngImageFile, PngInfo
+from PIL.PngImagePlugin import PngInfo
 
 from basicsr.masks.gray_coding import label_map_from_gray
-from basicsr.masks.label_map import check_label_map, label_map_from_masks
+from basicsr.masks.label_map import check_label_map
+from basicsr.masks.other_tools import (
+    METADATA,
+    is_folder_of_masks,
+    labels_of_black_and_white,
+    labels_of_folder,
+    labels_of_json,
+    labels_of_palette,
+)
+from basicsr.masks.record import RECORD
+from basicsr.masks.run_lengths import checked_size
+from basicsr.masks.stacks import labels_of_npy, labels_of_npz
 from basicsr.utils.errors import MaskError
-from basicsr.utils.files import whole_file
+from basicsr.utils.files import files_below, whole_file
+from basicsr.utils.image_headers import MAX_PIXELS, read_header
+from basicsr.utils.png_files import png_texts
 
-SUFFIXES = ('.png', '.npz')
+SUFFIXES = ('.png', '.npz', '.npy', '.json')
 SHAPE_KEY = 'label_map'  # PNG text chunk: 'L H W'
+WIDE_KEY = 'high_words'  # PNG text chunk, if the layers are followed by as many with the upper 16 bits of their ids
 STAMP_KEY = 'made_with'
-_BROKEN_NPZ = (OSError, ValueError, EOFError, KeyError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile)
+
+_MOST_LAYERS = 64  # in the file of an image whose size is known
 
 
 def write_label_map(path: str | Path, labels: NDArray[Any], stamp: str = '', compress_level: int = 9) -> None:
@@ -32,12 +44,12 @@ def write_label_map(path: str | Path, labels: NDArray[Any], stamp: str = '', com
 
     Args:
         path: ``<stem of the image>.png``; its folder must exist.
-        labels: (L, H, W) integers, ids up to 65535.
+        labels: (L, H, W) integers. Where ids exceed 65535, layers of their upper 16 bits follow.
         stamp: kept in the file, see :func:`read_stamp`; names the settings that the masks were made with.
         compress_level: of the PNG; 1 is many times faster for files half as large again.
 
     Raises:
-        MaskError: no label map, or an id above 65535.
+        MaskError: no label map, or an id above 2^31 - 1.
         OSError: the disk is full or the folder cannot be written.
     """
     data = encode_label_map(labels, stamp, compress_level)
@@ -57,43 +69,55 @@ def is_label_map(path: str | Path) -> bool:
 
 def _text(path: str | Path, key: str) -> str:
     try:
-        with Image.open(path, formats=['PNG']) as image:
-            return str(image.info.get(key, ''))
-    except (OSError, SyntaxError, ValueError):
+        with Path(path).open('rb') as file:
+            return png_texts(file.read(2**16)).get(key, '')
+    except OSError:
         return ''
 
 
 def encode_label_map(labels: NDArray[Any], stamp: str = '', compress_level: int = 9) -> bytes:
     """The bytes of the PNG that :func:`write_label_map` writes."""
     labels = check_label_map(labels)
-    if labels.size and labels.max() > 65535:
-        raise MaskError(f'ids up to 65535 fit a 16-bit file, the largest here is {labels.max()}; renumber them')
-    shape = PngInfo()
-    shape.add_text(SHAPE_KEY, ' '.join(map(str, labels.shape)))
+    largest = int(labels.max(initial=0))
+    if largest > np.iinfo(np.int32).max:
+        raise MaskError(f'ids up to 2147483647 fit a file, the largest here is {largest}; renumber them')
+    texts = PngInfo()
+    texts.add_text(SHAPE_KEY, ' '.join(map(str, labels.shape)))
+    if largest > 65535:
+        texts.add_text(WIDE_KEY, '1')
+        labels = np.concatenate([labels & 65535, labels >> 16])
     if stamp:
-        shape.add_text(STAMP_KEY, stamp)
+        texts.add_text(STAMP_KEY, stamp)
     stacked = labels.reshape(-1, labels.shape[2]).astype(np.uint16)
     buffer = io.BytesIO()
-    Image.fromarray(stacked).save(buffer, 'PNG', pnginfo=shape, compress_level=compress_level)
+    Image.fromarray(stacked).save(buffer, 'PNG', pnginfo=texts, compress_level=compress_level)
     return buffer.getvalue()
 
 
 def read_masks(path: str | Path, size: tuple[int, int] | None = None) -> NDArray[np.int32]:
     """Read a mask file of any known format as a label map.
 
-    16-bit PNG: a label map as it is (without our text chunk: one layer). 8-bit gray PNG and ``.npz`` with an array
-    ``masks`` (M, 1, H, W): the original's formats, where the background is a region of its own.
+    * 16-bit PNG: a label map as it is (without our text chunk: one layer).
+    * 8-bit gray PNG, and ``.npz`` with an array ``masks`` (M, 1, H, W): the original's formats; each gray value is a
+      region, the background included.
+    * Palette PNG: index k is region k, 0 is none. Black and white PNG: white areas, the largest first.
+    * ``.npy``, and ``.npz`` with an array ``masks`` (M, H, W): mask i is region i + 1.
+    * JSON with run lengths (Segment Anything, SA-1B), and a folder that Segment Anything's ``amg.py`` has written.
 
     Args:
-        path: the file; its content decides, not its name.
+        path: the file or folder; its content decides, not its name.
         size: (H, W) that the masks must have, the image's.
 
     Returns:
         label map (L, H, W).
 
     Raises:
-        MaskError: the file is missing, damaged, of another format, or of another size; it is named.
+        MaskError: the file is missing, damaged, of another format, or of another size; it is named, and so is the
+            mask in it.
     """
+    place = Path(path).parent if Path(path).name == METADATA else Path(path)
+    if is_folder_of_masks(place):
+        return _of_size(labels_of_folder(place, size), str(place), size)
     return decode_masks(_content(path), str(path), size)
 
 
@@ -101,7 +125,18 @@ def decode_masks(data: bytes, name: str, size: tuple[int, int] | None = None) ->
     """What :func:`read_masks` does, for the bytes of a file (from a data base); ``name`` is for messages."""
     if not data:
         raise MaskError(f'{name}: the file is empty (0 bytes)')
-    labels = _labels_of_npz(data, name) if data.startswith(b'PK') else _labels_of_png(data, name)
+    if data.startswith(b'PK'):
+        labels = labels_of_npz(data, name, size)
+    elif data.startswith(b'\x93NUMPY'):
+        labels = labels_of_npy(data, name, size)
+    elif data.removeprefix(b'\xef\xbb\xbf').lstrip()[:1] in (b'[', b'{'):
+        labels = labels_of_json(data, name, size)
+    else:
+        labels = _labels_of_png(data, name, size)
+    return _of_size(labels, name, size)
+
+
+def _of_size(labels: NDArray[np.int32], name: str, size: tuple[int, int] | None) -> NDArray[np.int32]:
     if size is not None and labels.shape[1:] != tuple(size):
         raise MaskError(f'{name}: the masks have {labels.shape[1:]} pixels (H, W), the image {tuple(size)}')
     return labels
@@ -118,21 +153,45 @@ def read_gray(path: str | Path, size: tuple[int, int] | None = None) -> NDArray[
 
 def decode_gray(data: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """What :func:`read_gray` does, for the bytes of a file."""
-    pixels, _ = _decode_png(data, name)
-    if pixels.dtype != np.uint8:
-        raise MaskError(f'{name}: the CAT method needs an 8-bit gray picture, this is {pixels.dtype}')
+    pixels, mode = _decode_png(data, name, size)
+    if mode != 'L':
+        raise MaskError(f'{name}: the CAT method needs an 8-bit gray picture, this is {mode}')
     if size is not None and pixels.shape != tuple(size):
         raise MaskError(f'{name}: the picture has {pixels.shape} pixels (H, W), the image {tuple(size)}')
     return pixels
 
 
 def find_masks(folder: str | Path, stem: str) -> Path | None:
-    """The mask file of an image: ``<folder>/<stem>.png`` or ``.npz``; the stem may have sub-folders and dots."""
+    """The masks of an image: ``<folder>/<stem>`` with one of ``SUFFIXES``, or a folder of that name that Segment
+    Anything has written; the stem may have sub-folders and dots."""
     for suffix in SUFFIXES:
         candidate = Path(folder) / f'{stem}{suffix}'
         if candidate.is_file():
             return candidate
-    return None
+    return Path(folder) / stem if is_folder_of_masks(Path(folder) / stem) else None
+
+
+def mask_files_below(root: Path) -> list[str]:
+    """All mask files in a folder and its sub-folders, as paths below it with ``/``, sorted.
+
+    A folder that Segment Anything has written for one image counts once, as its ``metadata.csv``; records of how masks
+    were made do not count.
+    """
+    names = files_below(root, (*SUFFIXES, '.csv'))
+    folders = {name.removesuffix(METADATA) for name in names if name.endswith(f'/{METADATA}')}
+
+    def counts(name: str) -> bool:
+        folder, _, file = name.rpartition('/')
+        if f'{folder}/' in folders:
+            return file == METADATA
+        return not name.endswith('.csv') and file != RECORD
+
+    return [name for name in names if counts(name)]
+
+
+def stem_of(key: str) -> str:
+    """What a mask file of :func:`mask_files_below` shares with its image: the path without extension."""
+    return key.removesuffix(f'/{METADATA}') if key.endswith(f'/{METADATA}') else str(PurePosixPath(key).with_suffix(''))
 
 
 def _content(path: str | Path) -> bytes:
@@ -142,15 +201,22 @@ def _content(path: str | Path) -> bytes:
         raise MaskError(f'{path}: cannot be read ({error.strerror or error})') from error
 
 
-def _labels_of_png(data: bytes, name: str) -> NDArray[np.int32]:
-    pixels, shape_text = _decode_png(data, name)
-    if pixels.dtype == np.uint8:
+def _labels_of_png(data: bytes, name: str, size: tuple[int, int] | None) -> NDArray[np.int32]:
+    pixels, mode = _decode_png(data, name, size)
+    if mode == 'P':
+        return labels_of_palette(pixels)
+    if mode == '1':
+        return labels_of_black_and_white(pixels)
+    if mode == 'L':
         return label_map_from_gray(pixels)
-    shape = _stated_shape(shape_text, name) if shape_text else (1, *pixels.shape)
+    texts = png_texts(data)
+    shape = _stated_shape(texts[SHAPE_KEY], name) if SHAPE_KEY in texts else (1, *pixels.shape)
     layers, height, width = shape
-    if min(shape) < 1 or (layers * height, width) != pixels.shape:
+    words = 2 if WIDE_KEY in texts else 1
+    if min(shape) < 1 or (words * layers * height, width) != pixels.shape:
         raise MaskError(f'{name}: its text says (L, H, W) = {shape}, its pixels are {pixels.shape}; make it again')
-    return pixels.reshape(shape).astype(np.int32)
+    planes = pixels.reshape(words, *shape).astype(np.int32)
+    return np.asarray(planes[0] if words == 1 else planes[0] | planes[1] << 16)
 
 
 def _stated_shape(text: str, name: str) -> tuple[int, int, int]:
@@ -161,35 +227,28 @@ def _stated_shape(text: str, name: str) -> tuple[int, int, int]:
     return layers, height, width
 
 
-def _decode_png(data: bytes, name: str) -> tuple[NDArray[Any], str]:
-    """Pixels (H, W) in uint8 or uint16, and our text chunk ('' without one)."""
-    if data.startswith(b'\x89PNG') and b'IEND' not in data[-16:]:  # Pillow reads on where only the end is missing
-        raise MaskError(f'{name}: damaged (cut off after {len(data)} bytes); make it again')
+def _decode_png(data: bytes, name: str, size: tuple[int, int] | None) -> tuple[NDArray[Any], str]:
+    """Pixels (H, W), and what they are: 'L' (uint8 gray), 'I;16' (uint16), 'P' (uint8 indices) or '1' (boolean)."""
+    import imagecodecs
+
+    most = MAX_PIXELS if size is None else max(MAX_PIXELS, _MOST_LAYERS * size[0] * size[1])
     try:
+        header = read_header(data, name, most)
+        if header.size is not None and header.format == 'PNG' and SHAPE_KEY not in png_texts(data):
+            # one layer; its size is known before it is decoded
+            checked_size(list(header.size), name, size)
+        if header.format == 'PNG' and data[24:26] in (b'\x08\0', b'\x10\0'):  # gray
+            pixels = np.asarray(imagecodecs.png_decode(data))  # Pillow has a limit of its own
+            pixels = pixels if pixels.ndim == 2 else pixels[..., 0]
+            return pixels, 'L' if pixels.dtype == np.uint8 else 'I;16'
         with Image.open(io.BytesIO(data), formats=['PNG']) as image:
-            image.load()
-            text = str(image.text.get(SHAPE_KEY, '')) if isinstance(image, PngImageFile) else ''
             mode, pixels = image.mode, np.asarray(image)
+    except MaskError:
+        raise
     except UnidentifiedImageError as error:
-        raise MaskError(f'{name}: neither a PNG nor an .npz file') from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise MaskError(f'{name}: damaged ({error}); make it again') from error
-    if mode not in ('L', 'I;16', 'I'):
-        raise MaskError(f'{name}: masks are single-channel 8- or 16-bit pictures, this one is {mode}')
-    return (pixels if mode == 'L' else pixels.astype(np.uint16)), text
-
-
-def _labels_of_npz(data: bytes, name: str) -> NDArray[np.int32]:
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            keys = list(file.files)
-            masks = file['masks'] if 'masks' in keys else None
-    except _BROKEN_NPZ as error:
-        raise MaskError(f'{name}: damaged, or no .npz of plain arrays ({error})') from error
-    if masks is None:
-        raise MaskError(f"{name}: has no array 'masks', only {', '.join(keys) or 'nothing'}")
-    if masks.dtype == np.uint8 and masks.size and not np.isin(np.unique(masks), (0, 1, 255)).all():
-        raise MaskError(f"{name}: 'masks' is uint8 with other values than 0 and 255; only binary masks are read")
-    if masks.dtype not in (np.bool_, np.uint8) or masks.ndim != 4 or masks.shape[1] != 1:
-        raise MaskError(f"{name}: 'masks' is {masks.dtype} {masks.shape}; expected boolean or uint8 (M, 1, H, W)")
-    return label_map_from_masks(masks.astype(np.bool_))
+        raise MaskError(f'{name}: neither a PNG nor an .npz, .npy or JSON file') from error
+    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
+        raise MaskError(f'{name}: damaged ({str(error).removeprefix(f"{name}: ")}); make it again') from error
+    if mode not in ('L', 'P', '1'):
+        raise MaskError(f'{name}: masks are single-channel PNG (gray, palette, black and white), this one is {mode}')
+    return pixels, mode

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -73,8 +74,9 @@ def masks_from_gray(gray: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def label_map_from_gray(gray: NDArray[np.uint8]) -> NDArray[np.int32]:
     """The same partition as a label map (1, H, W): the lowest gray value becomes region 1, so no pixel is 0."""
-    _, ids = np.unique(_check_gray(gray), return_inverse=True)
-    return (ids.reshape(1, *gray.shape) + 1).astype(np.int32)
+    there = cv2.calcHist([_check_gray(gray)], [0], None, [256], [0, 256]).ravel() > 0
+    ids = np.cumsum(there).astype(np.int32)
+    return np.asarray(cv2.LUT(gray, ids), np.int32)[None]
 
 
 def gray_from_label_map(labels: NDArray[Any], mode: Literal['fixed', 'reference'] = 'fixed') -> NDArray[np.uint8]:

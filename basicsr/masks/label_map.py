@@ -10,6 +10,17 @@ from numpy.typing import NDArray
 from basicsr.utils.errors import MaskError
 
 
+def packer_for_file(mask_size: tuple[int, int], image_size: tuple[int, int] | None) -> LayerPacker:
+    """A packer for masks that come from a file, which may be small and fill the memory all the same.
+
+    Args:
+        mask_size: (H, W) of the masks.
+        image_size: of their image; masks of an image that is not known get 2^26 entries, others 16 layers at least.
+    """
+    most = 2**26
+    return LayerPacker(mask_size, most if image_size is None else max(most, 16 * mask_size[0] * mask_size[1]))
+
+
 def label_map_from_masks(masks: NDArray[Any]) -> NDArray[np.int32]:
     """Pack binary masks into few layers of disjoint regions; nothing is lost where they overlap.
 
@@ -26,21 +37,51 @@ def label_map_from_masks(masks: NDArray[Any]) -> NDArray[np.int32]:
         MaskError: wrong shape or dtype.
     """
     masks = check_masks(masks)
-    layers = [np.zeros(masks.shape[1:], np.int32)]
-    taken = [np.zeros(masks.shape[1:], np.bool_)]
+    packer = LayerPacker((masks.shape[1], masks.shape[2]))
     for number, mask in enumerate(masks, start=1):
+        packer.add(number, mask)
+    return packer.labels()
+
+
+class LayerPacker:
+    """Packs binary masks one after another into few layers; see :func:`label_map_from_masks`.
+
+    Args:
+        size: (H, W).
+        most: entries of the label map at most; None takes any number.
+    """
+
+    def __init__(self, size: tuple[int, int], most: int | None = None) -> None:
+        self.size, self.most = size, most
+        self._layers = [np.zeros(size, np.int32)]
+
+    def add(self, number: int, mask: NDArray[np.bool_]) -> bool:
+        """Add a mask (H, W) under an id; False if it has no pixel.
+
+        Raises:
+            MaskError: the masks overlap in too many layers.
+        """
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if not len(rows):
-            continue
+            return False
         box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         pixels = mask[box]
-        index = next((index for index, used in enumerate(taken) if not (used[box] & pixels).any()), len(layers))
-        if index == len(layers):
-            layers.append(np.zeros(masks.shape[1:], np.int32))
-            taken.append(np.zeros(masks.shape[1:], np.bool_))
-        layers[index][box][pixels] = number
-        taken[index][box] |= pixels
-    return np.stack(layers)
+        free = (layer for layer in self._layers if not np.logical_and(layer[box], pixels).any())
+        layer = next(free, None)
+        if layer is None:
+            if self.most is not None and (len(self._layers) + 1) * self.size[0] * self.size[1] > self.most:
+                raise MaskError(f'the masks overlap in more than {len(self._layers)} layers; leave some out')
+            layer = np.zeros(self.size, np.int32)
+            self._layers.append(layer)
+        layer[box][pixels] = number
+        return True
+
+    def labels(self) -> NDArray[np.int32]:
+        """The label map (L, H, W), L ≥ 1; the last call."""
+        labels = np.empty((len(self._layers), *self.size), np.int32)
+        for index in reversed(range(len(labels))):
+            labels[index] = self._layers.pop()  # so that not all of them are there twice
+        return labels
 
 
 def masks_from_label_map(labels: NDArray[Any]) -> NDArray[np.bool_]:

@@ -177,7 +177,8 @@ def luma_of_bgr(image: Array) -> Array:
         235.0
     """
     if image.dtype != np.uint8:
-        raise MetricError(f'luma is defined on 8-bit images, not on {image.dtype}; round and convert to uint8 first')
+        advice = 'round and convert to uint8 first (in an option file: bits: high_byte of the data set)'
+        raise MetricError(f'luma is defined on 8-bit images, not on {image.dtype}; {advice}')
     if image.shape[2] == 1:
         return image.astype(np.float64)
     if image.shape[2] != 3:

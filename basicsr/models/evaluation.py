@@ -19,7 +19,7 @@ from basicsr.metrics.arrays import unit_float
 from basicsr.options.schema_train import ValOptions
 from basicsr.training.distributed import Processes
 from basicsr.utils.errors import BasicsrError, MetricError
-from basicsr.utils.image import tensor2img
+from basicsr.utils.image import same_depth, tensor2img
 
 Array = NDArray[Any]
 _WAITING = 2  # images whose metrics are being computed while the network goes on
@@ -163,7 +163,9 @@ def record_of(batch: Mapping[str, Any], output: torch.Tensor) -> Record:
     """
     lq, gt = (batch[key][0].permute(1, 2, 0).numpy() if key in batch else None for key in ('lq', 'gt'))
     lq = None if lq is None else lq[..., -output.shape[1] :]  # of several views the last is the image itself
-    depth = np.uint16 if batch['lq'].dtype == torch.uint16 else np.uint8
+    if lq is not None and gt is not None:
+        lq, gt = same_depth(lq, gt)
+    depth = np.uint16 if lq is not None and lq.dtype == np.uint16 else np.uint8
     rounded = tensor2img(output, rgb2bgr=False, out_type=depth)
     return Record(
         output=output[0].permute(1, 2, 0).float().cpu().numpy(),

@@ -13,6 +13,7 @@ from torch import Tensor
 from basicsr.utils.errors import ShapeError
 from basicsr.utils.image import Array
 from basicsr.utils.pixels import pil_of, planes_of
+from basicsr.utils.transparency import fill_invisible, keep_invisible
 
 Back = Callable[[Sequence[Array]], Any]
 
@@ -25,7 +26,8 @@ def arrays_of(image: Any) -> tuple[list[Array], Back]:
     Args:
         image: numpy (H, W), (H, W, 1), (H, W, 3) or with alpha (H, W, 4): RGB, uint8 in 0..255, uint16 in 0..65535 or
             float in [0, 1]; a PIL picture; or a tensor (C, H, W) or (B, C, H, W) with C = 1, 3 or 4, uint8 or float in
-            [0, 1]. Alpha is kept as it is.
+            [0, 1]. Alpha is kept as it is, and so are the colours of invisible pixels, which become those of the
+            nearest visible ones in between.
 
     Returns:
         (H, W, C) arrays, C = 1 or 3, uint8, uint16 or float32; and a function from as many arrays of the same shapes
@@ -54,10 +56,13 @@ def _of_numpy(image: Array) -> tuple[list[Array], Back]:
         _check_range(float(colour.min()), float(colour.max()))
         colour = colour.astype(np.float32)
 
-    def back(restored: Sequence[Array]) -> Array:
-        return np.concatenate([restored[0].astype(image.dtype), alpha], 2).reshape(image.shape)
+    seen = alpha if alpha.size else None
 
-    return [np.ascontiguousarray(colour)], back
+    def back(restored: Sequence[Array]) -> Array:
+        result = keep_invisible(restored[0].astype(image.dtype), planes[..., : colour.shape[2]], seen)
+        return np.concatenate([result, alpha], 2).reshape(image.shape)
+
+    return [np.ascontiguousarray(fill_invisible(colour, seen))], back
 
 
 def _of_tensor(image: Tensor) -> tuple[list[Array], Back]:
@@ -71,12 +76,19 @@ def _of_tensor(image: Tensor) -> tuple[list[Array], Back]:
         _check_range(float(colour.min()), float(colour.max()))
         colour = colour.float()
     arrays = [item.permute(1, 2, 0).contiguous().cpu().numpy() for item in colour.detach()]
+    if alpha.shape[1]:
+        masks = [item.permute(1, 2, 0).float().cpu().numpy() for item in alpha.detach()]
+        arrays = [fill_invisible(array, mask) for array, mask in zip(arrays, masks, strict=True)]
 
     def back(restored: Sequence[Array]) -> Tensor:
         if not restored:
             return image.clone()
-        planes = torch.stack([torch.from_numpy(item).permute(2, 0, 1) for item in restored])
-        return torch.cat([planes.to(image.device, image.dtype), alpha], 1).reshape(image.shape)
+        planes = torch.stack([torch.from_numpy(item).permute(2, 0, 1) for item in restored]).to(
+            image.device, image.dtype
+        )
+        if alpha.shape[1]:
+            planes = torch.where(alpha > 0, planes, batch[:, :3])
+        return torch.cat([planes, alpha], 1).reshape(image.shape)
 
     return arrays, back
 
@@ -85,11 +97,11 @@ def _of_pil(image: Image.Image) -> tuple[list[Array], Back]:
     planes = planes_of(image)
 
     def back(restored: Sequence[Array]) -> Image.Image:
-        result = pil_of(restored[0], planes.alpha)
+        result = pil_of(keep_invisible(restored[0], planes.colour, planes.alpha), planes.alpha)
         result.info = {key: value for key, value in image.info.items() if key != 'transparency'}
         return result
 
-    return [planes.colour], back
+    return [fill_invisible(planes.colour, planes.alpha)], back
 
 
 def _check_range(low: float, high: float) -> None:

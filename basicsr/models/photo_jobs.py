@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import glob
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from basicsr.utils.errors import DataError
+from basicsr.utils.errors import DataError, some_of
 from basicsr.utils.photo import PHOTO_SUFFIXES
 from basicsr.utils.photo_files import result_suffix
+from basicsr.utils.unread_files import RAW_SUFFIXES, UNREAD_SUFFIXES
+from basicsr.utils.videos import VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
-"""What counts as a video, in lower case."""
 _KEPT_AS_VIDEO = ('.mp4', '.mov', '.avi', '.mkv')
 
 
@@ -27,6 +28,7 @@ class Job:
         side_by_side: photo and result in one picture, or in one video, the photo left.
         masks: the label map; a picture of the regions lies beside it, ``<stem>_shown.jpg``.
         kernel: the blur kernel, without extension: a ``.npy`` and a ``.png`` file.
+        below: the sub-folder in which a pattern has found the source; the results lie in one of the same name.
     """
 
     source: Path
@@ -34,6 +36,7 @@ class Job:
     side_by_side: Path | None = None
     masks: Path | None = None
     kernel: Path | None = None
+    below: Path = Path()
 
     @property
     def is_video(self) -> bool:
@@ -58,11 +61,13 @@ class Inputs:
         files: photos and videos, each once.
         missing: what names no file, with the reason.
         notes: what was left out on purpose.
+        below: sub-folders in which patterns have found files.
     """
 
     files: list[Path] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    below: dict[Path, Path] = field(default_factory=dict)
 
 
 def list_inputs(names: Iterable[str | Path]) -> Inputs:
@@ -70,7 +75,7 @@ def list_inputs(names: Iterable[str | Path]) -> Inputs:
 
     Args:
         names: files, folders (the photos directly in them, hidden ones left out), or patterns with ``*``, ``?``,
-            ``[...]`` and ``**``.
+            ``[...]`` and ``**``, whose sub-folders are kept.
     """
     inputs, seen = Inputs(), set()
     for name in names:
@@ -95,6 +100,7 @@ def _files_of(name: str, inputs: Inputs) -> list[Path]:
         videos = [p for p in visible if p.suffix.lower() in VIDEO_SUFFIXES]
         if videos:
             inputs.notes.append(f'{name}: {len(videos)} videos left out; name those that are to be deblurred')
+        _note_unread(name, visible, inputs)
         if not photos:
             inputs.missing[name] = f'no photos in this folder ({", ".join(PHOTO_SUFFIXES)})'
         return photos
@@ -104,11 +110,30 @@ def _files_of(name: str, inputs: Inputs) -> list[Path]:
         inputs.missing[name] = 'no such file or folder'
         return []
     known = (*PHOTO_SUFFIXES, *VIDEO_SUFFIXES)
-    matches = (Path(match) for match in sorted(glob.glob(name, recursive=True)))  # noqa: PTH207 - patterns may be absolute
+    matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 - patterns may be absolute
     found = [p for p in matches if p.suffix.lower() in known and p.is_file()]
+    _note_unread(name, matches, inputs)
+    root = _fixed_part(path)
+    inputs.below |= {p: p.parent.relative_to(root) for p in found}
     if not found:
         inputs.missing[name] = 'matches no photo or video'
     return found
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folder of a pattern above its first wildcard."""
+    parts = list(itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts[:-1]))
+    return Path(*parts)
+
+
+def _note_unread(name: str, files: Iterable[Path], inputs: Inputs) -> None:
+    """Name the files that are images by their extensions, but none that are read."""
+    raw = [p.name for p in files if p.suffix.lower() in RAW_SUFFIXES]
+    others = [p.name for p in files if p.suffix.lower() in UNREAD_SUFFIXES and p.name not in raw]
+    if raw:
+        inputs.notes.append(f'{name}: camera raw left out, develop it to TIFF or JPEG first: {some_of(raw)}')
+    if others:
+        inputs.notes.append(f'{name}: left out, save them as JPEG, PNG or TIFF first: {some_of(others)}')
 
 
 def plan(inputs: Inputs, folder: Path, suffix: str, extras: Sequence[str] = ()) -> list[Job]:
@@ -130,14 +155,14 @@ def plan(inputs: Inputs, folder: Path, suffix: str, extras: Sequence[str] = ()) 
         for path in [path for path in inputs.files if extra in extras and _is_video(path)]:
             inputs.missing[str(path)] = f'--save-{extra} is for photos, and this is a video; run it without'
             inputs.files.remove(path)
-    jobs = _jobs(inputs.files, folder, suffix, extras)
-    everything = _jobs(inputs.files, folder, suffix, ('side_by_side', 'masks', 'kernel'))
+    jobs = _jobs(inputs, folder, suffix, extras)
+    everything = _jobs(inputs, folder, suffix, ('side_by_side', 'masks', 'kernel'))
     results = {path.resolve(): job.source for job in everything for path in job.files()}
     earlier = [p for p in inputs.files if results.get(p.resolve(), p) != p] if suffix else []
     if earlier:
         inputs.notes.append(f'{len(earlier)} earlier results left out, such as {earlier[0]}')
         inputs.files = [path for path in inputs.files if path not in earlier]
-        jobs = _jobs(inputs.files, folder, suffix, extras)
+        jobs = _jobs(inputs, folder, suffix, extras)
     sources = {path.resolve() for path in inputs.files}
     taken: dict[Path, Path] = {}
     kept = []
@@ -183,24 +208,26 @@ def left_to_do(jobs: Sequence[Job], inputs: Inputs, overwrite: bool) -> list[Job
     return todo
 
 
-def _jobs(files: Sequence[Path], folder: Path, suffix: str, extras: Sequence[str]) -> list[Job]:
-    stems = Counter(path.stem for path in files)
+def _jobs(inputs: Inputs, folder: Path, suffix: str, extras: Sequence[str]) -> list[Job]:
+    places = [inputs.below.get(path, Path()) for path in inputs.files]
+    stems = Counter((below, path.stem) for path, below in zip(inputs.files, places, strict=True))
     jobs = []
-    for path in files:
-        name = path.stem if stems[path.stem] == 1 else path.name
+    for path, below in zip(inputs.files, places, strict=True):
+        name, target = path.stem if stems[below, path.stem] == 1 else path.name, folder / below
         if _is_video(path):
             ending = path.suffix if path.suffix.lower() in _KEPT_AS_VIDEO else '.mp4'
-            pair = folder / f'{name}_side_by_side{ending}' if 'side_by_side' in extras else None
-            jobs.append(Job(path, folder / f'{path.stem}{suffix}{ending}', pair))
+            pair = target / f'{name}_side_by_side{ending}' if 'side_by_side' in extras else None
+            jobs.append(Job(path, target / f'{path.stem}{suffix}{ending}', pair, below=below))
             continue
         ending = result_suffix(path)
         jobs.append(
             Job(
                 path,
-                folder / f'{path.stem}{suffix}{ending}',
-                folder / f'{name}_side_by_side{ending}' if 'side_by_side' in extras else None,
-                folder / f'{name}_masks.png' if 'masks' in extras else None,
-                folder / f'{name}_kernel' if 'kernel' in extras else None,
+                target / f'{path.stem}{suffix}{ending}',
+                target / f'{name}_side_by_side{ending}' if 'side_by_side' in extras else None,
+                target / f'{name}_masks.png' if 'masks' in extras else None,
+                target / f'{name}_kernel' if 'kernel' in extras else None,
+                below,
             )
         )
     return jobs

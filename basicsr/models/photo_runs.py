@@ -19,11 +19,14 @@ from basicsr.models.video import VideoDone, deblur_video
 from basicsr.utils.console import advice
 from basicsr.utils.device import is_out_of_memory
 from basicsr.utils.errors import BasicsrError, ImageFileError, MaskError
+from basicsr.utils.files import whole_group
 from basicsr.utils.image import imwrite
 from basicsr.utils.kernels import save_kernel
 from basicsr.utils.measure import peak_memory
 from basicsr.utils.photo import Photo, Stored, load_photo
 from basicsr.utils.photo_files import save_photo
+from basicsr.utils.side_by_side import side_by_side
+from basicsr.utils.transparency import fill_invisible, keep_invisible
 
 
 @dataclass(frozen=True)
@@ -70,16 +73,16 @@ def deblur_photo(
     Raises:
         as :meth:`~basicsr.models.deblurrer.Deblurrer.deblur`.
     """
-    details = deblurrer.deblur(photo.pixels, masks, **weighing)
-    return replace(photo, pixels=details.image), details
+    details = deblurrer.deblur(fill_invisible(photo.pixels, photo.alpha), masks, **weighing)
+    return replace(photo, pixels=keep_invisible(details.image, photo.pixels, photo.alpha)), details
 
 
 def run_photo(deblurrer: Deblurrer, job: Job, masks: MasksLike = None) -> Done:
-    """Read a photo, deblur it, write all that is wanted.
+    """Read a photo, deblur it, write all that is wanted: all of its files appear or none.
 
     Args:
         deblurrer: what does it.
-        job: of :func:`plan`; its folder must exist.
+        job: of :func:`~basicsr.models.photo_jobs.plan`; the folder of its results must exist.
         masks: as for the deblurrer.
 
     Raises:
@@ -90,37 +93,52 @@ def run_photo(deblurrer: Deblurrer, job: Job, masks: MasksLike = None) -> Done:
     photo = load_photo(job.source)
     result, details = deblur_photo(deblurrer, photo, masks)
     notes = photo.notes
-    if job.output is not None:
-        notes += save_photo(job.output, result)
-    if job.side_by_side is not None:
-        save_photo(job.side_by_side, beside(photo, result))
-    if job.masks is not None and details.labels is not None:
-        write_label_map(job.masks, details.labels, compress_level=4)
-        imwrite(shown_masks(job.masks), overlay(eight_bits(photo.pixels), details.labels))
-    if job.kernel is not None and details.kernel is not None:
-        save_kernel(job.kernel, details.kernel)
+    files = job.files()
+    with whole_group(files[0].parent if files else job.source.parent) as place:
+        if job.output is not None:
+            notes += save_photo(place / job.output.name, result)
+        if job.side_by_side is not None:
+            save_photo(place / job.side_by_side.name, beside(photo, result))
+        if job.masks is not None and details.labels is not None:
+            write_label_map(place / job.masks.name, details.labels, compress_level=4)
+            imwrite(shown_masks(place / job.masks.name), overlay(eight_bits(photo.pixels), details.labels))
+        if job.kernel is not None and details.kernel is not None:
+            save_kernel(place / job.kernel.name, details.kernel)
     return Done(photo, result, details, notes)
 
 
 def beside(photo: Photo, result: Photo) -> Photo:
-    """Photo and result in one picture, the photo left, both upright, with the photo's colour profile."""
-    pixels = np.concatenate([photo.pixels, result.pixels], 1)
-    alpha = None if photo.alpha is None else np.concatenate([photo.alpha, photo.alpha], 1)
-    more = {key: value for key, value in photo.stored.more.items() if key != 'comment'}
+    """Photo and result in one image, the photo left, both upright and labelled, with the photo's colour profile."""
+    pixels = side_by_side(photo.pixels, result.pixels)
+    alpha = None
+    if photo.alpha is not None:  # gap and labels are opaque
+        height, width = photo.alpha.shape[:2]
+        alpha = np.full((*pixels.shape[:2], 1), np.iinfo(photo.alpha.dtype).max, photo.alpha.dtype)
+        alpha[-height:, :width] = alpha[-height:, -width:] = photo.alpha
+    more = {key: value for key, value in photo.stored.more.items() if key not in ('comment', 'xmp')}
     return Photo(pixels, alpha, Stored(photo.stored.format, more=more))
 
 
-def masks_in(folder: Path, photo: Path) -> Path:
+def masks_in(folder: Path, photo: Path, below: Path = Path()) -> Path:
     """The mask file of a photo: of its stem, or as ``--save-masks`` names it.
+
+    Args:
+        folder: of the masks.
+        photo: the file.
+        below: its sub-folder, which is looked at first.
 
     Raises:
         MaskError: there is none.
     """
-    for stem in (photo.stem, f'{photo.stem}_masks', f'{photo.name}_masks'):
-        path = find_masks(folder, stem)
-        if path is not None:
-            return path
-    raise MaskError(f'{photo}: {folder} holds no masks for it ({photo.stem}.png, {photo.stem}_masks.png or .npz)')
+    for place in (folder / below, folder):
+        for stem in (photo.stem, f'{photo.stem}_masks', f'{photo.name}_masks'):
+            path = find_masks(place, stem)
+            if path is not None:
+                return path
+    raise MaskError(
+        f'{photo}: {folder} holds no masks for it ({photo.stem}.png, {photo.stem}_masks.png, .npz, .npy, .json, or a '
+        f'folder {photo.stem} with metadata.csv)'
+    )
 
 
 def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto', sheet: PhotoSheet | None = None) -> Report:
@@ -147,7 +165,7 @@ def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto', sheet: PhotoShe
             more: dict[str, Any] = {'side_by_side': job.side_by_side, 'sample': sheet is not None}
             done.append(deblur_video(deblurrer, job.source, job.output, masks, _frames_shown, **more))
         else:
-            done.append(run_photo(deblurrer, job, masks_in(Path(masks), job.source) if own else masks))
+            done.append(run_photo(deblurrer, job, masks_in(Path(masks), job.source, job.below) if own else masks))
 
     start = time.perf_counter()
     try:

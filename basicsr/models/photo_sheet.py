@@ -1,4 +1,4 @@
-"""A contact sheet of deblurred photos: each photo and its result, whole, and where they differ most."""
+"""Contact sheets of deblurred photos: each photo and its result, whole, and where they differ most."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ from basicsr.utils.errors import OptionError
 from basicsr.utils.image import Array, imwrite
 
 WIDTH = 280
-"""Of each picture on the sheet, in pixels; details are shown pixel by pixel."""
+"""Of each image on the sheet, in pixels; details are shown pixel by pixel."""
 
-MOST = 200
-"""Photos on one sheet; of further ones it only tells the number. (JPEG ends at 65535 rows.)"""
+MOST = 100
+"""Photos on one sheet; further ones go to further sheets."""
+
+
+def sheet_paths(path: Path, photos: int) -> list[Path]:
+    """The files of the sheets for so many photos: ``sheet.jpg``, ``sheet_2.jpg``, ..."""
+    numbers = range(2, -(-photos // MOST) + 1)
+    return [path, *(path.with_name(f'{path.stem}_{number}{path.suffix}') for number in numbers)]
 
 
 class PhotoSheet:
-    """Collects small pictures of photos while they are deblurred.
+    """Collects small images of photos while they are deblurred, and writes a sheet whenever one is full.
 
     Args:
-        path: of the sheet, a JPEG or PNG file.
+        path: of the first sheet, a JPEG or PNG file; see :func:`sheet_paths`.
 
     Raises:
         OptionError: another kind of file.
@@ -34,7 +40,7 @@ class PhotoSheet:
             raise OptionError(f'{path}: a contact sheet is a .jpg or .png file')
         self.path = path
         self._rows: list[Picture] = []
-        self._further = 0
+        self._photos = 0
 
     def add(self, title: str, photo: Array, result: Array) -> None:
         """Add a photo.
@@ -43,26 +49,27 @@ class PhotoSheet:
             title: written above it.
             photo: (H, W, 1 or 3), uint8 or uint16 RGB.
             result: of the same kind.
+
+        Raises:
+            OSError: a sheet is full and cannot be written.
         """
         if len(self._rows) == MOST:
-            self._further += 1
-            return
+            self.save()
+            self._rows.clear()
+        self._photos += 1
         before, after = eight_bits(photo), eight_bits(result)
         window = most_changed(before, after, WIDTH)
         panels = [('photo', before), ('result', after), ('photo, detail', before[window]), ('detail', after[window])]
         self._rows.append(sheet_row(title, panels, WIDTH))
 
     def save(self) -> None:
-        """Write the sheet; nothing without photos.
+        """Write the sheet of the last photos; nothing without photos.
 
         Raises:
             OSError: the disk is full or the folder cannot be written.
         """
-        if not self._rows:
-            return
-        blank = np.full((1, WIDTH, 3), 255, np.uint8)
-        more = [sheet_row(f'... and {self._further} more', [('', blank)] * 4, WIDTH)] if self._further else []
-        imwrite(self.path, contact_sheet([*self._rows, *more]))
+        if self._rows:
+            imwrite(sheet_paths(self.path, self._photos)[-1], contact_sheet(self._rows))
 
 
 def most_changed(before: Picture, after: Picture, side: int) -> tuple[slice, slice]:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from basicsr.masks.pictures import eight_bits
 from basicsr.models.deblurrer import Deblurrer, MasksLike
@@ -14,10 +14,8 @@ from basicsr.utils.errors import ImageFileError
 from basicsr.utils.files import whole_path
 from basicsr.utils.image import Array
 from basicsr.utils.video_opencv import PlainReader, PlainWriter
-from basicsr.utils.video_reader import VideoReader, load_av
 from basicsr.utils.video_writer import CONTAINERS, VideoWriter
-
-_Reader: TypeAlias = VideoReader | PlainReader
+from basicsr.utils.videos import Reader, open_video
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,7 @@ def deblur_video(
     try:
         with contextlib.ExitStack() as stack:
             paths = [None if path is None else stack.enter_context(whole_path(path)) for path in (target, side_by_side)]
-            plain = load_av() is None
-            reader: _Reader = PlainReader(source, target) if plain else VideoReader(source)
+            reader = open_video(source, target)
             stack.enter_context(reader)
             writer = stack.enter_context(_writing(paths[0], target, reader))
             beside = stack.enter_context(_writing(paths[1], side_by_side, reader, True))
@@ -99,16 +96,16 @@ def deblur_video(
 
 @contextlib.contextmanager
 def _writing(
-    path: Path | None, name: Path | None, reader: _Reader, beside: bool = False
+    path: Path | None, name: Path | None, reader: Reader, beside: bool = False
 ) -> Iterator[VideoWriter | PlainWriter | None]:
     """A writer that is closed at the end; nothing without a path."""
     if path is None or name is None:
         yield None
         return
-    if isinstance(reader, VideoReader):
-        writer: VideoWriter | PlainWriter = VideoWriter(path, name, reader, beside)
+    if isinstance(reader, PlainReader):
+        writer: VideoWriter | PlainWriter = PlainWriter(path, name, reader, beside)
     else:
-        writer = PlainWriter(path, name, reader, beside)
+        writer = VideoWriter(path, name, reader, beside)
     try:
         yield writer
         writer.close()

@@ -1,4 +1,4 @@
-"""Contact sheets: small pictures with their names in rows, each row under its title."""
+"""Contact sheets: small images with their names in rows, each row under its title."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from basicsr.utils.lettering import shortened, text_width, write_text
+
 Picture = NDArray[np.uint8]
 
 PANEL = 320
-"""Width of a picture of the sheet, in pixels."""
+"""Width of an image of the sheet, in pixels."""
+HIGHEST = 1.5
+"""No image of a sheet is higher than this many times the width of its column."""
 
 _HEADER = 22
+_LETTERS = 13
 _WHITE = 255
 
 
@@ -21,15 +26,15 @@ def sheet_row(title: str, panels: Sequence[tuple[str, Picture]], width: int = PA
     """One row.
 
     Args:
-        title: written above the pictures; letters beyond ASCII become question marks.
-        panels: name and picture, (H, W, 3) RGB uint8, of about the same proportions.
-        width: of each picture, in pixels; they are scaled to it.
+        title: written above the images; the middle is left out where it is too long.
+        panels: name and image, (H, W, 3) RGB uint8.
+        width: of each column, in pixels; images are scaled to it, or to ``HIGHEST`` times as much in height.
 
     Returns:
         (H, W, 3) RGB uint8.
     """
     header = np.full((_HEADER, width * len(panels), 3), _WHITE, np.uint8)
-    cv2.putText(header, _ascii(title), (4, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (30, 30, 30), 1, cv2.LINE_AA)
+    write_text(header, shortened(title, header.shape[1] - 8, _LETTERS), 4, 2, _LETTERS, (30, 30, 30))
     shown = [_panel(name, picture, width) for name, picture in panels]
     height = max(picture.shape[0] for picture in shown)
     return np.vstack([header, np.hstack([_padded(picture, height, width) for picture in shown])])
@@ -48,17 +53,11 @@ def _padded(picture: Picture, height: int, width: int) -> Picture:
 
 
 def _panel(name: str, picture: Picture, width: int) -> Picture:
-    height = max(1, round(width * picture.shape[0] / picture.shape[1]))
-    smaller = width < picture.shape[1]
-    scaled = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_NEAREST)
+    scale = min(width / picture.shape[1], HIGHEST * width / picture.shape[0])
+    size = tuple(max(1, round(side * scale)) for side in picture.shape[1::-1])
+    scaled = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
     shown: Picture = np.array(scaled, np.uint8)
     if name:
-        (wide, high), below = cv2.getTextSize(_ascii(name), cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)
-        shown[: high + below + 8, : wide + 12] //= 3  # so that it can be read on any picture
-        cv2.putText(shown, _ascii(name), (6, high + 4), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+        shown[: _LETTERS + 8, : text_width(name, _LETTERS) + 12] //= 3  # so that it can be read on any image
+        write_text(shown, name, 6, 2, _LETTERS, (255, 255, 255))
     return shown
-
-
-def _ascii(text: str) -> str:
-    """OpenCV's letters are ASCII."""
-    return text.encode('ascii', 'replace').decode()

@@ -81,7 +81,50 @@ def whole_folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise _named(error, temporary, path) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+
+
+@contextmanager
+def whole_group(folder: Path) -> Iterator[Path]:
+    """Make a folder whose files go to ``folder`` together once all are written: all of them appear or none.
+
+    Files of the same names are replaced then, and stay as they are if the block fails.
+
+    Args:
+        folder: must exist.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; its ``filename`` is that in ``folder``.
+    """
+    temporary = folder / f'.{secrets.token_hex(8)}.part'
+    new: list[Path] = []
+    try:
+        temporary.mkdir()
+        yield temporary
+        files = sorted(temporary.iterdir())
+        new = [target for target in (folder / file.name for file in files) if not target.exists()]
+        for file in files:
+            file.replace(folder / file.name)
+    except BaseException as error:
+        for target in new:
+            target.unlink(missing_ok=True)
+        if isinstance(error, BasicsrError) and str(temporary) in str(error):
+            raise type(error)(str(error).replace(str(temporary), str(folder))) from error
+        if isinstance(error, OSError) and str(error.filename).startswith(str(temporary)):
+            place = str(error.filename).replace(str(temporary), str(folder))
+            raise OSError(error.errno, error.strerror, place) from error
+        raise
+    finally:
+        _remove(temporary)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, also if the process is told to stop in the middle of that."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def refuse_existing(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 
 from basicsr.utils.errors import ImageFileError, ShapeError
 from basicsr.utils.files import whole_file
+from basicsr.utils.image_headers import MAX_PIXELS, read_header
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -26,7 +27,6 @@ IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
 _WHITE: dict[Any, float] = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 _COLOURS = {None: cv2.IMREAD_ANYCOLOR, 1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
 _WRITING = {'.png': [cv2.IMWRITE_PNG_COMPRESSION, 3], '.jpg': [cv2.IMWRITE_JPEG_QUALITY, 95]}
-_ENDS = {b'\x89PNG': (b'IEND', 16), b'\xff\xd8\xff': (b'\xff\xd9', 4096)}  # start: end mark, bytes it lies within
 _TURNED = (5, 6, 7, 8)  # EXIF orientations in which rows and columns are exchanged
 
 
@@ -34,7 +34,7 @@ def imread(path: str | Path, channels: Literal[1, 3] | None = None, bits: Bits =
     """Read an image file.
 
     Args:
-        path: file in any format that OpenCV reads.
+        path: TIFF, or any format that OpenCV reads.
         channels: 3 turns gray files into RGB, 1 turns colours into gray, None keeps what the file holds;
             transparency is dropped.
         bits: see ``decode_image``.
@@ -59,16 +59,15 @@ def image_size(path: Path) -> tuple[int, int] | None:
         None if it is no image, cannot be read, or is cut off.
     """
     try:
-        with path.open('rb') as file:
-            start = file.read(4)
-            length = file.seek(0, os.SEEK_END)
-            for mark, (end, reach) in _ENDS.items():
-                if start.startswith(mark):
-                    file.seek(max(0, length - reach))
-                    if end not in file.read():
-                        return None
+        with path.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if read_header(data, str(path)).format == 'TIFF':
+                from basicsr.utils.tiff_files import tiff_size
+
+                return tiff_size(data, str(path))
         with Image.open(path) as image:
             # asking a PNG without EXIF for it would decode the PNG
+            if image.width * image.height > MAX_PIXELS:
+                return None
             turned = 'exif' in image.info and image.getexif().get(ExifTags.Base.Orientation) in _TURNED
             return (image.width, image.height) if turned else (image.height, image.width)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
@@ -91,7 +90,8 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None, 
     Raises:
         ImageFileError: the data are empty, broken, cut off, hold neither 8 nor 16 bits, or others than asked for.
     """
-    refuse_incomplete(data, name)
+    if read_header(data, name).format == 'TIFF':
+        return _decode_tiff(data, name, channels, bits)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _COLOURS[channels] | cv2.IMREAD_ANYDEPTH)
     except cv2.error as error:
@@ -104,21 +104,17 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None, 
     return image[:, :, np.newaxis] if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
 
-def refuse_incomplete(data: bytes, name: str) -> None:
-    """Refuse a file without content or without its end: decoders fill what is missing with grey and only warn.
+def _decode_tiff(data: bytes, name: str, channels: Literal[1, 3] | None, bits: Bits) -> Array:
+    from basicsr.utils.orientation import upright
+    from basicsr.utils.tiff_files import read_tiff
 
-    Args:
-        data: the whole content of the file.
-        name: for the message.
-
-    Raises:
-        ImageFileError: empty, or a PNG or JPEG that is cut off.
-    """
-    if not data:
-        raise ImageFileError(f'{name}: the file is empty (0 bytes)')
-    for start, (end, _) in _ENDS.items():
-        if data.startswith(start) and data.find(end, len(data) // 2) < 0:
-            raise ImageFileError(f'{name}: the file is cut off (no end marker in {len(data)} bytes); copy it again')
+    tiff = read_tiff(data, name)
+    image = with_bits(upright(tiff.planes.colour, tiff.orientation), bits, name)
+    if channels == 3 and image.shape[2] == 1:
+        image = np.repeat(image, 3, 2)
+    elif channels == 1 and image.shape[2] == 3:
+        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[..., np.newaxis]
+    return image
 
 
 def with_bits(image: Array, bits: Bits, name: str) -> Array:
@@ -141,6 +137,14 @@ def with_bits(image: Array, bits: Bits, name: str) -> Array:
             f'{name}: holds 16 bits a sample where 8 are expected; bits: high_byte takes the upper ones, null all'
         )
     return image
+
+
+def same_depth(first: Array, second: Array) -> tuple[Array, Array]:
+    """Two images of 8 or 16 bits, both in 16 where one of them is: v / 255 = 257 v / 65535."""
+    if first.dtype == second.dtype:
+        return first, second
+    wide = [image if image.dtype == np.uint16 else image.astype(np.uint16) * 257 for image in (first, second)]
+    return wide[0], wide[1]
 
 
 def imwrite(path: str | Path, image: Array) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from PIL import Image, JpegImagePlugin, TiffImagePlugin
+from PIL import Image, JpegImagePlugin
 
+from basicsr.utils.colour_tags import ColourTags, profile_of, with_colour_tags
 from basicsr.utils.errors import ImageFileError
 from basicsr.utils.files import whole_file
+from basicsr.utils.heic_files import HEIC_SUFFIXES, suffix_of_heic
 from basicsr.utils.image import Array
+from basicsr.utils.jpeg_segments import with_segments
 from basicsr.utils.photo import Photo, Stored, as_stored
 from basicsr.utils.pixels import pil_of
+from basicsr.utils.png_files import chunks_of, write_png
+from basicsr.utils.tiff_writing import write_tiff
 
 _FORMATS = {
     '.jpg': 'JPEG',
@@ -30,12 +33,15 @@ _FORMATS = {
     '.avif': 'AVIF',
 }
 _JPEG_FLOOR = 90  # the quality that a photo's own tables are never coarser than
-_TIFF_COMPRESSIONS = ('raw', 'tiff_lzw', 'tiff_adobe_deflate', 'tiff_deflate', 'packbits')
 
 
 def result_suffix(path: Path) -> str:
-    """The extension of a photo's result: its own if such files can be written, else ``.png`` (of a GIF)."""
-    return path.suffix if path.suffix.lower() in _FORMATS else '.png'
+    """The extension of a photo's result: its own if such files are written; ``.jpg`` or ``.png`` of a HEIC file, which
+    is looked at if it is there; else ``.png`` (of a GIF)."""
+    suffix = path.suffix.lower()
+    if suffix in HEIC_SUFFIXES:
+        return suffix_of_heic(path)
+    return path.suffix if suffix in _FORMATS else '.png'
 
 
 def save_photo(path: Path, photo: Photo) -> tuple[str, ...]:
@@ -75,13 +81,17 @@ def encode_photo(suffix: str, photo: Photo) -> tuple[bytes, tuple[str, ...]]:
     if kind is None:
         raise ImageFileError(f'{suffix or "no extension"}: photos are written as {", ".join(_FORMATS)}')
     photo, notes = _fitting(photo, kind)
-    colour = as_stored(photo.pixels, photo.stored.orientation)
-    alpha = None if photo.alpha is None else as_stored(photo.alpha, photo.stored.orientation)
+    stored = photo.stored
+    colour = as_stored(photo.pixels, stored.orientation)
+    alpha = None if photo.alpha is None else as_stored(photo.alpha, stored.orientation)
     try:
-        if colour.dtype == np.uint16:
-            return (_deep_png if kind == 'PNG' else _deep_tiff)(colour, alpha, photo.stored), notes
-        return _by_pillow(kind, colour, alpha, photo.stored), notes
-    except (OSError, ValueError, struct.error) as error:
+        if kind == 'PNG':
+            return write_png(colour, alpha, stored.png_chunks or chunks_of(stored.exif, stored.more)), notes
+        if kind == 'TIFF':
+            data, more = write_tiff(colour, alpha, stored.exif, stored.more)
+            return data, notes + more
+        return _by_pillow(kind, colour, alpha, stored), notes
+    except (OSError, ValueError, RuntimeError, struct.error) as error:
         raise ImageFileError(f'cannot be written as {kind}: {error}') from error
 
 
@@ -97,34 +107,38 @@ def _fitting(photo: Photo, kind: str) -> tuple[Photo, tuple[str, ...]]:
         notes.append(f'{kind} holds no transparency')
     if kind == 'BMP' and (photo.stored.exif or 'icc_profile' in photo.stored.more):
         notes.append('BMP holds neither EXIF nor colour profile')
+    tags = photo.stored.more.get('colour_tags')
+    if isinstance(tags, ColourTags) and not tags.is_srgb and kind not in ('PNG', 'AVIF'):
+        profile = photo.stored.more.get('icc_profile') or profile_of(tags)
+        if profile is None:
+            raise ImageFileError(f'{kind} cannot hold its colours (HDR, transfer {tags.transfer}); write it as PNG')
+        photo = replace(photo, stored=replace(photo.stored, more={**photo.stored.more, 'icc_profile': profile}))
     return photo, tuple(notes)
 
 
 def _by_pillow(kind: str, colour: Array, alpha: Array | None, stored: Stored) -> bytes:
     more: dict[str, Any] = {key: value for key, value in stored.more.items() if key in ('icc_profile', 'dpi', 'xmp')}
+    tags = stored.more.get('colour_tags')
     if kind == 'BMP':
         more = {key: value for key, value in more.items() if key == 'dpi'}
     elif stored.exif:
-        more['exif'] = _exif_object(stored.exif) if kind == 'TIFF' else stored.exif
+        more['exif'] = stored.exif
     if kind == 'JPEG':
         more |= _jpeg_settings(stored, colour.shape[2] == 1)
-    elif kind == 'TIFF':
-        compression = stored.more.get('compression')
-        more['compression'] = compression if compression in _TIFF_COMPRESSIONS else 'tiff_lzw'
     elif kind == 'WEBP':
         lossless = bool(stored.more.get('lossless', True))
         more |= {'lossless': lossless, 'quality': 75 if lossless else 92, 'exact': alpha is not None}
     elif kind == 'AVIF':
         more['quality'] = 90
-    elif kind == 'PNG':
-        more['compress_level'] = 4
-        if stored.png_chunks:
-            more = {'compress_level': 4}
+        if isinstance(tags, ColourTags):
+            more['subsampling'] = '4:0:0' if colour.shape[2] == 1 else tags.subsampling
     image = pil_of(colour, alpha)
     buffer = io.BytesIO()
     image.save(buffer, kind, **more)
     data = buffer.getvalue()
-    return _with_chunks(data, stored.png_chunks) if kind == 'PNG' else data
+    if kind == 'AVIF' and isinstance(tags, ColourTags):
+        data = with_colour_tags(data, tags)
+    return with_segments(data, stored.jpeg_segments) if kind == 'JPEG' else data
 
 
 def _jpeg_settings(stored: Stored, gray: bool) -> dict[str, Any]:
@@ -145,62 +159,3 @@ def _tables_of_quality(quality: int) -> dict[int, list[int]]:
     Image.new('RGB', (8, 8)).save(buffer, 'JPEG', quality=quality)
     buffer.seek(0)
     return dict(JpegImagePlugin.JpegImageFile(buffer).quantization)
-
-
-def _exif_object(data: bytes) -> Image.Exif:
-    exif = Image.Exif()
-    exif.load(data)
-    return exif
-
-
-def _deep_png(colour: Array, alpha: Array | None, stored: Stored) -> bytes:
-    planes = colour[..., ::-1] if colour.shape[2] == 3 else colour
-    if alpha is not None:  # OpenCV writes no gray with alpha
-        planes = np.concatenate([np.broadcast_to(planes, (*planes.shape[:2], 3)), alpha], 2)
-    done, data = cv2.imencode('.png', np.ascontiguousarray(planes), [cv2.IMWRITE_PNG_COMPRESSION, 3])
-    if not done:
-        raise ImageFileError('cannot be encoded as PNG')
-    return _with_chunks(data.tobytes(), stored.png_chunks or _chunks_of(stored))
-
-
-def _chunks_of(stored: Stored) -> bytes:
-    """The chunks that a PNG holds EXIF and colour profile in."""
-    chunks = b''
-    if profile := stored.more.get('icc_profile'):
-        chunks += _chunk(b'iCCP', b'ICC Profile\0\0' + zlib.compress(profile))
-    if stored.exif:
-        chunks += _chunk(b'eXIf', stored.exif.removeprefix(b'Exif\0\0'))
-    return chunks
-
-
-def _chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack('>I', len(content)) + name + content + struct.pack('>I', zlib.crc32(name + content))
-
-
-def _with_chunks(data: bytes, chunks: bytes) -> bytes:
-    """A PNG with further chunks after its header."""
-    return data[:33] + chunks + data[33:]
-
-
-def _deep_tiff(colour: Array, alpha: Array | None, stored: Stored) -> bytes:
-    """16-bit TIFF, one deflated strip of differences: Pillow writes no 16-bit colours, OpenCV no metadata."""
-    planes = colour if alpha is None else np.concatenate([colour, alpha], 2)
-    height, width, channels = planes.shape
-    differences = planes.copy()
-    differences[:, 1:] -= planes[:, :-1]  # modulo 2^16, as the format wants it
-    strip = zlib.compress(differences.astype('<u2').tobytes(), 6)
-    ifd: Any = TiffImagePlugin.ImageFileDirectory_v2(ifh=b'II*\0\x08\0\0\0')
-    if stored.exif:
-        exif = _exif_object(stored.exif)
-        for tag in exif:
-            ifd[tag] = exif.get_ifd(tag) if tag in (34665, 34853) else exif[tag]
-    ifd[256], ifd[257], ifd[258] = width, height, (16,) * channels
-    ifd[259], ifd[262] = 8, 2 if colour.shape[2] == 3 else 1
-    ifd[273], ifd[277], ifd[278], ifd[279] = 0, channels, height, len(strip)
-    ifd[284], ifd[317] = 1, 2
-    if alpha is not None:
-        ifd[338] = 2
-    if profile := stored.more.get('icc_profile'):
-        ifd.tagtype[34675] = 7
-        ifd[34675] = profile
-    return b'II*\0\x08\0\0\0' + bytes(ifd.tobytes(8)) + strip

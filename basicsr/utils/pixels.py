@@ -11,6 +11,9 @@ from PIL import Image, ImageCms
 from basicsr.utils.errors import ImageFileError
 from basicsr.utils.image import Array
 
+WITHOUT_PROFILE = 'without a colour profile: its colours may be off'
+"""How colours were converted that no profile describes."""
+
 
 @dataclass(frozen=True)
 class Planes:
@@ -82,11 +85,29 @@ def pil_of(colour: Array, alpha: Array | None = None) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(planes[..., 0] if planes.shape[2] == 1 else planes))
 
 
-def _split(pixels: Array, note: str = '') -> Planes:
+def split_alpha(pixels: Array) -> tuple[Array, Array | None]:
+    """Colours (H, W, 1 or 3) and alpha (H, W, 1) of (H, W) or (H, W, 1 to 4); None for 1 or 3 channels."""
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     if pixels.shape[2] in (2, 4):
-        return Planes(np.ascontiguousarray(pixels[..., :-1]), np.ascontiguousarray(pixels[..., -1:]), note)
-    return Planes(np.ascontiguousarray(pixels), note=note)
+        return np.ascontiguousarray(pixels[..., :-1]), np.ascontiguousarray(pixels[..., -1:])
+    return np.ascontiguousarray(pixels), None
+
+
+def divided_by_alpha(colour: Array, alpha: Array) -> Array:
+    """Colours that were multiplied by their alpha, as they were before; black where nothing is visible.
+
+    Args:
+        colour: (H, W, C), uint8 or uint16.
+        alpha: (H, W, 1) of the same dtype.
+    """
+    white = int(np.iinfo(colour.dtype).max)
+    divisor = np.maximum(alpha, 1).astype(np.uint32)  # 65535 squared fits
+    straight = (colour.astype(np.uint32) * white + divisor // 2) // divisor
+    return np.where(alpha > 0, straight.clip(0, white), 0).astype(colour.dtype)
+
+
+def _split(pixels: Array, note: str = '') -> Planes:
+    return Planes(*split_alpha(pixels), note)
 
 
 def _rgb_of_cmyk(image: Image.Image) -> tuple[Array, str]:
@@ -100,7 +121,7 @@ def _rgb_of_cmyk(image: Image.Image) -> tuple[Array, str]:
                 return np.asarray(converted), 'by its colour profile'
         except (ImageCms.PyCMSError, OSError):  # a damaged profile is like none
             pass
-    return np.asarray(image.convert('RGB')), 'without a colour profile: its colours may be off'
+    return np.asarray(image.convert('RGB')), WITHOUT_PROFILE
 
 
 def _rgb_of_lab(image: Image.Image) -> Array:

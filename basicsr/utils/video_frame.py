@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from basicsr.utils.image import Array
-from basicsr.utils.video_colours import Layout, rgb_of, with_change
+from basicsr.utils.side_by_side import label_strip, sizes
+from basicsr.utils.video_colours import TRANSFERS, Layout, rgb_of, with_change
 from basicsr.utils.video_display import NO_TURN, Turn
 
-GAP = 16
-"""Pixels between a frame and its result where both are shown in one; whole chroma samples of every kind."""
+LABELS = ('video', 'result')
+"""Above a frame and its result where both are shown in one."""
+STEP = 4
+"""What sizes of header and gap are multiples of there: whole chroma samples of both fields."""
+
+_WHITE = {'PQ': 0.58, 'HLG': 0.75}  # of paper in HDR, as bright as a page (ITU-R BT.2408)
 
 
 @dataclass(frozen=True)
@@ -60,14 +66,17 @@ class Frame:
         return replace(self, planes=woven)
 
     def beside(self, result: Frame) -> Frame:
-        """This frame on the left and its result on the right of it, as they are shown, with a gap of :data:`GAP`."""
-        layout, rows = self.layout, self.turn.exchanged
+        """This frame on the left and its result on the right of it, as they are shown, with a gap and labels."""
+        shape = self.planes[0].shape
+        canvas = [_labels((shape[0], shape[1]), self.layout, self.turn)]
+        canvas += [np.full(_chroma_size(canvas[0], self.layout), 1 << (self.layout.bits - 1))] * 2
         joined = []
-        for index, (left, right) in enumerate(zip(self.planes, result.planes, strict=True)):
-            step = (layout.down if rows else layout.across) if index else 1
-            shape = (GAP // step, left.shape[1]) if rows else (left.shape[0], GAP // step)
-            parts = [left, np.full(shape, round(layout.scale()[index, 1]), left.dtype), right]
-            joined.append(np.concatenate(parts[::-1] if self.turn.left_right else parts, 0 if rows else 1))
+        for paper, left, right in zip(canvas, self.planes, result.planes, strict=True):
+            shown = self.turn.upright(paper.astype(left.dtype))
+            for plane, end in ((left, False), (right, True)):
+                height, width = self.turn.upright(plane).shape
+                shown[-height:, -width if end else None : None if end else width] = self.turn.upright(plane)
+            joined.append(self.turn.stored(shown))
         return replace(self, planes=joined)
 
     def whole(self) -> Array:
@@ -89,3 +98,27 @@ class Frame:
         if not self.interlaced:
             return [list(self.planes)]
         return [[np.ascontiguousarray(plane[first::2]) for plane in self.planes] for first in (0, 1)]
+
+
+def size_beside(size: tuple[int, int], turn: Turn) -> tuple[int, int]:
+    """(H, W) as stored of a frame beside its result, for frames of ``size`` as stored."""
+    height, width = size[::-1] if turn.exchanged else size
+    header, gap = sizes(height, width, STEP)
+    shown = height + header, 2 * width + gap
+    return shown[::-1] if turn.exchanged else shown
+
+
+def _chroma_size(luma: Array, layout: Layout) -> tuple[int, int]:
+    return -(-luma.shape[0] // layout.down), -(-luma.shape[1] // layout.across)
+
+
+@lru_cache(maxsize=2)
+def _labels(size: tuple[int, int], layout: Layout, turn: Turn) -> Array:
+    """Y of paper with labels, as stored, for two frames of ``size``; (H, W) of integers."""
+    height, width = size[::-1] if turn.exchanged else size
+    header, gap = sizes(height, width, STEP)
+    gray = np.full((height + header, 2 * width + gap), 1.0)
+    gray[:header] = label_strip(header, width, gap, LABELS)[..., 0] / 255
+    factor, black = layout.scale()[0]
+    white = _WHITE.get(TRANSFERS.get(layout.colours.transfer, ''), 1.0)
+    return turn.stored(np.rint(gray * white * factor + black).astype(np.uint16))

@@ -18,8 +18,9 @@ import numpy as np
 
 from basicsr.utils.errors import ImageFileError
 from basicsr.utils.image import Array
+from basicsr.utils.side_by_side import side_by_side
 from basicsr.utils.video_containers import require_whole
-from basicsr.utils.video_frame import GAP
+from basicsr.utils.video_frame import LABELS, STEP
 from basicsr.utils.video_plain import require_plain
 
 _CODECS = {'.mp4': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
@@ -54,7 +55,7 @@ class PlainReader:
 
     Args:
         path: of the file.
-        target: where the result goes.
+        target: where the result goes; None if there is none.
 
     Attributes:
         path: of the file.
@@ -66,7 +67,7 @@ class PlainReader:
         ImageFileError: no video, cut off, or one that OpenCV would change.
     """
 
-    def __init__(self, path: Path, target: Path) -> None:
+    def __init__(self, path: Path, target: Path | None) -> None:
         require_whole(path)
         self.path = path
         self._video = cv2.VideoCapture(str(path))
@@ -135,8 +136,7 @@ class PlainWriter:
         """
         pixels = frame.pixels
         if result is not None:
-            gap = np.zeros((pixels.shape[0], GAP, 3), np.uint8)
-            pixels = np.concatenate([pixels, gap, result.pixels], 1)
+            pixels = side_by_side(pixels, result.pixels, LABELS, STEP)
         if self._writer is None:
             self.size = pixels.shape[0], pixels.shape[1]
             self._writer = self._open()

@@ -24,14 +24,14 @@ class NotPlain(Exception):
     """What is special about a video, in words."""
 
 
-def require_plain(source: Path, target: Path, aspect: tuple[float, float]) -> None:
+def require_plain(source: Path, target: Path | None, aspect: tuple[float, float]) -> None:
     """Refuse a video that does not come out of OpenCV as it went in.
 
     What does: 8 bits, BT.601, square pixels, upright, one frame rate, a start at 0.
 
     Args:
         source: a whole file.
-        target: where its result goes; OpenCV writes JPEG into AVI files, and MPEG-4 into others.
+        target: where its result goes; OpenCV writes JPEG into AVI files, and MPEG-4 into others. None without one.
         aspect: width and height of a pixel by OpenCV; 0 where it does not know.
 
     Raises:
@@ -42,7 +42,7 @@ def require_plain(source: Path, target: Path, aspect: tuple[float, float]) -> No
             raise NotPlain('its pixels are not square')
         with source.open('rb') as file:
             kind, height = _mp4(file, source.stat().st_size) if is_mp4(source) else _avi(file)
-        if height >= _HD and (kind in _JPEG) != (target.suffix.lower() == '.avi'):
+        if target is not None and height >= _HD and (kind in _JPEG) != (target.suffix.lower() == '.avi'):
             raise NotPlain('its colour matrix would change')
     except (NotPlain, ValueError, struct.error) as reason:
         raise ImageFileError(f'{source}: {reason}; such a video takes PyAV: run `{INSTALL}`') from reason

@@ -15,7 +15,7 @@ from basicsr.utils.video_check import require_written
 from basicsr.utils.video_colours import at_bits
 from basicsr.utils.video_display import turn_of
 from basicsr.utils.video_encoders import encoder_for
-from basicsr.utils.video_frame import GAP, Frame
+from basicsr.utils.video_frame import Frame, size_beside
 from basicsr.utils.video_reader import VideoReader, load_av
 from basicsr.utils.video_sound import Sound
 
@@ -71,9 +71,7 @@ class VideoWriter:
         self._part = self._even(self._facts.size)
         self.size, self._display = self._part, self._facts.display
         if beside:
-            rows, columns = self._part
-            exchanged = turn_of(self._display).exchanged
-            self.size = (2 * rows + GAP, columns) if exchanged else (rows, 2 * columns + GAP)
+            self.size = size_beside(self._part, turn_of(self._display))
             if self._display is not None:  # its translation belongs to the other size
                 self._display = (*self._display[:6], 0, 0, self._display[8])
         self._sound: dict[int, Sound] = {}

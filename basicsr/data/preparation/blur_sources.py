@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 
 from basicsr.data.frame_motion import FramePair
 from basicsr.data.sharp_sources import frame_pairs_in, photos_in, read_sharp, scaled
+from basicsr.masks.pictures import eight_bits
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.files import whole_folder
 from basicsr.utils.image import imwrite
+from basicsr.utils.video_colours import TRANSFERS
+from basicsr.utils.video_frame import Frame
+from basicsr.utils.video_opencv import PlainFrame, PlainReader
+from basicsr.utils.videos import VIDEO_SUFFIXES, Reader, open_video
 
 logger = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = ('.mp4', '.mov', '.mkv', '.avi', '.webm', '.m4v')
 _SHORT_SIDE = 720
 _SAME_SCENE = 0.5
 _LOOKED_AT = 5
@@ -74,43 +78,53 @@ def is_clip(folder: Path) -> bool:
 def frames_of_video(video: Path, folder: Path, most: int) -> Path:
     """Write pairs of neighbouring frames of a video, evenly spread, as PNG files of at most 720 pixels on one side.
 
+    Frames are upright, in the colours that players show; of interlaced video each is a field.
+
     Args:
-        video: any file that OpenCV reads.
+        video: any file that :func:`~basicsr.utils.videos.open_video` reads, but for HDR.
         folder: the frames go to a folder in it, which is kept if it exists.
         most: number of pairs.
 
     Raises:
-        DataError: no video, or one with fewer than two frames.
+        ImageFileError: no video that can be read.
+        DataError: one with fewer than two frames, or HDR, whose values are no sRGB.
     """
     target = folder / video.stem
     if target.is_dir():
         return target
     total = _count_frames(video)
     if total < 2:
-        raise DataError(f'{video}: {total} frame(s) can be read; at least two neighbouring frames are needed')
+        raise DataError(f'{video}: {total} frame can be read; at least two neighbouring frames are needed')
     firsts = {int(k) for k in np.linspace(0, total - 2, min(most, total - 1)).round()}
     wanted = firsts | {number + 1 for number in firsts}
-    capture = cv2.VideoCapture(str(video))
-    with whole_folder(target) as new:
-        for number in range(max(wanted) + 1):
-            if not capture.grab():
-                break
+    with whole_folder(target) as new, open_video(video) as reader:
+        frames: Iterator[Frame | PlainFrame] = reader.frames(_ignore)
+        for number, frame in enumerate(frames):
             if number in wanted:
-                _, frame = capture.retrieve()
-                image = scaled(np.ascontiguousarray(frame[..., ::-1]), _SHORT_SIDE)
+                image = scaled(eight_bits(frame.pictures()[0]), _SHORT_SIDE)
                 imwrite(new / f'{video.stem}_{number:06d}.png', image)
-    capture.release()
+            if number == max(wanted):
+                break
     return target
 
 
 def _count_frames(video: Path) -> int:
     """By reading it: what files say about their length is often wrong."""
-    capture = cv2.VideoCapture(str(video))
-    count = 0
-    while capture.grab():
-        count += 1
-    capture.release()
-    return count
+    with open_video(video) as reader:
+        _refuse_hdr(video, reader)
+        return sum(1 for _ in reader.frames(_ignore))
+
+
+def _refuse_hdr(video: Path, reader: Reader) -> None:
+    """Light is averaged as that of sRGB when blur is made."""
+    if not isinstance(reader, PlainReader):
+        kind = TRANSFERS.get(reader.facts.layout.colours.transfer)
+        if kind is not None:
+            raise DataError(f'{video}: HDR ({kind}); convert it to 8 bits of BT.709 first')
+
+
+def _ignore(packet: Any) -> None:
+    """Sound is of no use here."""
 
 
 def _agreement(first: Path, second: Path) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from basicsr.data.storage import FileStore, Store, open_store
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.utils.errors import BasicsrError
-from basicsr.utils.image import IMAGE_SUFFIXES, decode_image
+from basicsr.utils.image import IMAGE_SUFFIXES, decode_image, same_depth
 
 _STRIDE = 2  # pixels that masks are compared with, in each direction
 
@@ -111,7 +111,8 @@ def _compare(lq: NDArray[Any], gt: NDArray[Any], item: Item, facts: Facts) -> No
     if lq.shape[:2] != gt.shape[:2]:
         facts.faults.append((path, f'has {lq.shape[:2]} pixels (H, W), its sharp image {gt.shape[:2]}'))
         return
-    if lq.shape == gt.shape and lq.dtype == gt.dtype:
+    if lq.shape == gt.shape:
+        lq, gt = same_depth(lq, gt)
         white = float(np.iinfo(lq.dtype).max)
         error = float(np.square(lq.astype(np.float32) - gt.astype(np.float32)).mean(dtype=np.float64))
         facts.psnr = 10 * float(np.log10(white**2 / error)) if error else None

@@ -1,0 +1,68 @@
+"""What a TIFF file says beside its pixels: the tags that stay true when the pixels change."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from typing import Any
+
+from PIL import Image, TiffImagePlugin
+
+from basicsr.utils.xmp import clean_xmp
+
+_EXIF_IFD, _GPS_IFD, _INTEROPERABILITY, _XMP, _PROFILE = 34665, 34853, 40965, 700, 34675
+_KEPT = (
+    *(270, 271, 272, 274, 282, 283, 285, 286, 287, 296, 305, 306, 315, 316, 33432),  # who, what, when, how large
+    33723,  # IPTC
+    *(33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113),  # GeoTIFF
+)
+
+
+def exif_of_tiff(
+    data: bytes, directories: tuple[int, ...], keeps_form: bool
+) -> tuple[bytes, dict[str, Any], tuple[str, ...]]:
+    """The tags of a TIFF file as EXIF data, its colour profile and XMP, and what is left out of the XMP.
+
+    Tags that cannot be read are like none.
+
+    Args:
+        data: the whole content.
+        directories: where the directories lie whose tags count, the most important one last.
+        keeps_form: see :func:`~basicsr.utils.xmp.clean_xmp`.
+    """
+    kept, more = Image.Exif(), {}
+    packet = b''
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of tags that are damaged
+        for place in directories:
+            tags = _directory(data, place)
+            kept.update({tag: tags[tag] for tag in _KEPT if tag in tags})
+            for tag in (_EXIF_IFD, _GPS_IFD):
+                if isinstance(tags.get(tag), int):
+                    kept[tag] = _directory(data, int(tags[tag]))
+                    kept[tag].pop(_INTEROPERABILITY, None)  # a place in the old file
+            if _PROFILE in tags:
+                more['icc_profile'] = _bytes_of(tags[_PROFILE])
+            packet = _bytes_of(tags.get(_XMP, packet))
+        packet, notes = clean_xmp(packet, keeps_form)
+        if packet:
+            more['xmp'] = packet
+        return (kept.tobytes() if len(kept) else b''), more, notes
+
+
+def _directory(data: bytes, place: int) -> dict[int, Any]:
+    """The tags of a directory; none if it cannot be read."""
+    header = data[: 16 if data[2] == 43 or data[3] == 43 else 8]  # 43: BigTIFF
+    file = io.BytesIO(data)
+    file.seek(place)
+    tags: Any = TiffImagePlugin.ImageFileDirectory_v2(header)
+    try:
+        tags.load(file)
+        return dict(tags)
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError, OverflowError, struct.error):
+        return {}
+
+
+def _bytes_of(value: Any) -> bytes:
+    return bytes(value) if isinstance(value, (bytes, bytearray, tuple, list)) else str(value).encode()
