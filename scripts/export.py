@@ -58,10 +58,11 @@ def read(arguments: argparse.Namespace) -> tuple[Any, Weights]:
     """
     from basicsr.archs import build_network
     from basicsr.inference.pretrained import block_of
+    from basicsr.models.misfit import load_or_explain
     from basicsr.options import load_options
     from basicsr.utils.errors import OptionError
     from basicsr.utils.registry import plain_block
-    from basicsr.weights.files import load_weights, read_any_weights, read_weights
+    from basicsr.weights.files import read_any_weights, read_weights
 
     options = load_options(arguments.opt, arguments.force_yml) if arguments.opt else None
     if arguments.model is not None:
@@ -72,7 +73,7 @@ def read(arguments: argparse.Namespace) -> tuple[Any, Weights]:
         raise OptionError(f'{arguments.opt} names no weights to export; name a file with --model')
     block = plain_block(options.network_g, 'network') if options else block_of(weights)
     net = build_network(block)
-    load_weights(net, weights, adopt_mask_value='mask_value' not in block)
+    load_or_explain(net, weights, adopt_mask_value='mask_value' not in block, evaluating=True)
     return net.eval(), replace(weights, network=block)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import subprocess
 import sys
 import zlib
 
@@ -19,7 +18,7 @@ from basicsr.masks import read_masks, write_label_map
 from basicsr.photos.jobs import Inputs, plan
 from basicsr.photos.runs import run_photo
 from basicsr.utils.errors import ImageFileError, MaskError
-from tests.conftest import ROOT
+from tests.bad_files import READ_MASKS, READ_PHOTOS, memory_of
 from tests.test_heic_files import heic
 from tests.test_image_headers import IMAGE, WHOLE, png
 from tests.test_masks_of_other_tools import FORMS, rectangles
@@ -115,46 +114,6 @@ def lying_photos(whole):
     yield 'bits.png', png(40_000, 40_000, 1, 0, bytes(5001 * 40_000))
     for name, content in (('profile', chunk(b'iCCP', b'x\0\0' + zeros)), ('words', chunk(b'zTXt', b'x\0\0' + zeros))):
         yield f'bomb_{name}.png', whole['a.png'][:33] + content + whole['a.png'][33:]
-
-
-READ_PHOTOS = """
-from basicsr.images.files import image_size, imread
-from basicsr.images.photo import load_photo
-def read(path):
-    for one in (image_size, imread, load_photo):  # the last decides
-        try:
-            found = one(path)
-        except ImageFileError as error:
-            assert path.name in str(error), error
-            found = error
-    if not isinstance(found, ImageFileError) and not path.name.startswith('bomb'):
-        print('read', path.name)
-"""
-READ_MASKS = """
-from basicsr.masks import read_masks
-def read(path):
-    for size in (None, (64, 96)):
-        try:
-            read_masks(path, size)
-            print('read', path.name)
-        except MaskError as error:
-            assert path.name in str(error), error
-"""
-
-
-def memory_of(program, folder):
-    """MiB that a process takes at most which reads all files of a folder; it reads none without an error."""
-    program = (
-        'import resource, sys\nfrom pathlib import Path\nfrom basicsr.utils.errors import ImageFileError, MaskError\n'
-        f'{program}\nfor path in sorted(Path(sys.argv[1]).iterdir()):\n    read(path)\n'
-        'print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n'
-    )
-    words = [sys.executable, '-c', program, str(folder)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    *read, memory = done.stdout.splitlines()
-    assert read == []
-    return int(memory)
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads how much memory a process took')

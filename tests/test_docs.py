@@ -196,7 +196,7 @@ def test_the_commands_and_the_example_of_the_export_page_run(tmp_path):
     require('onnx', 'onnxruntime', 'onnxscript')
     block = {'type': 'SegNAFNet', 'width': 2, 'enc_blk_nums': [1], 'dec_blk_nums': [1]}
     save_weights(tmp_path / 'model.pth', build_network({**block, 'mask_value': PUBLISHED_MASK_VALUE}))
-    assert len(run_in_order('export.md', tmp_path)) == 4
+    assert len(run_in_order('export.md', tmp_path)) == 5
     examples = [code for page, code in blocks('python') if page == 'export.md']
     assert len(examples) == 1
     test_python_examples_run('export.md', examples[0], tmp_path)

@@ -154,6 +154,17 @@ def test_metrics_that_are_added_follow_the_mode_of_the_option_file(place):
         assert metrics['psnr'].variant == 'PSNR before rounding'
 
 
+def test_the_label_of_the_mode_collapse_rate_is_its_own(place, caplog):
+    """A table would show another metric under it as shares of collapsed images."""
+    for more in ([], ['val:metrics:rate:type=mcr']):
+        options = load_options(place / 'trial.yml', ['val:metrics:mcr:type=psnr', *more])
+        with pytest.raises(OptionError, match=r'val\.metrics\.mcr: .* another one for psnr'):
+            metrics_of(options)
+    options = load_options(place / 'trial.yml', ['val:metrics:n:type=mcr', 'val:metrics:n:threshold=1.0'])
+    assert metrics_of(options)['mcr'].threshold == 1.0
+    assert 'val.metrics.n: a report has one mode collapse rate' in caplog.text
+
+
 def test_a_collapse_is_counted_and_named(place):
     write_network(place / 'net.pth', NETWORK, residual=3.0)
     assert evaluate(['-opt', 'trial.yml', '--force_yml', 'val:max_images=3', 'val:save_img=false']) == 0

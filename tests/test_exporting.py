@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,17 @@ def test_a_program_of_torch_in_float16(tmp_path):
     run, about = exporting.read_pt2(tmp_path / 'net.pt2')
     assert about['precision'] == 'float16' and run(torch.rand(1, 3, 20, 21)).dtype == torch.float32
     assert exporting.largest_difference(program, run, ((37, 50),)) < exporting.TOLERANCE[torch.float16]
+
+
+@pytest.mark.slow
+def test_the_newest_opset_is_written_without_the_notes_of_the_exporters(tmp_path, caplog):
+    needed('onnx')
+    import onnx
+
+    program = exporting.program_of(small('PlainUNet'))
+    exporting.write_onnx(program, tmp_path / 'net.onnx', {}, onnx_opset.newest())
+    assert onnx_opset.opset_of(onnx.load(tmp_path / 'net.onnx')) == onnx_opset.newest()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def onnx_model(nodes, opset=18, constants=()):
@@ -320,6 +332,15 @@ def test_the_command_writes_compares_and_describes(script, capsys):
         torch.testing.assert_close(run(lq, labels), net(lq, labels), rtol=0, atol=1e-5)
     with pytest.raises(BasicsrError, match='exists already'):
         script('--model', 'mine.pth', '--format', 'pt2')
+
+
+def test_the_command_says_what_differs_from_the_option_file(script):
+    save_weights('mine.pth', small('NAFNet', **TINY))
+    photos = {'name': 'photos', 'type': 'SingleImageDataset', 'dataroot_lq': 'photos'}
+    options = {'name': 'x', 'datasets': {'test': photos}, 'network_g': {'type': 'NAFNet', **TINY, 'width': 6}}
+    Path('x.yml').write_text(json.dumps(options))
+    with pytest.raises(WeightsError, match=rf'\n  width: {TINY["width"]} in the file, 6 in the options'):
+        script('-opt', 'x.yml', '--model', 'mine.pth')
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -25,7 +24,8 @@ from basicsr.masks.pictures import GrayPictures
 from basicsr.masks.run_lengths import mask_of_runs
 from basicsr.photos.runs import masks_in
 from basicsr.utils.errors import MaskError
-from tests.conftest import ROOT, SHARED, Script, require
+from tests.bad_files import READ_MASKS, memory_of
+from tests.conftest import SHARED, Script, require
 from tests.test_map_unit import ellipses
 from tests.test_masks import Halves
 
@@ -434,30 +434,7 @@ def test_bombs_are_refused_in_little_memory(tmp_path):
             file.write(header)
             for _ in range(20):  # as much as is looked at
                 file.write(value * 10**7)
-    program = (
-        'import resource, sys\n'
-        'from pathlib import Path\n'
-        'from basicsr.masks import read_masks\n'
-        'from basicsr.utils.errors import MaskError\n'
-        'for path in sorted(Path(sys.argv[1]).iterdir()):\n'
-        '    try:\n'
-        '        read_masks(path)\n'
-        '        print("read", path.name)\n'
-        '    except MaskError as error:\n'
-        '        assert path.name in str(error), error\n'
-        'print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n'
-    )
-    done = subprocess.run(
-        [sys.executable, '-c', program, str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[:-1] == []
-    assert int(done.stdout.splitlines()[-1]) < 1024
+    assert memory_of(READ_MASKS, tmp_path) < 1024
 
 
 def test_label_maps_of_our_own_are_read_whatever_follows_them(tmp_path):

@@ -141,6 +141,9 @@ def test_gloo_between_gpus_may_share_them(job):
         ({'WORLD_SIZE': '4', 'LOCAL_WORLD_SIZE': '2'}, '127.0.1.1', True),
         ({'WORLD_SIZE': '4', 'LOCAL_WORLD_SIZE': '2'}, '10.0.0.7', False),
         ({'WORLD_SIZE': '4', 'LOCAL_WORLD_SIZE': '2'}, None, True),
+        ({'WORLD_SIZE': '4', 'LOCAL_WORLD_SIZE': '2'}, '2001:db8::7', False),
+        ({'WORLD_SIZE': '4', 'LOCAL_WORLD_SIZE': '2'}, 'fe80::7%eth0', False),
+        ({'WORLD_SIZE': '4', 'LOCAL_WORLD_SIZE': '2'}, '::1', True),
         ({'WORLD_SIZE': '4', 'LOCAL_WORLD_SIZE': '4'}, '127.0.1.1', False),  # one host
         ({'WORLD_SIZE': '4', 'SLURM_NNODES': '2'}, '127.0.0.1', True),
         ({'WORLD_SIZE': '4', 'SLURM_NNODES': '2', 'SLURM_STEP_NUM_NODES': '1'}, '127.0.0.1', False),
@@ -150,13 +153,13 @@ def test_gloo_between_gpus_may_share_them(job):
     ],
 )
 def test_a_host_whose_name_means_itself_alone_is_refused_among_others(environment, address, refused, monkeypatch):
-    def look_up(name):
+    def look_up(name, port):
         if address is None:
             raise socket.gaierror(-2, 'Name or service not known')
-        return address
+        return [(socket.AF_UNSPEC, socket.SOCK_STREAM, 6, '', (address, 0))]
 
     monkeypatch.setattr(socket, 'gethostname', lambda: 'node7')
-    monkeypatch.setattr(socket, 'gethostbyname', look_up)
+    monkeypatch.setattr(socket, 'getaddrinfo', look_up)
     monkeypatch.setattr(socket, 'if_nameindex', lambda: [(1, 'lo'), (2, 'eth0'), (3, 'ib0')])
     if not refused:
         require_reachable_host(environment)

@@ -194,7 +194,7 @@ def test_moments_that_are_no_longer_needed_are_dropped(tmp_path, roots, caplog):
 
 def test_another_network_is_an_error_that_says_what_to_do(tmp_path, roots):
     assert runs.train(tmp_path, content(roots)) == 0
-    with pytest.raises(WeightsError, match='does not fit PlainUNet'):
+    with pytest.raises(WeightsError, match=r'does not fit PlainUNet.*\n  width: 2 in the file, 3 in the options$'):
         runs.train(tmp_path, content(roots, network_g={**PLAIN, 'width': 3}), *WANTED)
     own = content(roots, network_g={**PLAIN, 'levels': 2}, path__ignore_resume_networks=['network_g'])
     with pytest.raises(CheckpointError, match=r'parameters, the network has.*path\.pretrain_network_g'):

@@ -164,10 +164,20 @@ def metrics_of(options: Options) -> dict[str, Metric]:
 
     Args:
         options: ``val.metrics``, ``val.use_image`` and ``mode`` count.
+
+    Raises:
+        OptionError: another metric has the label of the mode collapse rate.
     """
     metrics: dict[str, Metric] = {}
     for label, block in options.val.metrics.items():
         metric = build_metric(block, options.val.use_image)
+        if label == MCR and metric.name != MCR:
+            raise OptionError(
+                f'val.metrics.{label}: reports give this label to the mode collapse rate; choose another one for '
+                f'{metric.name}'
+            )
+        if metric.name == MCR and MCR in metrics:
+            logger.warning('val.metrics.%s: a report has one mode collapse rate; this one is taken', label)
         metrics[MCR if metric.name == MCR else label] = metric
     listed = {metric.name for metric in metrics.values()}
     for name in (name for name in ALWAYS if name not in listed):

@@ -313,11 +313,14 @@ def describe(program: Program) -> dict[str, str]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without what the exporters tell developers of theirs."""
-    logger, before = logging.getLogger('torch.onnx'), logging.getLogger('torch.onnx').level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript')]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

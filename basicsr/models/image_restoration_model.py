@@ -288,7 +288,7 @@ class ImageRestorationModel:
         if not keep_weights:
             file = checkpoint.path
             mask_value = getattr(self.net, 'mask_value', None)
-            load_weights(self.net, Weights(file, checkpoint.params, mask_value=mask_value))
+            load_or_explain(self.net, Weights(file, checkpoint.params, mask_value=mask_value))
             if self.ema is not None:
                 averages = checkpoint.params_ema or checkpoint.params
                 load_weights(self.ema.net, Weights(file, averages, mask_value=mask_value))

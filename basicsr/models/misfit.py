@@ -139,7 +139,7 @@ def _files_of(found: Shapes, kind: str, evaluating: bool) -> Iterator[str]:
 
     known: dict[str, bool] = {}
     phases = ('test', 'train') if evaluating else ('train', 'test')
-    for path in (path for phase in phases for path in sorted((OPTION_FILES / phase).glob('*/*.yml'))):
+    for path in (path for phase in phases for path in sorted((OPTION_FILES / phase).rglob('*.yml'))):
         if path.parent.name == '_base_':
             continue
         try:

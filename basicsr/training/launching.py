@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import re
@@ -92,10 +93,10 @@ def require_reachable_host(environment: Mapping[str, str]) -> None:
         return
     name = socket.gethostname()
     try:
-        address = socket.gethostbyname(name)
+        address = str(socket.getaddrinfo(name, None)[0][4][0])  # gloo takes the first as well, IPv4 or IPv6
     except OSError:
         address = 'nothing'
-    if address == 'nothing' or address.startswith('127.'):
+    if address == 'nothing' or ipaddress.ip_address(address).is_loopback:
         cards = [card for _, card in socket.if_nameindex() if card != 'lo']
         raise OptionError(
             f'the name of this host, {name}, means {address} here, which no other host can reach. Name the network '
