@@ -74,7 +74,7 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
     large = io.BytesIO()
     Image.new('RGB', (2000, 1001)).save(large, 'PNG')
     return {
-        'notes.jpg': (b'dear diary', 'no picture'),
+        'notes.jpg': (b'dear diary', 'not a readable image'),
         'empty.png': (b'', 'empty'),
         'cut.jpg': (jpeg.getvalue()[:-400], 'cut off'),
         'moving.gif': (gif.getvalue(), 'an animation'),

@@ -104,8 +104,8 @@ def test_side_by_side_has_the_photo_on_the_left(place):
     assert run(place, '-i', 'photos/b.png', '-o', 'plain').returncode == 0
     assert run(place, '-i', 'photos/b.png', '-o', 'both', '-sbs', '-s', '_x').returncode == 0
     both = imread(place / 'both/b_x.png')
-    assert np.array_equal(both[:, :60], imread(place / 'photos/b.png'))
-    assert np.array_equal(both[:, 60:], imread(place / 'plain/b_deblurred.png'))
+    photo, result = imread(place / 'photos/b.png'), imread(place / 'plain/b_deblurred.png')
+    assert np.array_equal(both[-len(photo) :, :60], photo) and np.array_equal(both[-len(photo) :, -60:], result)
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ def test_gray_transparent_and_16_bit_photos(place):
     rng = np.random.default_rng(1)
     colours = rng.integers(0, 256, (31, 34, 3), dtype=np.uint8)
     cv2.imwrite(str(place / 'gray.png'), colours[..., 0])
-    cv2.imwrite(str(place / 'alpha.png'), np.dstack([colours, colours[..., 0]]))
+    cv2.imwrite(str(place / 'alpha.png'), np.dstack([colours, colours[..., 0] | 1]))
     cv2.imwrite(str(place / 'deep.png'), colours.astype(np.uint16) * 257)
     cv2.imwrite(str(place / 'plain.png'), colours)
     for name in ('gray', 'alpha', 'deep', 'plain'):
@@ -236,8 +236,8 @@ def test_plot_shows_photo_and_result_or_says_that_it_cannot(place):
             break
         __import__('time').sleep(0.05)
     shown = imread(place / 'shown.png')
-    assert np.array_equal(shown[:, :60], imread(place / 'photos/b.png'))
-    assert np.array_equal(shown[:, 60:], imread(place / 'x/b_deblurred.png'))
+    photo, result = imread(place / 'photos/b.png'), imread(place / 'x/b_deblurred.png')
+    assert np.array_equal(shown[-len(photo) :, :60], photo) and np.array_equal(shown[-len(photo) :, -60:], result)
     done = run(place, '-i', 'photos/b.png', '-o', 'y', '-p', PATH=str(place / 'nothing'))
     assert done.returncode == 0 and 'no program was found that shows pictures' in done.stderr
 

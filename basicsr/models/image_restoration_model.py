@@ -230,7 +230,7 @@ class ImageRestorationModel:
         was_training = net.training
         net.eval()
         lq, *masks = self.inputs(batch)
-        grid = None if options is None else _grid_of(options, *lq.shape[-2:])
+        grid = None if options is None else grid_of(options, *lq.shape[-2:])
         tile = None if options is None else options.tile
         restored = restore_image(net, lq, masks[0] if masks else None, tile, grid)
         net.train(was_training)
@@ -308,7 +308,7 @@ class ImageRestorationModel:
         self.steps_taken = int(state.get('steps_taken', self.iteration))  # version 0.1 did not count them
 
 
-def _grid_of(options: ValOptions, height: int, width: int) -> Grid | None:
+def grid_of(options: ValOptions, height: int, width: int) -> Grid | None:
     """The tiles that ``val.grids`` asks for; None without it."""
     if not options.grids:
         return None
