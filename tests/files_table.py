@@ -15,7 +15,7 @@ Row = tuple[str, str, str]
 def table() -> list[Row]:
     """All rows: a kind of file, what is in it, and what becomes of it."""
     text = (ROOT / 'docs/files.md').read_text(encoding='utf-8')
-    lines = text[text.index('| file | what is in it | in the result |') :].split('\n\n')[0].splitlines()[2:]
+    lines = text[text.index('| file | content | result |') :].split('\n\n')[0].splitlines()[2:]
     rows = [line.strip().removeprefix('|').removesuffix('|').split(' | ') for line in lines]
     return [(row[0].strip(), row[1].strip(), row[2].strip()) for row in rows]
 

@@ -22,7 +22,7 @@ from basicsr.weights.files import PUBLISHED_MASK_VALUE, save_weights
 from tests.conftest import ROOT, absent, require
 from tests.test_evaluation import write_network, write_pairs
 
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
+PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
 NOT_RUN = {  # commands that this test is run by, or that measure for minutes
     'bash scripts/run_tests.sh',
     'bash scripts/quickstart.sh',  # run with few steps by test_quickstart.py
@@ -224,11 +224,20 @@ def test_python_examples_run(page, code, tmp_path):
     assert done.returncode == 0, f'{page}:\n{code}\n{done.stderr}'
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r'^```.*?^```', '', page.read_text(encoding='utf-8'), flags=re.S | re.M)
+    titles = re.findall(r'^#+ (.+)$', text, re.M)
+    return {re.sub(r'[^\w\- ]', '', title.lower()).replace(' ', '-') for title in titles}
+
+
 def test_links_lead_somewhere():
     for page in PAGES:
-        for target in re.findall(r'\]\(([^)#\s]+)', page.read_text(encoding='utf-8')):
+        for target, anchor in re.findall(r'\]\(([^)#\s]*)#?([^)\s]*)\)', page.read_text(encoding='utf-8')):
             if not target.startswith(('http://', 'https://')):
-                assert (page.parent / target).exists(), f'{page.name}: {target}'
+                other = page.parent / target if target else page
+                assert other.exists(), f'{page.name}: {target}'
+                assert not anchor or anchor in anchors(other), f'{page.name}: {target}#{anchor}'
 
 
 def rooms() -> dict[str, int]:

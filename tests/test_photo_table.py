@@ -246,7 +246,7 @@ ROWS = {
     ('photos', 'colours of invisible pixels'): invisible,
     ('photos', 'EXIF with its orientation'): what_all_say,
     ('photos', 'palettes'): palettes,
-    ('photos', 'what XMP says'): gone,
+    ('photos', 'XMP entries'): gone,
     ('photos', 'animations'): moving,
     ('photos', 'more than 150 million'): bad,
     ('JPEG', 'quantisation tables'): tables,

@@ -307,7 +307,7 @@ ROWS = {
     ('TIFF', 'byte order'): compressions,
     ('TIFF', 'other compressions'): other_compressions,
     ('TIFF', 'planes'): layouts,
-    ('TIFF', 'who'): tags,
+    ('TIFF', 'author'): tags,
     ('TIFF', 'white is zero'): depths,
     ('TIFF', 'CMYK'): colours,
     ('TIFF', 'colours that were multiplied'): premultiplied,

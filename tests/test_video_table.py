@@ -242,7 +242,7 @@ ROWS = {
     '`.mp4`, `.mov`': same_container,
     '`.webm`, `.m4v`': other_container,
     'colour matrix, primaries': matrices,
-    'nothing said of colours': unstated,
+    'untagged colours': unstated,
     'colour matrices ICtCp': unknown_colours,
     '8 bits': lambda: tried('in.mp4') if look('out.mp4').codec == 'h264' else CONVERTED,
     '10 bits; HDR': deep,

@@ -1,0 +1,85 @@
+"""The prose of README, docs and CONTRIBUTING avoids a few patterns that make readers stumble."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.conftest import ROOT
+
+GENERATED = 'options.md'  # from the descriptions of options and classes
+PAGES = [
+    ROOT / 'README.md',
+    ROOT / 'CONTRIBUTING.md',
+    *sorted(page for page in (ROOT / 'docs').glob('*.md') if page.name != GENERATED),
+]
+PATTERNS = {  # pattern: what to write
+    r'\bpictures?\b': 'image',
+    r'\bdata bases?\b': 'database',
+    r'\bcom(?:es?|ing) along\b|\bcame along\b': 'bundled, included',
+    r'\btold\b': 'the error says, the log shows',
+    r'\b(?:lies?|lay) (?:in|on|at|beside|below|above|there|where)\b': 'is in, is next to',
+    r'\bgiven up\b': 'ignored, stopped',
+    r'\bwithout a word\b': 'silently',
+    r'\bnobody (?:foresaw|foresees)\b': 'unexpected',
+    r'\bthat (?:is|are|was|were) (?:already )?there\b': 'existing',
+    r'(?:^|[,;:*-] )what (?:is|are|was|were|nobody)\b[^?]*$': 'a noun in place of the clause',
+    r'\bno \w+ that\b': 'not a ..., no ... with',
+    r'\bfound out\b': 'detected',
+    r'(?:^|[,;:*-] )who (?:waits|passes|needs|wants)\b[^?]*$': 'users, if you',
+    r'\bmade-up\b': 'synthetic, simulated',
+}
+
+
+def sentences(text: str) -> list[str]:
+    """The prose of a page, without code, link targets and HTML comments."""
+    for gone in (r'^```.*?^```', r'<!--.*?-->', r'`[^`]*`', r'\]\([^)]*\)'):
+        text = re.sub(gone, ' ', text, flags=re.S | re.M)
+    blocks = re.split(r'\n\s*\n|\n(?=[|#*\d-])', text)
+    return [s.strip() for block in blocks for s in re.split(r'(?<=[.?!]) |\|', ' '.join(block.split())) if s.strip()]
+
+
+def slips(text: str) -> list[str]:
+    """Each slip with its sentence and the cure."""
+    return [
+        f'{sentence!r}: write {cure}'
+        for sentence in sentences(text)
+        for pattern, cure in PATTERNS.items()
+        if re.search(pattern, sentence, re.I)
+    ]
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_pages_are_free_of_slips(page):
+    assert slips(page.read_text(encoding='utf-8')) == []
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'A picture of the network.',
+        'The network that comes along is small.',
+        'Masks lie beside the images.',
+        'What is missing is named.',
+        'It is printed, what is left.',
+        'Results that are there are kept.',
+        '| file | no image that can be read |',
+        'Its state is given\nup.',
+        '* a made-up photo',
+    ],
+)
+def test_slips_are_found(text):
+    assert slips(f'# Title\n\n{text}\n')
+
+
+@pytest.mark.parametrize(
+    'text',
+    ['## What is MCR?', '```\na picture\n```', 'See `pictures/` and [the page](picture.md).', 'A database of images.'],
+)
+def test_code_and_questions_pass(text):
+    assert not slips(f'{text}\n')
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / 'README.md').read_text(encoding='utf-8').splitlines()) <= 150
