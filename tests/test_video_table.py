@@ -269,7 +269,7 @@ ROWS = {
     'further videos': with_more,
     'frames of more than': too_large,
     'frames that change': changing,
-    'a file that is cut off': not_whole,
+    'a file that is truncated': not_whole,
 }
 
 
