@@ -22,8 +22,6 @@ from tests.conftest import ROOT, Script, require
 from tests.test_analysis_synthesis import TINY_ANALYSIS, TINY_SYNTHESIS
 from tests.test_networks import small
 
-pytestmark = pytest.mark.numeric
-
 WRITE: dict[str, Any] = {'onnx': exporting.write_onnx, 'pt2': exporting.write_pt2}
 READ: dict[str, Any] = {'onnx': exporting.read_onnx, 'pt2': exporting.read_pt2}
 GROUPS = {'base_channel': 4, 'num_heads': [1] * 8, 'depths': [2, 0, 0, 1, 0, 0, 0, 2]}
