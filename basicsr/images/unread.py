@@ -1,4 +1,4 @@
-"""Say what a file is that is not read as a photo, and what to do about it."""
+"""Explain why a file cannot be read as a photo, and what to do about it."""
 
 from __future__ import annotations
 

@@ -7,12 +7,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from basicsr.images.files import image_size
-from basicsr.masks.files import mask_files_below, read_masks, read_stamp, stem_of, write_label_map
-from basicsr.masks.making import Summary, list_images
+from basicsr.masks.files import mask_files_below, read_masks, stem_of, write_label_map
+from basicsr.masks.making import Summary, finished, list_images
 from basicsr.masks.other_tools import METADATA
 from basicsr.masks.pictures import Companion
 from basicsr.masks.record import claim
@@ -63,8 +64,7 @@ def convert_masks(
         photo = None if photos is None else photos / images[str(name)]
         path = target / f'{name}.png'
         try:
-            _convert(found[str(name)], path, photo, force, summary)
-            labels = read_masks(path)
+            labels = _convert(found[str(name)], path, photo, force, summary)
             for companion in companions:
                 assert photo is not None  # noqa: S101 - companions need the photos, see above
                 companion.write(images[str(name)], photo, labels, True)
@@ -72,8 +72,7 @@ def convert_masks(
             logger.warning('%s: no masks: %s', name, error)
             summary.failed[str(name)] = str(error)
             continue
-        summary.masks.append(len(np.unique(labels[labels > 0])))
-        summary.coverage.append(float((labels > 0).any(0).mean()))
+        summary.count(labels)
     return summary
 
 
@@ -92,22 +91,21 @@ def _found(source: Path, target: Path) -> dict[str, Path]:
     return {stem_of(key): source / key for key in keys}
 
 
-def _convert(file: Path, path: Path, photo: Path | None, force: bool, summary: Summary) -> None:
+def _convert(file: Path, path: Path, photo: Path | None, force: bool, summary: Summary) -> NDArray[Any]:
+    """Make sure that ``path`` holds the masks of ``file``, and return them."""
     size = None if photo is None else image_size(photo)
     if photo is not None and size is None:
         raise MaskError(f'{photo}: its image cannot be read')
     stamp = _stamp(file)
-    if not force and path.is_file() and read_stamp(path) == stamp:
-        try:
-            read_masks(path, size)
-            summary.kept += 1
-            return
-        except MaskError:  # half written, or of another photo
-            pass
+    kept = None if force else finished(path, photo, stamp)
+    if kept is not None:
+        summary.kept += 1
+        return kept
     labels = read_masks(file, size)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_label_map(path, labels, stamp)
     summary.made += 1
+    return labels
 
 
 def _stamp(file: Path) -> str:

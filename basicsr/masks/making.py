@@ -46,6 +46,11 @@ class Summary:
     coverage: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
+    def count(self, labels: NDArray[Any]) -> None:
+        """Count the masks of one image and the pixels that they cover; ``labels`` is its label map (L, H, W)."""
+        self.masks.append(len(np.unique(labels[labels > 0])))
+        self.coverage.append(float((labels > 0).any(0).mean()))
+
     def text(self) -> str:
         """A few lines for the end of a run."""
         lines = [f'{self.made} made, {self.kept} there already, {len(self.failed)} failed']
@@ -120,7 +125,7 @@ def make_masks(
     for name in progress(images):
         path = (target / name).with_suffix('.png')
         try:
-            labels = None if force else _finished(path, source / name, stamp)
+            labels = None if force else finished(path, source / name, stamp)
             made = labels is None
             if labels is None:
                 start = time.perf_counter()
@@ -137,18 +142,19 @@ def make_masks(
             logger.warning('%s: no masks: %s', name, error)
             summary.failed[str(name)] = str(error)
             continue
-        summary.masks.append(len(np.unique(labels[labels > 0])))
-        summary.coverage.append(float((labels > 0).any(0).mean()))
+        summary.count(labels)
     return summary
 
 
-def _finished(path: Path, image: Path, stamp: str) -> NDArray[Any] | None:
-    """The masks in a file that is whole, fits its image and was made with these settings; None if there are none."""
+def finished(path: Path, image: Path | None, stamp: str) -> NDArray[Any] | None:
+    """Read the masks of a whole file that fits its image (None: any size) and has this stamp; None if it is another."""
     if not path.is_file() or read_stamp(path) != stamp:
         return None
-    size = image_size(image)
+    size = None if image is None else image_size(image)
+    if image is not None and size is None:
+        return None
     try:
-        return None if size is None else read_masks(path, size)
+        return read_masks(path, size)
     except MaskError:
         return None
 
