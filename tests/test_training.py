@@ -171,6 +171,16 @@ def test_a_signal_stops_after_the_step_with_a_checkpoint(tmp_path, recipe, monke
     assert [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)] == before
 
 
+def test_signals_that_were_blocked_at_the_start_stop_as_well(tmp_path, recipe, monkeypatch):
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        stop_at(monkeypatch, 5, signal.SIGUSR1)
+        assert runs.train(tmp_path, recipe()) == 75
+        assert signal.SIGUSR1 in signal.pthread_sigmask(signal.SIG_BLOCK, ())  # as it was
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def test_a_signal_during_validation_postpones_it(tmp_path, recipe, monkeypatch):
     assert runs.train(tmp_path / 'whole', recipe()) == 0
     original = ImageRestorationModel.restore

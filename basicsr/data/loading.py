@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
+from multiprocessing import resource_tracker
 from typing import Any
 
 import cv2
@@ -138,6 +140,7 @@ class _Loader(DataLoader[Any]):
     def __iter__(self) -> Any:
         if not hasattr(signal, 'pthread_sigmask'):
             return super().__iter__()
+        resource_tracker.ensure_running()  # whose start would let SIGTERM and SIGINT through again
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # a new process inherits it
         try:
             return super().__iter__()
@@ -164,21 +167,23 @@ def start_worker(worker: int, first_seed: int, trainer: int | None = None) -> No
 
 
 def _heed_one_alone(trainer: int) -> None:
-    """Take SIGTERM from nobody but that process: it ends left-over workers so.
+    """Take SIGTERM from nobody but that process: it ends left-over workers so. End when the parent is gone.
 
-    A worker whose parent is gone ends by itself (torch looks for it every few seconds).
+    torch looks for the parent as well, but only once the worker is ready: one that starts while its parent dies stayed.
     """
-    if not hasattr(signal, 'sigwaitinfo'):  # who sent a signal cannot be known: keep to what ends workers
+    if not hasattr(signal, 'sigtimedwait'):  # who sent a signal cannot be known: keep to what ends workers
         for number in _STOP_SIGNALS - {signal.SIGTERM}:
             signal.signal(number, signal.SIG_IGN)
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # for all threads but the one that waits
+    parent = multiprocessing.parent_process()
 
     def wait() -> None:
-        while True:
-            received = signal.sigwaitinfo(_STOP_SIGNALS)
-            if received.si_signo == signal.SIGTERM and received.si_pid == trainer:
-                os._exit(0)
+        while parent is None or parent.is_alive():
+            received = signal.sigtimedwait(_STOP_SIGNALS, 2)
+            if received is not None and received.si_signo == signal.SIGTERM and received.si_pid == trainer:
+                break
+        os._exit(0)
 
     threading.Thread(target=wait, name='signals', daemon=True).start()
 

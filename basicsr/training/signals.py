@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType
 
 EXIT_STOPPED = 75
@@ -36,14 +36,31 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Catch the signals while the block runs; in threads other than the main one nothing is caught."""
+    """Catch the signals while the block runs; in threads other than the main one nothing is caught.
+
+    Whatever started this process may have blocked them (a process inherits that): they would wait for ever.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
     before = {number: signal.signal(number, request.receive) for number in SIGNALS}
+    blocked = _unblock(SIGNALS)
     try:
         yield request
     finally:
+        _block(blocked)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _unblock(signals: Iterable[int]) -> set[int]:
+    """Let signals through to this thread; returns those that were held back."""
+    if not hasattr(signal, 'pthread_sigmask'):
+        return set()
+    return signal.pthread_sigmask(signal.SIG_UNBLOCK, signals) & set(signals)
+
+
+def _block(signals: Iterable[int]) -> None:
+    if hasattr(signal, 'pthread_sigmask'):
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
