@@ -10,9 +10,10 @@ from torch import nn
 from basicsr.archs import build_network
 from basicsr.archs.input_rule import InputRule
 from basicsr.inference import restoring
-from basicsr.inference.restoring import FIRST_TILE, SMALLEST_TILE, grid_of, restore_image
+from basicsr.inference.restoring import FIRST_TILE, SMALLEST_TILE, restore_image
 from basicsr.inference.tiling import Grid, least_tile, local_form, restore_grid, restore_tiled
 from basicsr.inference.widest import countable, elements_a_pixel
+from basicsr.models.image_restoration_model import grid_of
 from basicsr.options.schema_train import ValOptions
 from basicsr.utils.errors import ArgumentError
 

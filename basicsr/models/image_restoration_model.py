@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.archs import build_network
-from basicsr.archs.contract import prior_of
+from basicsr.archs.contract import contract_of
 from basicsr.inference.restoring import Restored, restore_image
 from basicsr.inference.tiling import Grid
 from basicsr.losses import WeightedSumLoss, build_loss, targets_of
@@ -59,7 +58,8 @@ class ImageRestorationModel:
         self.processes = processes or Processes()
         self.device, self.dtype = self.processes.device, dtype
         self.net = build_network(options.network_g)
-        self.prior = prior_of(self.net)
+        self.contract = contract_of(self.net)
+        self.prior = self.contract.prior_kind
         if options.path.pretrain_network_g is not None:
             weights = read_weights(options.path.pretrain_network_g, options.path.param_key)
             unstated = 'mask_value' not in options.network_g.arguments  # then the file knows
@@ -212,7 +212,7 @@ class ImageRestorationModel:
         lq = lq.contiguous(memory_format=self._memory_format)
         if self.prior != 'regions':
             return (lq,)
-        if self.net.training and 'mask_seeds' in inspect.signature(self.net.forward).parameters:
+        if self.net.training and self.contract.takes_seeds:
             return lq, batch['masks'], batch.get('mask_seed')
         return lq, batch['masks']
 
@@ -230,7 +230,7 @@ class ImageRestorationModel:
         was_training = net.training
         net.eval()
         lq, *masks = self.inputs(batch)
-        grid = None if options is None else _grid_of(options, *lq.shape[-2:])
+        grid = None if options is None else grid_of(options, *lq.shape[-2:])
         tile = None if options is None else options.tile
         restored = restore_image(net, lq, masks[0] if masks else None, tile, grid)
         net.train(was_training)
@@ -287,7 +287,7 @@ class ImageRestorationModel:
         state = checkpoint.state
         if not keep_weights:
             file = checkpoint.path
-            mask_value = getattr(self.net, 'mask_value', None)
+            mask_value = contract_of(self.net).mask_value
             load_or_explain(self.net, Weights(file, checkpoint.params, mask_value=mask_value))
             if self.ema is not None:
                 averages = checkpoint.params_ema or checkpoint.params
@@ -308,7 +308,7 @@ class ImageRestorationModel:
         self.steps_taken = int(state.get('steps_taken', self.iteration))  # version 0.1 did not count them
 
 
-def _grid_of(options: ValOptions, height: int, width: int) -> Grid | None:
+def grid_of(options: ValOptions, height: int, width: int) -> Grid | None:
     """The tiles that ``val.grids`` asks for; None without it."""
     if not options.grids:
         return None
