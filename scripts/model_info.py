@@ -31,18 +31,17 @@ def example(net: Any, batch: int, size: tuple[int, int], masks: int, device: Any
     """Input of that size: an image, and label-map stripes or a blur kernel where the network takes them."""
     import torch
 
-    from basicsr.archs.samdeblur_arch import MaskGuided
-    from basicsr.archs.synthesis_arch import SynthesisNet
+    from basicsr.archs.contract import contract_of
 
-    height, width = size
-    if not isinstance(net, MaskGuided):
-        image = torch.rand(batch, net.in_channels, height, width, device=device) * net.input_rule.value_range[1]
-        kernel = (torch.full((batch, *net.kernel_size), 1e-3, device=device),) if isinstance(net, SynthesisNet) else ()
-        return image, *kernel
+    contract, (height, width) = contract_of(net), size
+    image = torch.rand(batch, contract.in_channels, height, width, device=device) * contract.input_rule.value_range[1]
+    if contract.kernel_role == 'takes':
+        return image, torch.full((batch, *net.kernel_size), 1e-3, device=device)
+    if contract.prior_kind != 'regions':
+        return (image,)
     regions = max(1, min(masks, height * width))
     stripes = torch.arange(height * width, device=device).mul(regions).div(height * width, rounding_mode='floor') + 1
     labels = stripes.view(1, 1, height, width).expand(batch, -1, -1, -1)
-    image = torch.rand(batch, net.img_channel, height, width, device=device)
     return image, labels.to(torch.uint8 if regions < 256 else torch.int32)
 
 

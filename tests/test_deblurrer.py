@@ -357,19 +357,6 @@ def test_network_files_that_cannot_be_used(shelf, capsys):
     assert 'was run' not in capsys.readouterr().out
 
 
-def test_a_network_of_someone_else_is_told_what_it_lacks():
-    class Bare(nn.Conv2d):
-        """Trains and validates as it is."""
-
-    with pytest.raises(
-        WeightsError, match=r'mine \(Bare\) does not say .* attributes input_rule, img_channel and in_ch'
-    ):
-        Deblurrer(Bare(3, 3, 1), name='mine', device='cpu')
-    net = Bare(3, 3, 1)
-    net.input_rule, net.img_channel, net.in_channels = InputRule(), 3, 3
-    assert Deblurrer(net, device='cpu')(LARGE[:8, :9]).shape == (8, 9, 3)
-
-
 def test_choices_are_checked():
     for arguments, message in (
         ({'device': 'gpu'}, "no device is called 'gpu'"),

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from basicsr.app.screen import show, show_regions, shrunk
+from basicsr.archs.contract import contract_of
 from basicsr.deconvolution.kernels import kernel_picture
 from basicsr.images.files import imwrite
 from basicsr.images.photo import Photo, load_photo
@@ -264,7 +265,7 @@ def safe_name(name: str) -> str:
 
 def shown_value(deblurrer: Deblurrer) -> float | None:
     """What a covered pixel weighs in a network, rounded as the page's slider does; None if it weighs none."""
-    value = getattr(deblurrer.net, 'mask_value', None)
+    value = contract_of(deblurrer.net).mask_value
     return None if value is None else round(float(value), 3)
 
 

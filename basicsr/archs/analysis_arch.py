@@ -154,6 +154,7 @@ class AnalysisNet(nn.Module):
         lost = conv_block_size * (conv_block_filter_size - 1)
         least = [max((shift[axis] + lost << level) + 1 for level, shift in enumerate(shifts)) for axis in (0, 1)]
         self.img_channel = self.in_channels = 3
+        self.returns_image = False
         self.input_rule = InputRule(minimum=(least[0], least[1]), value_range=(0.0, 255.0))
         self.analysis_crop = analysis_crop
         self.limit_input(max_input_size)
@@ -196,6 +197,13 @@ class AnalysisNet(nn.Module):
                 f'to find a kernel of {self.kernel_size[0]}×{self.kernel_size[1]}'
             )
         self.max_input_size = limit
+
+    @property
+    def not_exportable(self) -> str | None:
+        """See :func:`~basicsr.archs.contract.export_obstacle`."""
+        if self.analysis_crop == 'whole' and self.max_input_size is None:
+            return None
+        return 'analysis_crop: reference or max_input_size: what it reads would change with the image'
 
     def forward(self, lq: Tensor) -> Tensor:
         """Estimate the kernels of (B, 3, H, W), values 0 to 255.

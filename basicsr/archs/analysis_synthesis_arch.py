@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
 from torch import Tensor, nn
 
 from basicsr.archs.analysis_arch import AnalysisNet
+from basicsr.archs.contract import KernelRole, for_tiles
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.synthesis_arch import SynthesisNet
 from basicsr.utils.errors import ArgumentError
@@ -56,6 +58,7 @@ class AnalysisSynthesisNet(nn.Module):
                 f'{list(self.synthesis.kernel_size)} in synthesis; they must agree'
             )
         self.img_channel, self.in_channels = self.synthesis.img_channel, self.synthesis.in_channels
+        self.kernel_role: KernelRole = 'finds'
         rule = self.synthesis.input_rule
         multiple = max(rule.multiple[0], 2 ** len(self.analysis.encoder))
         self._white = rule.value_range[1]
@@ -93,6 +96,14 @@ class AnalysisSynthesisNet(nn.Module):
     def fixed_for(self, lq: Tensor) -> KnownKernel:
         """This network with the kernel of the whole image ``lq``, for tiles of it: its reach is finite."""
         return KnownKernel(self, self.estimate_kernel(lq))
+
+    def for_tiles(self, lq: Tensor, masks: Any, padded: bool) -> tuple[Tensor, Callable[[Tensor], Any], InputRule]:
+        """Tiles of one image share its kernel; see :func:`~basicsr.archs.contract.for_tiles`.
+
+        Raises:
+            ArgumentError: masks are given, which it does not take.
+        """
+        return for_tiles(self.fixed_for(lq), lq, masks, padded)
 
 
 class KnownKernel(nn.Module):

@@ -1,24 +1,123 @@
-"""What a network says of itself to those who call it."""
+"""The contract between a network and everything that trains, runs, tiles, describes or exports it.
+
+A network says what it takes and returns in plain attributes, all of them optional; :func:`contract_of` reads them, and
+nothing else asks a network what it is. A module of another project with ``forward(x)`` needs none of them.
+"""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from basicsr.archs.input_rule import InputRule
+from basicsr.utils.errors import ArgumentError
+
 Prior = Literal['none', 'gray', 'regions']
+KernelRole = Literal['none', 'finds', 'takes']
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a network takes and returns. Each field is an attribute of that name on the network, or its default.
+
+    Args:
+        input_rule: sizes, padding, value range and reach; by default any size, [0, 1], and every pixel counts.
+        tile_rule: the same for what tiles are cut from; ``input_rule`` if there is one, else tiles start at multiples
+            of 64, which the strides of most networks divide.
+        img_channel: image channels; by default those of the first convolution if they are 1 or 3, else 3.
+        in_channels: channels of the first argument of ``forward``; ``img_channel`` by default, and with region masks.
+        out_channels: channels of the result; ``img_channel`` by default.
+        prior_kind: ``regions`` for region masks as second argument (the default if ``forward`` has the parameter
+            ``masks``), ``gray`` for the gray masks of the CAT method as last channel, or ``none``.
+        takes_seeds: ``forward`` has the parameter ``mask_seeds``, for mask dropout.
+        mask_value: weight of a covered pixel; None if masks have no weight.
+        kernel_role: ``finds`` a blur kernel (``fixed_for(lq)`` returns the network with that of the whole image),
+            ``takes`` one as second argument (``kernel_size``), or ``none``.
+        returns_image: the result is an image, or a list whose last element is; False for a part of a network.
+        bf16_safe: in bfloat16 the result is known to stay within 50 dB of that in float32.
+    """
+
+    input_rule: InputRule
+    tile_rule: InputRule
+    img_channel: int
+    in_channels: int
+    out_channels: int
+    prior_kind: Prior
+    takes_seeds: bool
+    mask_value: float | None
+    kernel_role: KernelRole
+    returns_image: bool
+    bf16_safe: bool
+
+
+def contract_of(net: nn.Module) -> Contract:
+    """Read the contract of a network: its attributes, and defaults for those it lacks."""
+    parameters = inspect.signature(net.forward).parameters
+    prior: Any = getattr(net, 'prior_kind', 'regions' if 'masks' in parameters else 'none')
+    declared = getattr(net, 'input_rule', None)
+    rule = declared or InputRule()
+    channels = getattr(net, 'img_channel', None) or _image_channels(net)
+    return Contract(
+        input_rule=rule,
+        tile_rule=getattr(net, 'tile_rule', declared or InputRule(multiple=(64, 64))),
+        img_channel=channels,
+        in_channels=channels if prior == 'regions' else getattr(net, 'in_channels', channels),
+        out_channels=getattr(net, 'out_channels', channels),
+        prior_kind=prior,
+        takes_seeds='mask_seeds' in parameters,
+        mask_value=getattr(net, 'mask_value', None),
+        kernel_role=getattr(net, 'kernel_role', 'none'),
+        returns_image=getattr(net, 'returns_image', True),
+        bf16_safe=getattr(net, 'bf16_safe', False),
+    )
 
 
 def restored(output: Any) -> Tensor:
-    """The restored image of what a network returns: the tensor itself, or the last of several."""
+    """Return the restored image of a network's output: the tensor itself, or the last of several."""
     result: Tensor = output if isinstance(output, Tensor) else output[-1]
     return result
 
 
-def prior_of(net: nn.Module) -> Prior:
-    """Which masks a network takes: a second argument ``masks``, a gray picture as one more channel, or none."""
-    if 'masks' in inspect.signature(net.forward).parameters:
-        return 'regions'
-    extra = getattr(net, 'in_channels', 0) - getattr(net, 'img_channel', 0)
-    return 'gray' if extra == 1 and getattr(net, 'options', {}).get('mask') else 'none'
+def for_tiles(
+    net: nn.Module, lq: Tensor, masks: Any, padded: bool
+) -> tuple[Tensor, Callable[[Tensor], Any], InputRule]:
+    """Return what tiles of an image are cut from, what restores a batch of them, and the rule of their sizes.
+
+    A network whose tiles need more than their own pixels (the prior, or the kernel, of the whole image) has a method
+    ``for_tiles(lq, masks, padded)`` of its own.
+
+    Args:
+        net: in evaluation mode.
+        lq: (1, C, H, W).
+        masks: of the image; None for networks that take none.
+        padded: pad the image by the rule first.
+
+    Raises:
+        ArgumentError: masks are missing, or the network takes them and does not say how to tile.
+    """
+    own: Any = getattr(net, 'for_tiles', None)
+    if own is not None:
+        found: tuple[Tensor, Callable[[Tensor], Any], InputRule] = own(lq, masks, padded)
+        return found
+    if masks is not None:
+        raise ArgumentError(f'{type(net).__name__} takes masks but has no method for_tiles: tiles are impossible')
+    rule = contract_of(net).input_rule
+    return rule.pad(lq) if padded else lq, net, rule
+
+
+def export_obstacle(net: nn.Module) -> str | None:
+    """Return why a network cannot be exported (``not_exportable`` of one of its parts says so); None if it can."""
+    if not contract_of(net).returns_image:
+        return f'{type(net).__name__} returns no image; export the network that it is a part of'
+    reasons = (getattr(part, 'not_exportable', None) for part in net.modules())
+    reason = next((reason for reason in reasons if reason), None)
+    return None if reason is None else f'{type(net).__name__} cannot be exported with {reason}'
+
+
+def _image_channels(net: nn.Module) -> int:
+    first = next((part.in_channels for part in net.modules() if isinstance(part, nn.Conv2d)), 3)
+    return first if first in (1, 3) else 3

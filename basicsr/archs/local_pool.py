@@ -36,6 +36,11 @@ class LocalAvgPool2d(nn.Module):
         self.fast_imp = fast_imp
         self.max_reduction = max_reduction
 
+    @property
+    def not_exportable(self) -> str | None:
+        """See :func:`~basicsr.archs.contract.export_obstacle`."""
+        return 'fast_imp: its step depends on divisors of the size' if self.fast_imp else None
+
     @classmethod
     def for_level(
         cls, feature: tuple[int, int], train: tuple[int, int], window: tuple[int, int], fast_imp: bool = False

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from basicsr.archs.contract import Prior
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.local_pool import LocalAvgPool2d
 from basicsr.utils.errors import ArgumentError
@@ -103,6 +104,7 @@ class NAFNetBody(nn.Module):
         widths = [width * 2**level for level in range(levels + 1)]
         self.img_channel = img_channel
         self.in_channels = img_channel + extra_channels
+        self.bf16_safe = True
         self.input_rule = InputRule(multiple=(2**levels, 2**levels))
         self.intro = nn.Conv2d(self.in_channels, width, 3, padding=1)
         self.ending = nn.Conv2d(width, img_channel, 3, padding=1)
@@ -160,6 +162,7 @@ class NAFNet(NAFNetBody):
     ) -> None:
         super().__init__()
         self._build(img_channel, int(mask) + prior_channels, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
+        self.prior_kind: Prior = 'gray' if mask else 'none'
 
     def forward(self, lq: Tensor) -> Tensor:
         """Restore ``lq``: (B, img_channel [+ mask] [+ prior], H, W) to (B, img_channel, H, W)."""

@@ -46,6 +46,7 @@ class PhotoUNet(nn.Module):
             raise ArgumentError(f'PhotoUNet: blocks has a number for each of three levels, got {blocks}')
         self.img_channel = img_channel
         self.in_channels = img_channel + prior_channels
+        self.bf16_safe = True
         widths = [width, 2 * width, 4 * width]
         # Each convolution reaches one pixel further at its level; halving and doubling the size reach 14 on either way.
         reach = 2 * (4 * blocks[0] + 2) + 4 * 4 * blocks[1] + 8 * 2 * blocks[2] + 2 * (2 + 4 + 8)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
+from basicsr.archs.contract import Prior, contract_of
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.map_unit import MaskAveragePooling, Masks, MaskSeeds, check_masks
 from basicsr.utils.device import signed
@@ -26,6 +27,7 @@ class MaskGuided(nn.Module):
 
     input_rule: InputRule
     img_channel: int
+    prior_kind: Prior = 'regions'
     options: dict[str, Any]
 
     def _build_prior(self, img_channel: int, prior_channels: int, mask_dropout: float, mask_value: float) -> None:
@@ -94,10 +96,10 @@ class MaskGuided(nn.Module):
         Args:
             x: (B, C + prior_channels, H, W).
         """
-        restored = self._restore(self.restoring_rule.pad(x), (x.shape[-2], x.shape[-1]))
+        restored = self._restore(self.tile_rule.pad(x), (x.shape[-2], x.shape[-1]))
         if isinstance(restored, Tensor):
-            return self.restoring_rule.crop(restored, *x.shape[-2:])
-        return [*restored[:-1], self.restoring_rule.crop(restored[-1], *x.shape[-2:])]
+            return self.tile_rule.crop(restored, *x.shape[-2:])
+        return [*restored[:-1], self.tile_rule.crop(restored[-1], *x.shape[-2:])]
 
     def restoring(self, whole: Tensor) -> tuple[Callable[[Tensor], Any], InputRule]:
         """What restores tiles of ``whole``, and what it asks of them.
@@ -105,10 +107,23 @@ class MaskGuided(nn.Module):
         Args:
             whole: what :meth:`with_prior` returned.
         """
-        return self.restore_with_prior, self.restoring_rule
+        return self.restore_with_prior, self.tile_rule
+
+    def for_tiles(
+        self, lq: Tensor, masks: Masks | None, padded: bool
+    ) -> tuple[Tensor, Callable[[Tensor], Any], InputRule]:
+        """Tiles are cut from image and prior; see :func:`~basicsr.archs.contract.for_tiles`.
+
+        Raises:
+            ArgumentError: masks are missing.
+        """
+        if masks is None:
+            raise ArgumentError(f'{type(self).__name__} needs masks')
+        whole = self.with_prior(lq, masks, padded)
+        return whole, *self.restoring(whole)
 
     @property
-    def restoring_rule(self) -> InputRule:
+    def tile_rule(self) -> InputRule:
         """What the network behind the prior asks of its input; its reach, where that of the prior is global."""
         return self.input_rule
 
@@ -167,16 +182,21 @@ class SAMDeblur(MaskGuided):
 
     def restoring(self, whole: Tensor) -> tuple[Callable[[Tensor], Any], InputRule]:
         """As in :class:`MaskGuided`; what the backbone derives from the whole image is the same for all tiles."""
-        if not hasattr(self.backbone, 'fixed_for'):
+        if contract_of(self.backbone).kernel_role != 'finds':
             return super().restoring(whole)
-        fixed = self.backbone.fixed_for(whole)
+        fixed: Any = self.backbone.fixed_for(whole)
         return fixed, fixed.input_rule
 
     @property
-    def restoring_rule(self) -> InputRule:
+    def tile_rule(self) -> InputRule:
         """The backbone's rule."""
         rule: InputRule = self.backbone.input_rule
         return rule
+
+    @property
+    def bf16_safe(self) -> bool:
+        """As its backbone."""
+        return contract_of(self.backbone).bf16_safe
 
     def _restore(self, x: Tensor, real_size: tuple[int, int]) -> Any:
         return self.backbone(x, real_size=real_size) if self.input_rule.tells_padding else self.backbone(x)

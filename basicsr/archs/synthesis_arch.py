@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.archs.analysis_arch import checked_kernel_size
+from basicsr.archs.contract import KernelRole
 from basicsr.archs.guided_convolution import GuidedBlock
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.same_padding import SameConv2d, SameConvTranspose2d, glorot
@@ -85,6 +86,7 @@ class SynthesisNet(nn.Module):
         super().__init__()
         self.kernel_size = checked_kernel_size(max_kernel_size)
         self.img_channel, self.in_channels = 3, 3 + prior_channels
+        self.kernel_role: KernelRole = 'takes'
         blocks, half = conv_block_size, conv_block_filter_size // 2
         levels = [2**level for level in range(n_levels)]
         down, up = downsample_filter_size, upsample_filter_size // 2 + 1

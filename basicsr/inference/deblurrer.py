@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from basicsr.archs.analysis_synthesis_arch import AnalysisSynthesisNet
+from basicsr.archs.contract import contract_of
 from basicsr.archs.map_unit import drop_masks
 from basicsr.images.arrays import Array
 from basicsr.images.files import tensor2img
@@ -158,7 +158,7 @@ class Deblurrer:
     @property
     def finds_kernel(self) -> bool:
         """Whether the network finds the blur kernel of a picture."""
-        return isinstance(self.net, AnalysisSynthesisNet)
+        return contract_of(self.net).kernel_role == 'finds'
 
     @property
     def generator(self) -> MaskGenerator:
@@ -301,11 +301,12 @@ class Deblurrer:
 
     def _check_size(self, image: Array) -> None:
         """Networks that find a kernel need room for it; all others take any size."""
-        if not isinstance(self.net, AnalysisSynthesisNet):
+        if not self.finds_kernel:
             return
-        (height, width), least = image.shape[:2], self.net.input_rule.minimum
+        net: Any = self.net
+        (height, width), least = image.shape[:2], net.input_rule.minimum
         if height < least[0] or width < least[1]:
-            size = self.net.analysis.kernel_size
+            size = net.analysis.kernel_size
             raise ShapeError(
                 f'{height}×{width} pixels are too few to find a blur kernel of {size[0]}×{size[1]}: '
                 f'{least[0]}×{least[1]} are needed'

@@ -10,10 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from basicsr.archs.contract import prior_of
-from basicsr.archs.nafnet_arch import NAFBlock
-from basicsr.archs.photo_unet_arch import PhotoUNet
-from basicsr.archs.samdeblur_arch import MaskGuided
+from basicsr.archs.contract import Contract, contract_of
 from basicsr.images.arrays import Array
 from basicsr.inference.restoring import Restored, Tile, restore_image
 from basicsr.inference.self_ensemble import TURNS, turned, turned_back
@@ -39,12 +36,13 @@ class PhotoNetwork:
     """
 
     def __init__(self, net: nn.Module, name: str, device: torch.device, dtype: Dtype, self_ensemble: bool) -> None:
-        self.prior = prior_of(net)
-        _require_photo_network(net, name, self.prior == 'gray')
+        self.contract = contract_of(net)
+        self.prior = self.contract.prior_kind
+        _require_photo_network(self.contract, f'{name} ({type(net).__name__})')
         self.net, self.device = net.eval().to(device), device
         if dtype == 'bf16':
             warn_of_slow_bfloat16(device, 'dtype: bf16')
-        self.dtype: Literal['fp32', 'bf16'] = dtype if dtype != 'auto' else _dtype_for(net, device)
+        self.dtype: Literal['fp32', 'bf16'] = dtype if dtype != 'auto' else _dtype_for(self.contract, device)
         self.self_ensemble = self_ensemble
 
     def restore(self, lq: Tensor, labels: Array | None, tile: Tile) -> Restored:
@@ -80,7 +78,7 @@ class PhotoNetwork:
             MaskError: not in (0, 1].
         """
         net: Any = self.net
-        if mask_value is None or not hasattr(net, 'mask_value'):
+        if mask_value is None or self.contract.mask_value is None:
             yield
             return
         before = net.mask_value
@@ -107,26 +105,15 @@ class PhotoNetwork:
         return torch.autocast(self.device.type, torch.bfloat16)
 
 
-def _require_photo_network(net: Any, name: str, gray: bool) -> None:
-    """Refuse networks whose input or output is no ordinary picture."""
-    channels = getattr(net, 'img_channel', 3)
-    takes = channels if isinstance(net, MaskGuided) else getattr(net, 'in_channels', channels) - int(gray)
-    gives = getattr(net, 'out_channels', channels)
-    rule = getattr(net, 'input_rule', None)
-    if rule is None:
-        raise WeightsError(
-            f'{name} ({type(net).__name__}) does not say what it asks of an image: it needs the attributes input_rule, '
-            'img_channel and in_channels (docs/python.md, "Your own network")'
-        )
-    if rule.value_range != (0.0, 1.0):
-        raise WeightsError(f'{name} ({type(net).__name__}) is a part of a network, which turns no photo into another')
+def _require_photo_network(contract: Contract, name: str) -> None:
+    """Refuse networks whose input or output is not an RGB image with values from 0 to 1."""
+    if not contract.returns_image or contract.kernel_role == 'takes' or contract.input_rule.value_range != (0.0, 1.0):
+        raise WeightsError(f'{name} is a part of a network, which turns no photo into another')
+    takes, gives = contract.in_channels - int(contract.prior_kind == 'gray'), contract.out_channels
     if (takes, gives) != (3, 3):
-        raise WeightsError(
-            f'{name} ({type(net).__name__}) takes {takes} channels and gives {gives}; photos have three: RGB'
-        )
+        raise WeightsError(f'{name} takes {takes} channels and gives {gives}; photos have three: RGB')
 
 
-def _dtype_for(net: nn.Module, device: torch.device) -> Literal['fp32', 'bf16']:
-    """bf16 for the networks whose results are known to stay within 50 dB of those in fp32, where it is faster."""
-    known = any(isinstance(part, (NAFBlock, PhotoUNet)) for part in net.modules())
-    return 'bf16' if known and fast_bfloat16(device) else 'fp32'
+def _dtype_for(contract: Contract, device: torch.device) -> Literal['fp32', 'bf16']:
+    """bf16 for networks that declare themselves safe in it, where it is faster."""
+    return 'bf16' if contract.bf16_safe and fast_bfloat16(device) else 'fp32'

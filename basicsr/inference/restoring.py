@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from basicsr.archs.analysis_synthesis_arch import AnalysisSynthesisNet
-from basicsr.archs.contract import restored
+from basicsr.archs.contract import contract_of, restored
 from basicsr.archs.map_unit import Masks
 from basicsr.inference.tiling import Grid, least_tile, local_form, restore_grid, restore_tiled
 from basicsr.inference.widest import countable
@@ -56,9 +55,10 @@ def restore_image(
     Raises:
         torch.OutOfMemoryError: (or RuntimeError, on a CPU) not even the smallest tiles fit.
     """
-    if isinstance(net, AnalysisSynthesisNet):  # one kernel for all of the image
+    if contract_of(net).kernel_role == 'finds':  # one kernel for all of the image
+        finder: Any = net
         with torch.inference_mode():
-            known = net.fixed_for(lq)
+            known = finder.fixed_for(lq)
         return replace(restore_image(known, lq, masks, tile, grid), kernel=known.kernel)
     with torch.inference_mode(), without_tuning():
         if grid is not None:

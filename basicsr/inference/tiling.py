@@ -8,7 +8,7 @@ their Local form (``local_form``): each tile still pools over windows of its own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.archs import build_network
-from basicsr.archs.contract import restored
-from basicsr.archs.input_rule import InputRule
+from basicsr.archs.contract import contract_of, for_tiles, restored
 from basicsr.archs.map_unit import Masks
-from basicsr.archs.samdeblur_arch import MaskGuided
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -64,14 +62,14 @@ def restore_grid(net: nn.Module, lq: Tensor, masks: Masks | None, grid: Grid) ->
     Returns:
         (1, C, H, W).
     """
-    parts = _Parts.of(net, lq, masks, pad=False)
+    image, restore, _ = for_tiles(net, lq, masks, padded=False)
     windows = grid.windows(*lq.shape[-2:])
-    total = lq.new_zeros(1, parts.channels, *lq.shape[-2:])
+    total = lq.new_zeros(1, contract_of(net).out_channels, *lq.shape[-2:])
     count = lq.new_zeros(1, 1, *lq.shape[-2:])
     for start in range(0, len(windows), grid.most or len(windows)):
         some = windows[start : start + (grid.most or len(windows))]
-        restored = parts.restore(torch.cat([_cut(parts.image, window) for window in some]))
-        for tile, window in zip(restored, some, strict=True):
+        tiles = restored(restore(torch.cat([_cut(image, window) for window in some])))
+        for tile, window in zip(tiles, some, strict=True):
             _cut(total, window).add_(tile)
             _cut(count, window).add_(1)
     return total / count
@@ -93,27 +91,28 @@ def restore_tiled(net: nn.Module, lq: Tensor, masks: Masks | None, tile: int) ->
         ArgumentError: the tile is not larger than what has to be thrown away on both sides.
     """
     size = lq.shape[-2:]
-    parts = _Parts.of(net, lq, masks, pad=True)
-    padded = parts.image.shape[-2:]
-    lost = UNSEEN if parts.halo == 'global' else int(parts.halo)
-    rule: Any = net.input_rule
-    axes = [_axis(length, tile, lost, multiple) for length, multiple in zip(padded, rule.multiple, strict=True)]
-    total = lq.new_zeros(1, parts.channels, *padded)
+    contract = contract_of(net)
+    image, restore, tiled = for_tiles(net, lq, masks, padded=True)
+    padded = image.shape[-2:]
+    lost = UNSEEN if tiled.halo == 'global' else int(tiled.halo)
+    axes = [
+        _axis(length, tile, lost, multiple)
+        for length, multiple in zip(padded, contract.tile_rule.multiple, strict=True)
+    ]
+    total = lq.new_zeros(1, contract.out_channels, *padded)
     weight = lq.new_zeros(1, 1, *padded)
     for top, tall, rows in axes[0]:
         for left, wide, columns in axes[1]:
             window = top, left, tall, wide
             share = (rows.to(lq)[:, None] * columns.to(lq)[None])[None, None]
-            restored = parts.restore(_cut(parts.image, window)) * share
-            _cut(total, window).add_(restored)
+            _cut(total, window).add_(restored(restore(_cut(image, window))) * share)
             _cut(weight, window).add_(share)
-    result: Tensor = rule.crop(total / weight, *size)
-    return result
+    return contract.input_rule.crop(total / weight, *size)
 
 
 def least_tile(net: nn.Module) -> int:
     """Side in pixels of the smallest tiles that leave something to use of this network."""
-    rule: InputRule = getattr(net, 'restoring_rule', getattr(net, 'input_rule', InputRule()))
+    rule = contract_of(net).tile_rule
     lost = UNSEEN if rule.halo == 'global' else int(rule.halo)
     return max(_least(lost, multiple) for multiple in rule.multiple)
 
@@ -147,31 +146,6 @@ def local_form_options(options: dict[str, Any]) -> dict[str, Any]:
     return {**options, 'type': name} if name in ARCH_REGISTRY else options
 
 
-@dataclass
-class _Parts:
-    """What tiles are cut from, and what restores a batch of them."""
-
-    image: Tensor
-    restore: Callable[[Tensor], Tensor]
-    halo: Any
-    channels: int
-
-    @classmethod
-    def of(cls, net: Any, lq: Tensor, masks: Masks | None, pad: bool) -> _Parts:
-        if isinstance(net, MaskGuided):
-            if masks is None:
-                raise ArgumentError(f'{type(net).__name__} needs masks')
-            image = net.with_prior(lq, masks, padded=pad)
-            restore, rule = net.restoring(image)
-        elif masks is not None:
-            raise ArgumentError(f'{type(net).__name__} takes masks in a way of its own and cannot be cut into tiles')
-        else:
-            net = net.fixed_for(lq) if hasattr(net, 'fixed_for') else net  # what it derives from the whole image
-            image, restore, rule = net.input_rule.pad(lq) if pad else lq, net, net.input_rule
-        channels = getattr(net, 'out_channels', getattr(net, 'img_channel', lq.shape[1]))
-        return cls(image, lambda tiles: restored(restore(tiles)), rule.halo, channels)
-
-
 def _cut(image: Tensor, window: Window) -> Tensor:
     top, left, height, width = window
     return image[..., top : top + height, left : left + width]
@@ -199,8 +173,9 @@ def _axis(length: int, tile: int, lost: int, multiple: int) -> list[tuple[int, i
     if step < multiple:
         least = _least(lost, multiple)
         raise ArgumentError(f'a tile of {tile} pixels leaves nothing to use of this network; use {least} or more')
-    starts = [*range(0, length - tile, step), length - tile]
-    return [(start, tile, _weights(tile, lost, start > 0, start + tile < length)) for start in starts]
+    starts = [*range(0, length - tile, step), _rounded(length - tile, multiple)]
+    windows = [(start, min(tile, length - start)) for start in starts]
+    return [(start, size, _weights(size, lost, start > 0, start + size < length)) for start, size in windows]
 
 
 def _rounded(length: int, multiple: int) -> int:

@@ -10,18 +10,14 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from basicsr.archs.analysis_arch import AnalysisNet
-from basicsr.archs.contract import restored
-from basicsr.archs.local_pool import LocalAvgPool2d
-from basicsr.archs.samdeblur_arch import MaskGuided
-from basicsr.archs.synthesis_arch import SynthesisNet
+from basicsr.archs.contract import contract_of, export_obstacle, restored
 from basicsr.interchange import onnx_opset
 from basicsr.utils.errors import ArgumentError, WeightsError
 from basicsr.utils.files import whole_file
@@ -50,6 +46,18 @@ class _OfImage(nn.Module):
 
     def forward(self, lq: Tensor) -> Tensor:
         return restored(self.net(lq.to(self.dtype))).float()
+
+
+class _Padded(nn.Module):
+    """A network without an input rule, given images that are mirrored to multiples of its tiles."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.input_rule = replace(contract_of(net).tile_rule, padding='reflect')
+
+    def forward(self, lq: Tensor) -> Tensor:
+        return self.input_rule.crop(restored(self.net(self.input_rule.pad(lq))), *lq.shape[-2:])
 
 
 class _OfImageAndMasks(_OfImage):
@@ -88,17 +96,9 @@ def check_exportable(net: nn.Module) -> None:
     Raises:
         ArgumentError: says why.
     """
-    name = type(net).__name__
-    for part in net.modules():
-        if isinstance(part, LocalAvgPool2d) and part.fast_imp:
-            raise ArgumentError(f'{name} cannot be exported with fast_imp: its step depends on divisors of the size')
-        if isinstance(part, AnalysisNet) and (part.analysis_crop != 'whole' or part.max_input_size is not None):
-            raise ArgumentError(
-                f'{name} cannot be exported with analysis_crop: reference or max_input_size: what it looks at would '
-                'change with the size of the image'
-            )
-    if isinstance(net, AnalysisNet):
-        raise ArgumentError('AnalysisNet returns no image; export AnalysisSynthesisNet')
+    obstacle = export_obstacle(net)
+    if obstacle is not None:
+        raise ArgumentError(obstacle)
 
 
 def check_packages() -> None:
@@ -138,14 +138,14 @@ def example(net: nn.Module, size: tuple[int, int], layers: int = 1, seed: int = 
         seed: of what is drawn.
     """
     draw = torch.Generator().manual_seed(seed)
-    rule: Any = net.input_rule
-    channels: Any = net.img_channel if isinstance(net, MaskGuided) else net.in_channels
-    lq = torch.rand(1, channels, *size, generator=draw) * rule.value_range[1]
-    if isinstance(net, MaskGuided):
+    contract = contract_of(net)
+    lq = torch.rand(1, contract.in_channels, *size, generator=draw) * contract.input_rule.value_range[1]
+    if contract.prior_kind == 'regions':
         drawn = torch.randint(-2, 6, (1, layers, *size), generator=draw)
         return lq, torch.where(drawn > 0, drawn + 5 * torch.arange(layers).view(1, -1, 1, 1), 0)
-    if isinstance(net, SynthesisNet):
-        kernel = torch.rand(1, *net.kernel_size, generator=draw)
+    if contract.kernel_role == 'takes':
+        size_of_kernel: Any = net.kernel_size
+        kernel = torch.rand(1, *size_of_kernel, generator=draw)
         return lq, kernel / kernel.sum()
     return (lq,)
 
@@ -161,20 +161,23 @@ def program_of(net: nn.Module, dtype: torch.dtype = torch.float32) -> Program:
         ArgumentError: it cannot be exported.
     """
     check_exportable(net)
+    contract = contract_of(net)
+    if contract.tile_rule.multiple != contract.input_rule.multiple:
+        net = _Padded(net)
     inner = net if dtype == torch.float32 else copy.deepcopy(net).to(dtype)
     inputs = example(net.eval(), EXAMPLE, layers=2)
     sides: dict[int, Any] = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     shapes: tuple[Any, ...] = (sides,)
     names: tuple[str, ...] = ('lq',)
     wrapped = _OfImage(inner, dtype)
-    if isinstance(net, MaskGuided):
+    if contract.prior_kind == 'regions':
         wrapped, names = _OfImageAndMasks(inner, dtype), ('lq', 'masks')
         shapes = (sides, {1: torch.export.Dim.DYNAMIC, **sides})
-    elif isinstance(net, SynthesisNet):
+    elif contract.kernel_role == 'takes':
         wrapped, names, shapes = _OfImageAndKernel(inner, dtype), ('lq', 'kernel'), (sides, None)
     with torch.no_grad(), _quiet():
         exported = torch.export.export(wrapped.eval(), inputs, dynamic_shapes=shapes, strict=False)
-    rule: Any = net.input_rule
+    rule = contract.tile_rule
     return Program(exported, net, names, (rule.multiple[0] + 1, rule.multiple[1] + 1), dtype)
 
 
@@ -273,8 +276,9 @@ def largest_difference(program: Program, run: Run, sizes: tuple[tuple[int, int],
         sizes: heights and widths; the smallest one that the program takes is added.
     """
     net, worst = program.net, 0.0
-    rule: Any = net.input_rule
-    layers = (1, 2, 3) if isinstance(net, MaskGuided) else (1,)
+    contract = contract_of(net)
+    rule = contract.input_rule
+    layers = (1, 2, 3) if contract.prior_kind == 'regions' else (1,)
     for number, size in enumerate((program.minimum, *sizes)):
         inputs = example(net, size, layers[number % len(layers)], seed=number)
         with torch.no_grad():
@@ -292,20 +296,20 @@ def describe(program: Program) -> dict[str, str]:
     """
     from basicsr.version import __version__
 
-    net = program.net
-    rule: Any = net.input_rule
+    contract = contract_of(program.net)
+    net = program.net.net if isinstance(program.net, _Padded) else program.net
     about = {
         'network': type(net).__name__,
         'network_g': json.dumps(getattr(net, 'options', {})),
-        'value_range': json.dumps(list(rule.value_range)),
+        'value_range': json.dumps(list(contract.input_rule.value_range)),
         'minimum': json.dumps(list(program.minimum)),
         'channel_order': 'RGB',
         'precision': str(program.dtype).removeprefix('torch.'),
         'project': f'basicsr-region-deblur {__version__}',
         'licence': 'The program is Apache-2.0; the weights are under the terms of whoever trained them.',
     }
-    if isinstance(net, MaskGuided):
-        about['mask_value'] = json.dumps(net.mask_value)
+    if contract.prior_kind == 'regions':
+        about['mask_value'] = json.dumps(contract.mask_value)
         about['masks'] = 'label map (1, L, H, W): 0 = no mask in this layer, k = region k; ids differ between layers'
     return about
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.archs import build_network
-from basicsr.archs.contract import prior_of
+from basicsr.archs.contract import contract_of
 from basicsr.inference.restoring import Restored, restore_image
 from basicsr.inference.tiling import Grid
 from basicsr.losses import WeightedSumLoss, build_loss, targets_of
@@ -59,7 +58,8 @@ class ImageRestorationModel:
         self.processes = processes or Processes()
         self.device, self.dtype = self.processes.device, dtype
         self.net = build_network(options.network_g)
-        self.prior = prior_of(self.net)
+        self.contract = contract_of(self.net)
+        self.prior = self.contract.prior_kind
         if options.path.pretrain_network_g is not None:
             weights = read_weights(options.path.pretrain_network_g, options.path.param_key)
             unstated = 'mask_value' not in options.network_g.arguments  # then the file knows
@@ -212,7 +212,7 @@ class ImageRestorationModel:
         lq = lq.contiguous(memory_format=self._memory_format)
         if self.prior != 'regions':
             return (lq,)
-        if self.net.training and 'mask_seeds' in inspect.signature(self.net.forward).parameters:
+        if self.net.training and self.contract.takes_seeds:
             return lq, batch['masks'], batch.get('mask_seed')
         return lq, batch['masks']
 
@@ -287,7 +287,7 @@ class ImageRestorationModel:
         state = checkpoint.state
         if not keep_weights:
             file = checkpoint.path
-            mask_value = getattr(self.net, 'mask_value', None)
+            mask_value = contract_of(self.net).mask_value
             load_or_explain(self.net, Weights(file, checkpoint.params, mask_value=mask_value))
             if self.ema is not None:
                 averages = checkpoint.params_ema or checkpoint.params

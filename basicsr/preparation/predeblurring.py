@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from basicsr.archs import build_network
+from basicsr.archs.contract import contract_of
 from basicsr.images.files import image_size, imread, tensor2img
 from basicsr.inference.restoring import restore_image
 from basicsr.preparation.picture_files import save_png
@@ -37,7 +38,8 @@ class Predeblurring:
     ) -> None:
         self.device = select_device(device)
         self.net = build_network(dict(network))
-        if hasattr(self.net, 'mask_value') or getattr(self.net, 'in_channels', 3) != 3:
+        contract = contract_of(self.net)
+        if contract.prior_kind != 'none' or contract.in_channels != 3:
             raise ArgumentError(
                 f'{network["type"]} needs masks, which are made after this step; name the option file of a network '
                 'without masks (--predeblur-opt options/train/GoPro/NAFNet.yml)'
