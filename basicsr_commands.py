@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from importlib import metadata
+from pathlib import Path
 
 DISTRIBUTION = 'basicsr-region-deblur'
 PACKAGE = 'basicsr'
@@ -41,15 +42,19 @@ def web() -> int | str:
 
 def problem() -> str | None:
     """Why ``import basicsr`` would find another package than this project's, or a part of it; None if all is well."""
-    names = {found.metadata['Name'] for found in metadata.distributions() if _installs_package(found)}
+    owners: dict[str, metadata.Distribution] = {}
+    for found in metadata.distributions():
+        if _installs_package(found):
+            owners.setdefault(found.metadata['Name'], found)
     uninstall = f'{sys.executable} -m pip uninstall'
-    if others := sorted(names - {DISTRIBUTION}):
+    if others := sorted(owners.keys() - {DISTRIBUTION}):
         return (
             f"{' and '.join(others)} and {DISTRIBUTION} both install a package {PACKAGE} and overwrite each other's "
             f'files: run `{uninstall} {" ".join(others)} {DISTRIBUTION}`, then install {DISTRIBUTION} again.'
         )
-    files = [file for file in metadata.files(DISTRIBUTION) or () if file.suffix == '.py']
-    if gone := [file for file in files if not file.locate().exists()]:
+    listed = owners[DISTRIBUTION].files if DISTRIBUTION in owners else None
+    files = [file for file in listed or () if file.suffix == '.py']
+    if gone := [file for file in files if not Path(str(file.locate())).exists()]:
         return (
             f'{len(gone)} of {len(files)} files of {DISTRIBUTION} are missing, among them {gone[0]}: '
             f'run `{uninstall} {DISTRIBUTION}`, then install it again.'
