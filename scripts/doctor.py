@@ -95,7 +95,9 @@ def main() -> int:
         for line in devices():
             print(f'  {line}')
     decoy = other_basicsr()
-    if decoy:
+    if decoy and (decoy / 'bundled').is_dir():
+        print(f'note: this project is installed as well, in {decoy}; programs outside of this clone import that one')
+    elif decoy:
         print(f'note: another basicsr is installed in {decoy}')
         print('The commands of this project use their own, but a program of yours would import that one.')
         print('A fresh environment avoids the clash: python -m venv .venv && .venv/bin/pip install -e .')

@@ -43,10 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
     from basicsr.utils.errors import OptionError
-    from basicsr.utils.installation import how_to_install
+    from basicsr.utils.installation import IS_CLONE, ROOT, pip_install
 
     if importlib.util.find_spec('gradio') is None:
-        raise OptionError(f'the page needs gradio: {how_to_install("demo")}')
+        where = f' in {ROOT}' if IS_CLONE else ''
+        raise OptionError(f'the page needs gradio: run {pip_install("demo")}{where}')
     if not 0 <= args.port <= 65535:
         raise OptionError(f'--port is a number from 0 to 65535, not {args.port}')
     from basicsr.app.server import serve

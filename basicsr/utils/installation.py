@@ -27,11 +27,9 @@ COMMANDS = {
 """The commands of a clone, and those of an installed package."""
 
 
-def how_to_install(extra: str) -> str:
+def pip_install(extra: str) -> str:
     """The command that installs the packages of an extra of pyproject.toml."""
-    if IS_CLONE:
-        return f"run `python -m pip install -e '.[{extra}]'` in {ROOT}"
-    return f"run `python -m pip install '{DISTRIBUTION}[{extra}]'`"
+    return f"pip install -e '.[{extra}]'" if IS_CLONE else f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 def with_commands(text: str) -> str:
