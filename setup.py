@@ -1,5 +1,13 @@
-"""All metadata is in pyproject.toml; this file lets old tools find it."""
+"""Builds wheels. All metadata is in pyproject.toml; here is what lies outside of the package and goes into it."""
 
-from setuptools import setup
+from setuptools import find_namespace_packages, setup
 
-setup()
+BUNDLED = {
+    'basicsr.bundled.options': 'options',
+    'basicsr.bundled.pretrained_models': 'experiments/pretrained_models',
+}
+
+setup(
+    packages=[*find_namespace_packages(include=['basicsr', 'basicsr.*']), *BUNDLED],
+    package_dir=BUNDLED,
+)

@@ -12,11 +12,12 @@ kept (see --overwrite). Exit code 1 if a photo could not be deblurred; the other
 
 from __future__ import annotations
 
+import runpy
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+if not __package__:  # run by its path, not as a module
+    runpy.run_path(f'{Path(__file__).resolve().parent}/utils/clone.py')
 
 import argparse
 import logging
@@ -46,7 +47,11 @@ def suffix(text: str) -> str:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    from basicsr.utils.installation import with_commands
+
+    parser = argparse.ArgumentParser(
+        description=with_commands(__doc__ or ''), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add('-i', '--input', nargs='+', required=True, metavar='PATH', help='photos, folders, quoted patterns, videos')
     add('-o', '--output', type=Path, default=OUTPUT, metavar='DIR', help=f'folder of the results ({OUTPUT})')
@@ -197,8 +202,13 @@ def deblur(jobs: list[Any], args: argparse.Namespace) -> dict[str, str]:
     return failed
 
 
-if __name__ == '__main__':
+def command() -> int:
+    """Run :func:`main` as a program; returns the exit code."""
     from basicsr.utils.console import run
 
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # half a file is taken away
-    sys.exit(run(main))
+    return run(main)
+
+
+if __name__ == '__main__':
+    sys.exit(command())

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from basicsr.options.paths import Location, paths_of_block
 from basicsr.options.schema import Options
 from basicsr.utils.errors import BasicsrError, OptionError
+from basicsr.utils.installation import OPTION_FILES, with_commands
 from basicsr.utils.signature import PathMark
 
 
@@ -46,10 +47,10 @@ def _how_to_get(path: str) -> str:
         return '; docs/data.md says how to prepare it'
     if parts[:1] != ('experiments',) or len(parts) < 3:
         return ''
-    for file in sorted((Path(__file__).resolve().parents[1] / 'options' / 'train').glob('*/*.yml')):
+    for file in sorted((OPTION_FILES / 'train').glob('*/*.yml')):
         if re.search(rf'^name: *{re.escape(parts[1])} *(#.*)?$', file.read_text(encoding='utf-8'), re.MULTILINE):
             shown = file.relative_to(file.parents[3]).as_posix()
-            made = f'; `python basicsr/train.py -opt {shown}` makes it'
+            made = with_commands(f'; `python basicsr/train.py -opt {shown}` makes it')
             return f'{made}, or name another file with --force_yml path:pretrain_network_g=FILE'
     return ''
 

@@ -6,11 +6,12 @@ could not be evaluated.
 
 from __future__ import annotations
 
+import runpy
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+if not __package__:  # run by its path, not as a module
+    runpy.run_path(f'{Path(__file__).resolve().parent}/utils/clone.py')
 
 import argparse
 import logging
@@ -19,8 +20,11 @@ import logging
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     from basicsr.options import add_arguments
+    from basicsr.utils.installation import with_commands
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=with_commands(__doc__ or ''), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_arguments(parser)
     parser.add_argument(
         '--launcher',
@@ -43,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     from basicsr.reporting import GALLERY, summary_table
     from basicsr.training.distributed import EXIT_PEER_FAILED, PeerError, start_processes
 
-    options = load_options(args.opt, args.force_yml)
+    options = load_options(args.opt, args.force_yml, 'test')
     build_on_paper(options)
     check_paths(options)
     device = 'cpu' if options.num_gpu == 0 else 'auto'
@@ -64,7 +68,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if any(report.skipped for report in reports) else 0
 
 
-if __name__ == '__main__':
+def command() -> int:
+    """Run :func:`main` as a program; returns the exit code."""
     from basicsr.utils.console import run
 
-    sys.exit(run(main))
+    return run(main)
+
+
+if __name__ == '__main__':
+    sys.exit(command())

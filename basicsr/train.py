@@ -7,11 +7,12 @@ training is saved: the same command with --auto_resume continues it.
 
 from __future__ import annotations
 
+import runpy
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+if not __package__:  # run by its path, not as a module
+    runpy.run_path(f'{Path(__file__).resolve().parent}/utils/clone.py')
 
 import argparse
 import contextlib
@@ -33,8 +34,11 @@ EXIT_NOT_FINITE = 3
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     from basicsr.options import add_arguments
+    from basicsr.utils.installation import with_commands
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=with_commands(__doc__ or ''), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_arguments(parser)
     parser.add_argument(
         '--launcher',
@@ -60,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     from basicsr.training.signals import stop_on_signals
     from basicsr.utils.device import hide_gpus
 
-    options = load_options(args.opt, args.force_yml)
+    options = load_options(args.opt, args.force_yml, 'train')
     device = 'cpu' if options.num_gpu == 0 else 'auto'
     if device == 'cpu':
         hide_gpus()
@@ -68,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger('basicsr').setLevel(logging.INFO if processes.is_first else logging.ERROR)
     if args.debug:
         changes = debug_overrides(options.name, options.datasets, processes.world)
-        options = load_options(args.opt, [*args.force_yml, *changes])
+        options = load_options(args.opt, [*args.force_yml, *changes], 'train')
     with processes, stop_on_signals() as stop:
         return Training(options, processes, stop, args.auto_resume and not args.debug, args.debug).run()
 
@@ -326,7 +330,12 @@ class Training:
         logger.info('trial: data, network, steps, validation and checkpoint work; see %s', self.experiment.resolve())
 
 
-if __name__ == '__main__':
+def command() -> int:
+    """Run :func:`main` as a program; returns the exit code."""
     from basicsr.utils.console import run
 
-    sys.exit(run(main))
+    return run(main)
+
+
+if __name__ == '__main__':
+    sys.exit(command())

@@ -21,14 +21,14 @@ parameters look like.
 from __future__ import annotations
 
 import argparse
+import runpy
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 
 if TYPE_CHECKING:
     from basicsr.weights.files import Weights

@@ -12,14 +12,14 @@ The weights come from scripts/convert_checkpoint.py. Exit code 1 if a photo coul
 from __future__ import annotations
 
 import argparse
+import runpy
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 
 WEIGHTS = 'analysis-synthesis'
 

@@ -7,13 +7,13 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import runpy
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-OWN = Path(__file__).resolve().parent
-BEFORE = [p for p in sys.path if Path(p or '.').resolve() != OWN]  # what other programs import from
-sys.path[:] = [str(ROOT), *BEFORE]
+runpy.run_path(str(ROOT / 'basicsr' / 'utils' / 'clone.py'))
+ELSEWHERE = sys.path[1:]  # what other programs import from
 
 REQUIRED = {
     'torch': 'torch',
@@ -50,7 +50,7 @@ def version(distribution: str, module: str) -> str | None:
 
 def other_basicsr() -> Path | None:
     """A ``basicsr`` of another project that programs outside this folder would import."""
-    for folder in BEFORE:
+    for folder in ELSEWHERE:
         candidate = Path(folder or '.').resolve() / 'basicsr'
         if (candidate / '__init__.py').is_file():
             return None if candidate == ROOT / 'basicsr' else candidate
@@ -95,7 +95,9 @@ def main() -> int:
         for line in devices():
             print(f'  {line}')
     decoy = other_basicsr()
-    if decoy:
+    if decoy and (decoy / 'bundled').is_dir():
+        print(f'note: this project is installed as well, in {decoy}; programs outside of this clone import that one')
+    elif decoy:
         print(f'note: another basicsr is installed in {decoy}')
         print('The commands of this project use their own, but a program of yours would import that one.')
         print('A fresh environment avoids the clash: python -m venv .venv && .venv/bin/pip install -e .')

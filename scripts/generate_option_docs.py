@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import runpy
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+runpy.run_path(str(ROOT / 'basicsr' / 'utils' / 'clone.py'))
 
 import argparse
 import inspect
@@ -48,6 +49,7 @@ defaults of all keys filled in (arguments of `type` blocks stay as written).
 * `_base_: file` (or a list of files, later ones win), relative to the file that says it, includes other option files.
   The file itself wins over what it includes. Mappings are merged key by key, lists are replaced whole;
   `_delete_: true` inside a mapping drops what the included files say there.
+* `-opt` and `_base_` also find shipped files by name: `GoPro/SAMDeblur`, `train/GoPro/SAMDeblur` where there are two.
 * `--force_yml train:optim_g:lr=5e-4 datasets:train:gt_size=128` sets any key on the command line. The value is YAML.
 * `1e-4` is a number; `5e3` is an integer where one is expected; dates are text.
 * `~`, `$VAR` and `${VAR}` in paths are replaced when the file is read. Whether paths exist is asked

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import runpy
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+runpy.run_path(str(ROOT / 'basicsr' / 'utils' / 'clone.py'))
 
 
 def main() -> int:

@@ -6,11 +6,12 @@ missing. Results of these weights that are there already (results/<method>-<set>
 
 from __future__ import annotations
 
+import runpy
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+runpy.run_path(str(ROOT / 'basicsr' / 'utils' / 'clone.py'))
 
 import argparse
 import logging

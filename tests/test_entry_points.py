@@ -16,11 +16,8 @@ from tests.conftest import ROOT
 
 OPTIONS = 'options/train/GoPro/SAMDeblur.yml'
 SCRIPTS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / 'scripts').glob('*.py'))
-SCRIPTS += [
-    name
-    for name in ('basicsr/train.py', 'basicsr/test.py', 'basicsr/deblur.py', 'basicsr/app/web.py')
-    if (ROOT / name).exists()
-]
+MODULES = ['basicsr/train.py', 'basicsr/test.py', 'basicsr/deblur.py', 'basicsr/make_masks.py', 'basicsr/app/web.py']
+SCRIPTS += MODULES
 
 
 @pytest.fixture(scope='session')
@@ -68,6 +65,15 @@ def test_help_is_light_and_works_beside_a_decoy(script, clone, decoy_python, tmp
         'assert "torch" not in sys.modules'
     )
     done = run(decoy_python, '-c', code, clone / script, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_as_modules_they_work_too_and_leave_the_import_path_alone(clone, decoy_python):
+    done = run(decoy_python, '-m', 'basicsr.train', '--help', cwd=clone)
+    assert done.returncode == 0 and 'usage:' in done.stdout, done.stderr
+    names = ', '.join(name.removesuffix('.py').replace('/', '.') for name in MODULES)
+    code = f'import sys\nbefore = list(sys.path)\nimport {names}\nassert sys.path == before'
+    done = run(decoy_python, '-c', code, cwd=clone)
     assert done.returncode == 0, done.stderr
 
 

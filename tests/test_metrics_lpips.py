@@ -70,5 +70,5 @@ def test_without_package_or_weights_it_says_what_is_missing(tmp_path, monkeypatc
     assert 'lpips needs the weights of AlexNet at ' in build_metric({'type': 'lpips'}).missing
     assert str(tmp_path / 'checkpoints') in build_metric({'type': 'lpips'}).missing
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    assert build_metric({'type': 'lpips'}).missing == 'lpips needs torchmetrics: pip install -e .[lpips]'
+    assert build_metric({'type': 'lpips'}).missing == "lpips needs torchmetrics: pip install -e '.[lpips]'"
     assert build_metric({'type': 'psnr'}).missing == ''

@@ -106,7 +106,7 @@ class Service:
         sam_checkpoint: weights of Segment Anything; without them its masks are not offered.
         max_megapixels: larger photos are refused.
         device: as for :class:`~basicsr.inference.deblurrer.Deblurrer`.
-        weights: folder of the networks with names.
+        weights: folder of the networks with names; None as in ``named_weights``.
 
     Attributes:
         networks: files by name, the one chosen first in front; may be empty, ``problem`` says what to do then.
@@ -127,7 +127,7 @@ class Service:
         sam_checkpoint: str | None = None,
         max_megapixels: float = 24.0,
         device: str = 'auto',
-        weights: Path = FOLDER,
+        weights: Path | None = None,
     ) -> None:
         if not max_megapixels > 0:
             raise OptionError(f'--max-megapixels is a number above 0, not {max_megapixels:g}')
@@ -269,7 +269,7 @@ def shown_value(deblurrer: Deblurrer) -> float | None:
     return None if value is None else round(float(value), 3)
 
 
-def _networks(model: str | None, weights: Path) -> dict[str, Path]:
+def _networks(model: str | None, weights: Path | None) -> dict[str, Path]:
     known = named_weights(weights)
     if model is not None:
         path = find_weights(model)
@@ -279,10 +279,10 @@ def _networks(model: str | None, weights: Path) -> dict[str, Path]:
     return dict(sorted(known.items(), key=lambda item: item[0] != DEFAULT))
 
 
-def _no_network(weights: Path) -> str:
+def _no_network(weights: Path | None) -> str:
     try:
         find_weights(None)
-        what = f'{weights} holds none ({", ".join(SUFFIXES)})'
+        what = f'{weights or FOLDER} holds none ({", ".join(SUFFIXES)})'
     except WeightsError as error:
         what = str(error)
     return f'There is no network to deblur with: {what}; or name one with --model FILE.'

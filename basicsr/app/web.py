@@ -6,21 +6,27 @@ loads nothing from the internet, and forgets photos within the hour and when it 
 
 from __future__ import annotations
 
+import runpy
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:] = [str(ROOT)] + [p for p in sys.path if Path(p or '.').resolve() != Path(__file__).resolve().parent]
+if not __package__:  # run by its path, not as a module
+    runpy.run_path(f'{Path(__file__).resolve().parents[1]}/utils/clone.py')
 
 import argparse
 import importlib.util
 import logging
 import os
+from typing import NoReturn
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    from basicsr.utils.installation import with_commands
+
+    parser = argparse.ArgumentParser(
+        description=with_commands(__doc__ or ''), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add('--model', metavar='NAME', help='a network file, or the name of one in experiments/pretrained_models')
     add('--host', default='127.0.0.1', help='address to listen at; 0.0.0.0 lets everybody in (127.0.0.1)')
@@ -37,9 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
     from basicsr.utils.errors import OptionError
+    from basicsr.utils.installation import IS_CLONE, ROOT, pip_install
 
     if importlib.util.find_spec('gradio') is None:
-        raise OptionError(f"the page needs gradio: run pip install -e '.[demo]' in {ROOT}")
+        where = f' in {ROOT}' if IS_CLONE else ''
+        raise OptionError(f'the page needs gradio: run {pip_install("demo")}{where}')
     if not 0 <= args.port <= 65535:
         raise OptionError(f'--port is a number from 0 to 65535, not {args.port}')
     from basicsr.app.server import serve
@@ -48,9 +56,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-if __name__ == '__main__':
+def command() -> NoReturn:
+    """Run :func:`main` as a program, which ends with it."""
     from basicsr.utils.console import run
 
     code = run(main)
     sys.stdout.flush()
     os._exit(code)  # waits for no photo in work: nobody would see its result
+
+
+if __name__ == '__main__':
+    command()

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from basicsr.data.stores.base import Store
 from basicsr.images.files import IMAGE_SUFFIXES
 from basicsr.utils.errors import ArgumentError, DataError, some_of
+from basicsr.utils.installation import with_commands
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,8 @@ def how_to_make_gray(images: Path, gray: Path) -> str:
 
 
 def _make_masks(images: Path, masks: Path) -> str:
-    return f'python scripts/make_masks.py --input {shlex.quote(str(images))} --output {shlex.quote(str(masks))}'
+    command = with_commands('python scripts/make_masks.py')
+    return f'{command} --input {shlex.quote(str(images))} --output {shlex.quote(str(masks))}'
 
 
 def sorted_keys(store: Store) -> list[str]:

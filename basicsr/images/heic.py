@@ -12,10 +12,11 @@ from basicsr.images.colour_tags import ColourTags, read_colour_tags
 from basicsr.images.headers import too_large
 from basicsr.images.pixels import Planes, divided_by_alpha, split_alpha
 from basicsr.utils.errors import ImageFileError
+from basicsr.utils.installation import pip_install
 
 HEIC_SUFFIXES = ('.heic', '.heif')
 """What HEIC files are called, in lower case."""
-INSTALL = "run `pip install -e '.[heic]'` (or `pip install pillow-heif`), or save it as JPEG or PNG first"
+INSTALL = f'run `{pip_install("heic")}` (or `pip install pillow-heif`), or save it as JPEG or PNG first'
 """How to read HEIC files."""
 
 _ALPHA = (b'urn:mpeg:hevc:2015:auxid:1', b'urn:mpeg:mpegB:cicp:systems:auxiliary:alpha')

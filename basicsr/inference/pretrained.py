@@ -12,19 +12,21 @@ from torch import nn
 from basicsr.archs import build_network
 from basicsr.interchange.recognising import network_of
 from basicsr.utils.errors import ArgumentError, UnknownNameError, WeightsError, nearest
+from basicsr.utils.installation import GIVEN_NETWORKS, IS_CLONE, NETWORK_FILES
 from basicsr.weights import safetensors_files
 from basicsr.weights.files import Weights, check_fit, load_weights, read_any_weights
 
 logger = logging.getLogger(__name__)
 
-FOLDER = Path(__file__).resolve().parents[2] / 'experiments' / 'pretrained_models'
-"""Where network files with names lie."""
+FOLDER = NETWORK_FILES
+"""Where the bundled network is; others with names are there or in ``experiments/pretrained_models`` of the current
+directory."""
 DEFAULT = 'photo_unet'
 ALIASES = {'samdeblur_small': DEFAULT}
 """Names of networks that came with earlier versions, and what takes their place."""
 
 _ADVICE = {
-    DEFAULT: 'it comes with this repository: restore it with git',
+    DEFAULT: 'it comes with this repository: restore it with git' if IS_CLONE else 'install the package again',
     'analysis_synthesis': 'docs/networks.md says where the published weights are; '
     'scripts/convert_checkpoint.py turns them into this file',
 }
@@ -55,18 +57,24 @@ def find_weights(name_or_path: str | Path | None = None) -> Path:
     if Path(given).is_dir():
         raise WeightsError(f'{given} is a folder, not a network file')
     if name in _ADVICE:
-        raise WeightsError(f'{FOLDER / name} ({" or ".join(SUFFIXES)}) does not exist; {_ADVICE[name]}')
+        expected = FOLDER if IS_CLONE or name == DEFAULT else GIVEN_NETWORKS
+        raise WeightsError(f'{expected / name} ({" or ".join(SUFFIXES)}) does not exist; {_ADVICE[name]}')
     names = f'; networks with names: {", ".join(sorted(known))}' if known else ''
-    raise WeightsError(f'{given} does not exist, neither as a file nor in {FOLDER}{nearest(name, known)}{names}')
+    raise WeightsError(
+        f'{given} does not exist, neither as a file nor in {FOLDER} or {GIVEN_NETWORKS}{nearest(name, known)}{names}'
+    )
 
 
 def named_weights(folder: Path | None = None) -> dict[str, Path]:
     """The network files in a folder by name, with ``_`` for ``-``.
 
     Args:
-        folder: ``experiments/pretrained_models`` if None.
+        folder: None is ``experiments/pretrained_models`` of the current directory and that of the bundled network,
+            whose files win.
     """
-    files = [path for path in (folder or FOLDER).glob('*') if path.suffix in SUFFIXES]
+    if folder is None:
+        return named_weights(GIVEN_NETWORKS) | named_weights(FOLDER)
+    files = [path for path in folder.glob('*') if path.suffix in SUFFIXES]
     files.sort(key=lambda path: (path.stem, -SUFFIXES.index(path.suffix)))
     return {path.stem.replace('-', '_'): path for path in files}
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from basicsr.metrics.arrays import image_pair, unit_float
 from basicsr.metrics.metric import Metric, Score
 from basicsr.metrics.record import Record
+from basicsr.utils.installation import pip_install
 from basicsr.utils.registry import METRIC_REGISTRY
 from basicsr.utils.signature import File
 from basicsr.weights.files import Weights, load_weights, read_weights
@@ -47,7 +48,7 @@ class LPIPS(Metric):
     def missing(self) -> str:
         """What is not there and where it would come from."""
         if importlib.util.find_spec('torchmetrics') is None:
-            return 'lpips needs torchmetrics: pip install -e .[lpips]'
+            return f'lpips needs torchmetrics: {pip_install("lpips")}'
         if not self._file.is_file():
             return f'lpips needs the weights of AlexNet at {self._file}: https://download.pytorch.org/models/{BACKBONE}'
         return ''

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 from basicsr.archs import build_network
 from basicsr.interchange.recognising import network_of
 from basicsr.utils.errors import BasicsrError, OptionError, WeightsError
+from basicsr.utils.installation import OPTION_FILES
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import parameters_of
 from basicsr.weights.files import Weights, load_weights
@@ -19,7 +19,6 @@ from basicsr.weights.files import Weights, load_weights
 Block = dict[str, Any]
 Shapes = dict[str, tuple[int, ...]]
 
-OPTION_FILES = Path(__file__).resolve().parents[2] / 'options'
 _NAMED = 3  # option files that an error names
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from basicsr.options.reader import Tree, as_mapping, read_bytes, read_text
+from basicsr.options.shipped import find_shipped
 from basicsr.utils.errors import OptionError
 
 BASE_KEY = '_base_'
@@ -16,8 +17,9 @@ def read_file(path: str | Path) -> Tree:
     """Read an option file with everything it includes.
 
     The files under ``_base_`` (one, or a list in which later ones win) are looked up relative to the file that
-    names them, and the file itself wins over them. Mappings are merged key by key, everything else is replaced whole;
-    ``_delete_: true`` inside a mapping drops what the base says there.
+    names them, then among the shipped ones, as :func:`~basicsr.options.shipped.find_shipped` does. The file itself
+    wins over them. Mappings are merged key by key, everything else is replaced whole; ``_delete_: true`` inside a
+    mapping drops what the base says there.
 
     Returns:
         the values, each with the position of the file that set it last.
@@ -71,6 +73,12 @@ def _with_bases(
     result = Tree({}, tree.position)
     for name in _base_names(own.pop(BASE_KEY, None)):
         base = Path(os.path.normpath(path.parent / str(name.value)))
+        if not base.is_file():
+            try:
+                base = find_shipped(str(name.value)) or base
+            except OptionError as error:
+                problems.append(f'{name.position}: {BASE_KEY}: {error}')
+                continue
         if not base.is_file():
             problems.append(f'{name.position}: {BASE_KEY}: no such option file: {base}')
             continue

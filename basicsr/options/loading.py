@@ -15,18 +15,20 @@ from basicsr.options.includes import read_file
 from basicsr.options.overrides import FLAG, apply_overrides
 from basicsr.options.reader import OptionDumper, Position, Tree
 from basicsr.options.schema import Options, Origin
+from basicsr.options.shipped import Phase, find_option_file
 from basicsr.utils.errors import OptionError
 from basicsr.utils.signature import Problem
 
 logger = logging.getLogger(__name__)
 
 
-def load_options(path: str | Path, force: Iterable[str] = ()) -> Options:
+def load_options(path: str | Path, force: Iterable[str] = (), phase: Phase | None = None) -> Options:
     """Read, merge and check an option file. Nothing is built, no path is looked for (see ``check_paths``).
 
     Args:
-        path: the YAML file.
+        path: the YAML file, or the name of a shipped one, such as ``GoPro/SAMDeblur``.
         force: values that win over it, as ``--force_yml`` takes them (``train:optim_g:lr=5e-4``).
+        phase: of two shipped files of one name, that for training or that for evaluation.
 
     Returns:
         the options, with defaults filled in.
@@ -34,6 +36,7 @@ def load_options(path: str | Path, force: Iterable[str] = ()) -> Options:
     Raises:
         OptionError: everything that is wrong, one line each: file, line, key, what was expected.
     """
+    path = find_option_file(path, phase)
     tree, refused = apply_overrides(read_file(path), force)
     data, notices, problems = legacy.translate(tree.plain())
     options, found = check(data)
@@ -62,7 +65,7 @@ def dotted(location: Iterable[str | int]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``-opt`` and ``--force_yml``, the same for every entry point."""
-    parser.add_argument('-opt', required=True, metavar='FILE', help='option file (YAML)')
+    parser.add_argument('-opt', required=True, metavar='FILE', help='option file (YAML), or name of a shipped one')
     add_force(parser)
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
+from basicsr.utils.installation import GIVEN_NETWORKS, NETWORK_FILES
 from basicsr.utils.registry import REGISTRIES
 from basicsr.utils.signature import PathMark, Problem, nested_block, parameters_of, path_mark, value_at
 
@@ -41,7 +42,15 @@ def expand(path: str | None) -> str | None:
     return str(Path(path).expanduser()) if home else path
 
 
+def find_bundled(path: str | None) -> str | None:
+    """The bundled network, where a path means it and the current directory has no such file."""
+    bundled = NETWORK_FILES / Path(path or '').name
+    means_it = path is not None and Path(path).parent == GIVEN_NETWORKS and not Path(path).exists()
+    return str(bundled) if means_it and bundled.is_file() else path
+
+
 OptionalFilePath = Annotated[str | None, AfterValidator(expand), PathMark('file')]
+OptionalNetworkPath = Annotated[str | None, AfterValidator(expand), AfterValidator(find_bundled), PathMark('file')]
 
 
 def expand_block(kind: str, block: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:

@@ -15,7 +15,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 from basicsr.options.fields import FolderName, Legacy, NetworkBlock, NotNegative, Section, WholeNumber, is_legacy
-from basicsr.options.paths import OptionalFilePath
+from basicsr.options.paths import OptionalFilePath, OptionalNetworkPath
 from basicsr.options.reader import Position, Tree
 from basicsr.options.schema_data import DatasetOptions, Phase, phase_of
 from basicsr.options.schema_train import LoggerOptions, TrainOptions, ValOptions
@@ -27,7 +27,7 @@ from basicsr.utils.signature import fit_value, parameters_of
 class PathOptions(Section):
     """Weights to start from, and the training state to continue."""
 
-    pretrain_network_g: OptionalFilePath = Field(default=None, description='File with the weights of the network.')
+    pretrain_network_g: OptionalNetworkPath = Field(default=None, description='File with the weights of the network.')
     strict_load_g: bool = Field(default=True, description='Insist on equal names and shapes; false loads what fits.')
     param_key: str | None = Field(
         default='params', description='Entry of the file that holds the weights; null: the file is the weights.'

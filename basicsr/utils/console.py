@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from basicsr.utils.errors import BasicsrError
+from basicsr.utils.installation import IS_CLONE, ROOT
 
 _ADVICE = {  # what a user can mend about files; any other OSError is a bug of ours
     errno.ENOSPC: 'free some space and run it again: what is finished is kept',
@@ -61,11 +62,12 @@ def advice(error: OSError) -> str:
 
 def missing_package(name: str) -> str:
     """What to do about a package that cannot be imported."""
-    root = Path(__file__).resolve().parents[2]
+    if not IS_CLONE:
+        return f"'{name}' is not installed; `{sys.executable} -m pip check` names everything that is missing"
     for python in (Path('.venv/bin/python'), Path('.venv/Scripts/python.exe')):
-        if (root / python).exists() and Path(sys.prefix).resolve() != (root / '.venv').resolve():
+        if (ROOT / python).exists() and Path(sys.prefix).resolve() != (ROOT / '.venv').resolve():
             return (
-                f"'{name}' is not installed for {sys.executable}; this project's own Python has it: use {root / python}"
+                f"'{name}' is not installed for {sys.executable}; this project's own Python has it: use {ROOT / python}"
             )
     return (
         f"'{name}' is not installed for {sys.executable}; "

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from basicsr.utils.errors import ImageFileError
+from basicsr.utils.installation import pip_install
 from basicsr.videos.bits import Stated, read_h264, read_mpeg4
 from basicsr.videos.colours import UNSTATED, Colours
 from basicsr.videos.containers import Box, boxes, content, handler, inner_boxes, is_mp4
 
-INSTALL = "pip install -e '.[video]'"
+INSTALL = pip_install('video')
 """What installs PyAV."""
 
 _MPEG4 = {b'mp4v', b'MP4V', b'FMP4', b'XVID', b'xvid', b'DIVX', b'divx', b'DX50'}

@@ -1,0 +1,103 @@
+"""Make region masks for a folder of photos: label maps as 16-bit PNG, ``<output>/<name>.png``.
+
+Examples:
+    python scripts/make_masks.py --input photos --output masks
+    python scripts/make_masks.py --input photos --output masks --generator sam --checkpoint sam_vit_h_4b8939.pth
+    torchrun --nproc_per_node 8 scripts/make_masks.py --input photos --output masks --generator sam --checkpoint FILE
+    python scripts/make_masks.py --from masks_of_another_tool --output masks --input photos
+
+A second run keeps what is there and makes the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import runpy
+import sys
+from pathlib import Path
+
+if not __package__:  # run by its path, not as a module
+    runpy.run_path(f'{Path(__file__).resolve().parent}/utils/clone.py')
+
+
+def shard(text: str) -> tuple[int, int]:
+    """``i/n`` as two numbers."""
+    index, slash, count = text.partition('/')
+    if not slash or not index.isdigit() or not count.isdigit():
+        raise argparse.ArgumentTypeError(f"'{text}' is not i/n, for example 0/4")
+    return int(index), int(count)
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    from basicsr.utils.installation import with_commands
+
+    parser = argparse.ArgumentParser(
+        description=with_commands(__doc__ or ''), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--input', type=Path, metavar='DIR', help='folder of photos, with sub-folders')
+    parser.add_argument('--output', type=Path, required=True, metavar='DIR', help='folder for the masks')
+    parser.add_argument(
+        '--from',
+        dest='source',
+        type=Path,
+        metavar='DIR',
+        help='convert the masks of another tool instead of making some; with --input their sizes are checked',
+    )
+    parser.add_argument('--generator', default='felzenszwalb', help='felzenszwalb (needs no weights) or sam')
+    parser.add_argument('--checkpoint', metavar='FILE', help='weights of the generator')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
+    parser.add_argument('--set', nargs='+', default=[], metavar='KEY=VALUE', help='further arguments of the generator')
+    parser.add_argument('--shard', type=shard, metavar='i/n', help='do every n-th image from the i-th; 0/1 is all')
+    parser.add_argument('--overlay', type=Path, metavar='DIR', help='also draw the regions over the photos')
+    parser.add_argument('--gray', type=Path, metavar='DIR', help='also write the gray pictures of the CAT method')
+    parser.add_argument(
+        '--gray-coding',
+        choices=('fixed', 'reference'),
+        default='fixed',
+        help='how masks become gray values; reference is the sum of codes of the original',
+    )
+    parser.add_argument('--force', action='store_true', help='make all masks again, whatever is there')
+    arguments = parser.parse_args()
+    if arguments.input is None and arguments.source is None:
+        parser.error('--input DIR is needed: the folder of photos (or --from DIR, to convert masks)')
+    return arguments
+
+
+def main() -> int:
+    """Make the masks; exit code 1 if an image has none."""
+    import os
+
+    arguments = parse()
+    logging.basicConfig(format='%(message)s', level=logging.INFO)
+    from basicsr.masks.converting import convert_masks
+    from basicsr.masks.generator import block_of_flags, build_generator
+    from basicsr.masks.making import make_masks, shards_of_environment, with_progress
+    from basicsr.masks.pictures import Companion, GrayPictures, Overlays
+    from basicsr.utils.device import device_of_process
+
+    companions: list[Companion] = [] if arguments.overlay is None else [Overlays(arguments.overlay)]
+    if arguments.gray is not None:
+        companions.append(GrayPictures(arguments.gray, arguments.gray_coding))
+    source, photos, target, force = arguments.source, arguments.input, arguments.output, arguments.force
+    if source is not None:
+        summary = convert_masks(source, target, photos, companions, force, with_progress)
+    else:
+        part = arguments.shard or shards_of_environment()
+        device = device_of_process(arguments.device, int(os.environ.get('LOCAL_RANK', 0)))
+        generator = build_generator(block_of_flags(arguments.generator, arguments.checkpoint, device, arguments.set))
+        summary = make_masks(photos, target, generator, part, companions, force, with_progress)
+    print(summary.text())
+    return 1 if summary.failed else 0
+
+
+def command() -> int:
+    """Run :func:`main` as a program; returns the exit code."""
+    from basicsr.utils.console import run
+
+    return run(main)
+
+
+if __name__ == '__main__':
+    sys.exit(command())

@@ -1,0 +1,39 @@
+"""Where the files are that come with the package: beside it in a clone, inside it when it is installed from a wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DISTRIBUTION = 'basicsr-region-deblur'
+_PACKAGE = Path(__file__).resolve().parents[1]
+_BUNDLED = _PACKAGE / 'bundled'  # setup.py puts it into wheels; a clone has none
+IS_CLONE = not _BUNDLED.is_dir()
+ROOT = _PACKAGE.parent
+OPTION_FILES = ROOT / 'options' if IS_CLONE else _BUNDLED / 'options'
+"""Folder of the shipped option files: ``train/`` and ``test/``."""
+GIVEN_NETWORKS = Path('experiments', 'pretrained_models')
+"""Folder of networks that are not experiments; in option files and in the current directory."""
+NETWORK_FILES = ROOT / GIVEN_NETWORKS if IS_CLONE else _BUNDLED / GIVEN_NETWORKS.name
+"""Folder of the bundled network."""
+
+COMMANDS = {
+    'python basicsr/train.py': 'basicsr-train',
+    'python basicsr/test.py': 'basicsr-test',
+    'python basicsr/deblur.py': 'basicsr-deblur',
+    'python basicsr/app/web.py': 'basicsr-web',
+    'torchrun --nproc_per_node 8 scripts/make_masks.py': 'torchrun --nproc_per_node 8 -m basicsr.make_masks',
+    'python scripts/make_masks.py': 'basicsr-masks',
+}
+"""The commands of a clone, and those of an installed package."""
+
+
+def pip_install(extra: str) -> str:
+    """The command that installs the packages of an extra of pyproject.toml."""
+    return f"pip install -e '.[{extra}]'" if IS_CLONE else f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+def with_commands(text: str) -> str:
+    """A text with commands of a clone as they are called here."""
+    for in_clone, installed in () if IS_CLONE else COMMANDS.items():
+        text = text.replace(in_clone, installed)
+    return text
