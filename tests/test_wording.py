@@ -1,19 +1,18 @@
-"""The prose of README, docs and CONTRIBUTING avoids a few patterns that make readers stumble."""
+"""Docs, help texts, option descriptions, messages and docstrings avoid a few patterns that make readers stumble."""
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
 
-GENERATED = 'options.md'  # from the descriptions of options and classes
-PAGES = [
-    ROOT / 'README.md',
-    ROOT / 'CONTRIBUTING.md',
-    *sorted(page for page in (ROOT / 'docs').glob('*.md') if page.name != GENERATED),
-]
+PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
+ROOMS = [ROOT / 'basicsr', ROOT / 'scripts', *sorted(room for room in (ROOT / 'basicsr').iterdir() if (room / '__init__.py').is_file())]
 PATTERNS = {  # pattern: what to write
     r'\bpictures?\b': 'image',
     r'\bdata bases?\b': 'database',
@@ -53,6 +52,33 @@ def slips(text: str) -> list[str]:
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_pages_are_free_of_slips(page):
     assert slips(page.read_text(encoding='utf-8')) == []
+
+
+def texts(module: Path) -> Iterator[tuple[int, str]]:
+    """Every text of at least three words in a module: docstrings, messages, help; f-strings with X for a value."""
+    tree = ast.parse(module.read_text(encoding='utf-8'))
+    inside: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            inside |= {id(part) for part in ast.walk(node) if part is not node}
+            if id(node) not in inside:
+                parts = [part.value if isinstance(part, ast.Constant) else 'X' for part in node.values]
+                yield node.lineno, ''.join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            yield node.lineno, node.value
+
+
+@pytest.mark.parametrize('room', ROOMS, ids=lambda room: room.name)
+def test_code_speaks_free_of_slips(room):
+    modules = sorted(room.glob('*.py') if room.name in ('basicsr', 'scripts') else room.rglob('*.py'))
+    found = [
+        f'{module.relative_to(ROOT)}:{line}: {slip}'
+        for module in modules
+        for line, text in texts(module)
+        if len(text.split()) > 2
+        for slip in slips(text)
+    ]
+    assert not found, '\n'.join(found)
 
 
 @pytest.mark.parametrize(
