@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
-ROOMS = [ROOT / 'basicsr', ROOT / 'scripts', *sorted(room for room in (ROOT / 'basicsr').iterdir() if (room / '__init__.py').is_file())]
+ROOMS = [ROOT / 'basicsr', ROOT / 'scripts', *sorted(file.parent for file in (ROOT / 'basicsr').glob('*/__init__.py'))]
 PATTERNS = {  # pattern: what to write
     r'\bpictures?\b': 'image',
     r'\bdata bases?\b': 'database',
