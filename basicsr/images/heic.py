@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from basicsr.images.colour_tags import ColourTags, read_colour_tags
-from basicsr.images.headers import too_large
+from basicsr.images.headers import too_many_pixels
 from basicsr.images.pixels import Planes, divided_by_alpha, split_alpha
 from basicsr.utils.errors import ImageFileError
 from basicsr.utils.installation import pip_install
@@ -46,7 +46,7 @@ def read_heic(data: bytes, name: str, max_pixels: int) -> tuple[Planes, dict[str
         images: Any = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
         image = images[images.primary_index]
         if image.size[0] * image.size[1] > max_pixels:
-            raise too_large(name, max_pixels)
+            raise too_many_pixels(name, max_pixels)
         pixels = np.asarray(image)
         pillow_heif.set_orientation(image.info)  # it has turned the image already
     except ImageFileError:

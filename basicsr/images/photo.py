@@ -15,11 +15,11 @@ from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 from basicsr.images.arrays import Array
 from basicsr.images.colour_tags import ColourTags, read_colour_tags
 from basicsr.images.files import IMAGE_SUFFIXES
-from basicsr.images.headers import MAX_PIXELS, read_header, too_large
+from basicsr.images.headers import MAX_PIXELS, read_header, too_many_pixels
 from basicsr.images.heic import HEIC_SUFFIXES, read_heic
 from basicsr.images.jpeg_segments import kept_segments
 from basicsr.images.orientation import as_stored, upright
-from basicsr.images.pixels import Planes, planes_of
+from basicsr.images.pixels import Planes, planes_of_pil
 from basicsr.images.png import kept_chunks, read_png
 from basicsr.images.tiff import read_tiff
 from basicsr.images.tiff_tags import exif_of_tiff
@@ -106,7 +106,7 @@ def load_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Photo:
     except UnidentifiedImageError as error:
         raise ImageFileError(f'{path}: {what_it_is(data)}') from error
     except Image.DecompressionBombError as error:
-        raise too_large(name, limit) from error
+        raise too_many_pixels(name, limit) from error
     except ImageFileError as error:
         raise error if name in str(error) else ImageFileError(f'{path}: {error}') from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError, OverflowError) as error:
@@ -129,7 +129,7 @@ def _of_heic(data: bytes, name: str, max_pixels: int) -> Photo:
 
 def _of_pillow(image: Image.Image, data: bytes, name: str, max_pixels: int) -> Photo:
     if image.width * image.height > max_pixels:
-        raise too_large(name, max_pixels)
+        raise too_many_pixels(name, max_pixels)
     frames = getattr(image, 'n_frames', 1)
     if frames > 1 and image.format != 'MPO':
         raise ImageFileError(
@@ -151,7 +151,7 @@ def _of_pillow(image: Image.Image, data: bytes, name: str, max_pixels: int) -> P
         image.load()
         # Pillow turns some formats upright by itself, and takes the tag away then
         remaining = image.getexif().get(ExifTags.Base.Orientation, 1) if orientation != 1 else 1
-        planes = planes_of(image)
+        planes = planes_of_pil(image)
     packet, untrue = clean_xmp(more.pop('xmp', b''), planes.keeps_profile, extended)
     if packet:
         more['xmp'] = packet

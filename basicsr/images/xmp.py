@@ -9,18 +9,19 @@ from xml.parsers.expat import ExpatError
 
 _NOTE = 'http://ns.adobe.com/xmp/note/'
 _CAMERA = 'http://ns.google.com/photos/1.0/camera/'
-_MOTION, _GAIN = 'its video (motion photo) is left out', 'its HDR part (gain map) is left out'
+GAIN_MAP_NOTE = 'its HDR part (gain map) is left out'
+_MOTION = 'its video (motion photo) is left out'
 _CREDENTIALS = 'its content credentials are left out'
 _OTHERS = 'further images of its file are left out'
 
 _NAMESPACES = {  # everything in them speaks of data that lie behind or beside the image
-    'http://ns.adobe.com/hdr-gain-map/1.0/': _GAIN,
-    'http://ns.apple.com/HDRGainMap/1.0/': _GAIN,
+    'http://ns.adobe.com/hdr-gain-map/1.0/': GAIN_MAP_NOTE,
+    'http://ns.apple.com/HDRGainMap/1.0/': GAIN_MAP_NOTE,
     'http://ns.google.com/photos/1.0/container/': '',
     'http://ns.google.com/photos/dd/1.0/': _OTHERS,
 }
 _PREFIXES = ('MotionPhoto', 'MicroVideo')  # of properties of the camera
-_SEMANTICS = {'GainMap': _GAIN, 'MotionPhoto': _MOTION, 'Depth': 'its depth map is left out'}
+_SEMANTICS = {'GainMap': GAIN_MAP_NOTE, 'MotionPhoto': _MOTION, 'Depth': 'its depth map is left out'}
 _OF_FORM = {  # what states the form of the pixels or their profile; untrue once colours were converted
     ('http://ns.adobe.com/photoshop/1.0/', 'ICCProfile'),
     ('http://ns.adobe.com/photoshop/1.0/', 'ColorMode'),
