@@ -14,7 +14,8 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps, features
 from skimage import data
 
-from basicsr.images.photo import Photo, Stored, as_stored, load_photo, upright
+from basicsr.images.orientation import as_stored, upright
+from basicsr.images.photo import Photo, Stored, load_photo
 from basicsr.images.photo_files import encode_photo, result_suffix, save_photo
 from basicsr.images.pixels import pil_of, planes_of_pil
 from basicsr.utils.errors import ImageFileError

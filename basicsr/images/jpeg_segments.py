@@ -23,7 +23,10 @@ def kept_segments(data: bytes) -> tuple[bytes, bool, tuple[str, ...]]:
     Returns:
         the segments; whether they include extended XMP; notes on dropped data.
     """
-    kept, comments, parts, notes = [], [], [], ()
+    kept: list[bytes] = []
+    comments: list[bytes] = []
+    parts: list[bytes] = []
+    notes: tuple[str, ...] = ()
     for marker, start, end in takewhile(lambda segment: segment[0] != _SCAN, jpeg_segments(data)):
         content, segment = data[start:end], data[start - 4 : end]
         if marker == _APP2 and content.startswith(_GAIN_MAP):
