@@ -6,7 +6,7 @@ import struct
 from itertools import takewhile
 
 from basicsr.images.headers import jpeg_segments
-from basicsr.images.xmp import GAIN_MAP_NOTE, speaks_of_other_data
+from basicsr.images.xmp import GAIN_MAP_NOTE, clean_xmp
 
 _IPTC, _EXTENDED_XMP = b'Photoshop 3.0\0', b'http://ns.adobe.com/xmp/extension/\0'
 _GAIN_MAP = b'urn:iso:std:iso:ts:21496:-1\0'
@@ -37,7 +37,8 @@ def kept_segments(data: bytes) -> tuple[bytes, bool, tuple[str, ...]]:
             parts.append(segment)
         elif marker == _COMMENT:
             comments.append(segment)
-    extended = bool(parts) and not speaks_of_other_data(_joined(parts))
+    packet = _joined(parts)
+    extended = bool(parts) and clean_xmp(packet, keeps_extension=True)[0] == packet
     return b''.join([*kept, *(parts if extended else []), *comments[:-1]]), extended, notes  # Pillow keeps the last
 
 

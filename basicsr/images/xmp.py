@@ -60,11 +60,6 @@ def clean_xmp(packet: bytes, keeps_form: bool = True, keeps_extension: bool = Fa
     return text.split(b'?>', 1)[1].lstrip(), tuple(dict.fromkeys(filter(None, notes)))
 
 
-def speaks_of_other_data(packet: bytes) -> bool:
-    """Whether a packet has properties that :func:`clean_xmp` drops, or cannot be read."""
-    return clean_xmp(packet, keeps_extension=True)[0] != packet
-
-
 def _cleaned(element: Any, keeps_form: bool, keeps_extension: bool) -> Iterator[str]:
     """Drop an element, or attributes of it; yield a note for each, which may be empty."""
     for attribute in list((element.attributes or {}).values()):

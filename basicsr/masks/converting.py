@@ -11,9 +11,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from basicsr.images.files import image_size
-from basicsr.masks.decoding import content_of
+from basicsr.masks.decoding import read_bytes
 from basicsr.masks.files import mask_files_below, read_masks, stem_of
-from basicsr.masks.making import Job, Summary, list_images, write_masks
+from basicsr.masks.making import Summary, begin, list_images
 from basicsr.masks.other_tools import METADATA
 from basicsr.masks.pictures import Companion
 from basicsr.utils.errors import MaskError
@@ -52,17 +52,18 @@ def convert_masks(
     if companions and photos is None:
         raise MaskError('images of the masks need the photos: add --input DIR')
 
-    def job(file: Path, photo: Path | None) -> Job:
-        return Job(photo, lambda: _stamp(file), lambda: _read(file, photo))
-
-    jobs = {
-        images.get(stem, Path(f'{stem}.png')): job(file, None if photos is None else photos / images[stem])
-        for stem, file in found.items()
-        if photos is None or stem in images
-    }
-    summary = write_masks(jobs, target, SETTINGS, companions, force, progress, redraw=True)
+    summary = begin(target, SETTINGS, companions, force)
     for stem in images.keys() - found.keys():
         summary.failed[str(images[stem])] = f'{source} holds no masks for it'
+    for name in progress([Path(stem) for stem in found if photos is None or stem in images]):
+        stem, file = str(name), found[str(name)]
+        photo = None if photos is None else photos / images[stem]
+        with summary.attempt(name):
+            path, stamp = target / f'{stem}.png', _stamp(file)
+            labels, _ = summary.keep_or_make(path, photo, stamp, force, lambda: _read(file, photo))  # noqa: B023
+            for companion in companions:
+                assert photo is not None  # noqa: S101 - companions need the photos, see above
+                companion.write(images[stem], photo, labels, True)
     return summary
 
 
@@ -94,5 +95,5 @@ def _stamp(file: Path) -> str:
     parts = [folder / name for name in files_below(folder, ('.png', '.csv'))] if file.name == METADATA else [file]
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(f'{part.name}\0'.encode() + hashlib.sha256(content_of(part)).digest())
+        digest.update(f'{part.name}\0'.encode() + hashlib.sha256(read_bytes(part)).digest())
     return digest.hexdigest()[:16]

@@ -54,16 +54,13 @@ def label_map_of_file(
     Raises:
         MaskError: a mask is empty or of another size, there are none, or they overlap in too many layers.
     """
-    packer: LayerPacker | None = None
 
-    def new_packer(size: tuple[int, ...]) -> LayerPacker:
-        most = 2**26 if image_size is None else max(2**26, 16 * size[0] * size[1])
-        return LayerPacker((size[0], size[1]), most)
+    def packer_for(height: int, width: int) -> LayerPacker:
+        return LayerPacker((height, width), 2**26 if image_size is None else max(2**26, 16 * height * width))
 
-    if mask_size is not None:
-        packer = new_packer(mask_size)
+    packer = None if mask_size is None else packer_for(*mask_size)
     for number, mask_name, mask in masks:
-        packer = packer or new_packer(mask.shape)
+        packer = packer or packer_for(*mask.shape)
         if mask.shape != packer.size:
             raise MaskError(f'{mask_name}: has {mask.shape} pixels (H, W), the others {packer.size}')
         try:

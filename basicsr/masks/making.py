@@ -7,7 +7,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,41 @@ class Summary:
     coverage: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def count(self, labels: NDArray[Any], made: bool) -> None:
-        """Count the masks of one image and the pixels that they cover; ``labels`` is its label map (L, H, W)."""
+    @contextmanager
+    def attempt(self, name: Path | str) -> Iterator[None]:
+        """Count an image as failed if the block raises an error of this package."""
+        try:
+            yield
+        except BasicsrError as error:
+            logger.warning('%s: no masks: %s', name, error)
+            self.failed[str(name)] = str(error)
+
+    def keep_or_make(
+        self, path: Path, photo: Path | None, stamp: str, force: bool, make: Callable[[], NDArray[Any]]
+    ) -> tuple[NDArray[Any], bool]:
+        """Read the label map (L, H, W) in a file, or make and write it.
+
+        Args:
+            path: the file.
+            photo: the image, if known.
+            stamp: stamp of the file; changes with the masks.
+            force: make it in any case.
+            make: returns the label map.
+
+        Returns:
+            the label map, and whether it was made.
+        """
+        labels, start = None if force else _finished(path, photo, stamp), time.perf_counter()
+        made = labels is None
+        if labels is None:
+            labels = make()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_label_map(path, labels, stamp)
+            self.seconds.append(time.perf_counter() - start)
         self.made, self.kept = self.made + made, self.kept + (not made)
         self.masks.append(len(np.unique(labels[labels > 0])))
         self.coverage.append(float((labels > 0).any(0).mean()))
+        return labels, made
 
     def text(self) -> str:
         """Return a few lines to print."""
@@ -120,70 +151,26 @@ def make_masks(
     images = (list_images(source) if names is None else names)[index::count]
     stamp = hashlib.sha256(json.dumps(generator.settings, sort_keys=True).encode()).hexdigest()[:16]
 
-    def job(photo: Path) -> Job:
-        return Job(photo, lambda: stamp, lambda: generator(read_photo(photo)))
-
-    jobs = {name: job(source / name) for name in images}
-    return write_masks(jobs, target, generator.settings, companions, force, progress)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One label map to write.
-
-    Args:
-        photo: the image, if known.
-        stamp: returns a stamp, which changes with the masks.
-        make: returns the label map.
-    """
-
-    photo: Path | None
-    stamp: Callable[[], str]
-    make: Callable[[], NDArray[Any]]
-
-
-def write_masks(
-    jobs: Mapping[Path, Job],
-    target: Path,
-    settings: dict[str, Any],
-    companions: Sequence[Companion],
-    force: bool,
-    progress: Callable[[Iterable[Path]], Iterable[Path]],
-    redraw: bool = False,
-) -> Summary:
-    """Write label maps by their paths below ``target``, whose extension becomes ``.png``; see :func:`make_masks`.
-
-    A job that raises an error of this package counts as failed. With ``redraw``, companions replace existing images.
-    """
-    claim_mask_folder(target, settings, force)
-    for companion in companions:
-        companion.begin(settings, force)
-    summary = Summary()
-    for name in progress(list(jobs)):
-        job, path = jobs[name], (target / name).with_suffix('.png')
-        try:
-            stamp = job.stamp()
-            labels = None if force else _finished(path, job.photo, stamp)
-            made = labels is None
-            if labels is None:
-                start = time.perf_counter()
-                labels = job.make()
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_label_map(path, labels, stamp)
-                summary.seconds.append(time.perf_counter() - start)
-            if job.photo is not None:
-                for companion in companions:
-                    companion.write(name, job.photo, labels, made or redraw)
-        except BasicsrError as error:
-            logger.warning('%s: no masks: %s', name, error)
-            summary.failed[str(name)] = str(error)
-            continue
-        summary.count(labels, made)
+    summary = begin(target, generator.settings, companions, force)
+    for name in progress(images):
+        photo, path = source / name, (target / name).with_suffix('.png')
+        with summary.attempt(name):
+            labels, made = summary.keep_or_make(path, photo, stamp, force, lambda: generator(read_photo(photo)))  # noqa: B023
+            for companion in companions:
+                companion.write(name, photo, labels, made)
     return summary
 
 
+def begin(target: Path, settings: dict[str, Any], companions: Sequence[Companion], force: bool) -> Summary:
+    """Record the settings of a folder of masks, and begin a run."""
+    claim_mask_folder(target, settings, force)
+    for companion in companions:
+        companion.begin(settings, force)
+    return Summary()
+
+
 def _finished(path: Path, image: Path | None, stamp: str) -> NDArray[Any] | None:
-    """Read the masks of a complete file with this stamp and the size of the image; None if there is none."""
+    """Read the masks of a complete file with this stamp and the size of the image; None without one."""
     if not path.is_file() or read_stamp(path) != stamp:
         return None
     size = None if image is None else image_size(image)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.masks.decoding import content_of, decode_png
+from basicsr.masks.decoding import decode_png, read_bytes
 from basicsr.masks.label_map import label_map_of_file
 from basicsr.masks.run_lengths import checked_size, mask_of_runs
 from basicsr.utils.errors import MaskError
@@ -117,13 +117,9 @@ def _numbered(folder: Path) -> dict[int, Path]:
 def _listed(path: Path) -> list[int]:
     try:
         with path.open(newline='', encoding='utf-8-sig') as file:
-            ids = [row.get('id') for row in csv.DictReader(file)]
+            numbers = [int(str(row.get('id'))) for row in csv.DictReader(file)]
     except (OSError, ValueError, csv.Error) as error:
-        raise MaskError(f'{path}: cannot be read ({error})') from error
-    try:
-        numbers = [int(str(value)) for value in ids]
-    except ValueError as error:
-        raise MaskError(f"{path}: its column 'id' does not hold numbers ({error})") from error
+        raise MaskError(f"{path}: its column 'id' of numbers cannot be read ({error})") from error
     _check_ids(numbers, str(path))
     return numbers
 
@@ -139,7 +135,7 @@ def _check_ids(ids: list[Any], name: str) -> None:
 
 def _binary(path: Path, size: tuple[int, int] | None) -> NDArray[np.bool_]:
     """Read a mask (H, W) of a PNG with two values."""
-    pixels, mode = decode_png(content_of(path), str(path), size)
+    pixels, mode = decode_png(read_bytes(path), str(path), size)
     if mode not in ('1', 'L') or ((pixels > 1) & (pixels < 255)).any():
         raise MaskError(f'{path}: is not a binary mask (gray or black and white, 0 and 255); its mode is {mode}')
     return np.asarray(pixels > 0)

@@ -37,7 +37,7 @@ class Box(NamedTuple):
 
 
 @contextmanager
-def content_of(path: Path) -> Iterator[mmap.mmap]:
+def mapped(path: Path) -> Iterator[mmap.mmap]:
     """Map the content of a file that is not empty."""
     with path.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield data
@@ -92,7 +92,7 @@ def require_whole(path: Path) -> None:
         raise ImageFileError(f'{path}: no such file')
     if not path.stat().st_size:
         raise ImageFileError(f'{path}: the file is empty (0 bytes)')
-    with content_of(path) as data:
+    with mapped(path) as data:
         stated = _length(data)
         if stated is not None and stated > len(data):
             raise ImageFileError(

@@ -71,9 +71,7 @@ def info_of(path: Path, container: Any, stream: Any, stated: Colours, frame: Any
     layout = plane_layout_of(path, frame, stated)
     rate: Fraction = stream.average_rate or stream.guessed_rate or Fraction(25)
     rate = rate if 0 < rate <= 1000 else Fraction(25)
-    seconds = Fraction(container.duration or 0, 10**6)
-    if stream.duration:
-        seconds = stream.duration * stream.time_base
+    seconds = stream.duration * stream.time_base if stream.duration else Fraction(container.duration or 0, 10**6)
     order = getattr(context, 'field_order', 0)  # PyAV before 18 does not know it
     bottom = order in (3, 5) or (not order and context.name == 'dvvideo')
     data = {entry.type.name: bytes(entry) for entry in frame.side_data}

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -50,7 +51,7 @@ class PlainFrame:
         return self.pixels
 
 
-class PlainReader:
+class PlainReader(AbstractContextManager['PlainReader']):
     """A plain video, to be used in a ``with`` block.
 
     Args:
@@ -77,9 +78,6 @@ class PlainReader:
         self.rate = self._video.get(cv2.CAP_PROP_FPS)
         self.total = max(0, int(self._video.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.notes: tuple[str, ...] = ()
-
-    def __enter__(self) -> PlainReader:
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._video.release()

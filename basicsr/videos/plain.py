@@ -11,7 +11,7 @@ from basicsr.utils.errors import ImageFileError
 from basicsr.utils.installation import pip_install
 from basicsr.videos.bits import read_h264, read_mpeg4
 from basicsr.videos.colours import UNSTATED, Colours
-from basicsr.videos.containers import Box, boxes, boxes_at, content_of, is_mp4, video_tracks
+from basicsr.videos.containers import Box, boxes, boxes_at, is_mp4, mapped, video_tracks
 
 _MPEG4 = {b'mp4v', b'MP4V', b'FMP4', b'XVID', b'xvid', b'DIVX', b'divx', b'DX50'}
 _JPEG = {b'MJPG', b'mjpg', b'jpeg'}
@@ -35,7 +35,7 @@ def require_plain(source: Path, target: Path | None, aspect: tuple[float, float]
     try:
         if all(aspect) and aspect[0] != aspect[1]:
             raise ValueError('its pixels are not square')
-        with content_of(source) as data:
+        with mapped(source) as data:
             codec, height = _mp4(data) if is_mp4(data) else _avi(data)
         if target is not None and height >= _HD and (codec in _JPEG) != (target.suffix.lower() == '.avi'):
             raise ValueError('its colour matrix would change')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -33,7 +34,7 @@ def load_av() -> Any:
     return av if version >= _MIN_VERSION else None
 
 
-class VideoReader:
+class VideoReader(AbstractContextManager['VideoReader']):
     """A video file, to be used in a ``with`` block.
 
     Args:
@@ -58,7 +59,9 @@ class VideoReader:
         self._open()
         try:
             self._stated = colours_of(self._stream.codec_context)
-            first = self._first_frame()
+            first = next(self._decoded(lambda packet: None), None)
+            if first is None:
+                raise ImageFileError(f'{path}: not a readable video: none of its frames can be decoded')
             self._begin = (first.pts if first.pts is not None else first.dts or 0) * self._stream.time_base
             self.info: VideoInfo = info_of(path, self.container, self._stream, self._stated, first)
         finally:
@@ -67,9 +70,6 @@ class VideoReader:
         streams = self.container.streams
         self.others = [s for s in (*streams.audio, *streams.subtitles) if s.codec_context is not None]
         self.notes: tuple[str, ...] = self.info.notes + self._left_out()
-
-    def __enter__(self) -> VideoReader:
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.container.close()
@@ -145,11 +145,6 @@ class VideoReader:
             raise ImageFileError(f'{self.path}: not a readable video: its codec is unknown')
         require_frame_size(self.path, stream.codec_context.width, stream.codec_context.height)
         return stream
-
-    def _first_frame(self) -> Any:
-        for frame in self._decoded(lambda packet: None):
-            return frame
-        raise ImageFileError(f'{self.path}: not a readable video: none of its frames can be decoded')
 
     def _decoded(self, copy: Callable[[Any], None]) -> Iterator[Any]:
         """Yield frames of PyAV, and count packets and damaged ones."""

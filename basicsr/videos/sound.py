@@ -41,23 +41,23 @@ class Sound:
                 self._target.layout = _layout(stream)
         elif stream.type == 'audio':
             self.notes = (f'the sound became AAC: {kind} holds no {codec}',)
-            self._encoder = self._target = _aac(container, stream)
+            context = stream.codec_context
+            rate = context.sample_rate if context.sample_rate in _AAC_RATES else 48000
+            self._encoder = self._target = container.add_stream('aac', rate=rate)
+            self._target.layout, self._target.bit_rate = _layout(stream), 96000 * max(1, context.layout.nb_channels)
         else:
             self.notes = (f'left out: subtitles ({kind} holds no {codec})',)
             return
         self._target.disposition = stream.disposition
-        self._target.metadata.update(
-            {key: stream.metadata[key] for key in ('language', 'title', 'handler_name') if key in stream.metadata}
-        )
+        kept = ('language', 'title', 'handler_name')
+        self._target.metadata.update({key: stream.metadata[key] for key in kept if key in stream.metadata})
 
     def packets(self, packet: Any) -> Iterator[Any]:
         """Yield the packets to write for a packet of the source, or for its end (None)."""
-        if self._target is None:
-            return
         if packet is not None:
             self._move(packet)
         if self._encoder is None:
-            if packet is not None:
+            if packet is not None and self._target is not None:
                 packet.stream = self._target
                 yield packet
             return
@@ -69,16 +69,13 @@ class Sound:
 
     def _move(self, packet: Any) -> None:
         """Set the times of the result, each later than the one before, as containers require."""
-        pts, dts = packet.pts, packet.dts
+        pts, dts = (None if time is None else time - self._shift for time in (packet.pts, packet.dts))
         dts = dts if dts is not None else pts
         if dts is None:
             dts = 0 if self._last is None else self._last + max(1, packet.duration or 0)
-        else:
-            dts -= self._shift
-        pts = dts if pts is None else pts - self._shift
-        if self._last is not None and dts <= self._last:
-            dts = self._last + 1
-        packet.dts, packet.pts = dts, max(pts, dts)
+        if self._last is not None:
+            dts = max(dts, self._last + 1)
+        packet.dts, packet.pts = dts, dts if pts is None else max(pts, dts)
         self._last = dts
         if self.start is None:
             self.start = packet.pts * packet.time_base
@@ -100,12 +97,3 @@ def _layout(stream: Any) -> str:
     """Return the channel layout, by the number of channels if the source does not state it."""
     layout = stream.codec_context.layout
     return _LAYOUTS.get(layout.nb_channels, layout.name) if layout.name.endswith(' channels') else str(layout.name)
-
-
-def _aac(container: Any, stream: Any) -> Any:
-    context = stream.codec_context
-    rate = context.sample_rate
-    made = container.add_stream('aac', rate=rate if rate in _AAC_RATES else 48000)
-    made.layout = _layout(stream)
-    made.bit_rate = 96000 * max(1, context.layout.nb_channels)
-    return made
