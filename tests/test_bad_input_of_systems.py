@@ -75,10 +75,10 @@ def test_networks_and_data_of_other_views(refused):
 def test_files_of_other_bits(refused):
     dpdd(DUAL, np.uint8)
     message = refused('test/DPDD/LaKDNet_S_dual.yml', *SMALL, WEIGHTS)
-    assert 'test_l/source/9.png: holds 8 bits a sample where 16 are expected' in message
+    assert 'test_l/source/9.png: has 8 bits per sample, expected 16' in message
     dpdd(DEFOCUS)
     message = refused('test/DPDD/LaKDNet_S.yml', *SMALL, WEIGHTS, 'datasets:test:bits=8')
-    assert '9.png: holds 16 bits a sample where 8 are expected; bits: high_byte' in message
+    assert '9.png: has 16 bits per sample, expected 8; bits: high_byte' in message
 
 
 def test_a_view_that_is_not_there(refused):

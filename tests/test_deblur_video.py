@@ -87,7 +87,7 @@ def test_what_is_no_video(place, backend, capsys):
     assert deblur('-i', *given, '-o', 'out') == 1
     assert names('out') == ['whole_deblurred.mp4']
     err = capsys.readouterr().err
-    assert 'cut.mp4: cut off' in err and 'text.mov: no video that can be read' in err
+    assert 'cut.mp4: cut off' in err and 'text.mov: not a readable video' in err
     assert 'empty.avi: the file is empty' in err and 'gone.mkv: no such file' in err
     Path('masks').mkdir()
     assert deblur('-i', 'whole.mp4', '-o', 'out2', '--masks', 'masks') == 1

@@ -130,9 +130,9 @@ def test_reading_of_8_and_16_bits(vector):
         image = decode_image(data, 'x.png', bits=bits)
         assert np.array_equal(image.astype(np.float32) / np.float32(white), case[f'out/{key}'][0])
     assert np.array_equal(decode_image(narrow, 'x.png', bits='high_byte'), decode_image(narrow, 'x.png'))
-    with pytest.raises(ImageFileError, match=r'x\.png: holds 8 bits a sample where 16 are expected'):
+    with pytest.raises(ImageFileError, match=r'x\.png: has 8 bits'):
         decode_image(narrow, 'x.png', bits=16)
-    with pytest.raises(ImageFileError, match=r'x\.png: holds 16 bits a sample where 8 are expected; bits: high_byte'):
+    with pytest.raises(ImageFileError, match=r'x\.png: has 16 bits .*high_byte'):
         decode_image(wide, 'x.png', bits=8)
 
 

@@ -42,7 +42,7 @@ def contents(folder):
 @pytest.mark.slow
 def test_killed_and_resumed_and_sharded_runs_make_the_same_files(photos, tmp_path):
     whole = subprocess.run(command(photos, tmp_path / 'whole'), capture_output=True, text=True, check=True)
-    assert '12 made, 0 there already, 0 failed' in whole.stdout
+    assert '12 made, 0 kept, 0 failed' in whole.stdout
     assert 'coverage 100.0 %' in whole.stdout
     expected = contents(tmp_path / 'whole')
     assert len(expected) == 12
@@ -56,7 +56,7 @@ def test_killed_and_resumed_and_sharded_runs_make_the_same_files(photos, tmp_pat
     before = contents(tmp_path / 'killed')
     assert before.items() <= expected.items()  # whatever is there is whole
     resumed = subprocess.run(command(photos, tmp_path / 'killed'), capture_output=True, text=True, check=True)
-    assert f'{12 - len(before)} made, {len(before)} there already' in resumed.stdout
+    assert f'{12 - len(before)} made, {len(before)} kept' in resumed.stdout
     assert contents(tmp_path / 'killed') == expected
 
     ranks = [{**os.environ, 'RANK': str(rank), 'WORLD_SIZE': '2'} for rank in range(2)]  # as torchrun sets them
@@ -65,7 +65,7 @@ def test_killed_and_resumed_and_sharded_runs_make_the_same_files(photos, tmp_pat
         for env in ranks
     ]
     printed = [part.communicate()[0] for part in parts]
-    assert all('6 made, 0 there already, 0 failed' in text for text in printed)
+    assert all('6 made, 0 kept, 0 failed' in text for text in printed)
     assert contents(tmp_path / 'parts') == expected
 
 
@@ -74,7 +74,7 @@ def test_a_broken_photo_sets_the_exit_code_and_the_rest_is_done(photos, tmp_path
     (photos / 'photo 03.png').write_bytes(b'')
     done = subprocess.run(command(photos, tmp_path / 'masks'), capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert '11 made, 0 there already, 1 failed' in done.stdout
+    assert '11 made, 0 kept, 1 failed' in done.stdout
     assert 'photo 03.png' in done.stdout
     assert '0 bytes' in done.stdout
     assert len(contents(tmp_path / 'masks')) == 11
@@ -120,7 +120,7 @@ def finished(process):
 @pytest.mark.slow
 def test_segment_anything_killed_resumed_and_sharded_makes_the_same_files(photos, tmp_path, tiny_sam):  # noqa: F811
     names = sorted(path.name for path in photos.iterdir())
-    assert '12 made, 0 there already, 0 failed' in finished(masks_by_sam(photos, tmp_path / 'whole', tiny_sam))
+    assert '12 made, 0 kept, 0 failed' in finished(masks_by_sam(photos, tmp_path / 'whole', tiny_sam))
     expected = contents(tmp_path / 'whole')
     assert sorted(expected) == names
     assert len(set(expected.values())) == 12
@@ -139,11 +139,11 @@ def test_segment_anything_killed_resumed_and_sharded_makes_the_same_files(photos
     assert 0 < len(before) < 12
     assert before.items() <= expected.items()
     resumed = finished(masks_by_sam(photos, tmp_path / 'killed', tiny_sam))
-    assert f'{12 - len(before)} made, {len(before)} there already' in resumed
+    assert f'{12 - len(before)} made, {len(before)} kept' in resumed
     assert contents(tmp_path / 'killed') == expected
 
     shards = [masks_by_sam(photos, tmp_path / 'parts', tiny_sam, '--shard', f'{index}/2') for index in range(2)]
-    assert all('6 made, 0 there already, 0 failed' in finished(shard) for shard in shards)
+    assert all('6 made, 0 kept, 0 failed' in finished(shard) for shard in shards)
     assert contents(tmp_path / 'parts') == expected
     record = [(tmp_path / folder / 'masks.json').read_bytes() for folder in ('whole', 'killed', 'parts')]
     assert len(set(record)) == 1

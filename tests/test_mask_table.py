@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from basicsr.masks import label_map_from_masks, masks_from_label_map, read_masks, write_label_map
-from basicsr.masks.files import find_masks
+from basicsr.masks.files import find_mask_file
 from basicsr.utils.errors import MaskError
 from tests.files_table import CONVERTED, KEPT, REFUSED, key_of, name_of, rows_of
 from tests.test_masks_of_other_tools import FORMS, overlapping, rectangles, spoil_folder, write_folder
@@ -24,7 +24,7 @@ def regions(form, masks=None):
     place.mkdir()
     masks = rectangles() if masks is None else masks
     FORMS[form](place, masks)
-    labels = read_masks(find_masks(place, 'p'), masks.shape[1:])
+    labels = read_masks(find_mask_file(place, 'p'), masks.shape[1:])
     assert np.array_equal(masks_from_label_map(labels)[:, 0], masks)
     return labels
 

@@ -23,11 +23,11 @@ from basicsr.masks import (
     read_masks,
     write_label_map,
 )
-from basicsr.masks.files import find_masks, read_gray
+from basicsr.masks.files import find_mask_file, read_gray
 from basicsr.masks.gray_coding import gray_from_label_map
 from basicsr.masks.making import make_masks
 from basicsr.masks.pictures import GrayPictures, Overlays, overlay, read_photo
-from basicsr.masks.record import read_record
+from basicsr.masks.record import read_mask_record
 from basicsr.utils.errors import ArgumentError, MaskError, UnknownNameError, WeightsError
 from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
 from tests.test_map_unit import ellipses
@@ -126,8 +126,8 @@ def test_masks_that_overlap_in_every_way_come_back():
 def test_masks_are_found_by_the_name_of_their_image(tmp_path):
     (tmp_path / 'scene.1').mkdir()
     write_label_map(tmp_path / 'scene.1' / 'a.b.png', np.ones((1, 2, 2), int))
-    assert find_masks(tmp_path, 'scene.1/a.b') == tmp_path / 'scene.1' / 'a.b.png'
-    assert find_masks(tmp_path, 'scene.1/a') is None
+    assert find_mask_file(tmp_path, 'scene.1/a.b') == tmp_path / 'scene.1' / 'a.b.png'
+    assert find_mask_file(tmp_path, 'scene.1/a') is None
 
 
 def bad_files(folder):
@@ -162,8 +162,8 @@ def bad_files(folder):
         ('key.npz', "no array 'masks', only mask"),
         ('type.npz', 'expected boolean or uint8'),
         ('values.npz', 'other values than 0 and 255'),
-        ('pickle.npz', 'no .npz of plain arrays'),
-        ('cut.npz', 'no .npz of plain arrays'),
+        ('pickle.npz', 'plain arrays'),
+        ('cut.npz', 'plain arrays'),
         ('bits.npz', 'damaged'),
     ],
 )
@@ -278,7 +278,7 @@ def test_an_unreadable_photo_is_reported_and_the_rest_is_done(photos, tmp_path):
 def test_settings_are_recorded_and_never_mixed(photos, tmp_path):
     target = tmp_path / 'masks'
     make_masks(photos, target, Halves())
-    assert read_record(target)['settings'] == {'type': 'halves', 'share': 0.5}
+    assert read_mask_record(target)['settings'] == {'type': 'halves', 'share': 0.5}
     with pytest.raises(MaskError, match=r'other settings \(share differ\)'):
         make_masks(photos, target, Halves(0.2))
     forced = Halves(0.2)
@@ -305,7 +305,7 @@ def test_folders_without_photos_and_ambiguous_names_are_refused(photos, tmp_path
     (tmp_path / 'none').mkdir()
     with pytest.raises(MaskError, match='holds no images'):
         make_masks(tmp_path / 'none', tmp_path / 'masks', Halves())
-    with pytest.raises(MaskError, match='is no folder'):
+    with pytest.raises(MaskError, match='is not a folder'):
         make_masks(tmp_path / 'gone', tmp_path / 'masks', Halves())
     Image.new('RGB', (30, 20)).save(photos / 'a.jpg')
     with pytest.raises(MaskError, match=r'a\.jpg and a\.png .* would share'):
@@ -333,7 +333,7 @@ def test_gray_pictures_beside_the_label_maps(photos, tmp_path, coding):
     for name in names:
         masks = masks_from_label_map(read_masks(tmp_path / 'masks' / name))
         assert np.array_equal(read_gray(gray / name), gray_from_masks(masks, coding))
-    assert read_record(gray)['settings'] == {**Halves().settings, 'gray_coding': coding}
+    assert read_mask_record(gray)['settings'] == {**Halves().settings, 'gray_coding': coding}
     (gray / names[0]).write_bytes(b'')
     (gray / names[1]).unlink()
     kept = (gray / names[-1]).stat().st_mtime_ns
@@ -427,7 +427,7 @@ def test_no_mask_found_is_an_empty_map(tiny_sam, photos, tmp_path):
 
 
 def test_a_checkpoint_of_another_size_is_named(tiny_sam):
-    with pytest.raises(WeightsError, match=r'sam\.pth is no vit_l of Segment Anything'):
+    with pytest.raises(WeightsError, match=r'sam\.pth is not a vit_l of Segment Anything'):
         build_generator({'type': 'sam', 'checkpoint': str(tiny_sam), 'model': 'vit_l', 'device': 'cpu'})
 
 

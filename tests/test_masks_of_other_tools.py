@@ -18,7 +18,7 @@ from basicsr.data.stores.base import FolderStore
 from basicsr.data.stores.lmdb import LmdbStore, write_lmdb
 from basicsr.masks import label_map_from_masks, masks_from_label_map, read_masks, write_label_map
 from basicsr.masks.converting import convert_masks
-from basicsr.masks.files import SUFFIXES, find_masks
+from basicsr.masks.files import SUFFIXES, find_mask_file
 from basicsr.masks.making import make_masks
 from basicsr.masks.pictures import GrayPictures
 from basicsr.masks.run_lengths import mask_of_runs
@@ -120,7 +120,7 @@ OF_LAYERS = [form for form in FORMS if form not in ('palette', 'black and white'
 def test_regions_are_those_of_the_masks_in_their_order(form, tmp_path):
     masks = rectangles()
     FORMS[form](tmp_path, masks)
-    path = find_masks(tmp_path, 'p')
+    path = find_mask_file(tmp_path, 'p')
     labels = read_masks(path, (64, 96))
     assert np.array_equal(masks_from_label_map(labels)[:, 0], masks)
     assert set(np.unique(labels)) == {0, 1, 2, 3}
@@ -132,7 +132,7 @@ def test_regions_are_those_of_the_masks_in_their_order(form, tmp_path):
 def test_masks_that_overlap_go_to_layers(form, tmp_path):
     masks = overlapping()
     FORMS[form](tmp_path, masks)
-    labels = read_masks(find_masks(tmp_path, 'p'))
+    labels = read_masks(find_mask_file(tmp_path, 'p'))
     assert np.array_equal(labels, label_map_from_masks(masks)) and len(labels) > 1
 
 
@@ -150,7 +150,7 @@ def test_the_cases_that_people_reported():
     gray = np.asarray(Image.open(cases / 'gray8' / 'p.png'))
     expected = np.stack([gray == value for value in (1, 2, 3)])
     for name in ('amg', 'json', 'palette', 'onebit', 'npy', 'npz3', 'npzarr0', 'logits'):
-        labels = read_masks(find_masks(cases / name, 'p'), gray.shape)
+        labels = read_masks(find_mask_file(cases / name, 'p'), gray.shape)
         assert np.array_equal(masks_from_label_map(labels)[:, 0], expected), name
 
 
@@ -217,8 +217,8 @@ def test_data_sets_and_data_bases_read_them(form, photos, tmp_path):
     assert sorted(packed.keys) == ['p', 'sub/q.r']
     for key in packed.keys:
         assert np.array_equal(packed.labels(key), store.labels(next(k for k in store.keys if store.stem(k) == key)))
-    assert masks_in(masks, photos / 'p.png') == find_masks(masks, 'p')
-    assert masks_in(masks, photos / 'sub/q.r.png', Path('sub')) == find_masks(masks / 'sub', 'q.r')
+    assert masks_in(masks, photos / 'p.png') == find_mask_file(masks, 'p')
+    assert masks_in(masks, photos / 'sub/q.r.png', Path('sub')) == find_mask_file(masks / 'sub', 'q.r')
 
 
 @pytest.mark.parametrize('form', FORMS)
@@ -255,7 +255,7 @@ def test_converted_masks_and_made_ones_do_not_mix(photos, tmp_path):
     assert convert_masks(source, target, force=True).made == 1
     with pytest.raises(MaskError, match='another folder'):
         convert_masks(source, source)
-    with pytest.raises(MaskError, match='no folder'):
+    with pytest.raises(MaskError, match='is not a folder'):
         convert_masks(tmp_path / 'gone', target)
     (source / 'p.npy').write_bytes(b'')
     with pytest.raises(MaskError, match='several'):
@@ -270,7 +270,7 @@ def test_the_script_converts(photos, tmp_path, monkeypatch, capsys):
     assert np.array_equal(masks_from_label_map(read_masks('ours/p.png'))[:, 0], rectangles())
     assert script('--from', 'theirs', '--output', 'ours', '--input', 'photos', '--overlay', 'shown') == 1
     out = capsys.readouterr().out
-    assert '0 made, 1 there already, 1 failed' in out and 'sub/q.r.png' in out and Path('shown/p.jpg').is_file()
+    assert '0 made, 1 kept, 1 failed' in out and 'sub/q.r.png' in out and Path('shown/p.jpg').is_file()
     with pytest.raises(SystemExit):
         script('--output', 'ours')
     with pytest.raises(MaskError, match='--input'):

@@ -14,9 +14,10 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps, features
 from skimage import data
 
-from basicsr.images.photo import Photo, Stored, as_stored, load_photo, upright
+from basicsr.images.orientation import as_stored, upright
+from basicsr.images.photo import Photo, Stored, load_photo
 from basicsr.images.photo_files import encode_photo, result_suffix, save_photo
-from basicsr.images.pixels import pil_of, planes_of
+from basicsr.images.pixels import pil_of, planes_of_pil
 from basicsr.utils.errors import ImageFileError
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
@@ -327,10 +328,10 @@ def test_what_a_format_cannot_hold_is_said():
 
 def test_pictures_of_pillow_with_other_values():
     with pytest.raises(ImageFileError, match='8- and 16-bit'):
-        planes_of(Image.new('F', (3, 3)))
+        planes_of_pil(Image.new('F', (3, 3)))
     with pytest.raises(ImageFileError, match='32-bit'):
-        planes_of(Image.fromarray(np.full((3, 3), 70_000, np.int32)))
-    assert planes_of(Image.fromarray(np.full((3, 3), 60_000, np.int32))).colour.dtype == np.uint16
-    assert planes_of(Image.new('HSV', (3, 3), (0, 255, 255))).colour[0, 0].tolist() == [255, 0, 0]
+        planes_of_pil(Image.fromarray(np.full((3, 3), 70_000, np.int32)))
+    assert planes_of_pil(Image.fromarray(np.full((3, 3), 60_000, np.int32))).colour.dtype == np.uint16
+    assert planes_of_pil(Image.new('HSV', (3, 3), (0, 255, 255))).colour[0, 0].tolist() == [255, 0, 0]
     with pytest.raises(ImageFileError, match='no 16-bit colours'):
         pil_of(DEEP)

@@ -74,10 +74,10 @@ def test_what_is_no_video():
         'gone.mp4': 'no such file',
         'empty.mp4': 'the file is empty (0 bytes)',
         'folder.mp4': 'no such file',
-        'text.mp4': 'no video that can be read here',
-        'zeros.mkv': 'no video that can be read here',
-        'noise.avi': 'no video that can be read here',
-        'sound.mp4': 'no video: the file holds sound',
+        'text.mp4': 'not a readable video',
+        'zeros.mkv': 'not a readable video',
+        'noise.avi': 'not a readable video',
+        'sound.mp4': 'not a video: the file holds sound',
     }
     for kind in ('PNG', 'JPEG', 'WEBP', 'TIFF', 'BMP'):
         Image.new('RGB', (64, 48)).save(f'{kind}.mp4', kind)

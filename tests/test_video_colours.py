@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from basicsr.images.orientation import as_stored, upright
 from basicsr.images.side_by_side import sizes
-from basicsr.videos.colours import Colours, Layout, at_bits, planes_of, rgb_of, with_change
-from basicsr.videos.display import Turn, turn_of
+from basicsr.videos.colours import Colours, PlaneLayout, at_bits, planes_from_rgb, rgb_of, with_change
+from basicsr.videos.display import orientation_of
 from basicsr.videos.frame import Frame, size_beside
 from tests.videos import TURNED
 
@@ -15,7 +16,7 @@ RNG = np.random.default_rng(0)
 
 
 def layout(matrix=1, full=1, bits=8, across=1, down=1, height=64, primaries=2):
-    return Layout(bits, across, down, Colours(matrix, primaries, 2, full), height)
+    return PlaneLayout(bits, across, down, Colours(matrix, primaries, 2, full), height)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def layout(matrix=1, full=1, bits=8, across=1, down=1, height=64, primaries=2):
 )
 def test_known_colours(kind, colour, values):
     rgb = np.full((2, 3, 3), colour, np.float32)
-    planes = planes_of(rgb, kind)
+    planes = planes_from_rgb(rgb, kind)
     assert [int(plane[1, 2]) for plane in planes] == pytest.approx(values, abs=1)
     step = 2 / (219 * 2 ** (kind.bits - 8))  # two roundings
     assert np.abs(rgb_of(planes, kind) - rgb).max() <= step
@@ -50,7 +51,7 @@ def test_known_colours(kind, colour, values):
 def test_any_colour_comes_back(matrix, full, bits):
     kind = layout(matrix, full, bits)
     rgb = RNG.random((20, 30, 3), np.float32)
-    back = rgb_of(planes_of(rgb, kind), kind)
+    back = rgb_of(planes_from_rgb(rgb, kind), kind)
     assert np.abs(back - rgb).max() <= 2.2 / (219 * 2 ** (bits - 8)) + 2e-6  # three roundings, weighed by at most 1.9
 
 
@@ -97,28 +98,31 @@ def test_chroma_lies_where_the_standards_say(full):
 
 @pytest.mark.parametrize('matrix', [None, *TURNED.values()])
 def test_turns_come_back(matrix):
-    turn = turn_of(matrix)
+    orientation = orientation_of(matrix)
     image = RNG.random((4, 6, 3))
-    assert np.array_equal(turn.stored(turn.upright(image)), image)
-    assert turn.upright(image).shape[0] == (6 if turn.exchanged else 4)
+    assert np.array_equal(as_stored(upright(image, orientation), orientation), image)
+    if matrix is not None:  # a stored pixel (p, q) is shown at (a p + c q + x, b p + d q + y)
+        a, b, c, d = (round(value / 65536) for value in (*matrix[:2], *matrix[3:5]))
+        rows, columns = image.shape[:2]
+        places = [(a * p + c * q, b * p + d * q, image[q, p]) for q in range(rows) for p in range(columns)]
+        left, top = min(x for x, _, _ in places), min(y for _, y, _ in places)
+        assert all(np.array_equal(upright(image, orientation)[y - top, x - left], value) for x, y, value in places)
 
 
 def test_a_slanted_display_is_not_turned():
-    assert turn_of((46341, 46341, 0, -46341, 46341, 0, 0, 0, 1 << 30)) == Turn()
+    assert orientation_of((46341, 46341, 0, -46341, 46341, 0, 0, 0, 1 << 30)) == 1
 
 
-@pytest.mark.parametrize(
-    'turn', [Turn(), Turn(True), Turn(True, True), Turn(False, False, True), Turn(True, True, True)]
-)
+@pytest.mark.parametrize('turn', [1, 2, 5, 7, 8])
 @pytest.mark.parametrize('sampling', [(1, 1), (2, 1), (2, 2)])
 def test_a_frame_beside_its_result(turn, sampling):
     kind = layout(1, 1, 8, *sampling)
     shapes = [(32, 48), *[(32 // sampling[1], 48 // sampling[0])] * 2]
     left = Frame(
-        [np.full(shape, value, np.uint8) for shape, value in zip(shapes, (100, 120, 130), strict=True)], kind, turn=turn
+        [np.full(*each, np.uint8) for each in zip(shapes, (100, 120, 130), strict=True)], kind, orientation=turn
     )
     right = Frame(
-        [np.full(shape, value, np.uint8) for shape, value in zip(shapes, (180, 120, 130), strict=True)], kind, turn=turn
+        [np.full(*each, np.uint8) for each in zip(shapes, (180, 120, 130), strict=True)], kind, orientation=turn
     )
     shown = left.beside(right).whole()
     height, width = left.whole().shape[:2]
@@ -134,7 +138,7 @@ def test_a_frame_beside_its_result(turn, sampling):
 
 @pytest.mark.parametrize('transfer', [16, 18])
 def test_paper_beside_hdr_is_no_brighter_than_paper(transfer):
-    kind = Layout(10, 2, 2, Colours(9, 9, transfer, 1), 64)
+    kind = PlaneLayout(10, 2, 2, Colours(9, 9, transfer, 1), 64)
     frame = Frame([np.full(shape, 512, np.uint16) for shape in ((64, 96), (32, 48), (32, 48))], kind)
     code = {16: 0.58, 18: 0.75}[transfer]  # 203 cd/m2: BT.2408, table 1
     assert frame.beside(frame).planes[0].max() == round(64 + 876 * code)
@@ -144,7 +148,7 @@ def test_fields_are_pictures_of_their_own():
     kind = layout(1, 1, 8, 2, 2)
     planes = [RNG.integers(50, 200, shape, np.uint8) for shape in ((16, 12), (8, 6), (8, 6))]
     frame = Frame(planes, kind, interlaced=True)
-    top, bottom = frame.pictures()
+    top, bottom = frame.images()
     assert top.shape == bottom.shape == (8, 12, 3)
     changed = frame.changed([top, bottom], [top, bottom + np.float32(0.1)])
     assert np.array_equal(changed.planes[0][::2], planes[0][::2]) and np.array_equal(changed.planes[1], planes[1])

@@ -92,9 +92,9 @@ OTHERS = {
     'hd.avi': ({'codec': 'mpeg4', 'size': (720, 1280), 'times': 2}, 'its colour matrix would change'),
     'h264.avi': ({'options': {'bf': '0'}}, r'its codec \(H264\) may hold more than 8 bits'),
     'raw.avi': ({'codec': 'rawvideo'}, r'its codec \(I420\) may hold more than 8 bits'),
-    'parts.mp4': ({'container': {'movflags': 'frag_keyframe+empty_moov'}}, 'its times stand in fragments'),
-    'any.mkv': ({}, 'nobody knows what it states'),
-    'any.webm': ({'codec': 'libvpx-vp9'}, 'nobody knows what it states'),
+    'parts.mp4': ({'container': {'movflags': 'frag_keyframe+empty_moov'}}, 'its times are stored in fragments'),
+    'any.mkv': ({}, 'its colours and times are unknown'),
+    'any.webm': ({'codec': 'libvpx-vp9'}, 'its colours and times are unknown'),
 }
 
 
@@ -124,7 +124,7 @@ def test_a_cut_video_and_no_video_without_pyav(without_av):
     data = Path('whole.mp4').read_bytes()
     Path('cut.mp4').write_bytes(data[: len(data) // 3])
     Path('text.mov').write_text('no video')
-    for name, reason in {'cut.mp4': 'cut off', 'text.mov': 'no video that can be read here'}.items():
+    for name, reason in {'cut.mp4': 'cut off', 'text.mov': 'not a readable video'}.items():
         with pytest.raises(ImageFileError, match=f'{name}: {reason}'):
             deblur_video(leaving(), Path(name), Path('out.mp4'))
 

@@ -10,8 +10,8 @@ import pytest
 from basicsr.photos.jobs import Inputs, plan
 from basicsr.photos.video import deblur_video
 from basicsr.utils.errors import ImageFileError
-from basicsr.videos import facts as video_facts
-from basicsr.videos.colours import Colours, Layout
+from basicsr.videos import info as video_info
+from basicsr.videos.colours import Colours, PlaneLayout
 from tests.conftest import require
 from tests.files_table import CONVERTED, KEPT, REFUSED, name_of, rows_of
 from tests.test_video_bad_input import patched, sound_alone
@@ -77,8 +77,8 @@ def unknown_colours():
     import av
 
     for pixels in ('xyz12le', 'bayer_rggb8'):
-        with pytest.raises(ImageFileError, match=f'in.mkv: pixels of the kind {pixels} are not read here'):
-            video_facts.layout_of(Path('in.mkv'), av.VideoFrame(32, 32, pixels), Colours())
+        with pytest.raises(ImageFileError, match=f'in.mkv: the pixel format {pixels} is not supported'):
+            video_info.plane_layout_of(Path('in.mkv'), av.VideoFrame(32, 32, pixels), Colours())
     deep = {'codec': 'ffv1', 'pixels': 'yuv444p10le'}
     return all_of(*(tried('in.mkv', colours=(matrix, 9, 16, 1), **deep) for matrix in (14, 10, 12)))
 
@@ -88,10 +88,9 @@ def dolby():
     frame = look('in.mkv').frames[0]
     data = {'DOVI_METADATA': b'', 'DYNAMIC_HDR_PLUS': b''}
     with pytest.raises(ImageFileError, match='profile 5'):
-        video_facts._lost(Path('in.mkv'), frame, data, Layout(10, 2, 2, Colours(), frame.height))
-    assert (
-        len(video_facts._lost(Path('in.mkv'), frame, data, Layout(10, 2, 2, Colours(9, 9, 16, 1), frame.height))) == 2
-    )
+        video_info._lost(Path('in.mkv'), frame, data, PlaneLayout(10, 2, 2, Colours(), frame.height))
+    tagged = PlaneLayout(10, 2, 2, Colours(9, 9, 16, 1), frame.height)
+    assert len(video_info._lost(Path('in.mkv'), frame, data, tagged)) == 2
     return CONVERTED
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from basicsr.data.stores.base import FolderStore, Store
-from basicsr.masks.files import find_masks
+from basicsr.masks.files import find_mask_file
 from basicsr.masks.generator import build_generator
 from basicsr.masks.making import make_masks, shards_of_environment, with_progress
 from basicsr.utils.errors import DataError
@@ -46,7 +46,7 @@ def make_missing_masks(
         raise DataError(
             f"{target}: 'masks: auto' makes files for files; make the masks of {lq.root} first, then pack them"
         )
-    missing = [Path(key) for key in keys if find_masks(target, lq.stem(key)) is None]
+    missing = [Path(key) for key in keys if find_mask_file(target, lq.stem(key)) is None]
     if not missing:
         return
     block = dict(generator or FELZENSZWALB)

@@ -1,1 +1,1 @@
-"""Image files: what they say, read and written with all of it."""
+"""Image files: read and write pixels and metadata."""

@@ -1,4 +1,4 @@
-"""Read and write what AVIF and HEIC files say of their colours: code points of ITU-T H.273, bits, subsampling."""
+"""Read and write the colour tags of AVIF and HEIC files: code points of ITU-T H.273, bits, subsampling."""
 
 from __future__ import annotations
 
@@ -14,22 +14,19 @@ _PRIMARIES = {  # x and y of red, green and blue; white is D65
 }
 _D65 = (0.3127, 0.3290, 1.0)
 _CURVES = {  # transfer: below, slope there, offset, exponent
-    1: (0.081, 4.5, 0.099, 1 / 0.45),
-    6: (0.081, 4.5, 0.099, 1 / 0.45),
+    **dict.fromkeys((1, 6, 14, 15), (0.081, 4.5, 0.099, 1 / 0.45)),
     13: (0.04045, 12.92, 0.055, 2.4),
-    14: (0.081, 4.5, 0.099, 1 / 0.45),
-    15: (0.081, 4.5, 0.099, 1 / 0.45),
 }
 
 
 @dataclass(frozen=True)
 class ColourTags:
-    """What the boxes of a file say of its first image.
+    """Colour tags of the first image of a file.
 
     Args:
         primaries: code point, such as 1 (BT.709, sRGB), 9 (BT.2020), 12 (Display P3).
         transfer: code point, such as 13 (sRGB), 16 (PQ), 18 (HLG).
-        bits: of a sample.
+        bits: bits of a sample.
         subsampling: ``4:4:4``, ``4:2:2``, ``4:2:0`` or ``4:0:0``.
     """
 
@@ -40,17 +37,17 @@ class ColourTags:
 
     @property
     def is_srgb(self) -> bool:
-        """Whether the colours need no tag: sRGB, or not said."""
+        """Whether the colours need no tag: sRGB, or unspecified."""
         return self.primaries in (1, 2) and self.transfer in (1, 2, 6, 13)
 
     @property
     def is_hdr(self) -> bool:
-        """Whether the transfer is that of HDR: PQ or HLG."""
+        """Whether the transfer is HDR: PQ or HLG."""
         return self.transfer in (16, 18)
 
 
 def read_colour_tags(data: bytes) -> ColourTags:
-    """What an AVIF or HEIC file says; the defaults where it says nothing."""
+    """Read the tags of an AVIF or HEIC file; missing ones have the default values."""
     primaries, transfer = 1, 13
     place = data.find(b'colrnclx')
     if 0 <= place <= len(data) - 14:
@@ -67,11 +64,11 @@ def read_colour_tags(data: bytes) -> ColourTags:
 
 
 def with_colour_tags(data: bytes, tags: ColourTags) -> bytes:
-    """An AVIF file that says other primaries and another transfer; its matrix stays, as it belongs to its coding.
+    """Replace primaries and transfer of an AVIF file; its matrix belongs to the coding and stays.
 
     Args:
-        data: with a box ``colr`` of the type ``nclx``, as every encoder writes it.
-        tags: of the source.
+        data: a file with a box ``colr`` of type ``nclx``, as every encoder writes it.
+        tags: tags of the source.
     """
     place = data.find(b'colrnclx')
     if place < 0:
@@ -80,7 +77,7 @@ def with_colour_tags(data: bytes, tags: ColourTags) -> bytes:
 
 
 def profile_of(tags: ColourTags) -> bytes | None:
-    """An ICC profile of the same colours, for formats that have no such tags; None if none can say it (HDR)."""
+    """Return an ICC profile of the same colours, for formats without tags; None if there is none (HDR)."""
     import imagecodecs
 
     primaries, curve = _PRIMARIES.get(tags.primaries), _CURVES.get(tags.transfer)

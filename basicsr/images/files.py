@@ -1,4 +1,4 @@
-"""Reading and writing image files, and turning network outputs into images."""
+"""Read and write image files, and convert network outputs to images."""
 
 from __future__ import annotations
 
@@ -14,34 +14,33 @@ from PIL import ExifTags, Image
 
 from basicsr.images.arrays import Array
 from basicsr.images.headers import MAX_PIXELS, read_header
+from basicsr.images.orientation import upright
 from basicsr.utils.errors import ImageFileError, ShapeError
 from basicsr.utils.files import whole_file
 
 Bits: TypeAlias = Literal[8, 16, 'high_byte'] | None
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp')
-"""What counts as an image in a folder, in lower case."""
+"""Extensions of images in a folder, in lower case."""
 
 _WHITE: dict[Any, float] = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 _COLOURS = {None: cv2.IMREAD_ANYCOLOR, 1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_COLOR}
 _WRITING = {'.png': [cv2.IMWRITE_PNG_COMPRESSION, 3], '.jpg': [cv2.IMWRITE_JPEG_QUALITY, 95]}
-_TURNED = (5, 6, 7, 8)  # EXIF orientations in which rows and columns are exchanged
 
 
 def imread(path: str | Path, channels: Literal[1, 3] | None = None, bits: Bits = None) -> Array:
     """Read an image file.
 
     Args:
-        path: TIFF, or any format that OpenCV reads.
-        channels: 3 turns gray files into RGB, 1 turns colours into gray, None keeps what the file holds;
-            transparency is dropped.
+        path: TIFF, or any format that OpenCV supports.
+        channels: 3 converts gray to RGB, 1 converts RGB to gray, None keeps the channels; transparency is dropped.
         bits: see ``decode_image``.
 
     Returns:
         (H, W, 3) RGB, or (H, W, 1); uint8, or uint16 for 16-bit files.
 
     Raises:
-        ImageFileError: the file is missing, empty, broken, cut off, or holds neither 8 nor 16 bits.
+        ImageFileError: the file is missing, empty, damaged, cut off, or has neither 8 nor 16 bits.
     """
     try:
         data = Path(path).read_bytes()
@@ -51,10 +50,10 @@ def imread(path: str | Path, channels: Literal[1, 3] | None = None, bits: Bits =
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
-    """(H, W) of an image as :func:`imread` returns it, without decoding it.
+    """Return (H, W) of an image as :func:`imread` reads it, without decoding it.
 
     Returns:
-        None if it is no image, cannot be read, or is cut off.
+        the size; None if the file is not an image, cannot be read, or is cut off.
     """
     try:
         with path.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -66,7 +65,7 @@ def image_size(path: Path) -> tuple[int, int] | None:
             # asking a PNG without EXIF for it would decode the PNG
             if image.width * image.height > MAX_PIXELS:
                 return None
-            turned = 'exif' in image.info and image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+            turned = 'exif' in image.info and image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
             return (image.width, image.height) if turned else (image.height, image.width)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
@@ -76,17 +75,17 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None, 
     """Decode the bytes of an image file, as ``imread``.
 
     Args:
-        data: the whole content of the file.
-        name: file or data base key, for error messages.
+        data: content of the file.
+        name: file or database key, for error messages.
         channels: as in ``imread``.
-        bits: what a file has to hold: 8, 16, or None for either. 'high_byte' makes 8 bits of 16 by leaving out the
-            low ones, without rounding: what evaluations compute that read 16-bit files as 8-bit ones.
+        bits: required bits per sample: 8, 16, or None for either. 'high_byte' converts 16 bits to 8 without rounding,
+            by dropping the lower ones, like evaluations that read 16-bit files as 8-bit ones.
 
     Returns:
         (H, W, 3) RGB, or (H, W, 1); uint8 or uint16.
 
     Raises:
-        ImageFileError: the data are empty, broken, cut off, hold neither 8 nor 16 bits, or others than asked for.
+        ImageFileError: the data are empty, damaged, cut off, or have other bits than required.
     """
     if read_header(data, name).format == 'TIFF':
         return _decode_tiff(data, name, channels, bits)
@@ -95,7 +94,7 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None, 
     except cv2.error as error:
         raise ImageFileError(f'{name}: cannot be decoded ({error.err})') from error
     if image is None:
-        raise ImageFileError(f'{name}: broken, or no image format that OpenCV reads')
+        raise ImageFileError(f'{name}: damaged, or not an image format that OpenCV supports')
     if image.dtype not in _WHITE:
         raise ImageFileError(f'{name}: holds {image.dtype} values; only 8- and 16-bit images are read')
     image = with_bits(np.asarray(image), bits, name)
@@ -103,7 +102,6 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None, 
 
 
 def _decode_tiff(data: bytes, name: str, channels: Literal[1, 3] | None, bits: Bits) -> Array:
-    from basicsr.images.orientation import upright
     from basicsr.images.tiff import read_tiff
 
     tiff = read_tiff(data, name)
@@ -116,29 +114,29 @@ def _decode_tiff(data: bytes, name: str, channels: Literal[1, 3] | None, bits: B
 
 
 def with_bits(image: Array, bits: Bits, name: str) -> Array:
-    """An image with as many bits a sample as were asked for; see ``decode_image``.
+    """Check or convert the bits per sample of an image; see ``decode_image``.
 
     Args:
         image: uint8 or uint16.
-        bits: 8, 16, 'high_byte', or None to leave it.
-        name: for the message.
+        bits: 8, 16, 'high_byte', or None for no change.
+        name: for the error message.
 
     Raises:
-        ImageFileError: 8 bits where 16 are asked for, or the reverse.
+        ImageFileError: 8 bits instead of 16, or the reverse.
     """
     if bits == 'high_byte':
         return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
     if bits == 16 and image.dtype == np.uint8:
-        raise ImageFileError(f'{name}: holds 8 bits a sample where 16 are expected; use the 16-bit original')
+        raise ImageFileError(f'{name}: has 8 bits per sample, expected 16; use the 16-bit original')
     if bits == 8 and image.dtype == np.uint16:
         raise ImageFileError(
-            f'{name}: holds 16 bits a sample where 8 are expected; bits: high_byte takes the upper ones, null all'
+            f'{name}: has 16 bits per sample, expected 8; bits: high_byte keeps the upper ones, null keeps all'
         )
     return image
 
 
 def same_depth(first: Array, second: Array) -> tuple[Array, Array]:
-    """Two images of 8 or 16 bits, both in 16 where one of them is: v / 255 = 257 v / 65535."""
+    """Convert two images of 8 or 16 bits to the same depth: v / 255 = 257 v / 65535."""
     if first.dtype == second.dtype:
         return first, second
     wide = [image if image.dtype == np.uint16 else image.astype(np.uint16) * 257 for image in (first, second)]
@@ -149,28 +147,23 @@ def imwrite(path: str | Path, image: Array) -> None:
     """Write an image file; it appears complete or not at all.
 
     Args:
-        path: its extension decides the format; its folder must exist.
+        path: its extension determines the format; its folder must exist.
         image: (H, W, 3) RGB, (H, W, 1) or (H, W); uint8, or uint16 for PNG and TIFF.
 
     Raises:
-        ImageFileError: no image, or a format that cannot hold it.
+        ImageFileError: another shape or dtype, or an unsupported format.
         OSError: the disk is full or the folder cannot be written.
     """
     path = Path(path)
     planes = image[..., None] if image.ndim == 2 else image
-    wide = path.suffix.lower() in ('.png', '.tif', '.tiff')
-    if (
-        planes.ndim != 3
-        or planes.shape[2] not in (1, 3)
-        or planes.dtype not in ((np.uint8, np.uint16) if wide else (np.uint8,))
-    ):
+    suffix = path.suffix.lower()
+    dtypes = (np.uint8, np.uint16) if suffix in ('.png', '.tif', '.tiff') else (np.uint8,)
+    if planes.ndim != 3 or planes.shape[2] not in (1, 3) or planes.dtype not in dtypes:
         raise ImageFileError(f'{path}: an image of {image.dtype} {image.shape} cannot be written in this format')
     try:
-        done, data = cv2.imencode(
-            path.suffix, np.ascontiguousarray(planes[..., ::-1]), _WRITING.get(path.suffix.lower(), [])
-        )
+        done, data = cv2.imencode(suffix, np.ascontiguousarray(planes[..., ::-1]), _WRITING.get(suffix, []))
     except cv2.error as error:
-        raise ImageFileError(f'{path}: no image format that OpenCV writes ({error.err})') from error
+        raise ImageFileError(f'{path}: OpenCV does not support this image format ({error.err})') from error
     if not done:
         raise ImageFileError(f'{path}: cannot be encoded')
     with whole_file(path) as file:
@@ -195,13 +188,13 @@ def tensor2img(
     out_type: Any = np.uint8,
     min_max: tuple[float, float] = (0, 1),
 ) -> Array | list[Array]:
-    """Turn a network's output into what an image file holds: clamp, scale in float32, round half to even.
+    """Convert a network output to an image: clamp, scale in float32, round half to even.
 
     Args:
-        tensor: (1, C, H, W), (C, H, W) or (H, W), RGB, C = 1 or 3; or a list of such.
+        tensor: (1, C, H, W), (C, H, W) or (H, W), RGB, C = 1 or 3; or a list of these.
         rgb2bgr: return three channels in BGR order, as OpenCV writes them.
         out_type: np.uint8 (0..255), np.uint16 (0..65535), or a float type (0..1, not rounded).
-        min_max: the values that become black and white.
+        min_max: the values of black and white.
 
     Returns:
         (H, W, 3), or (H, W) for one channel; a list for a list. NaN becomes black (metrics report it).

@@ -1,4 +1,4 @@
-"""Write text of any script onto images; letters that no font here has are transliterated, or spelled as code points."""
+"""Draw text of any script; letters without a glyph are transliterated, or replaced by their code points."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_MISSING = '\ue000'  # a code point that no font has a glyph for
+_MISSING = '\ue000'  # a code point without a glyph in any font
 _WIDE = 10_000
-_HERSHEY = 30  # height of the letters of OpenCV's old font at scale 1, in pixels
+_HERSHEY = 30  # height of the letters of OpenCV's Hershey font at scale 1, in pixels
 
 
 def write_text(image: NDArray[np.uint8], text: str, left: int, top: int, size: int, colour: tuple[int, ...]) -> None:
-    """Write one line into an image; what lies outside is cut off.
+    """Draw one line of text into an image; it is cut off at the borders.
 
     Args:
         image: (H, W, 3) uint8; changed in place.
         text: any text; see :func:`printable`.
-        left: where it begins, in pixels.
-        top: of its line, in pixels.
+        left: left edge, in pixels.
+        top: top edge of the line, in pixels.
         size: height of the letters in pixels.
-        colour: of the letters, as many values as the image has channels.
+        colour: one value for each channel of the image.
     """
     drawn, text = np.ascontiguousarray(image), printable(text)
     if _has_fonts() and text:
@@ -35,7 +35,7 @@ def write_text(image: NDArray[np.uint8], text: str, left: int, top: int, size: i
 
 
 def text_width(text: str, size: int) -> int:
-    """Pixels that a line takes from left to right."""
+    """Return the width of a line in pixels."""
     text = printable(text)
     if not text:
         return 0
@@ -45,7 +45,7 @@ def text_width(text: str, size: int) -> int:
 
 
 def shortened(text: str, width: int, size: int) -> str:
-    """The text, with its middle left out if it is wider than ``width`` pixels."""
+    """Return the text, with its middle cut out if it is wider than ``width`` pixels."""
     if text_width(text, size) <= width:
         return text
     for kept in range(len(text) - 1, 1, -1):
@@ -56,7 +56,7 @@ def shortened(text: str, width: int, size: int) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with others in place of letters that cannot be drawn: ``u`` for ``ü``, else ``[U+1F600]``."""
+    """Replace letters that cannot be drawn: ``u`` for ``ü``, else ``[U+1F600]``."""
     return ''.join(_drawable(letter) for letter in unicodedata.normalize('NFC', text))
 
 
@@ -77,7 +77,7 @@ def _glyph(letter: str) -> NDArray[np.uint8]:
 
 
 def _has_fonts() -> bool:
-    """Whether this OpenCV brings fonts of many scripts along (from version 5)."""
+    """Whether this OpenCV includes fonts of many scripts (from version 5)."""
     return hasattr(cv2, 'FontFace')
 
 

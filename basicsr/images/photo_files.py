@@ -1,4 +1,4 @@
-"""Writing photos: the new pixels in a file like the one they came from."""
+"""Write photos: new pixels with the format and metadata of the source file."""
 
 from __future__ import annotations
 
@@ -15,29 +15,22 @@ from basicsr.images.arrays import Array
 from basicsr.images.colour_tags import ColourTags, profile_of, with_colour_tags
 from basicsr.images.heic import HEIC_SUFFIXES, suffix_of_heic
 from basicsr.images.jpeg_segments import with_segments
-from basicsr.images.photo import Photo, Stored, as_stored
+from basicsr.images.orientation import as_stored
+from basicsr.images.photo import Photo, Stored
 from basicsr.images.pixels import pil_of
 from basicsr.images.png import chunks_of, write_png
 from basicsr.images.tiff_writing import write_tiff
 from basicsr.utils.errors import ImageFileError
 from basicsr.utils.files import whole_file
 
-_FORMATS = {
-    '.jpg': 'JPEG',
-    '.jpeg': 'JPEG',
-    '.png': 'PNG',
-    '.tif': 'TIFF',
-    '.tiff': 'TIFF',
-    '.bmp': 'BMP',
-    '.webp': 'WEBP',
-    '.avif': 'AVIF',
-}
-_JPEG_FLOOR = 90  # the quality that a photo's own tables are never coarser than
+_FORMATS = {f'.{kind.lower()}': kind for kind in ('JPEG', 'PNG', 'TIFF', 'BMP', 'WEBP', 'AVIF')}
+_FORMATS |= {'.jpg': 'JPEG', '.tif': 'TIFF'}
+_JPEG_FLOOR = 90  # lowest quality of results
 
 
 def result_suffix(path: Path) -> str:
-    """The extension of a photo's result: its own if such files are written; ``.jpg`` or ``.png`` of a HEIC file, which
-    is looked at if it is there; else ``.png`` (of a GIF)."""
+    """Return the extension of a photo's result: its own for formats that are written, ``.jpg`` or ``.png`` for a HEIC
+    file (by its content if it exists), else ``.png`` (for a GIF)."""
     suffix = path.suffix.lower()
     if suffix in HEIC_SUFFIXES:
         return suffix_of_heic(path)
@@ -45,20 +38,20 @@ def result_suffix(path: Path) -> str:
 
 
 def save_photo(path: Path, photo: Photo) -> tuple[str, ...]:
-    """Write a photo with everything that its file held; the file appears complete or not at all.
+    """Write a photo with all metadata of its source; the file appears complete or not at all.
 
-    Pixels are turned back to how they were stored, so that the orientation stays true. JPEG keeps the photo's own
-    quantisation tables, made finer where they are coarser than quality 90. 16 bits stay 16 bits in PNG and TIFF.
+    Pixels are turned back as they were stored, so the orientation tag stays valid. JPEG keeps the photo's quantisation
+    tables, made finer where they are coarser than quality 90. PNG and TIFF keep 16 bits.
 
     Args:
-        path: its extension says the format (:func:`result_suffix`); its folder must exist.
-        photo: of :func:`~basicsr.images.photo.load_photo`, with other pixels of the same kind.
+        path: its extension determines the format (:func:`result_suffix`); its folder must exist.
+        photo: from :func:`~basicsr.images.photo.load_photo`, with other pixels of the same kind.
 
     Returns:
-        what could not be kept, in words.
+        notes on what the format cannot keep.
 
     Raises:
-        ImageFileError: a format that is not written, or pixels that it cannot hold.
+        ImageFileError: the format is not supported, or cannot hold the pixels.
         OSError: the disk is full or the folder cannot be written.
     """
     data, notes = encode_photo(path.suffix, photo)
@@ -68,7 +61,7 @@ def save_photo(path: Path, photo: Photo) -> tuple[str, ...]:
 
 
 def encode_photo(suffix: str, photo: Photo) -> tuple[bytes, tuple[str, ...]]:
-    """The bytes that :func:`save_photo` writes, and what could not be kept.
+    """Return the bytes that :func:`save_photo` writes, and notes on what the format cannot keep.
 
     Args:
         suffix: such as ``.jpg``.
@@ -86,7 +79,8 @@ def encode_photo(suffix: str, photo: Photo) -> tuple[bytes, tuple[str, ...]]:
     alpha = None if photo.alpha is None else as_stored(photo.alpha, stored.orientation)
     try:
         if kind == 'PNG':
-            return write_png(colour, alpha, stored.png_chunks or chunks_of(stored.exif, stored.more)), notes
+            own = stored.segments if stored.format == 'PNG' else b''
+            return write_png(colour, alpha, own or chunks_of(stored.exif, stored.more)), notes
         if kind == 'TIFF':
             data, more = write_tiff(colour, alpha, stored.exif, stored.more)
             return data, notes + more
@@ -96,7 +90,7 @@ def encode_photo(suffix: str, photo: Photo) -> tuple[bytes, tuple[str, ...]]:
 
 
 def _fitting(photo: Photo, kind: str) -> tuple[Photo, tuple[str, ...]]:
-    """The photo as the format can hold it."""
+    """Convert a photo to what the format can hold."""
     notes = []
     if photo.pixels.dtype == np.uint16 and kind not in ('PNG', 'TIFF'):
         high = (photo.pixels >> 8).astype(np.uint8)
@@ -117,11 +111,10 @@ def _fitting(photo: Photo, kind: str) -> tuple[Photo, tuple[str, ...]]:
 
 
 def _by_pillow(kind: str, colour: Array, alpha: Array | None, stored: Stored) -> bytes:
-    more: dict[str, Any] = {key: value for key, value in stored.more.items() if key in ('icc_profile', 'dpi', 'xmp')}
+    kept = ('dpi',) if kind == 'BMP' else ('icc_profile', 'dpi', 'xmp')
+    more: dict[str, Any] = {key: value for key, value in stored.more.items() if key in kept}
     tags = stored.more.get('colour_tags')
-    if kind == 'BMP':
-        more = {key: value for key, value in more.items() if key == 'dpi'}
-    elif stored.exif:
+    if stored.exif and kind != 'BMP':
         more['exif'] = stored.exif
     if kind == 'JPEG':
         more |= _jpeg_settings(stored, colour.shape[2] == 1)
@@ -132,30 +125,25 @@ def _by_pillow(kind: str, colour: Array, alpha: Array | None, stored: Stored) ->
         more['quality'] = 90
         if isinstance(tags, ColourTags):
             more['subsampling'] = '4:0:0' if colour.shape[2] == 1 else tags.subsampling
-    image = pil_of(colour, alpha)
     buffer = io.BytesIO()
-    image.save(buffer, kind, **more)
+    pil_of(colour, alpha).save(buffer, kind, **more)
     data = buffer.getvalue()
     if kind == 'AVIF' and isinstance(tags, ColourTags):
         data = with_colour_tags(data, tags)
-    return with_segments(data, stored.jpeg_segments) if kind == 'JPEG' else data
+    return with_segments(data, stored.segments) if kind == stored.format == 'JPEG' else data
 
 
 def _jpeg_settings(stored: Stored, gray: bool) -> dict[str, Any]:
-    """The photo's own tables and subsampling, at least as fine as quality 90; quality 95 for other sources."""
+    """Return the photo's tables and subsampling, at least as fine as quality 90; quality 95 for other sources."""
     more: dict[str, Any] = {'optimize': True, 'progressive': bool(stored.more.get('progressive'))}
     if stored.more.get('comment'):
         more['comment'] = stored.more['comment']
     tables = stored.more.get('qtables')
     if not tables:
         return {**more, 'quality': 95, 'subsampling': -1 if gray else 0}
-    floor = _tables_of_quality(_JPEG_FLOOR)
+    buffer = io.BytesIO()
+    Image.new('RGB', (8, 8)).save(buffer, 'JPEG', quality=_JPEG_FLOOR)
+    buffer.seek(0)
+    floor = JpegImagePlugin.JpegImageFile(buffer).quantization
     finer = [np.minimum(table, floor[min(key, 1)]).tolist() for key, table in sorted(tables.items())]
     return {**more, 'qtables': finer[:1] if gray else finer, 'subsampling': stored.more.get('subsampling', -1)}
-
-
-def _tables_of_quality(quality: int) -> dict[int, list[int]]:
-    buffer = io.BytesIO()
-    Image.new('RGB', (8, 8)).save(buffer, 'JPEG', quality=quality)
-    buffer.seek(0)
-    return dict(JpegImagePlugin.JpegImageFile(buffer).quantization)

@@ -1,17 +1,18 @@
-"""Read and write PNG files with every colour type, depth and transparency, and the chunks that belong to no pixel."""
+"""Read and write PNG files of every colour type, depth and transparency, and copy their metadata chunks."""
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from basicsr.images.arrays import Array
 from basicsr.images.colour_tags import ColourTags
-from basicsr.images.pixels import Planes, split_alpha
+from basicsr.images.headers import png_chunks
+from basicsr.images.pixels import BLACK_AND_WHITE_NOTE, PALETTE_NOTE, Planes, joined, split_alpha
 from basicsr.images.xmp import clean_xmp
 from basicsr.utils.errors import ImageFileError
 
@@ -21,11 +22,11 @@ _PALETTE = 3
 
 
 def read_png(data: bytes, name: str) -> Planes:
-    """The pixels of a PNG file: gray or RGB, 8 or 16 bits, with alpha if it has any kind of transparency.
+    """Decode a PNG file to gray or RGB of 8 or 16 bits, with alpha if it has any kind of transparency.
 
     Args:
-        data: the whole content of a file that is whole.
-        name: for the message.
+        data: content of a complete file.
+        name: for the error message.
 
     Raises:
         ImageFileError: it is damaged.
@@ -37,33 +38,33 @@ def read_png(data: bytes, name: str) -> Planes:
         colour, alpha = split_alpha(np.asarray(imagecodecs.png_decode(data)))
     except (RuntimeError, ValueError) as error:
         raise ImageFileError(f'{name}: damaged ({error})') from error
-    note = 'a palette became RGB' if kind == _PALETTE else ''
-    if kind != _PALETTE and bits < 8:
-        note = 'black and white became 8-bit gray' if bits == 1 else f'{bits} bits became 8-bit gray'
+    if kind == _PALETTE:
+        note = PALETTE_NOTE
+    else:
+        note = '' if bits >= 8 else BLACK_AND_WHITE_NOTE if bits == 1 else f'{bits} bits became 8-bit gray'
     return Planes(colour, alpha, note)
 
 
 def write_png(colour: Array, alpha: Array | None, chunks: bytes) -> bytes:
-    """The bytes of a PNG file.
+    """Encode a PNG file.
 
     Args:
         colour: (H, W, 1 or 3), uint8 or uint16.
         alpha: (H, W, 1) of the same dtype; None without transparency.
-        chunks: of :func:`kept_chunks` or :func:`chunks_of`.
+        chunks: from :func:`kept_chunks` or :func:`chunks_of`.
     """
     import imagecodecs
 
-    planes = colour if alpha is None else np.concatenate([colour, alpha], 2)
-    planes = np.ascontiguousarray(planes[..., 0] if planes.shape[2] == 1 else planes)
-    data = bytes(imagecodecs.png_encode(planes, level=4))
+    data = bytes(imagecodecs.png_encode(joined(colour, alpha), level=4))
     return data[:33] + chunks + data[33:]
 
 
 def kept_chunks(data: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """The chunks of a file that stay true of its image when the pixels change, and what of them does not."""
+    """Return the chunks of a file that stay valid when the pixels change, and notes on dropped data."""
     kept: list[bytes] = []
     notes: tuple[str, ...] = ()
-    for name, content in _chunks(data):
+    for name, start, end in png_chunks(data):
+        content = data[start:end]
         if name == b'iTXt' and content.startswith(_XMP):
             packet, notes = clean_xmp(content[len(_XMP) :])
             content = _XMP + packet
@@ -75,11 +76,11 @@ def kept_chunks(data: bytes) -> tuple[bytes, tuple[str, ...]]:
 
 
 def chunks_of(exif: bytes, more: Mapping[str, Any]) -> bytes:
-    """Chunks that hold what files of other formats say.
+    """Return chunks with the metadata of a file of another format.
 
     Args:
-        exif: as Pillow takes it.
-        more: ``icc_profile``, ``xmp`` (bytes), ``dpi`` (two numbers) and ``colour_tags``, those that there are.
+        exif: EXIF data as in Pillow.
+        more: any of ``icc_profile``, ``xmp`` (bytes), ``dpi`` (two numbers) and ``colour_tags``.
     """
     chunks = b''
     tags = more.get('colour_tags')
@@ -97,30 +98,19 @@ def chunks_of(exif: bytes, more: Mapping[str, Any]) -> bytes:
 
 
 def png_texts(data: bytes) -> dict[str, str]:
-    """The plain texts (``tEXt``) of a PNG before its pixels; none if it is no PNG.
+    """Return the ``tEXt`` chunks of a PNG before its pixels by keyword; empty for other files.
 
     Args:
         data: the file, or its beginning.
     """
     texts = {}
-    if data.startswith(b'\x89PNG'):
-        for name, content in _chunks(data):
-            if name == b'IDAT':
-                break
-            if name == b'tEXt':
-                keyword, _, text = content.partition(b'\0')
-                texts[keyword.decode('latin-1')] = text.decode('latin-1')
+    for name, start, end in png_chunks(data) if data.startswith(b'\x89PNG') else ():
+        if name == b'IDAT':
+            break
+        if name == b'tEXt':
+            keyword, _, text = data[start:end].partition(b'\0')
+            texts[keyword.decode('latin-1')] = text.decode('latin-1')
     return texts
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    place = 8
-    while place + 12 <= len(data):
-        length, name = struct.unpack_from('>I4s', data, place)
-        yield name, data[place + 8 : place + 8 + length]
-        place += 12 + length
-        if name == b'IEND':
-            return
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Two images beside each other, with a gap and a label above each."""
+"""Place two images side by side, with a gap and a label above each."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ _PAPER, _INK = 255, 40
 
 
 def side_by_side(left: Array, right: Array, labels: tuple[str, str] = ('photo', 'result'), step: int = 1) -> Array:
-    """Two images of one shape on one canvas; the images fill its lower left and lower right corner.
+    """Place two images of one shape in the lower left and lower right corner of a canvas.
 
     Args:
         left: (H, W, 1) gray or (H, W, 3) RGB, uint8 or uint16.
-        right: of the same shape and dtype.
-        labels: written above them.
+        right: image of the same shape and dtype.
+        labels: texts above them.
         step: see :func:`sizes`.
 
     Returns:
-        (H + header, 2 W + gap, C) of the same dtype, white where no image is.
+        (H + header, 2 W + gap, C) of the same dtype, white outside the images.
     """
     height, width, channels = left.shape
     header, gap = sizes(height, width, step)
-    strip = label_strip(header, width, gap, labels)
-    between = np.full((height, gap, channels), _PAPER, np.uint8)
-    scale = 257 if left.dtype == np.uint16 else 1
-    paper = [(part.astype(left.dtype) * scale).astype(left.dtype) for part in (strip[..., :channels], between)]
-    return np.concatenate([paper[0], np.concatenate([left, paper[1], right], 1)])
+    paper = np.full((height + header, 2 * width + gap, channels), _PAPER, np.uint8)
+    paper[:header] = label_strip(header, width, gap, labels)[..., :channels]
+    canvas = paper.astype(left.dtype) * (257 if left.dtype == np.uint16 else 1)
+    canvas[header:, :width], canvas[header:, -width:] = left, right
+    return canvas
 
 
 def label_strip(header: int, width: int, gap: int, labels: tuple[str, str]) -> Array:
-    """The white strip above two images with a label over each, (header, 2 * width + gap, 3) uint8."""
+    """Draw the white strip with the labels above two images, (header, 2 * width + gap, 3) uint8."""
     size = max(6, round(header / 1.6))
     while size > 6 and max(text_width(label, size) for label in labels) > width:
         size -= 1
@@ -44,11 +44,11 @@ def label_strip(header: int, width: int, gap: int, labels: tuple[str, str]) -> A
 
 
 def sizes(height: int, width: int, step: int = 1) -> tuple[int, int]:
-    """Height of the header and width of the gap, in pixels, for two images of (H, W).
+    """Return the height of the header and the width of the gap, in pixels, for two images of (H, W).
 
     Args:
-        height, width: of an image.
-        step: both are multiples of it.
+        height, width: size of an image.
+        step: both results are multiples of it.
     """
     header, gap = 1.6 * min(64, max(14, height / 30)), min(40, max(4, width / 100))
     return step * round(header / step), step * max(1, round(gap / step))

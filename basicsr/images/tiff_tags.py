@@ -1,4 +1,4 @@
-"""What a TIFF file says beside its pixels: the tags that stay true when the pixels change."""
+"""Read the tags of a TIFF file that stay valid when its pixels change."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 
 from PIL import Image, TiffImagePlugin
 
-from basicsr.images.xmp import clean_xmp
-
-_EXIF_IFD, _GPS_IFD, _INTEROPERABILITY, _XMP, _PROFILE = 34665, 34853, 40965, 700, 34675
+_EXIF_IFD, _GPS_IFD, _INTEROPERABILITY = 34665, 34853, 40965
 _KEPT = (
     *(270, 271, 272, 274, 282, 283, 285, 286, 287, 296, 305, 306, 315, 316, 33432),  # who, what, when, how large
     33723,  # IPTC
@@ -19,40 +17,32 @@ _KEPT = (
 )
 
 
-def exif_of_tiff(
-    data: bytes, directories: tuple[int, ...], keeps_form: bool
-) -> tuple[bytes, dict[str, Any], tuple[str, ...]]:
-    """The tags of a TIFF file as EXIF data, its colour profile and XMP, and what is left out of the XMP.
+def exif_of_tiff(data: bytes, directories: tuple[int, ...]) -> tuple[bytes, dict[str, Any]]:
+    """Return the tags of a TIFF file as EXIF data, and its ``icc_profile`` and ``xmp``.
 
-    Tags that cannot be read are like none.
+    Damaged tags are ignored.
 
     Args:
-        data: the whole content.
-        directories: where the directories lie whose tags count, the most important one last.
-        keeps_form: see :func:`~basicsr.images.xmp.clean_xmp`.
+        data: content of the file.
+        directories: offsets of the directories to read; later ones take precedence.
     """
-    kept, more = Image.Exif(), {}
-    packet = b''
+    kept = Image.Exif()
+    more: dict[str, Any] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of tags that are damaged
+        warnings.simplefilter('ignore')  # about damaged tags
         for place in directories:
             tags = _directory(data, place)
             kept.update({tag: tags[tag] for tag in _KEPT if tag in tags})
             for tag in (_EXIF_IFD, _GPS_IFD):
                 if isinstance(tags.get(tag), int):
                     kept[tag] = _directory(data, int(tags[tag]))
-                    kept[tag].pop(_INTEROPERABILITY, None)  # a place in the old file
-            if _PROFILE in tags:
-                more['icc_profile'] = _bytes_of(tags[_PROFILE])
-            packet = _bytes_of(tags.get(_XMP, packet))
-        packet, notes = clean_xmp(packet, keeps_form)
-        if packet:
-            more['xmp'] = packet
-        return (kept.tobytes() if len(kept) else b''), more, notes
+                    kept[tag].pop(_INTEROPERABILITY, None)  # an offset in the old file
+            more |= {key: _bytes_of(tags[tag]) for key, tag in (('icc_profile', 34675), ('xmp', 700)) if tag in tags}
+        return (kept.tobytes() if len(kept) else b''), more
 
 
 def _directory(data: bytes, place: int) -> dict[int, Any]:
-    """The tags of a directory; none if it cannot be read."""
+    """Return the tags of a directory; empty if it is damaged."""
     header = data[: 16 if data[2] == 43 or data[3] == 43 else 8]  # 43: BigTIFF
     file = io.BytesIO(data)
     file.seek(place)

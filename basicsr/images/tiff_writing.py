@@ -1,4 +1,4 @@
-"""Write TIFF files: pixels by tifffile, compressed as in the source, and the tags of the source."""
+"""Write TIFF files: pixels through tifffile, compressed as in the source, and the tags of the source."""
 
 from __future__ import annotations
 
@@ -11,47 +11,38 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from basicsr.images.arrays import Array
+from basicsr.images.pixels import joined
 
 _EXIF_IFD, _GPS_IFD, _XMP, _PROFILE, _STRIP_OFFSETS, _RESOLUTION = 34665, 34853, 700, 34675, 273, (282, 283, 296)
 _LZW, _JPEG, _DEFLATE, _OLD_DEFLATE, _JPEG_2000 = 5, 7, 8, 32946, 34712
-_LOSSLESS = (
-    1,
-    _LZW,
-    _DEFLATE,
-    _OLD_DEFLATE,
-    32773,
-    34925,
-    50000,
-    _JPEG_2000,
-)  # none, packbits, LZMA, Zstandard, JPEG 2000
-_DIFFERENCES = (_LZW, _DEFLATE, _OLD_DEFLATE, 34925, 50000)  # those that a predictor helps
-_SAME = {
-    34926: 50000,
-    33003: _JPEG_2000,
-    33004: _JPEG_2000,
-    33005: _JPEG_2000,
-}  # other numbers of Zstandard and JPEG 2000
+_ZSTANDARD = 50000
+_PREDICTED = (_LZW, _DEFLATE, _OLD_DEFLATE, 34925, _ZSTANDARD)  # compressions that a predictor helps; 34925: LZMA
+_LOSSLESS = (1, 32773, _JPEG_2000, *_PREDICTED)  # 1: none, 32773: PackBits
+_ALIASES = {34926: _ZSTANDARD, **dict.fromkeys((33003, 33004, 33005), _JPEG_2000)}
 _QUALITY = 95  # of JPEG
 
 
 def write_tiff(
     colour: Array, alpha: Array | None, exif: bytes, more: Mapping[str, Any]
 ) -> tuple[bytes, tuple[str, ...]]:
-    """The bytes of a TIFF file, and what could not be kept.
+    """Encode a TIFF file; return its bytes, and notes on what it cannot keep.
 
     Args:
         colour: (H, W, 1 or 3), uint8 or uint16, as stored.
         alpha: (H, W, 1) of the same dtype, straight; None without transparency.
-        exif: tags as Pillow takes them, EXIF and GPS among them.
-        more: ``icc_profile``, ``xmp``, ``dpi``, ``compression`` (a number of tag 259; LZW without one) and
-            ``byte_order`` (``<`` or ``>``), those that there are.
+        exif: tags as in Pillow, including EXIF and GPS.
+        more: any of ``icc_profile``, ``xmp``, ``dpi``, ``compression`` (value of tag 259, default LZW) and
+            ``byte_order`` (``<`` or ``>``).
     """
     wanted = int(more.get('compression', _LZW))
-    compression = _SAME.get(wanted, wanted)
+    compression = _ALIASES.get(wanted, wanted)
     lossy = compression == _JPEG and colour.dtype == np.uint8 and alpha is None
     notes: tuple[str, ...] = ()
     if compression not in _LOSSLESS and not lossy:
-        notes = (f'compression {_name_of(wanted)} became deflate',)
+        import tifffile
+
+        name = {int(kind): kind.name for kind in tifffile.COMPRESSION}.get(wanted, wanted)
+        notes = (f'compression {name} became deflate',)
         compression = _DEFLATE
     coded = _encoded(colour, alpha, compression, str(more.get('byte_order', '<')))
     return _with_tags(coded, exif, more), notes
@@ -60,21 +51,21 @@ def write_tiff(
 def _encoded(colour: Array, alpha: Array | None, compression: int, byte_order: str) -> bytes:
     import tifffile
 
-    planes = colour if alpha is None else np.concatenate([colour, alpha], 2)
-    options: dict[str, Any] = {'compression': compression, 'predictor': compression in _DIFFERENCES}
+    pixels = joined(colour, alpha)
+    options: dict[str, Any] = {'compression': compression, 'predictor': compression in _PREDICTED}
     if compression == _JPEG:
         options['compressionargs'] = {'level': _QUALITY}
         options |= {'subsampling': (1, 1)} if colour.shape[2] == 3 else {}
     if compression == _JPEG_2000:
-        byte_order = '<'  # tifffile would hand the samples over with their bytes exchanged
+        byte_order = '<'  # tifffile would pass the samples with swapped bytes
     if alpha is not None:
         options['extrasamples'] = ['unassalpha']
     file = io.BytesIO()
     with tifffile.TiffWriter(file, byteorder=byte_order) as writer:  # type: ignore[arg-type]
         writer.write(
-            np.ascontiguousarray(planes[..., 0] if planes.shape[2] == 1 else planes),
+            pixels,
             photometric='rgb' if colour.shape[2] == 3 else 'minisblack',
-            planarconfig='contig' if planes.shape[2] > 1 else None,
+            planarconfig='contig' if pixels.ndim == 3 else None,
             metadata=None,
             software=False,
             **options,
@@ -83,7 +74,7 @@ def _encoded(colour: Array, alpha: Array | None, compression: int, byte_order: s
 
 
 def _with_tags(coded: bytes, exif: bytes, more: Mapping[str, Any]) -> bytes:
-    """The pixels of the file behind a directory that has further tags."""
+    """Replace the directory of a file by one with further tags."""
     import tifffile
 
     header = coded[:4] + struct.pack('<I' if coded.startswith(b'II') else '>I', 8)
@@ -98,22 +89,15 @@ def _with_tags(coded: bytes, exif: bytes, more: Mapping[str, Any]) -> bytes:
     with tifffile.TiffFile(io.BytesIO(coded)) as file:
         page: Any = file.pages[0]
         for tag in page.tags:
-            if tag.code not in _RESOLUTION:  # which tifffile makes up
+            if tag.code not in _RESOLUTION:  # tifffile writes default values
                 directory.tagtype[tag.code] = int(tag.dtype)
                 directory[tag.code] = tag.value
         start = min(page.dataoffsets)
-        directory[_STRIP_OFFSETS] = tuple(place - start for place in page.dataoffsets)  # Pillow counts from its end
+        directory[_STRIP_OFFSETS] = tuple(
+            place - start for place in page.dataoffsets
+        )  # Pillow counts from the end of the directory
     for number, kind, value in ((_PROFILE, 7, more.get('icc_profile')), (_XMP, 1, more.get('xmp'))):
         if value:
             directory.tagtype[number] = kind
             directory[number] = bytes(value)
     return header + bytes(directory.tobytes(8)) + coded[start:]
-
-
-def _name_of(compression: int) -> str:
-    import tifffile
-
-    try:
-        return str(tifffile.COMPRESSION(compression).name)
-    except ValueError:
-        return str(compression)

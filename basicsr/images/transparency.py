@@ -1,4 +1,4 @@
-"""Keep the colours of invisible pixels away from the visible ones beside them."""
+"""Keep the colours of invisible pixels from bleeding into visible ones."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from basicsr.images.arrays import Array
 
 
 def fill_invisible(colour: Array, alpha: Array | None) -> Array:
-    """Colours in which every invisible pixel has that of the nearest visible one, so that none bleeds into the rim.
+    """Give every invisible pixel the colour of the nearest visible one.
 
     Args:
         colour: (H, W, C).
-        alpha: (H, W, 1), 0 where nothing is visible; None without transparency.
+        alpha: (H, W, 1), 0 for invisible pixels; None without transparency.
 
     Returns:
-        the same array where all or nothing is visible.
+        the same array if all pixels or none are visible.
     """
     visible = None if alpha is None else alpha[..., 0] > 0
     if visible is None or visible.all() or not visible.any():
@@ -30,11 +30,11 @@ def fill_invisible(colour: Array, alpha: Array | None) -> Array:
 
 
 def keep_invisible(result: Array, colour: Array, alpha: Array | None) -> Array:
-    """The result with the colours of the source where nothing is visible.
+    """Return the result with the colours of the source in invisible pixels.
 
     Args:
         result: (H, W, C).
-        colour: of the same shape and dtype.
+        colour: source of the same shape and dtype.
         alpha: see :func:`fill_invisible`.
     """
     return result if alpha is None else np.where(alpha > 0, result, colour)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from basicsr.images.arrays import Array
-from basicsr.images.pixels import pil_of, planes_of
+from basicsr.images.pixels import pil_of, planes_of_pil
 from basicsr.images.transparency import fill_invisible, keep_invisible
 from basicsr.utils.errors import ShapeError
 
@@ -94,7 +94,7 @@ def _of_tensor(image: Tensor) -> tuple[list[Array], Back]:
 
 
 def _of_pil(image: Image.Image) -> tuple[list[Array], Back]:
-    planes = planes_of(image)
+    planes = planes_of_pil(image)
 
     def back(restored: Sequence[Array]) -> Image.Image:
         result = pil_of(keep_invisible(restored[0], planes.colour, planes.alpha), planes.alpha)

@@ -1,4 +1,4 @@
-"""Masks kept between runs, found again by the picture's content and the generator's settings."""
+"""Cache masks between runs by the content of the image and the settings of the generator."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from numpy.typing import NDArray
 
 from basicsr.masks.files import read_masks, write_label_map
 from basicsr.masks.generator import MaskGenerator
-from basicsr.masks.record import claim
+from basicsr.masks.record import claim_mask_folder
 from basicsr.utils.errors import MaskError
 
 logger = logging.getLogger(__name__)
 
 
 def default_folder() -> Path:
-    """``basicsr/masks`` in the user's cache folder: ``$XDG_CACHE_HOME``, else ``~/.cache``."""
+    """Return ``basicsr/masks`` in the user's cache folder: ``$XDG_CACHE_HOME``, else ``~/.cache``."""
     base = os.environ.get('XDG_CACHE_HOME', '')
     return (Path(base) if Path(base).is_absolute() else Path.home() / '.cache') / 'basicsr' / 'masks'
 
 
 class MaskCache:
-    """A folder of label maps, ``<settings>/<picture>.png``; any file in it may be deleted at any time.
+    """A folder of label maps, ``<settings>/<image>.png``; any file in it may be deleted at any time.
 
-    A file that is damaged is made again; a folder that cannot be written is reported once and done without.
+    Masks of a damaged file are made again; a folder that cannot be written is reported once and then ignored.
 
     Args:
-        folder: made when the first masks are written; ``default_folder()`` if None.
+        folder: created with the first masks; ``default_folder()`` if None.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -40,17 +40,17 @@ class MaskCache:
         self._writable = True
 
     def masks(self, generator: MaskGenerator, image: NDArray[np.uint8]) -> tuple[NDArray[np.integer[Any]], bool]:
-        """The masks of a picture, kept or made now.
+        """Return the masks of an image from the cache, or make them.
 
         Args:
-            generator: what makes them; its settings decide which files are its own.
+            generator: makes missing masks; each of its settings has its own files.
             image: (H, W, 3) RGB uint8.
 
         Returns:
-            label map (L, H, W), and whether it was there already.
+            label map (L, H, W), and whether it was in the cache.
 
         Raises:
-            MaskError: no such picture.
+            MaskError: another shape or dtype.
         """
         path = self.path(generator, image)
         if path.is_file():
@@ -64,7 +64,7 @@ class MaskCache:
         return labels, False
 
     def path(self, generator: MaskGenerator, image: NDArray[np.uint8]) -> Path:
-        """Where the masks of a picture lie."""
+        """Return the path of the masks of an image."""
         settings = hashlib.sha256(json.dumps(generator.settings, sort_keys=True).encode()).hexdigest()[:16]
         content = hashlib.sha256(f'{image.shape}'.encode())
         content.update(np.ascontiguousarray(image).data)
@@ -72,8 +72,8 @@ class MaskCache:
 
     def _write(self, path: Path, labels: NDArray[np.integer[Any]], settings: dict[str, Any]) -> None:
         try:
-            claim(path.parent, settings, force=True)
+            claim_mask_folder(path.parent, settings, force=True)
             write_label_map(path, labels, compress_level=1)
         except OSError as error:
             self._writable = False
-            logger.warning('masks are not kept for the next run: %s: %s', self.folder, error.strerror or error)
+            logger.warning('cannot write the mask cache: %s: %s', self.folder, error.strerror or error)

@@ -1,4 +1,4 @@
-"""The classical generator: graph-based segmentation (Felzenszwalb and Huttenlocher 2004). Needs no weights."""
+"""Graph-based segmentation (Felzenszwalb and Huttenlocher 2004), which needs no weights."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
 
 @MASK_GENERATOR_REGISTRY.register(name='felzenszwalb')
 class FelzenszwalbGenerator(MaskGenerator):
-    """Partition a photo into regions of similar colour; every pixel has exactly one.
+    """Partition of a photo into regions of similar colour; every pixel belongs to exactly one.
 
-    Large photos are segmented at a smaller size and the regions enlarged by nearest neighbour: the time and memory
-    of the algorithm grow faster than the photo.
+    Large photos are segmented at a smaller size, and the regions enlarged by nearest neighbour, because time and memory
+    grow faster than the number of pixels.
 
     Args:
         scale: larger values give larger regions.
@@ -40,7 +40,7 @@ class FelzenszwalbGenerator(MaskGenerator):
         self.max_pixels = max_pixels
 
     def label_map(self, image: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
-        """One layer, ids 1 to the number of regions."""
+        """Make one layer with ids from 1 to the number of regions."""
         import cv2
         from skimage.segmentation import felzenszwalb
 

@@ -1,4 +1,4 @@
-"""Mask files: label maps as 16-bit PNG, the formats of the original, and those of other tools."""
+"""Read and write mask files: label maps as 16-bit PNG, the formats of SAM-Deblur, and those of other tools."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from basicsr.images.headers import MAX_PIXELS, read_header
 from basicsr.images.png import png_texts
+from basicsr.masks.decoding import SHAPE_KEY, decode_png, read_bytes
 from basicsr.masks.gray_coding import label_map_from_gray
 from basicsr.masks.label_map import check_label_map
 from basicsr.masks.other_tools import (
@@ -21,20 +21,15 @@ from basicsr.masks.other_tools import (
     labels_of_black_and_white,
     labels_of_folder,
     labels_of_json,
-    labels_of_palette,
 )
 from basicsr.masks.record import RECORD
-from basicsr.masks.run_lengths import checked_size
-from basicsr.masks.stacks import labels_of_npy, labels_of_npz
+from basicsr.masks.stacks import labels_of_stack
 from basicsr.utils.errors import MaskError
 from basicsr.utils.files import files_below, whole_file
 
 SUFFIXES = ('.png', '.npz', '.npy', '.json')
-SHAPE_KEY = 'label_map'  # PNG text chunk: 'L H W'
-WIDE_KEY = 'high_words'  # PNG text chunk, if the layers are followed by as many with the upper 16 bits of their ids
+WIDE_KEY = 'high_words'  # PNG text chunk: as many layers with the upper 16 bits of the ids follow
 STAMP_KEY = 'made_with'
-
-_MOST_LAYERS = 64  # in the file of an image whose size is known
 
 
 def write_label_map(path: str | Path, labels: NDArray[Any], stamp: str = '', compress_level: int = 9) -> None:
@@ -44,12 +39,12 @@ def write_label_map(path: str | Path, labels: NDArray[Any], stamp: str = '', com
 
     Args:
         path: ``<stem of the image>.png``; its folder must exist.
-        labels: (L, H, W) integers. Where ids exceed 65535, layers of their upper 16 bits follow.
-        stamp: kept in the file, see :func:`read_stamp`; names the settings that the masks were made with.
-        compress_level: of the PNG; 1 is many times faster for files half as large again.
+        labels: (L, H, W) integers. If ids exceed 65535, layers with their upper 16 bits follow.
+        stamp: identifies the settings of the masks; stored in the file, see :func:`read_stamp`.
+        compress_level: of the PNG, 0 to 9; 1 is many times faster, with files 50 % larger.
 
     Raises:
-        MaskError: no label map, or an id above 2^31 - 1.
+        MaskError: not a label map, or an id above 2^31 - 1.
         OSError: the disk is full or the folder cannot be written.
     """
     data = encode_label_map(labels, stamp, compress_level)
@@ -58,12 +53,12 @@ def write_label_map(path: str | Path, labels: NDArray[Any], stamp: str = '', com
 
 
 def read_stamp(path: str | Path) -> str:
-    """The stamp of a label map file; empty if it has none or is no PNG."""
+    """Return the stamp of a label map file; empty if it has none or is not a PNG."""
     return _text(path, STAMP_KEY)
 
 
 def is_label_map(path: str | Path) -> bool:
-    """Whether a file says of itself that it is a label map."""
+    """Whether a file is marked as a label map."""
     return bool(_text(path, SHAPE_KEY))
 
 
@@ -76,7 +71,7 @@ def _text(path: str | Path, key: str) -> str:
 
 
 def encode_label_map(labels: NDArray[Any], stamp: str = '', compress_level: int = 9) -> bytes:
-    """The bytes of the PNG that :func:`write_label_map` writes."""
+    """Return the bytes that :func:`write_label_map` writes."""
     labels = check_label_map(labels)
     largest = int(labels.max(initial=0))
     if largest > np.iinfo(np.int32).max:
@@ -95,40 +90,37 @@ def encode_label_map(labels: NDArray[Any], stamp: str = '', compress_level: int 
 
 
 def read_masks(path: str | Path, size: tuple[int, int] | None = None) -> NDArray[np.int32]:
-    """Read a mask file of any known format as a label map.
+    """Read a mask file of any supported format as a label map.
 
-    * 16-bit PNG: a label map as it is (without our text chunk: one layer).
-    * 8-bit gray PNG, and ``.npz`` with an array ``masks`` (M, 1, H, W): the original's formats; each gray value is a
-      region, the background included.
-    * Palette PNG: index k is region k, 0 is none. Black and white PNG: white areas, the largest first.
+    * 16-bit PNG: a label map (one layer without this project's text chunk).
+    * 8-bit gray PNG, and ``.npz`` with an array ``masks`` (M, 1, H, W), as in SAM-Deblur: each gray value is a region,
+      including the background.
+    * Palette PNG: index k is region k, 0 is no mask. Black and white PNG: white areas are regions, the largest first.
     * ``.npy``, and ``.npz`` with an array ``masks`` (M, H, W): mask i is region i + 1.
-    * JSON with run lengths (Segment Anything, SA-1B), and a folder that Segment Anything's ``amg.py`` has written.
+    * JSON with run lengths (Segment Anything, SA-1B), and a folder of Segment Anything's ``amg.py``.
 
     Args:
-        path: the file or folder; its content decides, not its name.
-        size: (H, W) that the masks must have, the image's.
+        path: the file or folder; its format is detected from its content.
+        size: (H, W) of the image, which the masks must have.
 
     Returns:
         label map (L, H, W).
 
     Raises:
-        MaskError: the file is missing, damaged, of another format, or of another size; it is named, and so is the
-            mask in it.
+        MaskError: the file is missing, damaged, of another format, or of another size; names the file and the mask.
     """
     place = Path(path).parent if Path(path).name == METADATA else Path(path)
     if is_folder_of_masks(place):
         return _of_size(labels_of_folder(place, size), str(place), size)
-    return decode_masks(_content(path), str(path), size)
+    return decode_masks(read_bytes(path), str(path), size)
 
 
 def decode_masks(data: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray[np.int32]:
-    """What :func:`read_masks` does, for the bytes of a file (from a data base); ``name`` is for messages."""
+    """Read masks like :func:`read_masks` from the bytes of a file; ``name`` is for error messages."""
     if not data:
         raise MaskError(f'{name}: the file is empty (0 bytes)')
-    if data.startswith(b'PK'):
-        labels = labels_of_npz(data, name, size)
-    elif data.startswith(b'\x93NUMPY'):
-        labels = labels_of_npy(data, name, size)
+    if data.startswith((b'PK', b'\x93NUMPY')):
+        labels = labels_of_stack(data, name, size)
     elif data.removeprefix(b'\xef\xbb\xbf').lstrip()[:1] in (b'[', b'{'):
         labels = labels_of_json(data, name, size)
     else:
@@ -136,34 +128,32 @@ def decode_masks(data: bytes, name: str, size: tuple[int, int] | None = None) ->
     return _of_size(labels, name, size)
 
 
-def _of_size(labels: NDArray[np.int32], name: str, size: tuple[int, int] | None) -> NDArray[np.int32]:
-    if size is not None and labels.shape[1:] != tuple(size):
-        raise MaskError(f'{name}: the masks have {labels.shape[1:]} pixels (H, W), the image {tuple(size)}')
-    return labels
+def _of_size(masks: NDArray[Any], name: str, size: tuple[int, int] | None) -> NDArray[Any]:
+    if size is not None and masks.shape[-2:] != tuple(size):
+        raise MaskError(f'{name}: the masks have {masks.shape[-2:]} pixels (H, W), the image {tuple(size)}')
+    return masks
 
 
 def read_gray(path: str | Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """Read the gray mask picture of the CAT method, (H, W) uint8.
+    """Read a gray mask of the CAT method, (H, W) uint8.
 
     Raises:
         MaskError: the file is missing, damaged, not 8-bit gray, or of another size.
     """
-    return decode_gray(_content(path), str(path), size)
+    return decode_gray(read_bytes(path), str(path), size)
 
 
 def decode_gray(data: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """What :func:`read_gray` does, for the bytes of a file."""
-    pixels, mode = _decode_png(data, name, size)
+    """Read a gray mask like :func:`read_gray` from the bytes of a file."""
+    pixels, mode = decode_png(data, name, size)
     if mode != 'L':
-        raise MaskError(f'{name}: the CAT method needs an 8-bit gray picture, this is {mode}')
-    if size is not None and pixels.shape != tuple(size):
-        raise MaskError(f'{name}: the picture has {pixels.shape} pixels (H, W), the image {tuple(size)}')
-    return pixels
+        raise MaskError(f'{name}: the CAT method needs an 8-bit gray mask, this is {mode}')
+    return _of_size(pixels, name, size)
 
 
-def find_masks(folder: str | Path, stem: str) -> Path | None:
-    """The masks of an image: ``<folder>/<stem>`` with one of ``SUFFIXES``, or a folder of that name that Segment
-    Anything has written; the stem may have sub-folders and dots."""
+def find_mask_file(folder: str | Path, stem: str) -> Path | None:
+    """Return the masks of an image: ``<folder>/<stem>`` with one of ``SUFFIXES``, or a folder of that name with masks
+    of Segment Anything. The stem may contain sub-folders and dots."""
     for suffix in SUFFIXES:
         candidate = Path(folder) / f'{stem}{suffix}'
         if candidate.is_file():
@@ -172,10 +162,10 @@ def find_masks(folder: str | Path, stem: str) -> Path | None:
 
 
 def mask_files_below(root: Path) -> list[str]:
-    """All mask files in a folder and its sub-folders, as paths below it with ``/``, sorted.
+    """Return all mask files below a folder, as relative paths with ``/``, sorted.
 
-    A folder that Segment Anything has written for one image counts once, as its ``metadata.csv``; records of how masks
-    were made do not count.
+    A folder with the masks of one image by Segment Anything counts once, as its ``metadata.csv``. Records of settings
+    do not count.
     """
     names = files_below(root, (*SUFFIXES, '.csv'))
     folders = {name.removesuffix(METADATA) for name in names if name.endswith(f'/{METADATA}')}
@@ -190,65 +180,23 @@ def mask_files_below(root: Path) -> list[str]:
 
 
 def stem_of(key: str) -> str:
-    """What a mask file of :func:`mask_files_below` shares with its image: the path without extension."""
+    """Return the path without extension that a file of :func:`mask_files_below` shares with its image."""
     return key.removesuffix(f'/{METADATA}') if key.endswith(f'/{METADATA}') else str(PurePosixPath(key).with_suffix(''))
 
 
-def _content(path: str | Path) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise MaskError(f'{path}: cannot be read ({error.strerror or error})') from error
-
-
 def _labels_of_png(data: bytes, name: str, size: tuple[int, int] | None) -> NDArray[np.int32]:
-    pixels, mode = _decode_png(data, name, size)
+    pixels, mode = decode_png(data, name, size)
     if mode == 'P':
-        return labels_of_palette(pixels)
+        return pixels[None].astype(np.int32)
     if mode == '1':
         return labels_of_black_and_white(pixels)
     if mode == 'L':
         return label_map_from_gray(pixels)
     texts = png_texts(data)
-    shape = _stated_shape(texts[SHAPE_KEY], name) if SHAPE_KEY in texts else (1, *pixels.shape)
-    layers, height, width = shape
+    stated = texts.get(SHAPE_KEY, '1 {} {}'.format(*pixels.shape))
     words = 2 if WIDE_KEY in texts else 1
-    if min(shape) < 1 or (words * layers * height, width) != pixels.shape:
-        raise MaskError(f'{name}: its text says (L, H, W) = {shape}, its pixels are {pixels.shape}; make it again')
+    shape = [int(part) if part.isdigit() else 0 for part in stated.split()]
+    if len(shape) != 3 or min(shape) < 1 or (words * shape[0] * shape[1], shape[2]) != pixels.shape:
+        raise MaskError(f"{name}: its text '{SHAPE_KEY}' is {stated[:40]!r}, not 'L H W' of its pixels; make it again")
     planes = pixels.reshape(words, *shape).astype(np.int32)
     return np.asarray(planes[0] if words == 1 else planes[0] | planes[1] << 16)
-
-
-def _stated_shape(text: str, name: str) -> tuple[int, int, int]:
-    parts = text.split()
-    if len(parts) != 3 or not all(part.isdigit() for part in parts):
-        raise MaskError(f"{name}: its text '{SHAPE_KEY}' is {text[:40]!r}, not 'L H W'; make it again")
-    layers, height, width = map(int, parts)
-    return layers, height, width
-
-
-def _decode_png(data: bytes, name: str, size: tuple[int, int] | None) -> tuple[NDArray[Any], str]:
-    """Pixels (H, W), and what they are: 'L' (uint8 gray), 'I;16' (uint16), 'P' (uint8 indices) or '1' (boolean)."""
-    import imagecodecs
-
-    most = MAX_PIXELS if size is None else max(MAX_PIXELS, _MOST_LAYERS * size[0] * size[1])
-    try:
-        header = read_header(data, name, most)
-        if header.size is not None and header.format == 'PNG' and SHAPE_KEY not in png_texts(data):
-            # one layer; its size is known before it is decoded
-            checked_size(list(header.size), name, size)
-        if header.format == 'PNG' and data[24:26] in (b'\x08\0', b'\x10\0'):  # gray
-            pixels = np.asarray(imagecodecs.png_decode(data))  # Pillow has a limit of its own
-            pixels = pixels if pixels.ndim == 2 else pixels[..., 0]
-            return pixels, 'L' if pixels.dtype == np.uint8 else 'I;16'
-        with Image.open(io.BytesIO(data), formats=['PNG']) as image:
-            mode, pixels = image.mode, np.asarray(image)
-    except MaskError:
-        raise
-    except UnidentifiedImageError as error:
-        raise MaskError(f'{name}: neither a PNG nor an .npz, .npy or JSON file') from error
-    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
-        raise MaskError(f'{name}: damaged ({str(error).removeprefix(f"{name}: ")}); make it again') from error
-    if mode not in ('L', 'P', '1'):
-        raise MaskError(f'{name}: masks are single-channel PNG (gray, palette, black and white), this one is {mode}')
-    return pixels, mode

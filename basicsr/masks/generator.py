@@ -1,4 +1,4 @@
-"""What makes masks of a photo: one small interface, and a registry of those who implement it."""
+"""The interface of mask generators, and their registry."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from basicsr.utils.signature import parameters_of
 
 
 class MaskGenerator(ABC):
-    """Makes the label map of a photo.
+    """Base class of mask generators.
 
     A generator is a class in a module ``*_generator.py`` of this folder (or anywhere that is imported), registered
     with ``@MASK_GENERATOR_REGISTRY.register(name=...)``. Its constructor arguments are the keys of its block in an
-    option file and the flags of ``scripts/make_masks.py``; ``settings`` is what a record of the masks states.
+    option file and the flags of ``scripts/make_masks.py``; ``settings`` are stored in the record of the masks.
     """
 
     name: ClassVar[str]
 
     @abstractmethod
     def label_map(self, image: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
-        """The masks of one photo.
+        """Make the masks of one photo.
 
         Args:
             image: (H, W, 3) RGB uint8.
 
         Returns:
-            label map (L, H, W); all zero if nothing was found.
+            label map (L, H, W); all zero without masks.
         """
 
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """All that decides the masks, as plain values: thresholds, working size, hash of the weights, versions."""
+        """All settings that affect the masks, as plain values: thresholds, sizes, hash of the weights, versions."""
 
     def __call__(self, image: NDArray[Any]) -> NDArray[np.integer[Any]]:
-        """:meth:`label_map` of a photo, after checking it.
+        """Check a photo, and return its :meth:`label_map`.
 
         Raises:
             MaskError: not (H, W, 3) uint8.
@@ -52,10 +52,10 @@ class MaskGenerator(ABC):
 
 
 def build_generator(opt: Mapping[str, Any]) -> MaskGenerator:
-    """Build the generator that a block names (``type`` and arguments); the block is left as it is.
+    """Build the generator of a block (``type`` and arguments); the block is not changed.
 
     Raises:
-        UnknownNameError: no such generator.
+        UnknownNameError: the generator does not exist.
         ArgumentError: the arguments do not fit it.
     """
     generator: MaskGenerator = MASK_GENERATOR_REGISTRY.build(opt)
@@ -63,16 +63,16 @@ def build_generator(opt: Mapping[str, Any]) -> MaskGenerator:
 
 
 def block_of_flags(name: str, checkpoint: str | None, device: str, settings: Iterable[str]) -> dict[str, Any]:
-    """The block of a generator that a command line describes.
+    """Return the block of a generator from command-line flags.
 
     Args:
-        name: of the generator.
+        name: name of the generator.
         checkpoint: file with its weights, if it has any.
-        device: where it runs, if it takes one.
+        device: its device, if it has this argument.
         settings: further arguments, each ``key=value`` with a YAML value.
 
     Raises:
-        UnknownNameError: no such generator.
+        UnknownNameError: the generator does not exist.
         OptionError: a setting is not ``key=value`` with a YAML value.
     """
     import yaml
@@ -89,5 +89,5 @@ def block_of_flags(name: str, checkpoint: str | None, device: str, settings: Ite
         try:
             block[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise OptionError(f"--set '{item}': '{value}' is no YAML value") from error
+            raise OptionError(f"--set '{item}': '{value}' is not a YAML value") from error
     return block

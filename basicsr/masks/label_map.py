@@ -1,7 +1,8 @@
-"""Label maps from overlapping binary masks, and back."""
+"""Convert overlapping binary masks to label maps, and back."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,22 +11,10 @@ from numpy.typing import NDArray
 from basicsr.utils.errors import MaskError
 
 
-def packer_for_file(mask_size: tuple[int, int], image_size: tuple[int, int] | None) -> LayerPacker:
-    """A packer for masks that come from a file, which may be small and fill the memory all the same.
-
-    Args:
-        mask_size: (H, W) of the masks.
-        image_size: of their image; masks of an image that is not known get 2^26 entries, others 16 layers at least.
-    """
-    most = 2**26
-    return LayerPacker(mask_size, most if image_size is None else max(most, 16 * mask_size[0] * mask_size[1]))
-
-
 def label_map_from_masks(masks: NDArray[Any]) -> NDArray[np.int32]:
-    """Pack binary masks into few layers of disjoint regions; nothing is lost where they overlap.
+    """Pack binary masks into few layers of disjoint regions, without loss where they overlap.
 
-    Mask i gets the id i + 1, in the first layer where it touches no earlier mask. Masks without a pixel keep their
-    id, which then occurs nowhere.
+    Mask i gets the id i + 1, in the first layer where it touches no earlier mask. The id of an empty mask is not used.
 
     Args:
         masks: boolean, (M, H, W) or (M, 1, H, W).
@@ -43,12 +32,55 @@ def label_map_from_masks(masks: NDArray[Any]) -> NDArray[np.int32]:
     return packer.labels()
 
 
+def label_map_of_file(
+    masks: Iterable[tuple[int, str, NDArray[np.bool_]]],
+    name: str,
+    image_size: tuple[int, int] | None,
+    mask_size: tuple[int, int] | None = None,
+    allow_empty: bool = False,
+) -> NDArray[np.int32]:
+    """Pack the masks of a file like :func:`label_map_from_masks`, one at a time.
+
+    A small file may hold masks that fill the memory: the label map has at most 2^26 entries or 16 layers, and at most
+    2^26 entries if the image is unknown.
+
+    Args:
+        masks: id, name for error messages, and mask (H, W) of each.
+        name: name of the file.
+        image_size: (H, W) of the image, if known.
+        mask_size: (H, W) of the masks, if the file states it.
+        allow_empty: accept empty masks, and files without masks.
+
+    Raises:
+        MaskError: a mask is empty or of another size, there are none, or they overlap in too many layers.
+    """
+
+    def packer_for(height: int, width: int) -> LayerPacker:
+        return LayerPacker((height, width), 2**26 if image_size is None else max(2**26, 16 * height * width))
+
+    packer = None if mask_size is None else packer_for(*mask_size)
+    for number, mask_name, mask in masks:
+        packer = packer or packer_for(*mask.shape)
+        if mask.shape != packer.size:
+            raise MaskError(f'{mask_name}: has {mask.shape} pixels (H, W), the others {packer.size}')
+        try:
+            found = packer.add(number, mask)
+        except MaskError as error:
+            raise MaskError(f'{mask_name}: {error}') from error
+        if not found and not allow_empty:
+            raise MaskError(f'{mask_name}: is empty; leave it out')
+        del mask  # before the next one is allocated
+    if packer is None:
+        raise MaskError(f'{name}: holds no masks')
+    return packer.labels()
+
+
 class LayerPacker:
     """Packs binary masks one after another into few layers; see :func:`label_map_from_masks`.
 
     Args:
         size: (H, W).
-        most: entries of the label map at most; None takes any number.
+        most: maximum number of entries of the label map; None for no limit.
     """
 
     def __init__(self, size: tuple[int, int], most: int | None = None) -> None:
@@ -56,7 +88,7 @@ class LayerPacker:
         self._layers = [np.zeros(size, np.int32)]
 
     def add(self, number: int, mask: NDArray[np.bool_]) -> bool:
-        """Add a mask (H, W) under an id; False if it has no pixel.
+        """Add a mask (H, W) with an id; return False if it is empty.
 
         Raises:
             MaskError: the masks overlap in too many layers.
@@ -66,8 +98,7 @@ class LayerPacker:
             return False
         box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         pixels = mask[box]
-        free = (layer for layer in self._layers if not np.logical_and(layer[box], pixels).any())
-        layer = next(free, None)
+        layer = next((layer for layer in self._layers if not np.logical_and(layer[box], pixels).any()), None)
         if layer is None:
             if self.most is not None and (len(self._layers) + 1) * self.size[0] * self.size[1] > self.most:
                 raise MaskError(f'the masks overlap in more than {len(self._layers)} layers; leave some out')
@@ -77,21 +108,21 @@ class LayerPacker:
         return True
 
     def labels(self) -> NDArray[np.int32]:
-        """The label map (L, H, W), L ≥ 1; the last call."""
+        """Return the label map (L, H, W), L ≥ 1; must be the last call."""
         labels = np.empty((len(self._layers), *self.size), np.int32)
         for index in reversed(range(len(labels))):
-            labels[index] = self._layers.pop()  # so that not all of them are there twice
+            labels[index] = self._layers.pop()  # frees each layer once it is copied
         return labels
 
 
 def masks_from_label_map(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """The binary masks of a label map, in the order of their ids.
+    """Return the binary masks of a label map, in the order of their ids.
 
     Args:
         labels: integers (L, H, W), or (H, W) for one layer.
 
     Returns:
-        boolean stack (M, 1, H, W) with one plane for each id that occurs.
+        boolean stack (M, 1, H, W) with one plane for each existing id.
 
     Raises:
         MaskError: wrong shape or dtype, or negative labels.
@@ -103,9 +134,9 @@ def masks_from_label_map(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def compact(labels: NDArray[Any]) -> NDArray[np.integer[Any]]:
-    """Renumber the ids that occur to 1, 2, ... in ascending order, in uint8 where they fit, else int32.
+    """Renumber existing ids to 1, 2, ... in ascending order, in uint8 if they fit, else int32.
 
-    Region means and mask dropout depend on the order of the ids only, so nothing but bytes changes.
+    Region means and mask dropout only depend on the order of the ids, so results do not change.
 
     Args:
         labels: label map (L, H, W), or (H, W).
@@ -122,10 +153,10 @@ def compact(labels: NDArray[Any]) -> NDArray[np.integer[Any]]:
 
 
 def check_label_map(labels: NDArray[Any]) -> NDArray[Any]:
-    """The label map as (L, H, W).
+    """Check a label map, and return it as (L, H, W).
 
     Raises:
-        MaskError: no integers, wrong number of dimensions, or negative labels.
+        MaskError: not integers, wrong number of dimensions, or negative labels.
     """
     labels = labels[None] if labels.ndim == 2 else labels
     if labels.ndim != 3 or not len(labels) or not np.issubdtype(labels.dtype, np.integer):
@@ -136,7 +167,7 @@ def check_label_map(labels: NDArray[Any]) -> NDArray[Any]:
 
 
 def check_masks(masks: NDArray[Any]) -> NDArray[np.bool_]:
-    """The binary masks as (M, H, W).
+    """Check binary masks, and return them as (M, H, W).
 
     Raises:
         MaskError: not boolean, or neither (M, H, W) nor (M, 1, H, W).
@@ -148,7 +179,7 @@ def check_masks(masks: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def small_labels(labels: NDArray[Any]) -> NDArray[Any]:
-    """The label map in uint8 where its ids fit; larger ids are renumbered first."""
+    """Return the label map in uint8 if its ids fit; larger ids are renumbered first."""
     if labels.dtype == np.uint8:
         return labels
     return labels.astype(np.uint8) if labels.max(initial=0) <= 255 else compact(labels)

@@ -1,4 +1,4 @@
-"""Masks for a folder of photos: resumable, in shards, with a record of how they were made."""
+"""Make masks for a folder of photos: resumable, in shards, with a record of the settings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from basicsr.images.files import IMAGE_SUFFIXES, image_size
 from basicsr.masks.files import read_masks, read_stamp, write_label_map
 from basicsr.masks.generator import MaskGenerator
 from basicsr.masks.pictures import Companion, read_photo
-from basicsr.masks.record import claim
+from basicsr.masks.record import claim_mask_folder
 from basicsr.utils.errors import BasicsrError, MaskError
 from basicsr.utils.files import files_below
 
@@ -28,15 +29,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Summary:
-    """What a run of :func:`make_masks` did.
+    """The result of :func:`make_masks`.
 
     Args:
-        made: images whose masks were made.
-        kept: images whose masks were there already.
+        made: number of images whose masks were made.
+        kept: number of images whose existing masks were kept.
         failed: images without masks, by file, with the reason.
-        masks: number of masks of each image that has any file.
-        coverage: share of its pixels under at least one mask.
-        seconds: spent on each image made.
+        masks: number of masks of each image.
+        coverage: share of pixels of each image in at least one mask.
+        seconds: time for each image whose masks were made.
     """
 
     made: int = 0
@@ -46,14 +47,45 @@ class Summary:
     coverage: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def count(self, labels: NDArray[Any]) -> None:
-        """Count the masks of one image and the pixels that they cover; ``labels`` is its label map (L, H, W)."""
+    @contextmanager
+    def attempt(self, name: Path | str) -> Iterator[None]:
+        """Count an image as failed if the block raises an error of this package."""
+        try:
+            yield
+        except BasicsrError as error:
+            logger.warning('%s: no masks: %s', name, error)
+            self.failed[str(name)] = str(error)
+
+    def keep_or_make(
+        self, path: Path, photo: Path | None, stamp: str, force: bool, make: Callable[[], NDArray[Any]]
+    ) -> tuple[NDArray[Any], bool]:
+        """Read the label map (L, H, W) in a file, or make and write it.
+
+        Args:
+            path: the file.
+            photo: the image, if known.
+            stamp: stamp of the file; changes with the masks.
+            force: make it in any case.
+            make: returns the label map.
+
+        Returns:
+            the label map, and whether it was made.
+        """
+        labels, start = None if force else _finished(path, photo, stamp), time.perf_counter()
+        made = labels is None
+        if labels is None:
+            labels = make()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_label_map(path, labels, stamp)
+            self.seconds.append(time.perf_counter() - start)
+        self.made, self.kept = self.made + made, self.kept + (not made)
         self.masks.append(len(np.unique(labels[labels > 0])))
         self.coverage.append(float((labels > 0).any(0).mean()))
+        return labels, made
 
     def text(self) -> str:
-        """A few lines for the end of a run."""
-        lines = [f'{self.made} made, {self.kept} there already, {len(self.failed)} failed']
+        """Return a few lines to print."""
+        lines = [f'{self.made} made, {self.kept} kept, {len(self.failed)} failed']
         if self.masks:
             low, high = min(self.masks), max(self.masks)
             mean, covered = sum(self.masks) / len(self.masks), 100 * sum(self.coverage) / len(self.coverage)
@@ -64,13 +96,13 @@ class Summary:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """All images below a folder, relative to it, sorted; hidden files and folders are left out.
+    """Return all images below a folder as relative paths, sorted, without hidden files and folders.
 
     Raises:
-        MaskError: no folder, no images, or two images that would share a mask file.
+        MaskError: not a folder, no images, or two images that would share a mask file.
     """
     if not folder.is_dir():
-        raise MaskError(f'{folder} is no folder')
+        raise MaskError(f'{folder} is not a folder')
     images = [Path(name) for name in files_below(folder, IMAGE_SUFFIXES)]
     if not images:
         raise MaskError(f'{folder} holds no images ({", ".join(IMAGE_SUFFIXES)})')
@@ -96,58 +128,49 @@ def make_masks(
 ) -> Summary:
     """Make ``<target>/<name>.png`` for every image below ``source``; sub-folders are kept.
 
-    Files that are there, whole and of the image's size, are kept; a file appears whole or not at all. An image that
-    cannot be read is counted and the rest is done.
+    Complete files of the image's size are kept; a file appears complete or not at all. An image that cannot be read is
+    counted as failed.
 
     Args:
         source: folder of photos.
-        target: folder of the masks; made if it is missing.
-        generator: what makes them.
-        shard: (i, n): this process does every n-th image from the i-th, so that n processes share the work.
-        companions: pictures to write beside the label maps.
-        force: make all masks again, also where other settings were used before.
-        progress: wraps the list of images, to show how far it is.
-        names: images to do, relative to ``source``; None is all.
+        target: folder of the masks; created if missing.
+        generator: the mask generator.
+        shard: (i, n): process every n-th image from the i-th on, so that n processes share the work.
+        companions: images to write for each label map.
+        force: make all masks again, even if the folder holds masks of other settings.
+        progress: wraps the list of images, to show the progress.
+        names: images to process, relative to ``source``; None for all.
 
     Raises:
-        MaskError: no images; a shard that does not exist; the folder holds masks made with other settings.
+        MaskError: no images, an invalid shard, or a folder with masks of other settings.
         OSError: the folder cannot be written, or the disk is full.
     """
     index, count = shard
     if not 0 <= index < count:
         raise MaskError(f'shard {index}/{count} does not exist; it goes from 0/{count} to {count - 1}/{count}')
     images = (list_images(source) if names is None else names)[index::count]
-    claim(target, generator.settings, force)
-    for companion in companions:
-        companion.begin(generator.settings, force)
     stamp = hashlib.sha256(json.dumps(generator.settings, sort_keys=True).encode()).hexdigest()[:16]
-    summary = Summary()
+
+    summary = begin(target, generator.settings, companions, force)
     for name in progress(images):
-        path = (target / name).with_suffix('.png')
-        try:
-            labels = None if force else finished(path, source / name, stamp)
-            made = labels is None
-            if labels is None:
-                start = time.perf_counter()
-                labels = generator(read_photo(source / name))
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_label_map(path, labels, stamp)
-                summary.seconds.append(time.perf_counter() - start)
-                summary.made += 1
-            else:
-                summary.kept += 1
+        photo, path = source / name, (target / name).with_suffix('.png')
+        with summary.attempt(name):
+            labels, made = summary.keep_or_make(path, photo, stamp, force, lambda: generator(read_photo(photo)))  # noqa: B023
             for companion in companions:
-                companion.write(name, source / name, labels, made)
-        except BasicsrError as error:
-            logger.warning('%s: no masks: %s', name, error)
-            summary.failed[str(name)] = str(error)
-            continue
-        summary.count(labels)
+                companion.write(name, photo, labels, made)
     return summary
 
 
-def finished(path: Path, image: Path | None, stamp: str) -> NDArray[Any] | None:
-    """Read the masks of a whole file that fits its image (None: any size) and has this stamp; None if it is another."""
+def begin(target: Path, settings: dict[str, Any], companions: Sequence[Companion], force: bool) -> Summary:
+    """Record the settings of a folder of masks, and begin a run."""
+    claim_mask_folder(target, settings, force)
+    for companion in companions:
+        companion.begin(settings, force)
+    return Summary()
+
+
+def _finished(path: Path, image: Path | None, stamp: str) -> NDArray[Any] | None:
+    """Read the masks of a complete file with this stamp and the size of the image; None without one."""
     if not path.is_file() or read_stamp(path) != stamp:
         return None
     size = None if image is None else image_size(image)
@@ -160,7 +183,7 @@ def finished(path: Path, image: Path | None, stamp: str) -> NDArray[Any] | None:
 
 
 def shards_of_environment() -> tuple[int, int]:
-    """(rank, processes) under torchrun or Slurm, else (0, 1)."""
+    """Return (rank, processes) under torchrun or Slurm, else (0, 1)."""
     for rank, world in (('RANK', 'WORLD_SIZE'), ('SLURM_PROCID', 'SLURM_NTASKS')):
         if rank in os.environ and world in os.environ:
             return int(os.environ[rank]), int(os.environ[world])
@@ -168,7 +191,7 @@ def shards_of_environment() -> tuple[int, int]:
 
 
 def with_progress(images: Iterable[Path]) -> Iterator[Path]:
-    """Show a bar with the time that is left."""
+    """Show a progress bar."""
     from tqdm import tqdm
 
     yield from tqdm(list(images), unit='image', dynamic_ncols=True)

@@ -1,4 +1,4 @@
-"""Pictures made of label maps: overlays for people to look at, and the gray pictures of the CAT method in a folder."""
+"""Draw label maps: overlays to look at, and folders of gray masks for the CAT method."""
 
 from __future__ import annotations
 
@@ -11,68 +11,68 @@ from numpy.typing import NDArray
 from basicsr.images.files import imread, imwrite
 from basicsr.masks.files import read_gray
 from basicsr.masks.gray_coding import gray_from_label_map
-from basicsr.masks.record import claim
+from basicsr.masks.record import claim_mask_folder
 from basicsr.utils.errors import MaskError
 
 
 class Companion(Protocol):
-    """What is written beside the label map of each photo."""
+    """Writes a further image for the label map of each photo."""
 
     def begin(self, settings: dict[str, Any], force: bool) -> None:
-        """Called once, with what decides the masks.
+        """Begin a run with the settings of the masks.
 
         Raises:
-            MaskError: the folder holds pictures of other masks, and ``force`` is not set.
+            MaskError: the folder holds images of other masks, and ``force`` is not set.
         """
 
     def write(self, name: Path, photo: Path, labels: NDArray[Any], made: bool) -> None:
-        """Called for each photo.
+        """Write the image of one photo.
 
         Args:
-            name: of the photo, relative to its folder.
+            name: path of the photo, relative to its folder.
             photo: the file.
             labels: its label map (L, H, W).
-            made: the label map was made just now, it was not there before.
+            made: the label map is new, so an existing image is replaced.
         """
 
 
 class Overlays:
-    """JPEG pictures of the regions over the photos.
+    """JPEG images of the regions over the photos.
 
     Args:
-        folder: where to.
+        folder: target folder.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def begin(self, settings: dict[str, Any], force: bool) -> None:
-        """Nothing to check: they are for looking only."""
+        """Do nothing: overlays have no record."""
 
     def write(self, name: Path, photo: Path, labels: NDArray[Any], made: bool) -> None:
-        """Draw one."""
+        """Draw an overlay."""
         path = (self.folder / name).with_suffix('.jpg')
         path.parent.mkdir(parents=True, exist_ok=True)
         imwrite(path, overlay(read_photo(photo), labels))
 
 
 class GrayPictures:
-    """The gray pictures of the CAT method, 8-bit PNG, with a record of how they were made.
+    """Gray masks of the CAT method, 8-bit PNG, with a record of their settings.
 
     Args:
-        folder: where to.
-        coding: 'fixed', or 'reference' for the original's sums of codes (see ``gray_from_masks``).
+        folder: target folder.
+        coding: 'fixed', or 'reference' for SAM-Deblur's sums of codes (see ``gray_from_masks``).
     """
 
     def __init__(self, folder: Path, coding: Literal['fixed', 'reference'] = 'fixed') -> None:
         self.folder, self.coding = folder, coding
 
     def begin(self, settings: dict[str, Any], force: bool) -> None:
-        """Record the settings, or make sure that they are the same."""
-        claim(self.folder, {**settings, 'gray_coding': self.coding}, force)
+        """Record the settings, or check that they are the same."""
+        claim_mask_folder(self.folder, {**settings, 'gray_coding': self.coding}, force)
 
     def write(self, name: Path, photo: Path, labels: NDArray[Any], made: bool) -> None:
-        """Draw one, unless it is there already."""
+        """Draw a gray mask, unless it exists."""
         path = (self.folder / name).with_suffix('.png')
         if not made and _is_whole(path, labels.shape[1:]):
             return
@@ -88,7 +88,7 @@ def _is_whole(path: Path, size: tuple[int, ...]) -> bool:
 
 
 def read_photo(path: Path) -> NDArray[np.uint8]:
-    """A photo as :func:`eight_bits`.
+    """Read a photo as :func:`eight_bits` returns it.
 
     Raises:
         ImageFileError: it cannot be read.
@@ -97,10 +97,10 @@ def read_photo(path: Path) -> NDArray[np.uint8]:
 
 
 def eight_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """A picture as mask generators take it, (H, W, 3) RGB uint8.
+    """Convert an image to (H, W, 3) RGB uint8, the input of mask generators.
 
     Args:
-        image: (H, W, 1) or (H, W, 3); uint8, uint16, of which the upper 8 bits count, or floating point in [0, 1].
+        image: (H, W, 1) or (H, W, 3); uint8, uint16 (the upper 8 bits are used), or floating point in [0, 1].
     """
     if image.dtype == np.uint16:
         image = image >> 8
@@ -110,7 +110,7 @@ def eight_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def overlay(image: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.uint8]:
-    """The photo with its regions tinted and outlined, for people to look at.
+    """Draw the regions of a photo as tints and outlines.
 
     Args:
         image: (H, W, 3) RGB uint8.
@@ -122,13 +122,13 @@ def overlay(image: NDArray[np.uint8], labels: NDArray[Any]) -> NDArray[np.uint8]
 
 
 def region_tints(labels: NDArray[Any]) -> NDArray[np.float64]:
-    """Tints and outlines of the regions alone, to be laid over any picture of that size.
+    """Draw tints and outlines of regions without the photo, as an overlay.
 
     Args:
         labels: label map (L, H, W).
 
     Returns:
-        (H, W, 4) RGBA in [0, 1]; alpha is 0 where no region is, 1 on the outlines.
+        (H, W, 4) RGBA in [0, 1]; alpha is 0 outside of regions, 1 on the outlines.
     """
     from skimage.color import hsv2rgb
     from skimage.segmentation import find_boundaries

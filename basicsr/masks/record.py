@@ -1,4 +1,4 @@
-"""The record of how the masks in a folder were made, which keeps masks of different settings apart."""
+"""The record of the settings of masks in a folder, which prevents mixing masks of different settings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from basicsr.version import __version__
 RECORD = 'masks.json'
 
 
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """How the masks in a folder were made; None if nothing is recorded.
+def read_mask_record(folder: Path) -> dict[str, Any] | None:
+    """Read the record of a folder of masks; None without one.
 
     Raises:
         MaskError: the record is damaged.
@@ -31,24 +31,23 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
-def claim(folder: Path, settings: dict[str, Any], force: bool) -> None:
-    """Write the record of a folder, or make sure that it says the same.
+def claim_mask_folder(folder: Path, settings: dict[str, Any], force: bool) -> None:
+    """Write the record of a folder of masks, or check that an existing one has the same settings.
 
     Args:
-        folder: made if it is missing.
-        settings: all that decides the masks, as plain values.
-        force: whatever the record says, or if it is damaged, it is replaced.
+        folder: created if missing.
+        settings: all settings of the masks, as plain values.
+        force: replace any record.
 
     Raises:
         MaskError: the folder holds masks of other settings, or its record is damaged; not with ``force``.
         OSError: the folder cannot be written, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    record = None if force else read_record(folder)
+    record = None if force else read_mask_record(folder)
     if record is not None and record.get('settings') != settings:
-        differing = sorted(
-            key for key in {*settings, *record.get('settings', {})} if settings.get(key) != record['settings'].get(key)
-        )
+        before = record.get('settings', {})
+        differing = sorted(key for key in {*settings, *before} if settings.get(key) != before.get(key))
         raise MaskError(
             f'{folder} holds masks made with other settings ({", ".join(differing)} differ); '
             'use another folder, or --force to make all of them again'

@@ -1,4 +1,4 @@
-"""Segment Anything (arXiv 2304.02643): its automatic mask generator with the settings of SAM-Deblur."""
+"""The automatic mask generator of Segment Anything (arXiv 2304.02643) with the settings of SAM-Deblur."""
 
 from __future__ import annotations
 
@@ -19,32 +19,34 @@ from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
 from basicsr.utils.signature import File, NotNegative, Positive
 from basicsr.weights.files import Weights, load_weights, read_weights
 
+_BY_PACKAGE = ('crop_n_layers', 'min_mask_region_area')  # only the package's generator has these
+
 
 @MASK_GENERATOR_REGISTRY.register(name='sam')
 class SamGenerator(MaskGenerator):
-    """Overlapping masks from a grid of points, best predicted overlap first; the defaults are the original's.
+    """Overlapping masks from a grid of points, best predicted overlap first, with the defaults of SAM-Deblur.
 
     Args:
-        checkpoint: weights of Segment Anything, ``sam_vit_h_4b8939.pth`` or a smaller one.
-        model: which network the checkpoint holds: vit_h, vit_l or vit_b; auto looks.
+        checkpoint: weights of Segment Anything, ``sam_vit_h_4b8939.pth`` or those of a smaller network.
+        model: network of the checkpoint: vit_h, vit_l, vit_b, or auto to detect it.
         device: auto, cpu, cuda, cuda:1 or mps.
-        channel_order: ``rgb``, which the network was trained with, or ``bgr``, which the original fed it.
-        points_per_side: the grid has the square of so many points.
-        points_per_batch: points decoded at once; fewer need less memory.
-        pred_iou_thresh: masks whose predicted overlap is smaller are dropped.
-        stability_score_thresh: masks that change more with the cut-off are dropped.
-        box_nms_thresh: of masks whose boxes overlap more, the better one stays.
-        crop_n_layers: also look at crops of the photo, on so many scales.
-        min_mask_region_area: smaller holes and islands are removed, in pixels.
-        dtype: ``fp32`` gives the masks of the ``segment-anything`` package; ``bf16`` is faster where the processor has
-            AMX or AVX512-BF16, or on a GPU, and moves outlines a little; ``auto`` is bf16 where it is faster.
+        channel_order: ``rgb``, as in training of the network, or ``bgr``, as in SAM-Deblur.
+        points_per_side: the square root of the number of points of the grid.
+        points_per_batch: points decoded at once; smaller values need less memory.
+        pred_iou_thresh: masks with a smaller predicted overlap are dropped.
+        stability_score_thresh: masks with a smaller stability score are dropped.
+        box_nms_thresh: of two masks whose boxes overlap more, the worse one is dropped.
+        crop_n_layers: number of scales of additional crops of the photo.
+        min_mask_region_area: in pixels; smaller holes and islands are removed.
+        dtype: ``fp32`` gives the masks of the ``segment-anything`` package; ``bf16`` is faster on a GPU or a processor
+            with AMX or AVX512-BF16, and slightly changes outlines; ``auto`` is bf16 if it is faster.
 
-    Crops and the removal of small regions are left to the package's own generator; all else is made faster here, with
-    the same result (:class:`~basicsr.masks.sam.automatic.FastAutomaticMasks`).
+    The package's generator processes crops and small regions; otherwise a faster one gives the same result
+    (:class:`~basicsr.masks.sam.automatic.FastAutomaticMasks`).
 
     Raises:
         WeightsError: the checkpoint cannot be read, or is of another size.
-        OptionError: no such device, or bf16 together with crops or the removal of small regions.
+        OptionError: an unavailable device, or bf16 with crops or the removal of small regions.
     """
 
     name: ClassVar[str] = 'sam'
@@ -64,7 +66,8 @@ class SamGenerator(MaskGenerator):
         min_mask_region_area: NotNegative = 0,
         dtype: Literal['fp32', 'bf16', 'auto'] = 'fp32',
     ) -> None:
-        from segment_anything import sam_model_registry
+        import torch
+        from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 
         weights = read_weights(checkpoint, param_key=None)
         model = (_size_of(weights) or 'vit_h') if model == 'auto' else model
@@ -73,8 +76,8 @@ class SamGenerator(MaskGenerator):
             load_weights(network, weights)
         except WeightsError as error:
             held = _size_of(weights)
-            advice = f'it holds {held}: set model: {held}' if held else 'does `model` say its size?'
-            raise WeightsError(f'{checkpoint} is no {model} of Segment Anything; {advice}. {error}') from error
+            advice = f'it holds {held}: set model: {held}' if held else 'check `model`'
+            raise WeightsError(f'{checkpoint} is not a {model} of Segment Anything; {advice}. {error}') from error
         thresholds: dict[str, Any] = {
             'points_per_side': points_per_side,
             'pred_iou_thresh': pred_iou_thresh,
@@ -85,14 +88,18 @@ class SamGenerator(MaskGenerator):
         }
         self._bgr = channel_order == 'bgr'
         network = network.eval().to(select_device(device))
-        by_package = crop_n_layers > 0 or min_mask_region_area > 0
+        by_package = any(thresholds[key] > 0 for key in _BY_PACKAGE)
         half = dtype == 'bf16' or (dtype == 'auto' and not by_package and fast_bfloat16(network.device))
         if dtype == 'bf16':
             warn_of_slow_bfloat16(network.device, 'dtype: bf16')
         if half and by_package:
-            raise OptionError('dtype: bf16 goes with crop_n_layers: 0 and min_mask_region_area: 0 only; use fp32')
-        make = _package_generator if by_package else _own_generator
-        self._generator = make(network, points_per_batch, thresholds, half)
+            raise OptionError('dtype: bf16 needs crop_n_layers: 0 and min_mask_region_area: 0; use fp32')
+        if by_package:
+            self._generator: Any = SamAutomaticMaskGenerator(network, points_per_batch=points_per_batch, **thresholds)
+        else:
+            own = {key: value for key, value in thresholds.items() if key not in _BY_PACKAGE}
+            own['dtype'] = torch.bfloat16 if half else torch.float32
+            self._generator = FastAutomaticMasks(network, points_per_batch=points_per_batch, **own)
         self._settings = {
             'type': self.name,
             'model': model,
@@ -104,7 +111,7 @@ class SamGenerator(MaskGenerator):
         }
 
     def label_map(self, image: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
-        """As few layers as the overlaps need; ids in the generator's order, 1 the best."""
+        """Make as few layers as the overlaps need; ids in the generator's order, 1 is the best."""
         found = self._generator.generate(np.ascontiguousarray(image[..., ::-1]) if self._bgr else image)
         if isinstance(found, AutomaticMasks):
             return label_map_from_masks(found.planes)
@@ -118,21 +125,7 @@ class SamGenerator(MaskGenerator):
 
 
 def _size_of(weights: Weights) -> Literal['vit_b', 'vit_l', 'vit_h'] | None:
-    """The published network that a file holds, by the width of its image encoder."""
+    """Return the published network of a file, by the width of its image encoder."""
     patches = weights.state.get('image_encoder.patch_embed.proj.weight')
     sizes: dict[int, Literal['vit_b', 'vit_l', 'vit_h']] = {768: 'vit_b', 1024: 'vit_l', 1280: 'vit_h'}
     return None if patches is None else sizes.get(len(patches))
-
-
-def _own_generator(network: Any, points_per_batch: int, thresholds: dict[str, Any], half: bool) -> Any:
-    import torch
-
-    wanted = {key: value for key, value in thresholds.items() if key not in ('crop_n_layers', 'min_mask_region_area')}
-    dtype = torch.bfloat16 if half else torch.float32
-    return FastAutomaticMasks(network, points_per_batch=points_per_batch, dtype=dtype, **wanted)
-
-
-def _package_generator(network: Any, points_per_batch: int, thresholds: dict[str, Any], half: bool) -> Any:
-    from segment_anything import SamAutomaticMaskGenerator
-
-    return SamAutomaticMaskGenerator(network, points_per_batch=points_per_batch, **thresholds)

@@ -1,4 +1,4 @@
-"""Stacks of binary masks in ``.npy`` and ``.npz`` files, read one mask at a time."""
+"""Read stacks of binary masks in ``.npy`` and ``.npz`` files, one mask at a time."""
 
 from __future__ import annotations
 
@@ -7,29 +7,37 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from basicsr.images.headers import MAX_PIXELS
-from basicsr.masks.label_map import packer_for_file
+from basicsr.masks.label_map import label_map_of_file
 from basicsr.utils.errors import MaskError
 
-_KEYS = ('masks', 'arr_0')  # the second is what numpy calls an array without a name
+_KEYS = ('masks', 'arr_0')  # numpy's name of an array without a name
 _BROKEN = (
     *(OSError, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError, SyntaxError, MemoryError),
     *(struct.error, zlib.error, zipfile.BadZipFile, tokenize.TokenError),
 )
 
 
-def labels_of_npz(data: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray[np.int32]:
-    """The label map of an ``.npz`` file with an array ``masks`` (or without a name), see :func:`labels_of_npy`.
+def labels_of_stack(data: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray[np.int32]:
+    """Read the label map of an ``.npz`` file with an array ``masks`` (or without a name), or of an ``.npy`` file.
+
+    Args:
+        data: content of the file: binary masks (M, H, W) or (M, 1, H, W); mask i becomes region i + 1.
+        name: for error messages.
+        size: (H, W) of the image, if known.
 
     Raises:
-        MaskError: damaged, no such array, or masks that are not binary; the file is named.
+        MaskError: damaged, another shape or type, not binary, or an empty mask; names file and index.
     """
     try:
+        if not data.startswith(b'PK'):
+            return _labels_of(io.BytesIO(data), name, size)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = [entry.removesuffix('.npy') for entry in archive.namelist()]
             key = next((key for key in _KEYS if key in names), None)
@@ -40,26 +48,16 @@ def labels_of_npz(data: bytes, name: str, size: tuple[int, int] | None = None) -
     except MaskError:
         raise
     except _BROKEN as error:
-        raise MaskError(f'{name}: damaged, or no .npz of plain arrays ({error})') from error
-
-
-def labels_of_npy(data: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray[np.int32]:
-    """The label map of an ``.npy`` file: binary masks (M, H, W) or (M, 1, H, W); mask i is region i + 1.
-
-    Raises:
-        MaskError: damaged, another shape or type, not binary, or a mask without a pixel; file and index are named.
-    """
-    try:
-        return _labels_of(io.BytesIO(data), name, size)
-    except MaskError:
-        raise
-    except _BROKEN as error:
-        raise MaskError(f'{name}: damaged, or no .npy of a plain array ({error})') from error
+        raise MaskError(f'{name}: damaged, or not an .npz or .npy of plain arrays ({error})') from error
 
 
 def _labels_of(file: IO[bytes], name: str, size: tuple[int, int] | None) -> NDArray[np.int32]:
-    shape, by_columns, dtype = _header(file, name)
+    form: Any = np.lib.format  # has no type hints
+    read = form.read_array_header_1_0 if form.read_magic(file) == (1, 0) else form.read_array_header_2_0
+    shape, by_columns, dtype = read(file)
     original = len(shape) == 4 and shape[1] == 1  # whose masks may be empty
+    if dtype.hasobject:
+        raise ValueError('it holds Python objects')
     if dtype not in (np.dtype(np.bool_), np.dtype(np.uint8)) or not (original or len(shape) == 3):
         raise MaskError(
             f"{name}: 'masks' is {dtype} {shape}; expected boolean or uint8 (M, H, W) or (M, 1, H, W), one binary mask "
@@ -67,34 +65,20 @@ def _labels_of(file: IO[bytes], name: str, size: tuple[int, int] | None) -> NDAr
         )
     count, (height, width) = shape[0], shape[-2:]
     if height * width > MAX_PIXELS or 0 in (height, width):
-        raise MaskError(f'{name}: masks of {height}×{width} pixels; 1 to {MAX_PIXELS} are read')
+        raise MaskError(f'{name}: masks of {height}×{width} pixels; 1 to {MAX_PIXELS} are supported')
     if by_columns:
         raise MaskError(f"{name}: 'masks' is stored column by column; save it with numpy.ascontiguousarray")
-    packer = packer_for_file((height, width), size)
-    for index in range(count):
-        content = file.read(height * width)
-        if len(content) != height * width:
-            raise MaskError(f'{name}: damaged (cut off in mask {index} of {count})')
-        mask = np.frombuffer(content, np.uint8).reshape(height, width)
-        if ((mask > 1) & (mask < 255)).any():
-            raise MaskError(f'{name}: mask {index} has other values than 0 and 255; only binary masks are read')
-        try:
-            there = packer.add(index + 1, mask > 0)
-        except MaskError as error:
-            raise MaskError(f'{name}: mask {index}: {error}') from error
-        if not there and not original:
-            raise MaskError(f'{name}: mask {index} is empty; leave it out')
-    if file.read(1):
-        raise MaskError(f'{name}: damaged (more data than {count} masks of {height}×{width})')
-    return packer.labels()
 
+    def masks() -> Iterator[tuple[int, str, NDArray[np.bool_]]]:
+        for index in range(count):
+            content = file.read(height * width)
+            if len(content) != height * width:
+                raise MaskError(f'{name}: damaged (cut off in mask {index} of {count})')
+            mask = np.frombuffer(content, np.uint8).reshape(height, width)
+            if ((mask > 1) & (mask < 255)).any():
+                raise MaskError(f'{name}: mask {index} has other values than 0 and 255; make it binary')
+            yield index + 1, f'{name}: mask {index}', mask > 0
+        if file.read(1):
+            raise MaskError(f'{name}: damaged (more data than {count} masks of {height}×{width})')
 
-def _header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and type of an array; pickled ones are refused here."""
-    form: Any = np.lib.format  # whose types are not told
-    version = form.read_magic(file)
-    read = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
-    shape, by_columns, dtype = read(file)
-    if dtype.hasobject:
-        raise MaskError(f'{name}: damaged, or no .npz of plain arrays (it holds Python objects)')
-    return shape, by_columns and len(shape) > 1, dtype
+    return label_map_of_file(masks(), name, size, (height, width), allow_empty=original)

@@ -17,7 +17,7 @@ from basicsr.images.photo_files import save_photo
 from basicsr.images.side_by_side import side_by_side
 from basicsr.images.transparency import fill_invisible, keep_invisible
 from basicsr.inference.deblurrer import Deblurred, Deblurrer, MasksLike
-from basicsr.masks.files import find_masks, write_label_map
+from basicsr.masks.files import find_mask_file, write_label_map
 from basicsr.masks.pictures import eight_bits, overlay
 from basicsr.photos.jobs import Job, shown_masks
 from basicsr.photos.sheet import PhotoSheet
@@ -132,7 +132,7 @@ def masks_in(folder: Path, photo: Path, below: Path = Path()) -> Path:
     """
     for place in (folder / below, folder):
         for stem in (photo.stem, f'{photo.stem}_masks', f'{photo.name}_masks'):
-            path = find_masks(place, stem)
+            path = find_mask_file(place, stem)
             if path is not None:
                 return path
     raise MaskError(

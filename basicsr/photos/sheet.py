@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from basicsr.images.arrays import Array
-from basicsr.images.contact_sheet import Picture, contact_sheet, sheet_row
+from basicsr.images.contact_sheet import contact_sheet, sheet_row
 from basicsr.images.files import imwrite
 from basicsr.masks.pictures import eight_bits
 from basicsr.utils.errors import OptionError
@@ -40,7 +40,7 @@ class PhotoSheet:
         if path.suffix.lower() not in ('.jpg', '.jpeg', '.png'):
             raise OptionError(f'{path}: a contact sheet is a .jpg or .png file')
         self.path = path
-        self._rows: list[Picture] = []
+        self._rows: list[Array] = []
         self._photos = 0
 
     def add(self, title: str, photo: Array, result: Array) -> None:
@@ -73,7 +73,7 @@ class PhotoSheet:
             imwrite(sheet_paths(self.path, self._photos)[-1], contact_sheet(self._rows))
 
 
-def most_changed(before: Picture, after: Picture, side: int) -> tuple[slice, slice]:
+def most_changed(before: Array, after: Array, side: int) -> tuple[slice, slice]:
     """The square window in which two pictures differ most.
 
     Args:

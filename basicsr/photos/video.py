@@ -80,7 +80,7 @@ def deblur_video(
             assert writer is not None  # noqa: S101 - it has a path
             count, collapsed, shown = 0, 0, None
             for frame in progress(reader.frames(writer.copy), reader.total):
-                before = frame.pictures()
+                before = frame.images()
                 done = [deblurrer.deblur(picture, masks) for picture in before]
                 result = frame.changed(before, [part.image for part in done])
                 writer.write(result)

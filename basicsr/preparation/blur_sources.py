@@ -101,7 +101,7 @@ def frames_of_video(video: Path, folder: Path, most: int) -> Path:
         frames: Iterator[Frame | PlainFrame] = reader.frames(_ignore)
         for number, frame in enumerate(frames):
             if number in wanted:
-                image = scaled(eight_bits(frame.pictures()[0]), _SHORT_SIDE)
+                image = scaled(eight_bits(frame.images()[0]), _SHORT_SIDE)
                 imwrite(new / f'{video.stem}_{number:06d}.png', image)
             if number == max(wanted):
                 break
@@ -118,7 +118,7 @@ def _count_frames(video: Path) -> int:
 def _refuse_hdr(video: Path, reader: Reader) -> None:
     """Light is averaged as that of sRGB when blur is made."""
     if not isinstance(reader, PlainReader):
-        kind = TRANSFERS.get(reader.facts.layout.colours.transfer)
+        kind = TRANSFERS.get(reader.info.layout.colours.transfer)
         if kind is not None:
             raise DataError(f'{video}: HDR ({kind}); convert it to 8 bits of BT.709 first')
 

@@ -1,1 +1,1 @@
-"""Video files: what they say of their frames, read and written with all of it."""
+"""Video files: read and write frames with their times, colours and sound."""

@@ -1,4 +1,4 @@
-"""Colours of video frames: planes of Y, Cb and Cr to RGB, and what was changed in RGB back into the planes."""
+"""Convert video frames from planes of Y, Cb and Cr to RGB, and changes of RGB back to the planes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from basicsr.images.arrays import Array
 
 UNSTATED = 2
-"""Of matrix, primaries and transfer where a video says nothing (ITU-T H.273)."""
+"""The value of an unspecified matrix, primaries or transfer (ITU-T H.273)."""
 TRANSFERS = {16: 'PQ', 18: 'HLG'}
 """The transfer characteristics of HDR."""
 
@@ -27,18 +27,18 @@ _WEIGHTS = {  # of red and blue in luma, by matrix coefficients of ITU-T H.273, 
 _BT2020 = 9
 _YCGCO = 8
 MATRICES = frozenset({*_WEIGHTS, _YCGCO, UNSTATED})
-"""The matrix coefficients that frames can have here."""
+"""Supported matrix coefficients."""
 
 
 @dataclass(frozen=True)
 class Colours:
-    """What a video states of its colours.
+    """Colour tags of a video, as in ITU-T H.273; 2 is unspecified.
 
     Args:
-        matrix: matrix coefficients, primaries and transfer characteristics as in ITU-T H.273; 2 where nothing is said.
-        primaries: of these, the colour primaries.
-        transfer: of these, the transfer characteristics.
-        range: 0 nothing is said, 1 limited (16 to 235 of 8 bits), 2 full.
+        matrix: matrix coefficients.
+        primaries: colour primaries.
+        transfer: transfer characteristics.
+        range: 0 unspecified, 1 limited (16 to 235 of 8 bits), 2 full.
     """
 
     matrix: int = UNSTATED
@@ -48,15 +48,15 @@ class Colours:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How the planes of a frame hold its picture.
+class PlaneLayout:
+    """Layout of the planes of a frame.
 
     Args:
-        bits: of a value.
+        bits: bits of a value.
         across: luma samples for each chroma sample in a row: 1 or 2.
-        down: the same in a column.
-        colours: what the video states.
-        height: of the picture in pixels; tells the matrix where nothing states it.
+        down: luma samples for each chroma sample in a column: 1 or 2.
+        colours: colour tags of the video.
+        height: rows of the frame; determine the matrix of untagged videos.
     """
 
     bits: int
@@ -67,14 +67,19 @@ class Layout:
 
     @property
     def sampling(self) -> str:
-        """``444``, ``422`` or ``420``, as pixel formats are called."""
+        """``444``, ``422`` or ``420``, as in names of pixel formats."""
         return {(1, 1): '444', (2, 1): '422', (2, 2): '420'}[self.across, self.down]
 
-    def matrix(self) -> NDArray[np.float64]:
-        """(3, 3), from RGB in [0, 1] to Y in [0, 1], Cb and Cr in [-1/2, 1/2].
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Luma rows and columns for each chroma sample."""
+        return self.down, self.across
 
-        Where nothing is stated: BT.2020 if the primaries are, else BT.709 from 720 rows on and BT.601 below, as
-        players take it.
+    def matrix(self) -> NDArray[np.float64]:
+        """Return the matrix (3, 3) from RGB in [0, 1] to Y in [0, 1], Cb and Cr in [-1/2, 1/2].
+
+        Without a tag, the matrix is BT.2020 for BT.2020 primaries, else BT.709 from 720 rows on and BT.601 below, as in
+        video players.
         """
         kind = self.colours.matrix
         if kind == _YCGCO:
@@ -87,7 +92,7 @@ class Layout:
         return np.stack(rows)
 
     def scale(self) -> NDArray[np.float64]:
-        """(3, 2): what Y, Cb and Cr of :meth:`matrix` are multiplied by, and what is added, to be values of planes."""
+        """Return factor and offset (3, 2) from Y, Cb and Cr of :meth:`matrix` to the values of planes."""
         half = 2.0 ** (self.bits - 1)
         if self.colours.range == 2:
             top = 2.0**self.bits - 1
@@ -96,15 +101,15 @@ class Layout:
         return np.array([[219 * step, 16 * step], [224 * step, half], [224 * step, half]])
 
 
-def rgb_of(planes: Sequence[Array], layout: Layout) -> Array:
-    """The picture that planes hold.
+def rgb_of(planes: Sequence[Array], layout: PlaneLayout) -> Array:
+    """Convert planes to RGB.
 
     Args:
         planes: Y (H, W), Cb and Cr (H / down, W / across), of integers.
-        layout: what they mean.
+        layout: layout of the planes.
 
     Returns:
-        (H, W, 3) float32 RGB in [0, 1]; values beyond are cut off.
+        (H, W, 3) float32 RGB, clipped to [0, 1].
     """
     size = planes[0].shape
     values = cv2.merge([planes[0].astype(np.float32), *(_enlarged(plane, size, layout) for plane in planes[1:])])
@@ -114,23 +119,23 @@ def rgb_of(planes: Sequence[Array], layout: Layout) -> Array:
     return np.clip(rgb, 0, 1, out=rgb)
 
 
-def planes_of(rgb: Array, layout: Layout) -> list[Array]:
-    """The planes that hold a picture, see :func:`rgb_of`; without subsampling (``across`` and ``down`` are 1)."""
+def planes_from_rgb(rgb: Array, layout: PlaneLayout) -> list[Array]:
+    """Convert RGB to planes, the inverse of :func:`rgb_of`, without subsampling (``across`` and ``down`` are 1)."""
     height, width = rgb.shape[:2]
     black = [np.full((height, width), add) for _, add in layout.scale()]
     return with_change(black, np.zeros_like(rgb), rgb, layout)
 
 
-def with_change(planes: Sequence[Array], before: Array, after: Array, layout: Layout) -> list[Array]:
-    """Planes with what was changed in RGB; where nothing was changed they stay as they are, bit by bit.
+def with_change(planes: Sequence[Array], before: Array, after: Array, layout: PlaneLayout) -> list[Array]:
+    """Apply a change in RGB to planes; unchanged areas stay the same bit by bit.
 
-    Adding the difference keeps what RGB cannot hold: colours outside of it, and chroma at its own resolution.
+    Adding the difference keeps what RGB cannot hold: colours out of gamut, and chroma at its own resolution.
 
     Args:
         planes: see :func:`rgb_of`.
-        before: (H, W, 3) float32, as it gave them.
-        after: the changed picture, of the same kind.
-        layout: what the planes mean.
+        before: (H, W, 3) float32, the return value of :func:`rgb_of`.
+        after: the changed image, of the same kind.
+        layout: layout of the planes.
 
     Returns:
         planes of the same shapes; uint8 for 8 bits, else uint16.
@@ -145,7 +150,7 @@ def with_change(planes: Sequence[Array], before: Array, after: Array, layout: La
 
 
 def at_bits(planes: Sequence[Array], bits: int, wanted: int) -> list[Array]:
-    """Planes of some number of bits in another one; uint8 for 8 bits, else uint16."""
+    """Convert planes to another number of bits; uint8 for 8 bits, else uint16."""
     kind = np.uint8 if wanted == 8 else np.uint16
     if bits == wanted and all(plane.dtype == kind for plane in planes):
         return list(planes)
@@ -153,8 +158,8 @@ def at_bits(planes: Sequence[Array], bits: int, wanted: int) -> list[Array]:
     return [np.clip(np.rint(plane * factor), 0, 2**wanted - 1).astype(kind) for plane in planes]
 
 
-def _enlarged(plane: Array, size: tuple[int, ...], layout: Layout) -> Array:
-    """Chroma at every pixel, (H, W) float32."""
+def _enlarged(plane: Array, size: tuple[int, ...], layout: PlaneLayout) -> Array:
+    """Interpolate chroma at every pixel, (H, W) float32."""
     plane = plane.astype(np.float32)
     if layout.across == layout.down == 1:
         return plane
@@ -163,13 +168,13 @@ def _enlarged(plane: Array, size: tuple[int, ...], layout: Layout) -> Array:
     return cv2.warpAffine(plane, moved, size[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _shift(layout: Layout) -> float:
-    """Where the first pixel lies between chroma samples: beside them in JPEG's full range, else at the first."""
+def _shift(layout: PlaneLayout) -> float:
+    """Return the position of the first pixel between chroma samples: before the first in full range, else at it."""
     return 0.5 / layout.across - 0.5 if layout.colours.range == 2 else 0.0
 
 
-def _reduced(change: Array, shape: tuple[int, ...], layout: Layout) -> Array:
-    """What a change at every pixel is to the chroma samples; transposed to :func:`_enlarged`, and with sum 1."""
+def _reduced(change: Array, shape: tuple[int, ...], layout: PlaneLayout) -> Array:
+    """Average a change at every pixel to chroma samples, the transpose of :func:`_enlarged` with sum 1."""
     if layout.across == layout.down == 1:
         return change
     missing = shape[0] * layout.down - change.shape[0], shape[1] * layout.across - change.shape[1]

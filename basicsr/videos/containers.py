@@ -1,65 +1,56 @@
-"""What the outside of a video file tells without a decoder: whether it is cut off, and where its parts lie."""
+"""Check the containers of video files without a decoder: whether they are complete, and the boxes of MP4 files."""
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
 from basicsr.utils.errors import ImageFileError
 
-MOST_PIXELS = 8192 * 4320
-"""Of a frame; more than cameras make, and a header that lies takes no memory."""
+MAX_PIXELS = 8192 * 4320
+"""Maximum number of pixels of a frame."""
 
-_TOP_BOXES = {
-    b'ftyp',
-    b'moov',
-    b'mdat',
-    b'moof',
-    b'free',
-    b'skip',
-    b'wide',
-    b'uuid',
-    b'meta',
-    b'sidx',
-    b'styp',
-    b'mfra',
-}
-_EBML, _SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
+_TOP_BOXES = frozenset(b'ftyp moov mdat moof free skip wide uuid meta sidx styp mfra'.split())
+_EBML, _SEGMENT, _TRACKS, _TRACK, _VIDEO = (
+    b'\x1a\x45\xdf\xa3',
+    b'\x18\x53\x80\x67',
+    b'\x16\x54\xae\x6b',
+    b'\xae',
+    b'\xe0',
+)
 _PACK, _END = b'\0\0\1\xba', 0xB9
-_TAIL = 2**20  # bytes at the end of an MPEG file, in which there are many packs
+_TAIL = 2**20  # bytes at the end of an MPEG file, which contain many packs
 _ASF_HEADER = bytes.fromhex('3026b2758e66cf11a6d900aa0062ce6c')
 _ASF_FILE = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
 
 
-@dataclass(frozen=True)
-class Box:
-    """A box of an MP4 or MOV file.
-
-    Args:
-        kind: its four letters.
-        start: where its content begins.
-        end: where it ends, by what it says.
-    """
+class Box(NamedTuple):
+    """A box of an MP4 or MOV file: its type, and start and end of its content as it states them."""
 
     kind: bytes
     start: int
     end: int
 
 
-def boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
-    """The boxes between two places of an MP4 or MOV file (ISO/IEC 14496-12, section 4.2), up to one that is none."""
+@contextmanager
+def mapped(path: Path) -> Iterator[mmap.mmap]:
+    """Map the content of a file that is not empty."""
+    with path.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
+def boxes(data: mmap.mmap, start: int, end: int) -> Iterator[Box]:
+    """Yield the boxes between two offsets (ISO/IEC 14496-12, section 4.2), up to the first invalid one."""
+    end = min(end, len(data))
     while end - start >= 8:
-        file.seek(start)
-        head = file.read(16)
-        if len(head) < 8:
-            return
-        size, kind = struct.unpack('>I4s', head[:8])
+        size, kind = struct.unpack_from('>I4s', data, start)
         content = start + 8
-        if size == 1 and len(head) == 16:
-            size, content = struct.unpack('>Q', head[8:])[0], start + 16
+        if size == 1 and end - start >= 16:
+            size, content = struct.unpack_from('>Q', data, content)[0], start + 16
         elif size == 0:
             size = end - start
         if size < content - start:
@@ -68,110 +59,93 @@ def boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
         start += size
 
 
-def inner_boxes(file: BinaryIO, box: Box, *kinds: bytes) -> list[Box]:
-    """The boxes that lie along a path below another one."""
-    found = [box]
+def boxes_at(data: mmap.mmap, box: Box | None, *kinds: bytes) -> list[Box]:
+    """Return the boxes at a path of types, below a box or (None) in the file."""
+    found = [box or Box(b'', 0, len(data))]
     for kind in kinds:
-        found = [inner for outer in found for inner in boxes(file, outer.start, outer.end) if inner.kind == kind]
+        found = [inner for outer in found for inner in boxes(data, outer.start, outer.end) if inner.kind == kind]
     return found
 
 
-def handler(file: BinaryIO, track: Box) -> bytes:
-    """What a track of an MP4 or MOV file holds: ``vide``, ``soun``, ..."""
-    return next((content(file, box)[8:12] for box in inner_boxes(file, track, b'mdia', b'hdlr')), b'')
-
-
-def content(file: BinaryIO, box: Box, most: int = 2**20) -> bytes:
-    """The content of a box, or the beginning of it."""
-    file.seek(box.start)
-    return file.read(min(box.end - box.start, most))
+def video_tracks(data: mmap.mmap) -> list[Box]:
+    """Return the video tracks of an MP4 or MOV file."""
+    tracks = boxes_at(data, None, b'moov', b'trak')
+    return [
+        track
+        for track in tracks
+        if b'vide' in [data[box.start + 8 : box.start + 12] for box in boxes_at(data, track, b'mdia', b'hdlr')]
+    ]
 
 
 def require_whole(path: Path) -> None:
-    """Make sure that a video file is as long as it says, whatever its extension.
+    """Check that a video file is as long as its container states.
 
-    MP4 and MOV, Matroska and WebM, AVI and WMV tell their length, MPEG where a packet ends; of other files nothing is
-    known here.
+    MP4, MOV, Matroska, WebM, AVI and WMV state their length, MPEG the length of its packets; other files are accepted.
 
     Args:
-        path: the file.
+        path: the file; its content decides, not its extension.
 
     Raises:
-        ImageFileError: missing, empty, cut off, or its header promises what the file cannot hold.
+        ImageFileError: missing, empty, cut off, or its header claims more than the file can hold.
     """
     if not path.is_file():
         raise ImageFileError(f'{path}: no such file')
-    size = path.stat().st_size
-    if not size:
+    if not path.stat().st_size:
         raise ImageFileError(f'{path}: the file is empty (0 bytes)')
-    with path.open('rb') as file:
-        told = _length(file, size)
-        if told is not None and told > size:
+    with mapped(path) as data:
+        stated = _length(data)
+        if stated is not None and stated > len(data):
             raise ImageFileError(
-                f'{path}: cut off: it should have {told} bytes and has {size}; copy or download it again'
+                f'{path}: cut off: it should have {stated} bytes and has {len(data)}; copy or download it again'
             )
-        if is_mp4(path):
-            _check_samples(path, file, size)
-        for width, height in _sizes(file, size):
-            require_size(path, width, height)
+        if is_mp4(data):
+            _check_samples(path, data)
+        for width, height in _sizes(data):
+            require_frame_size(path, width, height)
 
 
-def require_size(path: Path, width: int, height: int) -> None:
-    """Refuse frames that are larger than any camera makes them.
+def require_frame_size(path: Path, width: int, height: int) -> None:
+    """Check the size of frames.
 
     Raises:
         ImageFileError: more than 8192×4320 pixels.
     """
-    if width * height > MOST_PIXELS:
-        raise ImageFileError(f'{path}: {width}×{height} pixels are too many; 8192×4320 are the most')
+    if width * height > MAX_PIXELS:
+        raise ImageFileError(f'{path}: {width}×{height} pixels are too many; the maximum is 8192×4320')
 
 
-def is_mp4(path: Path) -> bool:
-    """Whether a file begins as MP4 and MOV files do."""
-    with path.open('rb') as file:
-        return file.read(8)[4:] in _TOP_BOXES
+def is_mp4(data: mmap.mmap) -> bool:
+    """Whether a file begins like an MP4 or MOV file."""
+    return data[4:8] in _TOP_BOXES
 
 
-def _length(file: BinaryIO, size: int) -> int | None:
-    """The bytes that a file should have; None if it does not say."""
-    file.seek(0)
-    head = file.read(64)
-    if head[4:8] in _TOP_BOXES:
-        return _length_of_boxes(file, size)
-    if head[:4] == _EBML:
-        return _length_of_matroska(file)
-    if head[:4] == b'RIFF' and head[8:12] == b'AVI ':
-        stated = struct.unpack('<I', head[4:8])[0]
+def _length(data: mmap.mmap) -> int | None:
+    """Return the number of bytes that a file should have; None if it is unknown."""
+    if is_mp4(data):
+        end = 0
+        for box in boxes(data, 0, len(data)):
+            if box.kind not in _TOP_BOXES:  # data that a camera has appended
+                break
+            end = box.end
+        return end
+    if data[:4] == _EBML:
+        return next((end for kind, _, end in _elements(data, 0, None) if kind == _SEGMENT), None)
+    if data[:4] == b'RIFF' and data[8:12] == b'AVI ':
+        stated: int = struct.unpack_from('<I', data, 4)[0]
         return None if stated == 0 or stated >= 0xFFFFFFF0 else stated + 8 - stated % 2  # recorders that crashed
-    if head[:16] == _ASF_HEADER:
-        return _length_of_asf(file)
-    if head[:4] == _PACK:
-        return _length_of_mpeg(file, size)
-    return None
+    if data[:16] == _ASF_HEADER:
+        return _length_of_asf(data)
+    return _length_of_mpeg(data) if data[:4] == _PACK else None
 
 
-def _length_of_boxes(file: BinaryIO, size: int) -> int:
-    end = 0
-    for box in boxes(file, 0, size):
-        if box.kind not in _TOP_BOXES:  # something appended by a camera
-            break
-        end = box.end
-    return end
+def _elements(data: mmap.mmap, start: int, end: int | None) -> Iterator[tuple[bytes, int, int | None]]:
+    """Yield the EBML elements from an offset on (RFC 8794, section 4): identifier, start and end of the content.
 
-
-def _length_of_matroska(file: BinaryIO) -> int | None:
-    return next((end for kind, _, end in _elements(file, 0, None) if kind == _SEGMENT), None)
-
-
-def _elements(file: BinaryIO, start: int, end: int | None) -> Iterator[tuple[bytes, int, int | None]]:
-    """The EBML elements from a place on (RFC 8794, section 4): identifier, where the content begins, and where it ends.
-
-    The end is None where an element does not say it; nothing is known of what comes after.
+    The end is None if an element does not state it; it is then the last one.
     """
     place: int | None = start
     while place is not None and (end is None or place < end):
-        file.seek(place)
-        head = file.read(12)
+        head = data[place : place + 12]
         if not head or not head[0]:
             return
         wide = 9 - head[0].bit_length()
@@ -184,41 +158,33 @@ def _elements(file: BinaryIO, start: int, end: int | None) -> Iterator[tuple[byt
         yield head[:wide], content, place
 
 
-def _length_of_asf(file: BinaryIO) -> int | None:
-    file.seek(24)
-    count = int.from_bytes(file.read(4), 'little')
+def _length_of_asf(data: mmap.mmap) -> int | None:
     place = 30
-    for _ in range(min(count, 1000)):
-        file.seek(place)
-        head = file.read(48)
-        if len(head) < 48:
-            return None
-        if head[:16] == _ASF_FILE:
+    for _ in range(min(int.from_bytes(data[24:28], 'little'), 1000)):
+        head = data[place : place + 48]
+        if head[:16] == _ASF_FILE and len(head) == 48:
             return int.from_bytes(head[40:48], 'little') or None
         place += max(int.from_bytes(head[16:24], 'little'), 24)
     return None
 
 
-def _length_of_mpeg(file: BinaryIO, size: int) -> int | None:
-    """Where the last packet of an MPEG program stream ends (ISO/IEC 13818-1, section 2.5)."""
-    start = max(0, size - _TAIL)
-    file.seek(start)
-    tail = file.read()
-    at = tail.find(_PACK)
-    while at >= 0:
-        place: int | None = at
-        end = at
-        while place is not None and len(tail) - place >= 14:
-            place = _after(tail, place)
+def _length_of_mpeg(data: mmap.mmap) -> int | None:
+    """Return the end of the last packet of an MPEG program stream (ISO/IEC 13818-1, section 2.5)."""
+    start = data.find(_PACK, max(0, len(data) - _TAIL))
+    while start >= 0:
+        place: int | None = start
+        end = start
+        while place is not None and len(data) - place >= 14:
+            place = _after_packet(data, place)
             end = end if place is None else place
         if place is not None:
-            return start + end
-        at = tail.find(_PACK, at + 4)  # it was no pack, but a part of one
+            return end
+        start = data.find(_PACK, start + 4)  # these bytes were inside a packet
     return None
 
 
-def _after(data: bytes, place: int) -> int | None:
-    """Where the packet ends that begins at a place; None if none does."""
+def _after_packet(data: mmap.mmap, place: int) -> int | None:
+    """Return the end of the packet that begins at an offset; None without one."""
     if data[place : place + 3] != _PACK[:3]:
         return None
     kind = data[place + 3]
@@ -229,58 +195,47 @@ def _after(data: bytes, place: int) -> int | None:
     return place + 6 + int.from_bytes(data[place + 4 : place + 6], 'big') if kind > _PACK[3] else None
 
 
-def _check_samples(path: Path, file: BinaryIO, size: int) -> None:
-    """Refuse a sample table with more samples than the file has room for: a reader would make room for them."""
-    for moov in (box for box in boxes(file, 0, size) if box.kind == b'moov'):
-        for table in inner_boxes(file, moov, b'trak', b'mdia', b'minf', b'stbl', b'stsz'):
-            head = content(file, table, 12)
-            if len(head) < 12:
-                continue
-            each, count = struct.unpack('>4xII', head)
-            room = size // each if each else (min(table.end, size) - table.start - 12) // 4
-            if count > room:
-                raise ImageFileError(
-                    f'{path}: damaged: its header tells of {count} samples, and there is room for {room}'
-                )
+def _check_samples(path: Path, data: mmap.mmap) -> None:
+    """Refuse a sample table with more samples than the file can hold: a reader would allocate memory for them."""
+    for table in boxes_at(data, None, b'moov', b'trak', b'mdia', b'minf', b'stbl', b'stsz'):
+        if len(data) - table.start < 12:
+            continue
+        each, count = struct.unpack_from('>4xII', data, table.start)
+        room = len(data) // each if each else (min(table.end, len(data)) - table.start - 12) // 4
+        if count > room:
+            raise ImageFileError(f'{path}: damaged: its header states {count} samples, and there is room for {room}')
 
 
-def _sizes(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
-    """Width and height of all pictures, as the header tells them."""
-    file.seek(0)
-    head = file.read(2**16)
-    if head[4:8] in _TOP_BOXES:
-        for moov in (box for box in boxes(file, 0, size) if box.kind == b'moov'):
-            for track in inner_boxes(file, moov, b'trak'):
-                if handler(file, track) == b'vide':
-                    for entries in inner_boxes(file, track, b'mdia', b'minf', b'stbl', b'stsd'):
-                        for entry in boxes(file, entries.start + 8, entries.end):
-                            yield struct.unpack('>2H', content(file, entry, 28)[24:].ljust(4, b'\0'))
-    elif head[:4] == _EBML:
-        yield from _sizes_of_matroska(file)
-    elif head[:4] == b'RIFF':
+def _sizes(data: mmap.mmap) -> Iterator[tuple[int, int]]:
+    """Yield width and height of all video streams, as the header states them."""
+    if is_mp4(data):
+        for track in video_tracks(data):
+            for entries in boxes_at(data, track, b'mdia', b'minf', b'stbl', b'stsd'):
+                for entry in boxes(data, entries.start + 8, entries.end):
+                    yield struct.unpack('>2H', data[entry.start + 24 : entry.start + 28].ljust(4, b'\0'))
+    elif data[:4] == _EBML:
+        for video in _elements_at(data, (0, None), [_SEGMENT, _TRACKS, _TRACK, _VIDEO]):
+            sides = {
+                kind: int.from_bytes(data[at : min(end or at, at + 8)], 'big')
+                for kind, at, end in _elements(data, *video)
+            }
+            yield sides.get(b'\xb0', 0), sides.get(b'\xba', 0)
+    elif data[:4] == b'RIFF':
+        head = data[: 2**16]
         start = head.find(b'vids')
         form = head.find(b'strf', start)
         if min(start, form) >= 0 and form + 20 <= len(head):
-            width, height = struct.unpack('<2i', head[form + 12 : form + 20])
+            width, height = struct.unpack_from('<2i', head, form + 12)
             yield abs(width), abs(height)
 
 
-def _sizes_of_matroska(file: BinaryIO) -> Iterator[tuple[int, int]]:
-    for path in _below(file, (0, None), [_SEGMENT, b'\x16\x54\xae\x6b', b'\xae', b'\xe0']):
-        sides = {kind: (start, end) for kind, start, end in _elements(file, *path)}
-        found = []
-        for name in (b'\xb0', b'\xba'):
-            start, end = sides.get(name, (0, 0))
-            file.seek(start)
-            found.append(int.from_bytes(file.read(min(8, (end or start) - start)), 'big'))
-        yield found[0], found[1]
-
-
-def _below(file: BinaryIO, place: tuple[int, int | None], names: list[bytes]) -> Iterator[tuple[int, int | None]]:
-    """The places of EBML elements along a path of identifiers."""
+def _elements_at(
+    data: mmap.mmap, place: tuple[int, int | None], names: list[bytes]
+) -> Iterator[tuple[int, int | None]]:
+    """Yield start and end of the EBML elements at a path of identifiers."""
     if not names:
         yield place
         return
-    for kind, start, end in _elements(file, *place):
+    for kind, start, end in _elements(data, *place):
         if kind == names[0]:
-            yield from _below(file, (start, end), names[1:])
+            yield from _elements_at(data, (start, end), names[1:])

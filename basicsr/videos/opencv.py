@@ -1,13 +1,13 @@
-"""Plain videos by OpenCV, for people without PyAV; the program ffmpeg copies the sound, if there is one."""
+"""Plain videos through OpenCV, without PyAV; the program ffmpeg copies the sound if it is installed."""
 
 from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,12 +19,13 @@ import numpy as np
 from basicsr.images.arrays import Array
 from basicsr.images.side_by_side import side_by_side
 from basicsr.utils.errors import ImageFileError
+from basicsr.utils.files import whole_path
 from basicsr.videos.containers import require_whole
 from basicsr.videos.frame import LABELS, STEP
 from basicsr.videos.plain import require_plain
 
 _CODECS = {'.mp4': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
-_NEARLY_ALL = 0.9  # of the frames that a file says it has; it often says some too many
+_NEARLY_ALL = 0.9  # of the frames that a file states; it often states a few too many
 
 
 @dataclass(frozen=True)
@@ -37,34 +38,34 @@ class PlainFrame:
 
     pixels: Array
 
-    def pictures(self) -> list[Array]:
-        """The frame, (H, W, 3) uint8 RGB."""
+    def images(self) -> list[Array]:
+        """Return the frame, (H, W, 3) uint8 RGB."""
         return [self.pixels]
 
     def changed(self, before: Sequence[Array], after: Sequence[Array]) -> PlainFrame:
-        """The frame with another picture, the only one of ``after``."""
+        """Return the frame with the only image of ``after``."""
         return PlainFrame(after[0])
 
     def whole(self) -> Array:
-        """The frame, (H, W, 3) uint8 RGB."""
+        """Return the frame, (H, W, 3) uint8 RGB."""
         return self.pixels
 
 
-class PlainReader:
-    """A plain video; to be used in a ``with`` block.
+class PlainReader(AbstractContextManager['PlainReader']):
+    """A plain video, to be used in a ``with`` block.
 
     Args:
-        path: of the file.
-        target: where the result goes; None if there is none.
+        path: path of the file.
+        target: path of the result; None without one.
 
     Attributes:
-        path: of the file.
-        rate: frames a second; 0 or less if it is not known.
-        total: how many frames there are by what the file says; 0 if it says nothing.
-        notes: after the last frame, what was wrong with the file, in words.
+        path: path of the file.
+        rate: frames per second; 0 or less if unknown.
+        total: number of frames that the file states; 0 if unknown.
+        notes: after the last frame, faults of the file, in words.
 
     Raises:
-        ImageFileError: no video, cut off, or one that OpenCV would change.
+        ImageFileError: not a video, cut off, or one that OpenCV would change.
     """
 
     def __init__(self, path: Path, target: Path | None) -> None:
@@ -72,48 +73,45 @@ class PlainReader:
         self.path = path
         self._video = cv2.VideoCapture(str(path))
         if not self._video.isOpened():
-            raise ImageFileError(f'{path}: no video that can be read here')
+            raise ImageFileError(f'{path}: not a readable video')
         require_plain(path, target, (self._video.get(cv2.CAP_PROP_SAR_NUM), self._video.get(cv2.CAP_PROP_SAR_DEN)))
         self.rate = self._video.get(cv2.CAP_PROP_FPS)
         self.total = max(0, int(self._video.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.notes: tuple[str, ...] = ()
 
-    def __enter__(self) -> PlainReader:
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._video.release()
 
     def frames(self, copy: Callable[[Any], None]) -> Iterator[PlainFrame]:
-        """All frames; can be called once.
+        """Yield all frames; can be called once. ``copy`` is not called: OpenCV reads no sound.
 
         Raises:
-            ImageFileError: there is none.
+            ImageFileError: there are none.
         """
         count = 0
         while (got := self._video.read())[0]:
             count += 1
             yield PlainFrame(np.ascontiguousarray(got[1][..., ::-1]))
         if not count:
-            raise ImageFileError(f'{self.path}: no video that can be read here')
+            raise ImageFileError(f'{self.path}: not a readable video')
         if count < _NEARLY_ALL * self.total:
-            self.notes = (f'the file says that it has {self.total} frames, {count} could be read; is it cut off?',)
+            self.notes = (f'the file states {self.total} frames, {count} could be read; is it cut off?',)
 
 
 class PlainWriter:
-    """A video in the making; it is whole after :meth:`close`.
+    """A new video file, complete after :meth:`close`.
 
-    OpenCV writes even sizes only: of an odd one, the last row or column is left out, and a note says so.
+    OpenCV writes only even sizes: the last row or column of an odd size is cropped, with a note.
 
     Args:
-        path: of the file.
-        name: what it will be called, for messages.
-        reader: the video whose frames come back changed, and whose sound is copied where ``ffmpeg`` is installed.
-        beside: frames come in pairs, which are shown side by side; such a video gets no sound.
+        path: path of the file.
+        name: its final name, for error messages.
+        reader: the source video, whose sound is copied if ``ffmpeg`` is installed.
+        beside: frames come in pairs, which are written side by side, without sound.
 
     Attributes:
-        size: (H, W) of the frames, as written, after :meth:`close`.
-        notes: what could not be kept, in words.
+        size: (H, W) of the frames as written, after :meth:`close`.
+        notes: properties that are not kept, in words.
     """
 
     def __init__(self, path: Path, name: Path, reader: PlainReader, beside: bool = False) -> None:
@@ -127,11 +125,11 @@ class PlainWriter:
         """Add a frame.
 
         Args:
-            frame: of the reader, changed or not.
-            result: what is shown on the right of it.
+            frame: a frame of the reader, changed or not.
+            result: a frame to show on its right.
 
         Raises:
-            ImageFileError: such a video cannot be written here.
+            ImageFileError: OpenCV cannot write such a video.
             OSError: the disk is full.
         """
         pixels = frame.pixels
@@ -140,15 +138,16 @@ class PlainWriter:
         if self._writer is None:
             self.size = pixels.shape[0], pixels.shape[1]
             self._writer = self._open()
-        self._require_space(pixels.nbytes)
+        if shutil.disk_usage(self._name.parent).free < pixels.nbytes:  # OpenCV would continue without an error
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._name))
         self._writer.write(np.ascontiguousarray(pixels[..., ::-1]))
         self._count += 1
 
     def copy(self, packet: Any) -> None:
-        """Nothing: OpenCV knows no sound."""
+        """Do nothing: OpenCV writes no sound."""
 
     def close(self) -> None:
-        """Read the file back, and give it its sound.
+        """Read the file back, and add the sound.
 
         Raises:
             ImageFileError: frames are missing in it.
@@ -156,7 +155,16 @@ class PlainWriter:
         if self._writer is None:
             return
         self._writer.release()
-        written = self._check()
+        video, there = cv2.VideoCapture(str(self._path)), 0
+        while video.grab():
+            there += 1
+        written = int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(video.get(cv2.CAP_PROP_FRAME_WIDTH))
+        video.release()
+        if there < self._count:
+            raise ImageFileError(
+                f'{self._name}: only {there} of {self._count} frames could be written; '
+                'is the disk full or the size of files limited?'
+            )
         if written != self.size:
             self.notes += (f'cut to {written[1]}×{written[0]}: only even sizes can be written',)
             self.size = written
@@ -164,7 +172,7 @@ class PlainWriter:
             self.notes += self._add_sound()
 
     def abandon(self) -> None:
-        """Let go of the file, whatever its state."""
+        """Close the file in any state."""
         if self._writer is not None:
             self._writer.release()
 
@@ -174,45 +182,19 @@ class PlainWriter:
         writer = cv2.VideoWriter(str(self._path), codec, rate, self.size[::-1])
         if not writer.isOpened():
             size = f'{self.size[1]}×{self.size[0]}'
-            raise ImageFileError(f'{self._name}: OpenCV cannot write a video here ({size} at {rate:g} frames/s)')
+            raise ImageFileError(f'{self._name}: OpenCV cannot write a video of {size} at {rate:g} frames/s')
         writer.set(cv2.VIDEOWRITER_PROP_QUALITY, 95)
         return writer
-
-    def _require_space(self, frame: int) -> None:
-        """Stop before the disk is full, with so many bytes to come: OpenCV would go on without a word."""
-        if shutil.disk_usage(self._name.parent).free < frame:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._name))
-
-    def _check(self) -> tuple[int, int]:
-        """The size (H, W) of the video, read back from its first frame to its last."""
-        video = cv2.VideoCapture(str(self._path))
-        try:
-            there = 0
-            while video.grab():
-                there += 1
-            size = int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(video.get(cv2.CAP_PROP_FRAME_WIDTH))
-        finally:
-            video.release()
-        if there < self._count:
-            raise ImageFileError(
-                f'{self._name}: only {there} of {self._count} frames could be written; '
-                'is the disk full or the size of files limited?'
-            )
-        return size
 
     def _add_sound(self) -> tuple[str, ...]:
         program = shutil.which('ffmpeg')
         if program is None:
             return ('sound, if there was any, is not kept: ffmpeg is not installed',)
-        both = self._path.with_name(f'.{secrets.token_hex(8)}.part{self._path.suffix}')
         inputs = ['-i', str(self._path), '-i', str(self._reader.path), '-map', '0:v', '-map', '1:a?']
         try:
-            done = subprocess.run(  # noqa: S603 - a program of the user's, no shell
-                [program, '-v', 'error', '-nostdin', *inputs, '-c', 'copy', str(both)], capture_output=True, check=False
-            )
-            if done.returncode == 0 and both.is_file():
-                both.replace(self._path)
-                return ()
+            with whole_path(self._path) as both:
+                command = [program, '-v', 'error', '-nostdin', *inputs, '-c', 'copy', str(both)]
+                subprocess.run(command, capture_output=True, check=True)  # noqa: S603 - the user's program, no shell
+        except (subprocess.CalledProcessError, FileNotFoundError):
             return ('sound is not kept: ffmpeg could not copy it',)
-        finally:
-            both.unlink(missing_ok=True)
+        return ()

@@ -1,4 +1,4 @@
-"""Videos by name, and what reads them: PyAV, or OpenCV where it is not installed."""
+"""Open videos with PyAV, or with OpenCV if PyAV is not installed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from basicsr.videos.reader import VideoReader, load_av
 Reader: TypeAlias = VideoReader | PlainReader
 
 VIDEO_SUFFIXES = ('.mp4', '.mov', '.avi', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
-"""What counts as a video, in lower case."""
+"""Extensions of videos, in lower case."""
 
 
 def open_video(path: Path, target: Path | None = None) -> Reader:
-    """A reader of a video, to be used in a ``with`` block.
+    """Open a video, to be used in a ``with`` block.
 
     Args:
-        path: of the file.
-        target: where its result goes; None if the frames are only looked at.
+        path: path of the file.
+        target: path of the result; None if the frames are only read.
 
     Raises:
-        ImageFileError: no video, cut off, of a kind that is not read, or one that takes PyAV.
+        ImageFileError: not a video, cut off, of an unsupported kind, or one that needs PyAV.
     """
     return PlainReader(path, target) if load_av() is None else VideoReader(path)

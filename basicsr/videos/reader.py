@@ -1,8 +1,9 @@
-"""Reading videos with PyAV: frames with their times, and the packets of the sound between them."""
+"""Read videos with PyAV: frames with their times, and the packets of sound between them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -11,42 +12,42 @@ from typing import Any
 from PIL import Image
 
 from basicsr.utils.errors import ImageFileError
-from basicsr.videos.containers import MOST_PIXELS, require_size, require_whole
-from basicsr.videos.display import turn_of
-from basicsr.videos.facts import Facts, colours_of, facts_of, layout_of, planes_of_frame
+from basicsr.videos.containers import MAX_PIXELS, require_frame_size, require_whole
+from basicsr.videos.display import orientation_of
 from basicsr.videos.frame import Frame
+from basicsr.videos.info import VideoInfo, colours_of, info_of, plane_layout_of, planes_of_frame
 
-_LEAST_VERSION = (17, 1)  # the first that writes display matrices
-_FORMATS = 'mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,gif,flv,ogg,dv,mxf,nut'  # no play lists, no single images
-_RUNNING_CLOCKS = ('mpeg', 'mpegts', 'mpegvideo')  # formats whose times begin anywhere
+_MIN_VERSION = (17, 1)  # the first that writes display matrices
+_FORMATS = 'mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,gif,flv,ogg,dv,mxf,nut'  # neither playlists nor single images
+_RUNNING_CLOCKS = ('mpeg', 'mpegts', 'mpegvideo')  # formats whose times begin at any value
 _IMAGE_BRANDS = {'heic', 'heix', 'mif1', 'avif'}
-_LATE = 10  # seconds: a first frame after that tells of the clock of a recorder, not of a pause
+_LATE = 10  # seconds: a later first frame is due to the clock of a recorder, not to a pause
 
 
 def load_av() -> Any:
-    """The package PyAV; None if it is not installed, or too old."""
+    """Return the package PyAV; None if it is not installed, or too old."""
     try:
         import av
     except ImportError:
         return None
     version = tuple(int(part) for part in av.__version__.split('.')[:2])
-    return av if version >= _LEAST_VERSION else None
+    return av if version >= _MIN_VERSION else None
 
 
-class VideoReader:
-    """A video file; to be used in a ``with`` block.
+class VideoReader(AbstractContextManager['VideoReader']):
+    """A video file, to be used in a ``with`` block.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Attributes:
-        facts: what its frames have in common.
-        container: of PyAV.
-        others: streams of PyAV beside the picture whose packets are handed out: sound and subtitles.
-        notes: what of the file no result has; after the last frame, also what was wrong with it.
+        info: properties of its frames.
+        container: container of PyAV.
+        others: streams of PyAV for sound and subtitles.
+        notes: properties that are not kept; after the last frame, also faults of the file.
 
     Raises:
-        ImageFileError: no video, cut off, too large, or with colours that are not known here.
+        ImageFileError: not a video, cut off, too large, or of unsupported colours.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,60 +59,59 @@ class VideoReader:
         self._open()
         try:
             self._stated = colours_of(self._stream.codec_context)
-            first = self._first_frame()
+            first = next(self._decoded(lambda packet: None), None)
+            if first is None:
+                raise ImageFileError(f'{path}: not a readable video: none of its frames can be decoded')
             self._begin = (first.pts if first.pts is not None else first.dts or 0) * self._stream.time_base
-            self.facts: Facts = facts_of(path, self.container, self._stream, self._stated, first)
+            self.info: VideoInfo = info_of(path, self.container, self._stream, self._stated, first)
         finally:
             self.container.close()
-        self._open()  # once more from the beginning, for what lies before the first frame
+        self._open()  # once more from the beginning, for sound before the first frame
         streams = self.container.streams
         self.others = [s for s in (*streams.audio, *streams.subtitles) if s.codec_context is not None]
-        self.notes: tuple[str, ...] = self.facts.notes + self._left_out()
-
-    def __enter__(self) -> VideoReader:
-        return self
+        self.notes: tuple[str, ...] = self.info.notes + self._left_out()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.container.close()
 
     @property
     def total(self) -> int:
-        """How many frames there are, estimated; 0 if nobody knows."""
-        return self.facts.frames
+        """Estimated number of frames; 0 if unknown."""
+        return self.info.frames
 
     @property
     def shift(self) -> Fraction:
-        """Seconds that all times are to be moved back by: the start of a clock that does not begin with the file."""
+        """Seconds to subtract from all times: the start of a clock that does not begin with the file."""
         start = min(Fraction(self.container.start_time or 0, 10**6), self._begin)
         return start if self.container.format.name in _RUNNING_CLOCKS or start > _LATE else Fraction(0)
 
     def frames(self, copy: Callable[[Any], None]) -> Iterator[Frame]:
-        """All frames, in the order in which they are shown; can be called once.
+        """Yield all frames in the order of display; can be called once.
 
         Args:
-            copy: gets the packets of :attr:`others` between them.
+            copy: called with the packets of :attr:`others`.
 
         Raises:
             ImageFileError: the file ends too early, or its frames change their size or colours.
         """
         last: int | None = None
         good = moved = 0
-        facts, turn = self.facts, turn_of(self.facts.display)
+        info, orientation = self.info, orientation_of(self.info.display)
         for frame in self._decoded(copy):
             self._require_same(frame)
-            step = frame.duration or max(1, round(1 / (facts.rate * facts.time_base)))
+            step = frame.duration or max(1, round(1 / (info.rate * info.time_base)))
             time = frame.pts if frame.pts is not None else frame.dts
             if time is None:
                 time = 0 if last is None else last + step
             if last is not None and time <= last:
                 time, moved = last + 1, moved + 1
             last, good = time, good + 1
-            planes = planes_of_frame(frame, facts.layout)
-            yield Frame(planes, facts.layout, time, step, turn, bool(facts.fields))
+            planes = planes_of_frame(frame, info.layout)
+            yield Frame(planes, info.layout, time, step, orientation, bool(info.fields))
         self._conclude(good, moved)
 
     def packet_times(self) -> list[int]:
-        """When each frame is shown, in units of the time base, without decoding them; can be called once."""
+        """Return the time of each frame in units of the time base, without decoding; can be called once."""
         packets = (packet for packet in self.container.demux(self._stream) if packet.size)
         return [packet.pts if packet.pts is not None else packet.dts for packet in packets]
 
@@ -119,39 +119,35 @@ class VideoReader:
         try:
             self.container = self._av.open(
                 f'file:{self.path}',
-                # no file leads to others, and none is an image
+                # the file cannot open others, and images are refused
                 container_options={'format_whitelist': _FORMATS, 'protocol_whitelist': 'file'},
-                options={'max_pixels': str(MOST_PIXELS)},
+                options={'max_pixels': str(MAX_PIXELS)},
                 metadata_errors='replace',
             )
         except (self._av.error.FFmpegError, ValueError, OverflowError) as error:
-            raise ImageFileError(f'{self.path}: {_other_kind(self.path) or _unread(error)}') from error
-        if self.container.format.name == 'avi':  # times that PyAV guesses there are a frame late
+            reason = _image_format(self.path) or f'not a readable video ({_reason(error)})'
+            raise ImageFileError(f'{self.path}: {reason}') from error
+        if self.container.format.name == 'avi':  # times that PyAV estimates are a frame late
             self.container.flags &= ~self._av.container.Flags.gen_pts.value
-        self._stream = self._picture()
-        self._stream.codec_context.options = {'max_pixels': str(MOST_PIXELS)}
+        self._stream = self._video_stream()
+        self._stream.codec_context.options = {'max_pixels': str(MAX_PIXELS)}
 
-    def _picture(self) -> Any:
+    def _video_stream(self) -> Any:
         streams = self.container.streams
         cover = self._av.stream.Disposition.attached_pic
         moving = [stream for stream in streams.video if not stream.disposition & cover]
         if not moving or self.container.metadata.get('major_brand') in _IMAGE_BRANDS:
-            found = 'an image' if streams.video else 'sound' if streams.audio else 'nothing that is known here'
-            raise ImageFileError(f'{self.path}: no video: the file holds {found}')
+            found = 'an image' if streams.video else 'sound' if streams.audio else 'neither video, images nor sound'
+            raise ImageFileError(f'{self.path}: not a video: the file holds {found}')
         best = streams.best('video')
         stream = best if best in moving else moving[0]
         if stream.codec_context is None:
-            raise ImageFileError(f'{self.path}: no video that can be read here: its codec is not known')
-        require_size(self.path, stream.codec_context.width, stream.codec_context.height)
+            raise ImageFileError(f'{self.path}: not a readable video: its codec is unknown')
+        require_frame_size(self.path, stream.codec_context.width, stream.codec_context.height)
         return stream
 
-    def _first_frame(self) -> Any:
-        for frame in self._decoded(lambda packet: None):
-            return frame
-        raise ImageFileError(f'{self.path}: no video that can be read here: no frame of it can be decoded')
-
     def _decoded(self, copy: Callable[[Any], None]) -> Iterator[Any]:
-        """Frames of PyAV; packets, and broken ones, are counted."""
+        """Yield frames of PyAV, and count packets and damaged ones."""
         self._packets = self._damaged = 0
         errors = self._av.error
         try:
@@ -182,17 +178,17 @@ class VideoReader:
         return tuple(f'left out: {kind} ({count})' for kind, count in counts.items() if count)
 
     def _require_same(self, frame: Any) -> None:
-        height, width = self.facts.size
+        height, width = self.info.size
         if (frame.height, frame.width) != (height, width):
             now = f'{frame.width}×{frame.height} {_place(frame)}'
             raise ImageFileError(
                 f'{self.path}: its frames change their size, {width}×{height} to {now}; cut it there first'
             )
-        if layout_of(self.path, frame, self._stated) != self.facts.layout:
+        if plane_layout_of(self.path, frame, self._stated) != self.info.layout:
             raise ImageFileError(f'{self.path}: its frames change their colours {_place(frame)}; cut it there first')
 
     def _conclude(self, good: int, moved: int) -> None:
-        """Say what was wrong."""
+        """Add notes on faults of the file."""
         if self._damaged:
             self.notes += (f'{self._damaged} frames are damaged in the file and were left out',)
         elif good < 0.9 * self._packets:
@@ -202,22 +198,18 @@ class VideoReader:
 
 
 def _place(item: Any) -> str:
-    """Where a packet or frame lies, in words."""
+    """Return the time of a packet or frame, in words."""
     time = item.pts if item.pts is not None else item.dts
     return 'at its beginning' if time is None else f'at {float(time * item.time_base):.1f} s'
 
 
-def _other_kind(path: Path) -> str:
-    """What a file is that is no video; empty if nobody knows."""
+def _image_format(path: Path) -> str:
+    """Return the error for an image file; empty for other files."""
     try:
         with Image.open(path) as image:
             return f'an image ({image.format}), not a video; name it with its extension'
     except (OSError, ValueError, Image.DecompressionBombError):
         return ''
-
-
-def _unread(error: BaseException) -> str:
-    return f'no video that can be read here ({_reason(error)})'
 
 
 def _reason(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Sound and subtitles of a video on their way into its result: copied, or as AAC where they cannot be."""
+"""Copy sound and subtitles of a video to its result; sound becomes AAC if the container does not support its codec."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 120
 
 
 class Sound:
-    """One stream of sound or subtitles on its way into another container.
+    """One stream of sound or subtitles, copied to another container.
 
     Args:
-        container: of PyAV, where it goes.
-        stream: of PyAV, where it comes from.
-        shift: seconds that all times are moved back by.
+        container: target container of PyAV.
+        stream: source stream of PyAV.
+        shift: seconds to subtract from all times.
 
     Attributes:
-        notes: what is not as in the source, in words.
-        start: when the first packet begins, in seconds; None before it came.
+        notes: differences from the source, in words.
+        start: time of the first packet in seconds; None before it.
     """
 
     def __init__(self, container: Any, stream: Any, shift: Fraction) -> None:
@@ -41,51 +41,48 @@ class Sound:
                 self._target.layout = _layout(stream)
         elif stream.type == 'audio':
             self.notes = (f'the sound became AAC: {kind} holds no {codec}',)
-            self._encoder = self._target = _aac(container, stream)
+            context = stream.codec_context
+            rate = context.sample_rate if context.sample_rate in _AAC_RATES else 48000
+            self._encoder = self._target = container.add_stream('aac', rate=rate)
+            self._target.layout, self._target.bit_rate = _layout(stream), 96000 * max(1, context.layout.nb_channels)
         else:
             self.notes = (f'left out: subtitles ({kind} holds no {codec})',)
             return
         self._target.disposition = stream.disposition
-        self._target.metadata.update(
-            {key: stream.metadata[key] for key in ('language', 'title', 'handler_name') if key in stream.metadata}
-        )
+        kept = ('language', 'title', 'handler_name')
+        self._target.metadata.update({key: stream.metadata[key] for key in kept if key in stream.metadata})
 
     def packets(self, packet: Any) -> Iterator[Any]:
-        """What is to be written for a packet of the source, or for its end (None)."""
-        if self._target is None:
-            return
+        """Yield the packets to write for a packet of the source, or for its end (None)."""
         if packet is not None:
             self._move(packet)
         if self._encoder is None:
-            if packet is not None:
+            if packet is not None and self._target is not None:
                 packet.stream = self._target
                 yield packet
             return
-        with contextlib.suppress(load_av().error.InvalidDataError):  # a damaged packet is left out
+        with contextlib.suppress(load_av().error.InvalidDataError):  # a damaged packet is skipped
             for frame in self._source.decode(packet):
                 yield from self._encoder.encode(frame)
         if packet is None:
             yield from self._encoder.encode(None)
 
     def _move(self, packet: Any) -> None:
-        """Times of the result, each later than the one before, as containers want it."""
-        pts, dts = packet.pts, packet.dts
+        """Set the times of the result, each later than the one before, as containers require."""
+        pts, dts = (None if time is None else time - self._shift for time in (packet.pts, packet.dts))
         dts = dts if dts is not None else pts
         if dts is None:
             dts = 0 if self._last is None else self._last + max(1, packet.duration or 0)
-        else:
-            dts -= self._shift
-        pts = dts if pts is None else pts - self._shift
-        if self._last is not None and dts <= self._last:
-            dts = self._last + 1
-        packet.dts, packet.pts = dts, max(pts, dts)
+        if self._last is not None:
+            dts = max(dts, self._last + 1)
+        packet.dts, packet.pts = dts, dts if pts is None else max(pts, dts)
         self._last = dts
         if self.start is None:
             self.start = packet.pts * packet.time_base
 
 
 def _is_held(kind: str, stream: Any) -> bool:
-    """Whether a container takes the packets of a stream; only its header shows it."""
+    """Whether a container supports the codec of a stream; only writing a header shows it."""
     av = load_av()
     try:
         with av.open(io.BytesIO(), 'w', format=kind) as trial:
@@ -97,15 +94,6 @@ def _is_held(kind: str, stream: Any) -> bool:
 
 
 def _layout(stream: Any) -> str:
-    """The places of the channels; the usual ones where the source does not state them."""
+    """Return the channel layout, by the number of channels if the source does not state it."""
     layout = stream.codec_context.layout
     return _LAYOUTS.get(layout.nb_channels, layout.name) if layout.name.endswith(' channels') else str(layout.name)
-
-
-def _aac(container: Any, stream: Any) -> Any:
-    context = stream.codec_context
-    rate = context.sample_rate
-    made = container.add_stream('aac', rate=rate if rate in _AAC_RATES else 48000)
-    made.layout = _layout(stream)
-    made.bit_rate = 96000 * max(1, context.layout.nb_channels)
-    return made

@@ -1,4 +1,4 @@
-"""Writing videos with PyAV: frames with their times, the sound beside them, and all that is stated of both."""
+"""Write videos with PyAV: frames with their times and tags, sound and metadata."""
 
 from __future__ import annotations
 
@@ -13,66 +13,55 @@ import numpy as np
 from basicsr.utils.errors import ImageFileError
 from basicsr.videos.check import require_written
 from basicsr.videos.colours import at_bits
-from basicsr.videos.display import turn_of
+from basicsr.videos.display import orientation_of
 from basicsr.videos.encoders import encoder_for
 from basicsr.videos.frame import Frame, size_beside
 from basicsr.videos.reader import VideoReader, load_av
 from basicsr.videos.sound import Sound
 
 CONTAINERS = {'.mp4': 'mp4', '.mov': 'mov', '.mkv': 'matroska', '.avi': 'avi'}
-"""What is written, by extension."""
+"""Supported containers by extension."""
 
-_HEARD = Fraction(1, 20)  # seconds: what people notice between picture and sound
-_KEPT = {  # of the metadata; others tell of the old file or of its encoder
-    *('title', 'artist', 'author', 'album', 'album_artist', 'comment', 'copyright', 'creation_time', 'date'),
-    *(
-        'description',
-        'genre',
-        'keywords',
-        'location',
-        'make',
-        'model',
-        'synopsis',
-        'language',
-        'handler_name',
-        'timecode',
-    ),
+_HEARD = Fraction(1, 20)  # seconds: a noticeable delay between image and sound
+_KEPT = {  # metadata to copy; others describe the old file or its encoder
+    *('title', 'artist', 'author', 'album', 'album_artist', 'comment', 'copyright', 'creation_time', 'date', 'genre'),
+    *('description', 'keywords', 'location', 'make', 'model', 'synopsis', 'language', 'handler_name', 'timecode'),
 }
 
 
 class VideoWriter:
-    """A video file in the making; it is whole after :meth:`close`.
+    """A new video file, complete after :meth:`close`.
 
     Args:
-        path: of the file.
-        name: what it will be called, for messages.
-        reader: the video whose frames come back changed; metadata, chapters and sound come from it.
-        beside: the frames are pairs of :meth:`~basicsr.videos.frame.Frame.beside`; such a video gets no sound.
+        path: path of the file.
+        name: its final name, for error messages.
+        reader: the source video; metadata, chapters and sound are copied from it.
+        beside: the frames are pairs of :meth:`~basicsr.videos.frame.Frame.beside`, without sound.
 
     Attributes:
-        size: (H, W) of the frames as they are written; odd sides are cut where the chroma needs it.
-        notes: what cannot be kept, in words; complete after :meth:`close`.
+        size: (H, W) of the frames as written; odd sides are cropped if the chroma requires it.
+        notes: properties that are not kept, in words; complete after :meth:`close`.
 
     Raises:
-        ImageFileError: such a video cannot be written here.
+        ImageFileError: such a video cannot be written.
         OSError: the folder cannot be written.
     """
 
     def __init__(self, path: Path, name: Path, reader: VideoReader, beside: bool = False) -> None:
         self._av = load_av()
-        self._path, self._name, self._facts = path, name, reader.facts
+        self._path, self._name, self._info = path, name, reader.info
         self._times: list[int] = []
         self._durations: dict[int, int] = {}
-        self._unit = self._facts.time_base
+        self._unit = self._info.time_base
         self._shift = round(reader.shift / self._unit)
         self._kind = CONTAINERS[name.suffix.lower()]
-        self._encoder = encoder_for(self._facts, self._kind)
+        self._encoder = encoder_for(self._info, self._kind)
         self.notes = self._encoder.notes
-        self._part = self._even(self._facts.size)
-        self.size, self._display = self._part, self._facts.display
+        self._part = self._even(self._info.size)
+        self.size, self._display = self._part, self._info.display
         if beside:
-            self.size = size_beside(self._part, turn_of(self._display))
-            if self._display is not None:  # its translation belongs to the other size
+            self.size = size_beside(self._part, orientation_of(self._display))
+            if self._display is not None:  # its translation is that of the other size
                 self._display = (*self._display[:6], 0, 0, self._display[8])
         self._sound: dict[int, Sound] = {}
         with self._errors():
@@ -80,39 +69,40 @@ class VideoWriter:
             for stream in () if beside else reader.others:
                 self._sound[stream.index] = Sound(self._container, stream, reader.shift)
                 self.notes += self._sound[stream.index].notes
-            self._container.metadata.update(_kept(reader.container.metadata))
+            metadata = reader.container.metadata
+            self._container.metadata.update({key: metadata[key] for key in metadata if key.lower() in _KEPT})
             if chapters := reader.container.chapters():
                 self._container.set_chapters(chapters)
-            self._container.start_encoding()  # what cannot be written is said before the first frame
+            self._container.start_encoding()  # raises errors before the first frame
 
     def write(self, frame: Frame, result: Frame | None = None) -> None:
         """Add a frame.
 
         Args:
-            frame: of the reader, changed or not; it is cut to what can be written.
-            result: what is shown on the right of it.
+            frame: a frame of the reader, changed or not; it is cropped to a valid size.
+            result: a frame to show on its right.
 
         Raises:
             ImageFileError: the encoder refuses it.
             OSError: the disk is full or the folder cannot be written.
         """
-        frame = frame.cut(self._part)
+        frame = frame.cropped(self._part)
         if result is not None:
-            frame = frame.beside(result.cut(self._part))
+            frame = frame.beside(result.cropped(self._part))
         time = frame.time - self._shift
         number = len(self._times) if self._encoder.counts_frames else time
-        picture = self._av.VideoFrame(self.size[1], self.size[0], self._encoder.given)
+        image = self._av.VideoFrame(self.size[1], self.size[0], self._encoder.given)
         planes = at_bits(frame.planes, frame.layout.bits, self._encoder.bits)
-        for target, values in zip(picture.planes, planes, strict=True):
+        for target, values in zip(image.planes, planes, strict=True):
             rows = np.frombuffer(target, np.uint8).reshape(-1, target.line_size).view(values.dtype)
             rows[: values.shape[0], : values.shape[1]] = values
-        picture.pts, picture.time_base = number, self._stream.codec_context.time_base
+        image.pts, image.time_base = number, self._stream.codec_context.time_base
         self._durations[number] = frame.duration
         with self._errors():
             if not self._times and self._kind == 'avi' and time > 0:
                 self._begin_late()
             self._times.append(time)
-            self._mux(self._stream.encode(picture))
+            self._mux(self._stream.encode(image))
 
     def copy(self, packet: Any) -> None:
         """Add a packet of sound or subtitles of the source.
@@ -126,7 +116,7 @@ class VideoWriter:
                     self._container.mux(done)
 
     def close(self) -> None:
-        """Write what is left, and read the file back.
+        """Write remaining packets, and read the file back.
 
         Raises:
             ImageFileError: frames are missing in it.
@@ -140,18 +130,18 @@ class VideoWriter:
             self._container.close()
         late = max((sound.start or 0 for sound in self._sound.values()), default=0)
         if self._kind == 'avi' and late > _HEARD:
-            self.notes += (f'the sound is {float(late):.2f} s early: AVI holds no later start of it',)
-        self.notes += require_written(self._path, self._name, self._facts, self._display, self._times)
+            self.notes += (f'the sound is {float(late):.2f} s early: AVI cannot store a later start',)
+        self.notes += require_written(self._path, self._name, self._info, self._display, self._times)
 
     def abandon(self) -> None:
-        """Let go of the file, whatever its state."""
+        """Close the file in any state."""
         with contextlib.suppress(self._av.error.FFmpegError, ValueError):
             self._container.close()
 
     def _even(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The size that can be written."""
+        """Return the size that can be written."""
         down, across = {'444': (1, 1), '422': (1, 2), '420': (2, 2)}[self._encoder.written[3:6]]
-        down *= 2 if self._facts.fields else 1
+        down *= 2 if self._info.fields else 1
         height, width = size[0] - size[0] % down, size[1] - size[1] % across
         if not (height and width):
             raise ImageFileError(f'{self._name}: frames of {size[1]}×{size[0]} pixels are too small to be written')
@@ -160,24 +150,24 @@ class VideoWriter:
         return height, width
 
     def _open(self) -> None:
-        encoder, facts, colours = self._encoder, self._facts, self._facts.layout.colours
+        encoder, info, colours = self._encoder, self._info, self._info.layout.colours
         options = {}
         if self._kind in ('mp4', 'mov'):
             options = {'movflags': 'faststart', 'movie_timescale': str(_clock(self._unit))}
         self._container = self._av.open(f'file:{self._path}', 'w', format=self._kind, container_options=options)
-        stream = self._container.add_stream(encoder.name, rate=facts.rate, options=dict(encoder.options))
+        stream = self._container.add_stream(encoder.name, rate=info.rate, options=dict(encoder.options))
         context = stream.codec_context
         context.height, context.width = self.size
         context.pix_fmt = encoder.written
         context.colorspace, context.color_primaries = colours.matrix, colours.primaries
         context.color_trc, context.color_range = colours.transfer, colours.range
-        if facts.aspect is not None:
-            context.sample_aspect_ratio = facts.aspect
-        context.time_base = 1 / facts.rate.limit_denominator(1000) if encoder.counts_frames else self._unit
+        if info.aspect is not None:
+            context.sample_aspect_ratio = info.aspect
+        context.time_base = 1 / info.rate.limit_denominator(1000) if encoder.counts_frames else self._unit
         stream.time_base = self._unit
         if encoder.tag and self._kind in ('mp4', 'mov'):
             context.codec_tag = encoder.tag
-        if facts.fields and encoder.name == 'libx264':
+        if info.fields and encoder.name == 'libx264':
             context.flags |= self._av.codec.context.Flags.interlaced_dct.value
         if self._display is not None:
             stream.set_display_matrix(self._display)
@@ -185,17 +175,15 @@ class VideoWriter:
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
-            if self._encoder.counts_frames:  # without B-frames they come in their order
-                number = packet.pts
+            number = packet.pts
+            if self._encoder.counts_frames:  # without B-frames packets keep their order
                 packet.pts = packet.dts = self._times[number]
                 packet.time_base = self._unit
-            else:
-                number = packet.pts
             packet.duration = self._durations.pop(number, 0)
             self._container.mux(packet)
 
     def _begin_late(self) -> None:
-        """An empty frame at the start: AVI holds no other sign of a later one."""
+        """Write an empty frame at the start: AVI cannot store a later start otherwise."""
         packet = self._av.Packet()
         packet.stream, packet.time_base = self._stream, self._unit
         packet.pts = packet.dts = 0
@@ -203,7 +191,7 @@ class VideoWriter:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        """Errors of PyAV as those of this package."""
+        """Convert errors of PyAV."""
         try:
             yield
         except self._av.error.FFmpegError as error:
@@ -213,12 +201,8 @@ class VideoWriter:
 
 
 def _clock(unit: Fraction) -> int:
-    """Ticks a second in which start times are written: whole ones of the unit, if they are not too many."""
+    """Return the ticks per second of start times: a multiple of the unit, up to 10^6."""
     ticks = unit.denominator
     while ticks < 1000:
         ticks *= 2
     return ticks if ticks <= 10**6 else 10**6
-
-
-def _kept(metadata: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in metadata.items() if key.lower() in _KEPT}

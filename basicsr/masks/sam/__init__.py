@@ -1,1 +1,1 @@
-"""Automatic masks of Segment Anything, made fast."""
+"""A fast automatic mask generator for Segment Anything."""

@@ -1,4 +1,4 @@
-"""Automatic masks of Segment Anything from a grid of points: the masks its own generator keeps, with less work."""
+"""Automatic masks of Segment Anything from a grid of points: the result of its own generator with less work."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class AutomaticMasks:
 
     Args:
         planes: (K, H, W) boolean.
-        quality: (K,) float32, predicted overlap with the truth.
-        stability: (K,) float32, overlap of the masks cut a little higher and lower.
+        quality: (K,) float32, predicted overlap with the ground truth.
+        stability: (K,) float32, overlap of the masks of a slightly higher and a slightly lower threshold.
         boxes: (K, 4) int64, x0, y0, x1, y1 of the outermost pixels.
-        points: (K, 2) float64, x, y of the point that each comes from, in pixels of the photo.
+        points: (K, 2) float64, x, y of the prompt of each mask, in pixels of the photo.
     """
 
     planes: NDArray[np.bool_]
@@ -35,20 +35,20 @@ class AutomaticMasks:
 
 
 class FastAutomaticMasks:
-    """What ``segment_anything.SamAutomaticMaskGenerator`` does without crops and without small-region removal.
+    """``segment_anything.SamAutomaticMaskGenerator`` without crops and without the removal of small regions.
 
-    In float32 the same masks come in the same order. Masks are filtered by predicted quality before they are made,
-    kept as the network's small logits, and enlarged for good only when they are known to stay.
+    In float32, masks and their order are the same. Masks are filtered by predicted quality before they are made,
+    kept as the network's small logits, and enlarged at the end only if they are kept.
 
     Args:
         sam: the network, in evaluation mode, on its device.
-        points_per_side: the grid has the square of so many points.
-        points_per_batch: points between two looks at what is kept; fewer need less memory.
-        pred_iou_thresh: only masks of a higher predicted quality stay; 0 or less keeps all.
-        stability_score_thresh: only masks at least so stable stay; 0 or less keeps all.
+        points_per_side: the square root of the number of points of the grid.
+        points_per_batch: points decoded at once; smaller values need less memory.
+        pred_iou_thresh: masks of a lower predicted quality are dropped; 0 or less keeps all.
+        stability_score_thresh: masks of a lower stability are dropped; 0 or less keeps all.
         stability_score_offset: see :class:`Upsampler`.
-        box_nms_thresh: of masks whose boxes overlap more, the better one stays.
-        dtype: torch.bfloat16 runs the encoder and all large products of the decoder in it.
+        box_nms_thresh: of two masks whose boxes overlap more, the worse one is dropped.
+        dtype: torch.bfloat16 for the encoder and all large products of the decoder, or torch.float32.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class FastAutomaticMasks:
 
     @torch.no_grad()
     def generate(self, image: NDArray[np.uint8]) -> AutomaticMasks:
-        """The masks of a photo (H, W, 3) RGB uint8."""
+        """Make the masks of a photo (H, W, 3) RGB uint8."""
         height, width = image.shape[:2]
         input_size = self._set_image(image)
         upsampler = (RegionUpsampler if self.sam.device.type == 'cpu' else Upsampler)(
@@ -99,7 +99,7 @@ class FastAutomaticMasks:
         )
 
     def _set_image(self, image: NDArray[np.uint8]) -> tuple[int, int]:
-        """Encode a photo; returns its (H, W) as the network sees it."""
+        """Encode a photo; return its (H, W) in the network's input."""
         half = self.dtype != torch.float32
         with torch.autocast(self.sam.device.type, self.dtype, enabled=True) if half else nullcontext():
             self._predictor.set_image(image)
@@ -109,7 +109,7 @@ class FastAutomaticMasks:
         return height, width
 
     def _stable_masks(self, points: Tensor, start: int, upsampler: Upsampler) -> tuple[Tensor, ...]:
-        """What stays of a batch of points: logits, quality, stability, boxes, and which point of the grid."""
+        """Return logits, quality, stability, boxes and index of the point for the stable masks of a batch of points."""
         found = self.decoder.decode(points, self.min_quality)
         stability, boxes = upsampler.measure(found.logits)
         of_all = found.logits, found.quality, stability, boxes, found.prompt + start
@@ -119,7 +119,7 @@ class FastAutomaticMasks:
         return tuple(values[stable] for values in of_all)
 
     def _without_duplicates(self, boxes: Tensor, quality: Tensor) -> Tensor:
-        """Indices of the masks that stay, best first; a box loses to a better one that it overlaps too much."""
+        """Return the indices of the masks to keep, best first, by non-maximum suppression of their boxes."""
         from torchvision.ops import batched_nms
 
         kept: Tensor = batched_nms(boxes.float(), quality, torch.zeros_like(quality), self.box_nms_thresh)

@@ -1,14 +1,14 @@
 """Segment Anything's mask decoder for many point prompts on one image: the same numbers with less than half the work.
 
-The network is that of arXiv 2304.02643, appendix A. What is computed differently, none of it an approximation:
+The network is that of arXiv 2304.02643, appendix A. The differences in its computation are exact:
 
-* What no prompt changes is computed once per image: the image tokens that enter the first layer, their projections
-  there, and the projections of the positional encoding everywhere, for (keys + pe) W = keys W + pe W.
+* Values that do not depend on the prompt are computed once per image: the image tokens of the first layer, their
+  projections there, and all projections of the positional encoding, because (keys + pe) W = keys W + pe W.
 * A prompt has a handful of tokens and the image thousands. So projections of image tokens are moved to the other side
   of their products: q · (W key) = (Wᵀ q) · key, Σ p (W key) = W (Σ p key), and (Σ p v) W = Σ p (v W). The bias of a key
   adds the same to all that one softmax sees, and the weights of a softmax add up to one.
 * The transposed convolutions have stride and kernel 2, so they are matrix products over tokens.
-* The mask of token 0, which an automatic mask never uses, and prompts without any good enough mask are not upsampled.
+* The mask of token 0, which automatic masks never use, and prompts without a sufficient quality are not upsampled.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from basicsr.utils.device import without_autocast
 
 @dataclass(frozen=True)
 class Candidates:
-    """Masks of a number of prompts that are good enough, in the order of (prompt, answer).
+    """Masks of sufficient quality for a number of prompts, in the order of (prompt, answer).
 
     Args:
         logits: (K, 4 h, 4 w) float32, > 0 inside, on the scale of a quarter of the network's input.
-        quality: (K,) float32, the overlap with the truth that the network predicts.
-        prompt: (K,) int64, which point each comes from.
+        quality: (K,) float32, predicted overlap with the ground truth.
+        prompt: (K,) int64, index of the point of each mask.
     """
 
     logits: Tensor
@@ -45,8 +45,8 @@ class _Cross:
 
     Args:
         image: (heads, d, C) projection of image tokens into scores.
-        encoding: (heads, d, N) the same of the positional encoding, with its bias.
-        value: (heads, d, C) projection of what is read: image tokens, or rows of the output projection.
+        encoding: (heads, d, N) projection of the positional encoding, with its bias.
+        value: (heads, d, C) projection of the values: image tokens, or rows of the output projection.
     """
 
     image: Tensor
@@ -55,12 +55,12 @@ class _Cross:
 
 
 class PromptDecoder:
-    """Masks for single foreground points.
+    """A mask decoder for single foreground points.
 
     Args:
         sam: the network (``segment_anything.modeling.Sam``), in evaluation mode.
-        dtype: of everything as large as the image; what belongs to prompts stays float32.
-        chunk: prompts that go through together; None: one on a CPU, whose cache then holds the image tokens, else 64.
+        dtype: of tensors as large as the image; those of prompts stay float32.
+        chunk: prompts processed at once; None for one on a CPU, whose cache then holds the image tokens, else 64.
     """
 
     def __init__(self, sam: Any, dtype: torch.dtype = torch.float32, chunk: int | None = None) -> None:
@@ -85,13 +85,13 @@ class PromptDecoder:
         return tuple(tensor.detach().to(self.dtype).contiguous() for tensor in tensors)
 
     def _reading(self, attention: Any) -> _Cross:
-        """Prompt tokens look at the image. The bias of the keys has no effect on the softmax."""
+        """Prepare attention of prompt tokens to the image. The bias of the keys has no effect on the softmax."""
         heads = attention.num_heads
         key = _split(attention.k_proj.weight, heads)
         return _Cross(*self._cast(key, key @ self._encoding.T, _split(attention.v_proj.weight, heads)))
 
     def _writing(self, attention: Any) -> _Cross:
-        """Image tokens look at the prompt."""
+        """Prepare attention of image tokens to the prompt."""
         heads = attention.num_heads
         query = _split(attention.q_proj.weight, heads)
         encoding = query @ self._encoding.T + attention.q_proj.bias.reshape(heads, -1, 1)
@@ -107,7 +107,7 @@ class PromptDecoder:
 
     @torch.no_grad()
     def set_image(self, embedding: Tensor) -> None:
-        """Compute what all prompts share; ``embedding`` is the image encoder's output (1, C, h, w)."""
+        """Compute the values shared by all prompts; ``embedding`` is the output of the image encoder (1, C, h, w)."""
         with without_autocast(embedding):
             dense = self.sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
             source = (embedding.float() + dense).flatten(2).transpose(1, 2)[0]
@@ -122,11 +122,11 @@ class PromptDecoder:
 
     @torch.no_grad()
     def decode(self, points: Tensor, min_quality: float = -torch.inf) -> Candidates:
-        """The masks of points whose predicted quality is above ``min_quality``.
+        """Return the masks of points whose predicted quality is above ``min_quality``.
 
         Args:
             points: (P, 2) x, y in pixels of the network's input.
-            min_quality: masks at or below it are not made.
+            min_quality: masks of this or a lower quality are not computed.
         """
         points = points.to(self.device, torch.float32 if self.device.type == 'mps' else points.dtype)
         labels = torch.ones(len(points), 1, dtype=torch.int, device=self.device)
@@ -148,7 +148,7 @@ class PromptDecoder:
         )
 
     def _decode_chunk(self, tokens: Tensor, queries: Tensor, min_quality: float) -> Candidates:
-        """Tokens and their state after reading the image for the first time (P, T, C) to masks."""
+        """Decode tokens, and their state after the first attention to the image (P, T, C), to masks."""
         keys = self._source[None]
         for index, layer in enumerate(self._layers):
             if index:
@@ -195,7 +195,7 @@ class PromptDecoder:
         return torch.as_tensor(attention.out_proj(read + attention.v_proj.bias))
 
     def _write(self, index: int, queries: Tensor, tokens: Tensor, keys: Tensor) -> Tensor:
-        """Image tokens (P or 1, N, C) after looking at the prompt, and their norm."""
+        """Return the image tokens (P or 1, N, C) after attention to the prompt and their norm."""
         layer, weights = self._layers[index], self._writes[index]
         attention = layer.cross_attn_image_to_token
         token = _scaled(_heads(attention.k_proj(queries + tokens), attention.num_heads)).to(self.dtype)
@@ -209,12 +209,12 @@ class PromptDecoder:
         return F.layer_norm(keys, keys.shape[-1:], weight, bias, layer.norm4.eps)
 
     def _scores(self, tokens: Tensor, weights: _Cross, keys: Tensor) -> Tensor:
-        """Products of projected tokens (P, heads, T, d) with projected image tokens: (P, heads · T, N)."""
+        """Multiply projected tokens (P, heads, T, d) with projected image tokens: (P, heads · T, N)."""
         folded = (tokens @ weights.image).flatten(1, 2)
         return torch.baddbmm((tokens @ weights.encoding).flatten(1, 2), folded, keys.transpose(1, 2))
 
     def _upscale(self, keys: Tensor, rows: Tensor) -> Tensor:
-        """Image tokens (P, N, C) and one row of weights for each mask (P, M, c) to float32 logits (P, M, 4 h, 4 w)."""
+        """Upsample image tokens (P, N, C) with weights for each mask (P, M, c) to float32 logits (P, M, 4 h, 4 w)."""
         (first, first_bias), (second, second_bias) = self._upscaling
         fine = F.linear(keys, first, first_bias).unflatten(-1, (4, -1))
         weight, bias = self._up_norm
@@ -234,12 +234,12 @@ def _attend_to_self(layer: Any, queries: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _split(weight: Tensor, heads: int) -> Tensor:
-    """(heads · d, C) to (heads, d, C)."""
+    """Reshape (heads · d, C) to (heads, d, C)."""
     return weight.reshape(heads, -1, weight.shape[-1])
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:
-    """(..., T, heads · d) to (..., heads, T, d)."""
+    """Reshape (..., T, heads · d) to (..., heads, T, d)."""
     return x.reshape(*x.shape[:-1], heads, -1).transpose(-2, -3)
 
 

@@ -1,6 +1,6 @@
-"""From the small masks of Segment Anything to pixels: stability, boxes and planes, as its own code finds them.
+"""Upsample the small masks of Segment Anything to stability, boxes and planes, with the results of its own code.
 
-The network's masks are enlarged twice, to its input's size and, cut to what the photo filled of it, to the photo's.
+The network's masks are enlarged twice: to the size of its input and, cropped to the area of the photo, to its size.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from torch import Tensor
 
 Floats = NDArray[np.float32]
 
-# Both enlargements here and in torch together round at most about 24 times, by 2^-24 of the largest value around.
+# Both enlargements here and in torch round at most about 24 times together, by 2^-24 of the largest nearby value.
 ROUNDING = 2e-6
 
 
 class Upsampler:
-    """Enlarges every mask whole, a few at a time; for any device.
+    """Upsampling of whole masks, a few at a time, on any device.
 
     Args:
         sam: the network.
-        input_size: (H, W) of the photo as the network sees it, before padding.
+        input_size: (H, W) of the photo in the network's input, before padding.
         image_size: (H, W) of the photo.
-        offset: the stability compares the masks cut so much higher and lower.
+        offset: the stability compares masks of thresholds that are this much higher and lower.
     """
 
     chunk = 32
@@ -38,7 +38,7 @@ class Upsampler:
         self.high, self.low = self.threshold + offset, self.threshold - offset
 
     def measure(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """How stable masks are, and where.
+        """Measure the stability and the boxes of masks.
 
         Args:
             logits: (K, h, w) float32.
@@ -53,7 +53,7 @@ class Upsampler:
         return torch.cat([stability for stability, _ in found]), torch.cat([boxes for _, boxes in found])
 
     def planes(self, logits: Tensor) -> NDArray[np.bool_]:
-        """The masks (K, h, w) as boolean planes (K, H, W)."""
+        """Upsample masks (K, h, w) to boolean planes (K, H, W)."""
         found = [(values > self.threshold).cpu().numpy() for values in self._enlarged(logits)]
         return np.concatenate(found) if found else np.zeros((0, *self.image_size), np.bool_)
 
@@ -63,11 +63,11 @@ class Upsampler:
 
 
 class RegionUpsampler(Upsampler):
-    """Enlarges each mask only where it is, for the CPU; counts and boxes are the same to the pixel.
+    """Upsampling of only the area of each mask, for the CPU; counts and boxes are the same to the pixel.
 
-    Both enlargements are one sparse matrix for rows and one for columns, whose entries are asked of torch itself.
-    Their product may differ from torch's result in the last bits. Where that could move a pixel over a cut, which
-    is known from the values around it, the mask is enlarged whole.
+    Both enlargements are one sparse matrix for rows and one for columns, whose entries are measured with torch.
+    Their product may differ from torch's result in the last bits. If that could move a pixel over a threshold, judged
+    by the values around it, the whole mask is enlarged.
     """
 
     def __init__(self, sam: Any, input_size: tuple[int, int], image_size: tuple[int, int], offset: float = 1.0) -> None:
@@ -100,7 +100,7 @@ class RegionUpsampler(Upsampler):
         return planes
 
     def _regions(self, logits: Tensor) -> Iterator[tuple[int, Floats, int, int]]:
-        """For every mask, in any order: its number, and what :meth:`_region` says."""
+        """Yield the number of every mask, in any order, with the result of :meth:`_region`."""
         doubtful = []
         for number, logit in enumerate(logits):
             region = self._region(logit.numpy())
@@ -116,9 +116,9 @@ class RegionUpsampler(Upsampler):
                 yield number, values, 0, 0
 
     def _region(self, small: Floats) -> tuple[Floats, int, int] | None:
-        """Values of the part of the photo outside which all are below the lowest cut, and its first row and column.
+        """Return values of the area outside of which all are below the lowest threshold, and its first row and column.
 
-        None if rounding decides about one of them.
+        None if one of them depends on rounding.
         """
         largest = float(np.abs(small).max())
         if not np.isfinite(largest):
@@ -134,7 +134,7 @@ class RegionUpsampler(Upsampler):
         return None if self._doubtful(values, small, top, left, ROUNDING * largest) else (values, top, left)
 
     def _doubtful(self, values: Floats, small: Floats, top: int, left: int, error: float) -> bool:
-        """Whether a value is so near a cut that rounding decides."""
+        """Whether a value is so near a threshold that it depends on rounding."""
         for cut in (self.low, self.threshold, self.high):
             near = np.count_nonzero(values > cut - error) - np.count_nonzero(values > cut + error)
             if near > 64:
@@ -148,10 +148,10 @@ class RegionUpsampler(Upsampler):
 
 
 class _Band:
-    """A matrix (to, from) whose non-zero entries lie around its diagonal.
+    """A matrix (to, from) whose non-zero entries are around its diagonal.
 
     Args:
-        matrix: every row has some.
+        matrix: a matrix with non-zero entries in every row.
     """
 
     block = 64
@@ -163,14 +163,14 @@ class _Band:
         self.last = used.shape[1] - 1 - used[:, ::-1].argmax(1)
 
     def reach(self, indices: NDArray[np.integer[Any]]) -> tuple[int, int]:
-        """The range of results that sorted inputs have a part in."""
+        """Return the range of results to which sorted inputs contribute."""
         begin = np.searchsorted(self.last, indices[0], 'left')
         end = np.searchsorted(self.first, indices[-1], 'right')
         begin = min(int(begin), len(self.last) - 1)
         return begin, max(int(end), begin + 1)
 
     def apply(self, x: Floats, begin: int, end: int, offset: int = 0) -> Floats:
-        """Rows ``begin`` to ``end`` of the product with x, whose row 0 is row ``offset`` of the whole."""
+        """Return rows ``begin`` to ``end`` of the product with x, whose row 0 is row ``offset`` of the whole."""
         result = np.empty((end - begin, x.shape[1]), np.float32)
         for start in range(begin, end, self.block):
             stop = min(start + self.block, end)
@@ -184,11 +184,11 @@ class _Band:
 
 
 def _weights(size: tuple[int, int], to: tuple[int, int]) -> list[NDArray[np.float64]]:
-    """The matrices (to, from) for rows and for columns of torch's bilinear interpolation of a picture.
+    """Return the matrices (to, from) for rows and for columns of torch's bilinear interpolation of an image.
 
-    A result depends on two neighbours, so three combs of every third row tell all weights, as exactly as torch has
-    them (its formula in float32 is off by more than its rounding). Three planes of the true size, because torch
-    chooses its code by them.
+    A result depends on two neighbours, so three combs of every third row give all weights exactly as torch uses them
+    (a formula in float32 would differ by more than rounding). They have the true size, because torch chooses its
+    algorithm by it.
     """
     matrices = []
     for axis, (inputs, outputs) in enumerate(zip(size, to, strict=True)):

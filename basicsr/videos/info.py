@@ -1,4 +1,4 @@
-"""What the frames of a video have in common, and their planes, as PyAV hands them out."""
+"""Read the properties and planes of frames of PyAV."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 
 from basicsr.images.arrays import Array
 from basicsr.utils.errors import ImageFileError
-from basicsr.videos.colours import MATRICES, UNSTATED, Colours, Layout, planes_of
+from basicsr.videos.colours import MATRICES, UNSTATED, Colours, PlaneLayout, planes_from_rgb
 from basicsr.videos.display import display_of
 
 _PLANAR = re.compile(r'yuv[aj]?(420|422|444)p(\d+le)?')
-_BESIDE = {  # what players of HDR may look at, and no encoder here writes
+_DROPPED = {  # side data of HDR that the encoders do not write
     'DOVI_METADATA': 'Dolby Vision',
     'DOVI_RPU_BUFFER': 'Dolby Vision',
     'DYNAMIC_HDR_PLUS': 'HDR10+',
@@ -26,23 +26,23 @@ _BESIDE = {  # what players of HDR may look at, and no encoder here writes
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What all frames of a video have in common.
+class VideoInfo:
+    """Properties of a video.
 
     Args:
-        layout: of their planes.
-        size: (H, W) as stored.
-        aspect: width of a pixel by its height; None if it is not stated.
-        display: 3x3 matrix by which frames are turned for display, as FFmpeg has it; None if they are upright.
-        rate: mean number of frames a second.
+        layout: layout of the planes.
+        size: (H, W) of frames as stored.
+        aspect: width of a pixel divided by its height; None if unspecified.
+        display: display matrix, 3x3, as in FFmpeg; None if frames are upright.
+        rate: mean number of frames per second.
         time_base: unit of all times, in seconds.
-        frames: how many there are, estimated; 0 if nobody knows.
-        fields: ``top`` or ``bottom``, the field that comes first, of interlaced video; else empty.
-        light: the mastering display and the light levels of HDR, as parameters of x265; empty if not stated.
-        notes: what cannot be kept, in words.
+        frames: estimated number of frames; 0 if unknown.
+        fields: ``top`` or ``bottom``, the first field of interlaced video; else empty.
+        light: mastering display and light levels of HDR, as parameters of x265; empty if unspecified.
+        notes: properties that are not kept, in words.
     """
 
-    layout: Layout
+    layout: PlaneLayout
     size: tuple[int, int]
     aspect: Fraction | None
     display: tuple[int, ...] | None
@@ -54,32 +54,30 @@ class Facts:
     notes: tuple[str, ...]
 
 
-def facts_of(path: Path, container: Any, stream: Any, stated: Colours, frame: Any) -> Facts:
-    """What a video says of its frames.
+def info_of(path: Path, container: Any, stream: Any, stated: Colours, frame: Any) -> VideoInfo:
+    """Read the properties of a video.
 
     Args:
-        path: of the file, for messages.
-        container: of PyAV.
-        stream: the picture in it.
-        stated: the colours by the container alone, before a frame was decoded.
-        frame: the first one.
+        path: path of the file, for error messages.
+        container: container of PyAV.
+        stream: its video stream.
+        stated: colour tags of the container, before a frame was decoded.
+        frame: the first frame.
 
     Raises:
-        ImageFileError: pixels or colours that are not known here.
+        ImageFileError: unsupported pixels or colours.
     """
     context = stream.codec_context
-    layout = layout_of(path, frame, stated)
+    layout = plane_layout_of(path, frame, stated)
     rate: Fraction = stream.average_rate or stream.guessed_rate or Fraction(25)
     rate = rate if 0 < rate <= 1000 else Fraction(25)
-    seconds = Fraction(container.duration or 0, 10**6)
-    if stream.duration:
-        seconds = stream.duration * stream.time_base
+    seconds = stream.duration * stream.time_base if stream.duration else Fraction(container.duration or 0, 10**6)
     order = getattr(context, 'field_order', 0)  # PyAV before 18 does not know it
     bottom = order in (3, 5) or (not order and context.name == 'dvvideo')
     data = {entry.type.name: bytes(entry) for entry in frame.side_data}
     light = _mastering(data.get('MASTERING_DISPLAY_METADATA', b'')) + _levels(data.get('CONTENT_LIGHT_LEVEL', b''))
     aspect = stream.sample_aspect_ratio
-    return Facts(
+    return VideoInfo(
         layout=layout,
         size=(frame.height, frame.width),
         aspect=aspect if aspect and aspect > 0 else None,
@@ -94,7 +92,7 @@ def facts_of(path: Path, container: Any, stream: Any, stated: Colours, frame: An
 
 
 def colours_of(source: Any) -> Colours:
-    """What a frame or a codec context of PyAV says of colours."""
+    """Return the colour tags of a frame or a codec context of PyAV."""
     matrix, primaries, transfer = (
         UNSTATED if value == 3 else int(value)  # 3 is reserved
         for value in (source.colorspace, source.color_primaries, source.color_trc)
@@ -102,45 +100,44 @@ def colours_of(source: Any) -> Colours:
     return Colours(matrix, primaries, transfer, int(source.color_range) if source.color_range in (1, 2) else 0)
 
 
-def layout_of(path: Path, frame: Any, stated: Colours) -> Layout:
-    """How the planes are understood that :func:`planes_of_frame` makes of a frame.
+def plane_layout_of(path: Path, frame: Any, stated: Colours) -> PlaneLayout:
+    """Return the layout of the planes that :func:`planes_of_frame` returns.
 
     Args:
-        path: of the file, for messages.
-        frame: of PyAV.
-        stated: by the container; holds where the frame says nothing.
+        path: path of the file, for error messages.
+        frame: frame of PyAV.
+        stated: tags of the container, for tags that the frame does not state.
 
     Raises:
-        ImageFileError: pixels or colours that are not known here.
+        ImageFileError: unsupported pixels or colours.
     """
     kind = frame.format
     if kind.is_bayer or kind.name.startswith('xyz'):
-        raise ImageFileError(f'{path}: pixels of the kind {kind.name} are not read here; convert it to RGB first')
+        raise ImageFileError(f'{path}: the pixel format {kind.name} is not supported; convert it to RGB first')
     bits = min(max(8, *(part.bits for part in kind.components)), 16)
     colours = _colours(frame, stated)
     if is_rgb(kind):  # becomes limited Y, Cb, Cr of BT.709
-        return Layout(bits, 1, 1, replace(colours, matrix=1, range=1), frame.height)
+        return PlaneLayout(bits, 1, 1, replace(colours, matrix=1, range=1), frame.height)
     if colours.matrix not in MATRICES:
         raise ImageFileError(
-            f'{path}: its colour matrix (number {colours.matrix} of ITU-T H.273) is not known here; '
-            'convert it to BT.709 first'
+            f'{path}: its colour matrix ({colours.matrix} in ITU-T H.273) is not supported; convert it to BT.709 first'
         )
     if len(kind.components) < 3:  # gray uses all values, unless it says otherwise
-        return Layout(bits, 2, 2, replace(colours, range=colours.range or 2), frame.height)
+        return PlaneLayout(bits, 2, 2, replace(colours, range=colours.range or 2), frame.height)
     across, down = _sampling(kind)
     if down == 1:
-        return Layout(bits, min(across, 2), 1, colours, frame.height)
-    return Layout(bits, *((1, 1) if across == 1 else (2, 2)), colours, frame.height)
+        return PlaneLayout(bits, min(across, 2), 1, colours, frame.height)
+    return PlaneLayout(bits, *((1, 1) if across == 1 else (2, 2)), colours, frame.height)
 
 
-def planes_of_frame(frame: Any, layout: Layout) -> list[Array]:
-    """Y, Cb, Cr of a frame of PyAV, of any pixel format; of RGB they are made, gray gets neutral ones."""
+def planes_of_frame(frame: Any, layout: PlaneLayout) -> list[Array]:
+    """Return Y, Cb, Cr of a frame of PyAV; RGB is converted, gray gets neutral chroma."""
     kind = frame.format
     deep = f'{layout.bits}le' if layout.bits > 8 else ''
     if is_rgb(kind):
         green, blue, red = _arrays(frame.reformat(format=f'gbrp{deep}'), 3, 1, 1)
         rgb = np.dstack([red, green, blue]).astype(np.float32) / (2**layout.bits - 1)
-        return planes_of(rgb, layout)
+        return planes_from_rgb(rgb, layout)
     if len(kind.components) < 3:
         (luma,) = _arrays(frame.reformat(format=f'gray{deep}'), 1, 1, 1)
         chroma = np.full([(side + 1) // 2 for side in luma.shape], 1 << (layout.bits - 1), luma.dtype)
@@ -151,7 +148,7 @@ def planes_of_frame(frame: Any, layout: Layout) -> list[Array]:
 
 
 def is_rgb(kind: Any) -> bool:
-    """Whether a pixel format of PyAV holds red, green and blue, or stands for them."""
+    """Whether a pixel format of PyAV holds red, green and blue, directly or by a palette."""
     return bool(kind.is_rgb or kind.has_palette or kind.name in ('monow', 'monob'))
 
 
@@ -161,7 +158,7 @@ def _colours(frame: Any, stated: Colours) -> Colours:
         key: value if (value := getattr(said, key)) != UNSTATED else getattr(stated, key)
         for key in ('matrix', 'primaries', 'transfer')
     }
-    if values['matrix'] == 0 and not is_rgb(frame.format):  # the matrix of RGB, said of something else
+    if values['matrix'] == 0 and not is_rgb(frame.format):  # the matrix of RGB, stated for other pixels
         values['matrix'] = UNSTATED
     full = 2 if frame.format.name.startswith('yuvj') else 0
     return Colours(**values, range=full or said.range or stated.range)
@@ -172,7 +169,7 @@ def _sampling(kind: Any) -> tuple[int, int]:
 
 
 def _arrays(frame: Any, count: int, across: int, down: int) -> list[Array]:
-    """Copies of the first planes of a frame."""
+    """Copy the first planes of a frame."""
     deep = max(part.bits for part in frame.format.components) > 8
     found = []
     for index, plane in zip(range(count), frame.planes, strict=False):
@@ -184,25 +181,25 @@ def _arrays(frame: Any, count: int, across: int, down: int) -> list[Array]:
     return found
 
 
-def _lost(path: Path, frame: Any, data: dict[str, bytes], layout: Layout) -> tuple[str, ...]:
-    """What no result can have, in words."""
+def _lost(path: Path, frame: Any, data: dict[str, bytes], layout: PlaneLayout) -> tuple[str, ...]:
+    """Return notes on properties that are not kept."""
     notes = []
     if any(part.is_alpha for part in frame.format.components):
         notes.append('transparency is left out')
     if is_rgb(frame.format):
         notes.append('RGB became Y, Cb and Cr of BT.709, without subsampling')
     if frame.interlaced_frame:
-        notes.append('interlaced: each field was deblurred by itself')
-    names = dict.fromkeys(name for key, name in _BESIDE.items() if key in data)
+        notes.append('interlaced: each field was deblurred separately')
+    names = dict.fromkeys(name for key, name in _DROPPED.items() if key in data)
     if 'Dolby Vision' in names and layout.colours.transfer == UNSTATED:
         raise ImageFileError(
-            f'{path}: only Dolby Vision knows its colours (profile 5); convert it to HDR10 or BT.709 first'
+            f'{path}: its colours depend on Dolby Vision (profile 5); convert it to HDR10 or BT.709 first'
         )
     return (*notes, *(f'the metadata of {name} is left out' for name in names))
 
 
 def _mastering(data: bytes) -> str:
-    """``AVMasteringDisplayMetadata`` of FFmpeg, ten rational numbers and two flags, as a parameter of x265."""
+    """Convert ``AVMasteringDisplayMetadata`` of FFmpeg, ten rational numbers and two flags, to a parameter of x265."""
     if len(data) < 88 or not all(struct.unpack('=2i', data[80:88])):
         return ''
     pairs = struct.unpack('=20i', data[:80])
@@ -213,5 +210,5 @@ def _mastering(data: bytes) -> str:
 
 
 def _levels(data: bytes) -> str:
-    """``AVContentLightMetadata`` of FFmpeg, the brightest pixel and the brightest mean in cd/m²."""
+    """Convert ``AVContentLightMetadata`` of FFmpeg, the brightest pixel and the brightest mean in cd/m², likewise."""
     return ':max-cll={},{}'.format(*struct.unpack('=2I', data[:8])) if len(data) >= 8 else ''
