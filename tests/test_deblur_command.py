@@ -372,7 +372,7 @@ def test_collapses_are_named(place, capsys):
     torch.nn.init.constant_(net.ending.bias, 0.6)
     save_weights('mad.pth', net)
     assert deblur('-i', 'photos/b.PNG', '-o', 'out', '--model', 'mad.pth', '--suffix', '') == 0
-    assert 'photos/b.PNG: collapsed on 100.0% of the picture (strange colours' in capsys.readouterr().err
+    assert 'photos/b.PNG: collapsed on 100.0% ' in capsys.readouterr().err
     assert np.array_equal(load_photo(Path('out/b.PNG')).pixels, load_photo(Path('photos/b.PNG')).pixels)
     assert deblur('-i', 'photos/b.PNG', '-o', 'out2', '--model', 'mad.pth', '--guard', 'refuse') == 1
     assert not list(Path('out2').iterdir()) and 'photos/b.PNG: mad collapsed' in capsys.readouterr().err
