@@ -150,10 +150,7 @@ def test_what_cannot_be_deblurred_is_named_and_the_rest_is_done(place):
     imwrite(place / 'photos/little.png', np.zeros((5, 40, 3), np.uint8))
     done = run(place, '-i', 'photos', '-o', 'sharp')
     assert done.returncode == 1 and 'Traceback' not in done.stderr
-    assert (
-        'broken.png' in done.stderr
-        and 'little.png: 5×40 pixels' in done.stderr
-    )
+    assert 'broken.png' in done.stderr and 'little.png: 5×40 pixels' in done.stderr
     assert names(place / 'sharp') == ['a_deblurred.JPG', 'b_deblurred.bmp', 'b_deblurred.png']
     assert '3 of 5 photos' in done.stdout
 
