@@ -15,6 +15,7 @@ import pytest
 
 from basicsr.images.files import imread
 from basicsr.inference.deblurrer import Deblurrer
+from basicsr.masks.cache import MaskCache
 from basicsr.photos.video import deblur_video
 from basicsr.weights.files import save_weights
 from tests.test_deblur_command import SCRIPT, deblur, names
@@ -187,3 +188,20 @@ def test_collapsed_frames_are_counted(place, backend):
     deblurrer = Deblurrer(Moody(lambda lq: next(bad)), device='cpu')
     done = deblur_video(deblurrer, Path('clip.avi'), Path('x.avi'))
     assert (done.frames, done.collapsed, done.size) == (4, 2, (96, 128))
+
+
+def test_masks_of_a_video_leave_the_cache_of_the_deblurrer_alone(place):
+    """Also while another thread deblurs photos with the same deblurrer."""
+    write_video(place / 'clip.avi')
+    cache = MaskCache(place / 'kept')
+    deblurrer = Deblurrer.load('net.pth', device='cpu', generator=Thirds(), cache=cache)
+    Path('out').mkdir()
+
+    def photo_meanwhile(frames, total):
+        for number, frame in enumerate(frames):
+            if number == 1:
+                deblurrer(np.full((30, 40, 3), 99, np.uint8))
+            yield frame
+
+    deblur_video(deblurrer, Path('clip.avi'), Path('out/x.avi'), progress=photo_meanwhile)
+    assert deblurrer.cache is cache and len(list((place / 'kept').rglob('*.png'))) == 1

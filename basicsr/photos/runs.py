@@ -62,8 +62,8 @@ class DeblurredPhoto:
         """Return size and time on one line."""
         height, width = self.photo.pixels.shape[:2]
         masks = '' if self.details.labels is None else f' (masks {self.details.mask_seconds:.1f} s)'
-        tiles = '' if self.details.tile is None else f', tiles of {self.details.tile}'
-        return f'{width}×{height}, {seconds:.1f} s{masks}{tiles}'
+        tiles = '' if self.details.tile is None else f' in tiles of {self.details.tile}'
+        return f'{width}×{height}{tiles}, {seconds:.1f} s{masks}'
 
 
 @dataclass(frozen=True)
