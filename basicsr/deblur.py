@@ -25,6 +25,7 @@ import logging
 import signal
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 OUTPUT = Path('results/deblurred')
@@ -87,22 +88,78 @@ def main(arguments: list[str] | None = None) -> int:
     """Deblur all inputs; return 1 if something failed."""
     args = parse(arguments)
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
-    from basicsr.photos.jobs import failures_in_words, left_to_do, list_inputs, plan
+    from tqdm import tqdm
 
-    inputs = list_inputs(args.input)
+    from basicsr.photos.runs import run_job
+    from basicsr.photos.sheet import PhotoSheet
+
     extras = {'side_by_side': args.side_by_side, 'masks': args.save_masks, 'kernel': args.save_kernel}
-    jobs = plan(inputs, args.output, args.suffix, [name for name, wanted in extras.items() if wanted])
-    todo = left_to_do(jobs, inputs, args.overwrite)
+    wanted = [name for name, given in extras.items() if given]
+    sheet = None if args.contact_sheet is None else PhotoSheet(args.contact_sheet)
+
+    def start(jobs: list[Any]) -> Callable[[Any], None]:
+        if sheet is not None:
+            require_free(sheet.path, args.overwrite, jobs)
+        deblurrer = load_deblurrer(args)
+
+        def do(job: Any) -> None:
+            line, warning = run_job(deblurrer, job, args.masks, sheet)
+            tqdm.write(line)
+            if warning:
+                tqdm.write(f'{job.source}: {warning}', file=sys.stderr)
+
+        return do
+
+    try:
+        return process(args.input, args.output, args.suffix, wanted, args.overwrite, start, 'try a smaller --tile')
+    finally:  # also after an interruption
+        if sheet is not None:
+            sheet.save()
+
+
+def process(
+    names: Iterable[str | Path],
+    output: Path,
+    suffix: str,
+    extras: list[str],
+    overwrite: bool,
+    start: Callable[[list[Any]], Callable[[Any], None]],
+    too_large: str,
+) -> int:
+    """Find photos and videos, deblur them, and print notes, failures and a summary.
+
+    Args:
+        names: files, folders and patterns, see :func:`~basicsr.photos.jobs.list_inputs`.
+        output: folder for results.
+        suffix: added to file names.
+        extras: further results, see :func:`~basicsr.photos.jobs.plan`.
+        overwrite: replace existing results.
+        start: called with the jobs to do, if there are any; returns the function that does one.
+        too_large: advice for a file that does not fit into memory.
+
+    Returns:
+        the exit code: 1 if something failed.
+
+    Raises:
+        BasicsrError: a result would overwrite an input, or as ``start``.
+        OSError: a folder cannot be written.
+    """
+    from basicsr.photos.jobs import failures_in_words, left_to_do, list_inputs, plan
+    from basicsr.photos.runs import do_all
+
+    inputs = list_inputs(names)
+    jobs = left_to_do(plan(inputs, output, suffix, extras), inputs, overwrite)
     for note in inputs.notes:
         print(note, file=sys.stderr)
-    failed = dict(inputs.missing)
-    if todo:
-        require_free(args.contact_sheet, args.overwrite, [job.source for job in jobs], len(todo))
-        sheets = [] if args.contact_sheet is None else [args.contact_sheet]
-        files = [path for job in todo for path in job.files()] + sheets
-        for folder in dict.fromkeys([args.output, *(path.parent for path in files)]):
+    failed = inputs.missing
+    if jobs:
+        do = start(jobs)
+        for folder in dict.fromkeys([output, *(path.parent for job in jobs for path in job.files())]):
             require_writable(folder)
-        failed |= run_jobs(todo, args)
+        begin = time.perf_counter()
+        new = do_all(jobs, do, too_large)
+        print(f'{len(jobs) - len(new)} of {len(jobs)} in {time.perf_counter() - begin:.1f} s: {output}')
+        failed |= new
     for line in failures_in_words(failed):
         print(line, file=sys.stderr)
     return 1 if failed else 0
@@ -122,16 +179,17 @@ def require_writable(folder: Path) -> None:
         raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
-def require_free(first: Path | None, overwrite: bool, sources: list[Path], photos: int) -> None:
-    """Raise if contact sheets would replace existing files or photos."""
+def require_free(first: Path, overwrite: bool, jobs: list[Any]) -> None:
+    """Create the folder of the contact sheets; raise if they would replace existing files or photos."""
     from basicsr.photos.sheet import sheet_paths
     from basicsr.utils.errors import DataError
 
-    for sheet in [] if first is None else sheet_paths(first, photos):
+    for sheet in sheet_paths(first, len(jobs)):
         if sheet.exists() and not overwrite:
             raise DataError(f'--contact-sheet {sheet} exists; pass --overwrite to replace it')
-        if sheet.exists() and sheet.resolve() in [source.resolve() for source in sources]:
+        if sheet.exists() and sheet.resolve() in [job.source.resolve() for job in jobs]:
             raise DataError(f'--contact-sheet {sheet} is one of the photos; choose another name')
+    require_writable(first.parent)
 
 
 def load_deblurrer(args: argparse.Namespace) -> Any:
@@ -147,17 +205,12 @@ def load_deblurrer(args: argparse.Namespace) -> Any:
         args.set = ['model=auto', *args.set]
     if args.masks not in ('auto', 'none') and not Path(args.masks).is_dir():
         raise OptionError(f'--masks {args.masks}: expected auto, none or a folder of mask files')
-    cache = None if args.mask_cache == 'none' else MaskCache(Path(args.mask_cache) if args.mask_cache else None)
     deblurrer = Deblurrer.load(
         args.model,
-        device=args.device,
-        dtype=args.dtype,
         masks='none' if args.masks == 'none' else 'auto',
         generator=block_of_flags(args.generator, args.sam_checkpoint, args.device, args.set),
-        cache=cache,
-        tile=args.tile,
-        self_ensemble=args.self_ensemble,
-        guard=args.guard,
+        cache=None if args.mask_cache == 'none' else MaskCache(Path(args.mask_cache) if args.mask_cache else None),
+        **{key: getattr(args, key) for key in ('device', 'dtype', 'tile', 'self_ensemble', 'guard')},
     )
     if args.save_kernel and not deblurrer.finds_kernel:
         raise OptionError(f'--save-kernel: {deblurrer.name} estimates no kernel; use --model analysis-synthesis')
@@ -166,33 +219,6 @@ def load_deblurrer(args: argparse.Namespace) -> Any:
     if deblurrer.takes_masks and args.masks == 'auto':
         _ = deblurrer.generator  # raises errors before the first photo
     return deblurrer
-
-
-def run_jobs(jobs: list[Any], args: argparse.Namespace) -> dict[str, str]:
-    """Deblur photos and videos, print a line for each, and return the reasons of failures by file name."""
-    from tqdm import tqdm
-
-    from basicsr.photos.runs import do_all, run_job
-    from basicsr.photos.sheet import PhotoSheet
-
-    sheet = None if args.contact_sheet is None else PhotoSheet(args.contact_sheet)
-    deblurrer = load_deblurrer(args)
-
-    def do(job: Any) -> None:
-        report = run_job(deblurrer, job, args.masks, sheet)
-        tqdm.write(report.line)
-        if report.warning:
-            tqdm.write(f'{job.source}: {report.warning}', file=sys.stderr)
-
-    start = time.perf_counter()
-    try:
-        failed = do_all(jobs, do, 'try a smaller --tile')
-    finally:  # also after an interruption
-        if sheet is not None:
-            sheet.save()
-    seconds = time.perf_counter() - start
-    print(f'{len(jobs) - len(failed)} of {len(jobs)} in {seconds:.1f} s: {args.output}')
-    return failed
 
 
 def command() -> int:

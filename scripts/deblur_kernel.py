@@ -16,7 +16,7 @@ import argparse
 import functools
 import runpy
 import sys
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,43 +60,24 @@ def show(image: Any, title: str) -> None:
 def main() -> int:
     """Deblur all photos; return 1 if one failed."""
     arguments = parse()
-    from basicsr.photos.jobs import failures_in_words, left_to_do, list_inputs, plan
-    from basicsr.utils.errors import DataError
+    from basicsr.deblur import process
+    from basicsr.photos.runs import beside, run_photo
 
-    inputs = list_inputs([arguments.input_path])
-    jobs = plan(inputs, arguments.out_dir, arguments.suffix, ['kernel'] if arguments.save_kernel else [])
-    if not jobs:
-        raise DataError('\n'.join(failures_in_words(inputs.missing)))
-    todo = left_to_do(jobs, inputs, arguments.overwrite)
-    for note in inputs.notes:
-        print(note, file=sys.stderr)
-    failed = dict(inputs.missing)
-    if todo:
-        failed |= run_jobs(todo, arguments)
-    for line in failures_in_words(failed):
-        print(line, file=sys.stderr)
-    return 1 if failed else 0
+    def start(jobs: list[Any]) -> Callable[[Any], None]:
+        deblurrer = load_pair(arguments)
 
+        def do(job: Any) -> None:
+            if arguments.side_by_side:  # replaces the result, as in the original
+                job = replace(job, output=None, side_by_side=job.output)
+            done = run_photo(deblurrer, job)
+            if arguments.plot:
+                show(beside(done.photo, done.result).pixels, job.source.name)
 
-def run_jobs(jobs: list[Any], arguments: argparse.Namespace) -> dict[str, str]:
-    """Deblur photos and return the reasons of failures by file name."""
-    from basicsr.photos.runs import beside, do_all, run_photo
+        return do
 
-    deblurrer = load_pair(arguments)
-    arguments.out_dir.mkdir(parents=True, exist_ok=True)
-
-    def do(job: Any) -> None:
-        if arguments.side_by_side:  # replaces the result, as in the original
-            job = replace(job, output=None, side_by_side=job.output)
-        done = run_photo(deblurrer, job)
-        if arguments.plot:
-            show(beside(done.photo, done.result).pixels, job.source.name)
-
-    start = time.perf_counter()
-    failed = do_all(jobs, do, 'downscale or crop it')
-    seconds = time.perf_counter() - start
-    print(f'{len(jobs) - len(failed)} of {len(jobs)} photos in {seconds:.1f} s: {arguments.out_dir}')
-    return failed
+    names, extras = [arguments.input_path], ['kernel'] if arguments.save_kernel else []
+    too_large = 'downscale or crop it'
+    return process(names, arguments.out_dir, arguments.suffix, extras, arguments.overwrite, start, too_large)
 
 
 def load_pair(arguments: argparse.Namespace) -> Any:

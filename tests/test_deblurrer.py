@@ -302,7 +302,7 @@ def test_networks_are_found_by_name_or_file(shelf, tmp_path):
         assert torch.equal(Deblurrer.load(name, device='cpu').net.intro.weight, network(seed=1).intro.weight)
     with pytest.raises(WeightsError, match=r"did you mean 'my_net'.*my_net, photo_unet"):
         Deblurrer.load('my_nets')
-    with pytest.raises(WeightsError, match='networks.md'):
+    with pytest.raises(WeightsError, match=r'networks\.md'):
         Deblurrer.load('analysis-synthesis')
     with pytest.raises(WeightsError, match='is a folder'):
         Deblurrer.load(tmp_path)

@@ -127,17 +127,17 @@ class Answers:
         name: str,
         network: str,
         generator: str,
-        mask_dropout: float,
+        dropout: float,
         seed: float | None,
-        mask_value: float,
+        value: float,
     ) -> tuple[Any, ...]:
         """Deblur an upload and show the results, or an error."""
         if path is None:
             return _no_results(_error('Choose a photo first.'))
         try:
-            weighing: dict[str, Any] = {'mask_dropout': mask_dropout, 'mask_value': mask_value, 'seed': int(seed or 0)}
+            weighing: dict[str, Any] = {'mask_dropout': dropout, 'mask_value': value, 'seed': int(seed or 0)}
             done = self.service.deblur(Path(path), name or Path(path).name, network, generator, **weighing)
-            return _results(done, mask_dropout)
+            return _results(done, dropout)
         except Exception as error:  # noqa: BLE001 - reason() logs unexpected errors
             return _no_results(_error(reason(error, Path(path))))
 

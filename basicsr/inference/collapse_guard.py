@@ -20,20 +20,12 @@ CELL = 16
 _BAND = 64 * CELL  # rows compared at once, so that large photos need little memory
 _LEVELS = 4  # patterns with periods of about 2, 4, 8 and 16 pixels
 
-_LIMITS = (  # kind, feature, side of the window in cells, limit
-    ('colours', 'shift', 2, 0.38),
-    ('colours', 'shift', 4, 0.21),
-    ('colours', 'shift', 8, 0.17),
-    ('colours', 'tint', 2, 0.20),
-    ('colours', 'tint', 4, 0.10),
-    ('pattern', 'detail0', 2, 0.075),
-    ('pattern', 'detail1', 2, 0.125),
-    ('pattern', 'detail2', 4, 0.09),
-    ('pattern', 'detail3', 6, 0.085),
-    ('contrast', 'contrast', 2, 0.34),
-    ('contrast', 'contrast', 4, 0.16),
-    ('range', 'excess', 2, 0.15),
-)
+_LIMITS = {  # kind: feature, side of the window in cells, limit
+    'colours': [('shift', 2, 0.38), ('shift', 4, 0.21), ('shift', 8, 0.17), ('tint', 2, 0.20), ('tint', 4, 0.10)],
+    'pattern': [('detail0', 2, 0.075), ('detail1', 2, 0.125), ('detail2', 4, 0.09), ('detail3', 6, 0.085)],
+    'contrast': [('contrast', 2, 0.34), ('contrast', 4, 0.16)],
+    'range': [('excess', 2, 0.15)],
+}
 _WORDS = {
     'numbers': 'NaN or infinite values',
     'colours': 'wrong colours',
@@ -84,7 +76,7 @@ def find_collapse(lq: Tensor, output: Tensor) -> Finding | None:
     features = {name: torch.cat(parts, 2) for name, parts in found.items()}
     cells = features['broken'][0, 0] > 0
     kinds = ['numbers'] if cells.any() else []
-    for kind, name, side, limit in _LIMITS:
+    for kind, (name, side, limit) in ((kind, entry) for kind, limits in _LIMITS.items() for entry in limits):
         window = min(side, cells.shape[0]), min(side, cells.shape[1])
         beyond = _measure(features, name, window) > limit
         if beyond.any():

@@ -219,20 +219,6 @@ class Deblurrer:
         done = self._deblur(arrays[0], masks, mask_dropout, mask_value, seed)
         return replace(done, image=back([done.image]))
 
-    def make_masks(self, image: Array) -> tuple[Array, bool]:
-        """Return the generated masks of an image, and whether they came from the cache.
-
-        Args:
-            image: (H, W, 1) or (H, W, 3), uint8, uint16 or float32 in [0, 1].
-
-        Returns:
-            label map (L, H, W); True if cached.
-        """
-        seen = eight_bits(image)
-        if self.cache is not None:
-            return self.cache.masks(self.generator, seen)
-        return self.generator(seen), False
-
     def _deblur(
         self,
         image: Array,
@@ -280,7 +266,8 @@ class Deblurrer:
         if isinstance(masks, np.ndarray):
             labels = label_map_from_masks(masks) if masks.dtype == np.bool_ else check_label_map(masks)
         elif masks == 'auto':
-            labels, _ = self.make_masks(image)
+            seen = eight_bits(image)
+            labels = self.generator(seen) if self.cache is None else self.cache.masks(self.generator, seen)[0]
         elif masks == 'none' or masks is None:
             labels = np.zeros((1, *size), np.int32)
         elif isinstance(masks, (str, Path)):

@@ -42,7 +42,8 @@ class PhotoNetwork:
         self.net, self.device = net.eval().to(device), device
         if dtype == 'bf16':
             warn_of_slow_bfloat16(device, 'dtype: bf16')
-        self.dtype: Literal['fp32', 'bf16'] = dtype if dtype != 'auto' else _dtype_for(self.contract, device)
+        faster = 'bf16' if self.contract.bf16_safe and fast_bfloat16(device) else 'fp32'
+        self.dtype = faster if dtype == 'auto' else dtype
         self.self_ensemble = self_ensemble
 
     def restore(self, lq: Tensor, labels: Array | None, tile: Tile) -> Restored:
@@ -107,8 +108,3 @@ def _require_photo_network(contract: Contract, name: str) -> None:
     takes, gives = contract.in_channels - int(contract.prior_kind == 'gray'), contract.out_channels
     if (takes, gives) != (3, 3):
         raise WeightsError(f'{name} takes {takes} channels and returns {gives}; photos have 3 (RGB)')
-
-
-def _dtype_for(contract: Contract, device: torch.device) -> Literal['fp32', 'bf16']:
-    """Return bf16 if the network is safe in it and the device is faster with it."""
-    return 'bf16' if contract.bf16_safe and fast_bfloat16(device) else 'fp32'

@@ -39,11 +39,6 @@ class Job:
     kernel: Path | None = None
     below: Path = Path()
 
-    @property
-    def is_video(self) -> bool:
-        """Whether the source is a video, by its extension."""
-        return _is_video(self.source)
-
     def files(self) -> list[Path]:
         """Return all result files."""
         found = [path for path in (self.output, self.side_by_side) if path is not None]
@@ -153,7 +148,7 @@ def plan(inputs: Inputs, folder: Path, suffix: str, extras: Sequence[str] = ()) 
         DataError: a result would overwrite an input.
     """
     for extra in ('masks', 'kernel'):
-        for path in [path for path in inputs.files if extra in extras and _is_video(path)]:
+        for path in [path for path in inputs.files if extra in extras and is_video(path)]:
             inputs.missing[str(path)] = f'--save-{extra} is for photos, and this is a video; leave it out'
             inputs.files.remove(path)
     jobs = _jobs(inputs, folder, suffix, extras)
@@ -209,7 +204,7 @@ def _jobs(inputs: Inputs, folder: Path, suffix: str, extras: Sequence[str]) -> l
     jobs = []
     for path, below in zip(inputs.files, places, strict=True):
         name, target = path.stem if stems[below, path.stem] == 1 else path.name, folder / below
-        if _is_video(path):
+        if is_video(path):
             ending = path.suffix if path.suffix.lower() in _KEPT_AS_VIDEO else '.mp4'
             possible = {'side_by_side': f'_side_by_side{ending}'}
         else:
@@ -220,7 +215,8 @@ def _jobs(inputs: Inputs, folder: Path, suffix: str, extras: Sequence[str]) -> l
     return jobs
 
 
-def _is_video(path: Path) -> bool:
+def is_video(path: Path) -> bool:
+    """Return whether a file is a video, by its extension."""
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 

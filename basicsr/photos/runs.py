@@ -22,7 +22,7 @@ from basicsr.images.transparency import fill_invisible, keep_invisible
 from basicsr.inference.deblurrer import Deblurred, Deblurrer, MasksLike
 from basicsr.masks.files import find_masks, write_label_map
 from basicsr.masks.pictures import eight_bits, overlay
-from basicsr.photos.jobs import Job, shown_masks
+from basicsr.photos.jobs import Job, is_video, shown_masks
 from basicsr.photos.sheet import PhotoSheet
 from basicsr.photos.video import DeblurredVideo, deblur_video
 from basicsr.utils.console import advice
@@ -64,19 +64,6 @@ class DeblurredPhoto:
         masks = '' if self.details.labels is None else f' (masks {self.details.mask_seconds:.1f} s)'
         tiles = '' if self.details.tile is None else f' in tiles of {self.details.tile}'
         return f'{width}×{height}{tiles}, {seconds:.1f} s{masks}'
-
-
-@dataclass(frozen=True)
-class JobReport:
-    """Messages about a finished photo or video.
-
-    Args:
-        line: size, time and memory on one line.
-        warning: what to check in the result; empty without problems.
-    """
-
-    line: str
-    warning: str = ''
 
 
 def deblur_photo(
@@ -168,14 +155,17 @@ def masks_in(folder: Path, photo: Path, below: Path = Path()) -> Path:
     )
 
 
-def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto', sheet: PhotoSheet | None = None) -> JobReport:
-    """Deblur a photo or a video and report on it.
+def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto', sheet: PhotoSheet | None = None) -> tuple[str, str]:
+    """Deblur a photo or a video.
 
     Args:
         deblurrer: the network.
         job: from :func:`~basicsr.photos.jobs.plan`; its output folder must exist.
         masks: ``auto``, ``none``, or a folder of mask files named like the photos.
         sheet: contact sheet to add the photo, or a frame of the video, to.
+
+    Returns:
+        a line with size, time and memory; and a warning about the result, empty without one.
 
     Raises:
         BasicsrError: the file cannot be read, deblurred or written; the message names it.
@@ -184,7 +174,8 @@ def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto', sheet: PhotoShe
     own = masks not in ('auto', 'none')
     run: Callable[[], DeblurredPhoto | DeblurredVideo]
     done: DeblurredPhoto | DeblurredVideo
-    if job.is_video:
+    video = is_video(job.source)
+    if video:
         if own:
             raise MaskError(f'{job.source}: --masks DIR is for photos, and this is a video; use --masks auto or none')
         assert job.output is not None  # noqa: S101 - videos always have one
@@ -199,10 +190,10 @@ def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto', sheet: PhotoShe
         raise error if str(job.source) in str(error) else ImageFileError(f'{job.source}: {error}') from error
     seconds = time.perf_counter() - start
     if sheet is not None and done.sample is not None:
-        sheet.add(f'{job.source.name}, a frame' if job.is_video else job.source.name, *done.sample)
+        sheet.add(f'{job.source.name}, a frame' if video else job.source.name, *done.sample)
     costs = '' if memory is None else f', {memory:.0f} MiB'
     line = f'{job.source} → {job.output}: {done.summary(seconds)}{costs}'
-    return JobReport('; '.join([line, *done.notes]), done.warning)
+    return '; '.join([line, *done.notes]), done.warning
 
 
 def do_all(jobs: Sequence[Job], do: Callable[[Job], None], too_large: str) -> dict[str, str]:
