@@ -57,7 +57,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add, flag = parser.add_argument, functools.partial(parser.add_argument, action='store_true')
     add('-i', '--input', nargs='+', required=True, metavar='PATH', help='photos, videos, folders or quoted patterns')
     add('-o', '--output', type=Path, default=OUTPUT, metavar='DIR', help=f'folder for results (default: {OUTPUT})')
-    add('--model', '--weights', metavar='NAME', help='network file, or name in experiments/pretrained_models')
+    model_help = 'network file, or name in experiments/pretrained_models (default: the bundled network)'
+    add('--model', '--weights', metavar='NAME', help=model_help)
     mask_help = 'auto: generate masks; none: disable; DIR: read DIR/<name>.png (default: auto)'
     add('--masks', default='auto', metavar='auto|none|DIR', help=mask_help)
     add('--generator', default='felzenszwalb', help='mask generator: felzenszwalb (needs no weights) or sam')
@@ -65,7 +66,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add('--set', nargs='+', default=[], metavar='KEY=VALUE', help='further arguments of the mask generator')
     add('--mask-cache', metavar='DIR|none', help="folder for generated masks (default: in the user's cache folder)")
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
-    add('--dtype', choices=('auto', 'fp32', 'bf16'), default='auto', help='precision of the network (autocast)')
+    add(
+        '--dtype',
+        choices=('auto', 'fp32', 'bf16'),
+        default='auto',
+        help='precision; auto: bf16 where fast and accurate',
+    )
     tile_help = 'side of tiles in pixels; auto: use tiles if a photo does not fit into memory (default: auto)'
     add('--tile', type=tile, default='auto', metavar='auto|none|N', help=tile_help)
     flag('--self-ensemble', help='average over 8 flips and rotations; takes 8 times as long')

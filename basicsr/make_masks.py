@@ -1,4 +1,4 @@
-"""Make region masks for a folder of photos: label maps as 16-bit PNG, ``<output>/<name>.png``.
+"""Make region masks for a folder of photos: label maps as 16-bit PNG, <output>/<name>.png.
 
 Examples:
     python scripts/make_masks.py --input photos --output masks

@@ -1,4 +1,4 @@
-"""Check the installation: package versions, devices, optional packages, and a conflicting ``basicsr``."""
+"""Check the installation: package versions, devices, optional packages, and a conflicting basicsr."""
 
 from __future__ import annotations
 

@@ -122,21 +122,14 @@ class Answers:
         )
 
     def deblur(
-        self,
-        path: str | None,
-        name: str,
-        network: str,
-        generator: str,
-        dropout: float,
-        seed: float | None,
-        value: float,
+        self, path: str | None, name: str, network: str, masks: str, dropout: float, seed: float | None, value: float
     ) -> tuple[Any, ...]:
         """Deblur an upload and show the results, or an error."""
         if path is None:
             return _no_results(_error('Choose a photo first.'))
         try:
             weighing: dict[str, Any] = {'mask_dropout': dropout, 'mask_value': value, 'seed': int(seed or 0)}
-            done = self.service.deblur(Path(path), name or Path(path).name, network, generator, **weighing)
+            done = self.service.deblur(Path(path), name or Path(path).name, network, masks, **weighing)
             return _results(done, dropout)
         except Exception as error:  # noqa: BLE001 - reason() logs unexpected errors
             return _no_results(_error(reason(error, Path(path))))
@@ -182,21 +175,14 @@ def _mask_part(generators: Sequence[str], chosen: NetworkFacts) -> tuple[Any, ..
 
 def _result_part(chosen: NetworkFacts) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Build slider, number and image of regions, and kernel; and all tabs, with those that only some networks use."""
+    shown: dict[str, Any] = {'interactive': False, 'buttons': ['fullscreen']}
+    label = 'Left: before. Right: after. Drag the line.'
     with gr.Tabs() as all_tabs:
         with gr.Tab('Before and after', id=_FIRST_TAB):
-            slider = gr.ImageSlider(
-                label='Left: before. Right: after. Drag the line.',
-                interactive=False,
-                type='filepath',
-                max_height=640,
-                buttons=['fullscreen'],
-                elem_id='slider',
-            )
+            slider = gr.ImageSlider(label=label, type='filepath', max_height=640, elem_id='slider', **shown)
         with gr.Tab('Regions', visible=chosen.takes_masks) as regions_tab:
             counted = gr.Markdown('', elem_id='counted')
-            regions = gr.Image(
-                show_label=False, interactive=False, height=640, buttons=['fullscreen'], elem_id='regions'
-            )
+            regions = gr.Image(show_label=False, height=640, elem_id='regions', **shown)
         with gr.Tab('Blur kernel', visible=chosen.finds_kernel) as kernel_tab:
             kernel = gr.Image(show_label=False, interactive=False, height=420, buttons=[], elem_id='kernel')
     return (slider, counted, regions, kernel), (all_tabs, regions_tab, kernel_tab)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -47,11 +46,9 @@ def _on_screen(photo: Photo) -> Array:
 
 def show(path: Path, photo: Photo) -> None:
     """Write a photo as JPEG for the screen, with its colour profile."""
-    more: dict[str, Any] = {'quality': 95, 'subsampling': 0}
-    if photo.stored.more.get('icc_profile'):
-        more['icc_profile'] = photo.stored.more['icc_profile']
+    profile = photo.stored.more.get('icc_profile')
     with whole_file(path) as file:
-        pil_of(_on_screen(photo)).save(file, 'JPEG', **more)
+        pil_of(_on_screen(photo)).save(file, 'JPEG', quality=95, subsampling=0, icc_profile=profile)
 
 
 def show_regions(path: Path, photo: Photo, details: Deblurred) -> tuple[Path | None, int]:

@@ -28,16 +28,12 @@ def open_socket(host: str, port: int) -> socket.socket:
     Raises:
         OptionError: the address is in use or does not belong to this computer.
     """
+    family = socket.AF_INET6 if (six := ':' in host) else socket.AF_INET
+    both = six and socket.has_dualstack_ipv6()
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(128)
+        return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=both)
     except OSError as error:
-        advice = f'{error.strerror or error}; try another --host or --port'
-        raise OptionError(f'cannot listen on {host}:{port}: {advice}') from error
-    return listener
+        raise OptionError(f'cannot listen: {error.strerror or error}; try another --host or --port') from error
 
 
 def serve(*, host: str, port: int, examples: Path | None = None, **service: Any) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from basicsr.app.screen import show, show_regions, shrunk
 from basicsr.deconvolution.kernels import kernel_picture
@@ -139,15 +140,7 @@ class Service:
         return shown, _describe(photo)
 
     def deblur(
-        self,
-        source: Path,
-        name: str,
-        network: str,
-        generator: str = 'felzenszwalb',
-        *,
-        mask_dropout: float = 0.0,
-        mask_value: float | None = None,
-        seed: int = 0,
+        self, source: Path, name: str, network: str, generator: str = 'felzenszwalb', **weighing: Any
     ) -> ShownResult:
         """Deblur a photo.
 
@@ -156,10 +149,8 @@ class Service:
             name: its original file name; any text.
             network: one of ``networks``.
             generator: one of ``generators``.
-            mask_dropout: share of the regions to drop, 0 to 1.
-            mask_value: weight of a masked pixel; None, or the network's own value as the slider rounds it, is the
-                network's own.
-            seed: for choosing the regions to drop.
+            **weighing: ``mask_dropout``, ``mask_value`` and ``seed``, as for the deblurrer. The network's own mask
+                value as the slider rounds it is the exact value.
 
         Raises:
             BasicsrError: the photo cannot be read or deblurred; the message may hold ``source`` (see :func:`reason`).
@@ -172,8 +163,8 @@ class Service:
         folder = self._new_folder()
         job = replace(plan(Inputs([Path(safe_name(name))]), folder, SUFFIX)[0], source=_existing(source))
         assert job.output is not None  # noqa: S101 - photos always have one
-        own_value = mask_value == _slider_value(deblurrer)
-        weighing = {'mask_dropout': mask_dropout, 'mask_value': None if own_value else mask_value, 'seed': seed}
+        if weighing.get('mask_value') == _slider_value(deblurrer):
+            weighing['mask_value'] = None
         done = run_photo(deblurrer, job, 'auto' if masks else 'none', self._max_pixels, **weighing)
         before, after, kernel = folder / 'before.jpg', folder / 'after.jpg', None
         show(before, done.photo)

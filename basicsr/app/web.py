@@ -29,11 +29,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add('--model', metavar='NAME', help='network file, or name in experiments/pretrained_models')
-    add(
-        '--host',
-        default='127.0.0.1',
-        help='address to bind; 0.0.0.0 accepts any host (default: 127.0.0.1)',
-    )
+    add('--host', default='127.0.0.1', help='address to bind; 0.0.0.0 accepts any host (default: 127.0.0.1)')
     add('--port', type=int, default=7860, help='port to bind; 0 chooses a free port (default: 7860)')
     add('--max-megapixels', type=float, default=24.0, metavar='N', help='reject larger photos (default: 24)')
     add('--sam-checkpoint', metavar='FILE', help='Segment Anything weights; adds its masks to the page')

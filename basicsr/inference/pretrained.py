@@ -59,7 +59,7 @@ def find_weights(name_or_path: str | Path | None = None) -> Path:
     if name in _ADVICE:
         expected = FOLDER if IS_CLONE or name == DEFAULT else GIVEN_NETWORKS
         raise WeightsError(f'{expected / name} ({" or ".join(SUFFIXES)}) does not exist; {_ADVICE[name]}')
-    names = f'; networks with names: {", ".join(sorted(known))}' if known else ''
+    names = f'; named networks: {", ".join(sorted(known))}' if known else ''
     raise WeightsError(
         f'{given} does not exist, neither as a file nor in {FOLDER} or {GIVEN_NETWORKS}{nearest(name, known)}{names}'
     )
@@ -79,12 +79,11 @@ def named_weights(folder: Path | None = None) -> dict[str, Path]:
     return {path.stem.replace('-', '_'): path for path in files}
 
 
-def load_network(path: Path, device: torch.device | None = None) -> nn.Module:
+def load_network(path: Path) -> nn.Module:
     """Load the network of a file in float32 and evaluation mode, with EMA weights (``params_ema``) if it has them.
 
     Args:
         path: a checkpoint of this project, or a file whose network is recognised by its parameters.
-        device: for the network; None is the CPU.
 
     Raises:
         UnsafeWeightsError: the file holds objects that could run code; it was not loaded.
@@ -94,7 +93,7 @@ def load_network(path: Path, device: torch.device | None = None) -> nn.Module:
     options = block_of(weights)
     net = build_network(options)
     load_weights(net, weights, adopt_mask_value='mask_value' not in options)
-    return net.eval().to(device or torch.device('cpu'))
+    return net.eval()
 
 
 def block_of(weights: Weights) -> dict[str, Any]:

@@ -109,17 +109,13 @@ def _files_of(name: str, inputs: Inputs) -> list[Path]:
     matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 - patterns may be absolute
     found = [p for p in matches if p.suffix.lower() in known and p.is_file()]
     _note_unread(name, matches, inputs)
-    root = _fixed_part(path)
+    root = Path(
+        *itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1])
+    )  # above the first wildcard
     inputs.below |= {p: p.parent.relative_to(root) for p in found}
     if not found:
         inputs.missing[name] = 'matches no photo or video'
     return found
-
-
-def _fixed_part(pattern: Path) -> Path:
-    """Return the folder of a pattern above its first wildcard."""
-    parts = list(itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts[:-1]))
-    return Path(*parts)
 
 
 def _note_unread(name: str, files: Iterable[Path], inputs: Inputs) -> None:
@@ -149,20 +145,18 @@ def plan(inputs: Inputs, folder: Path, suffix: str, extras: Sequence[str] = ()) 
     """
     for extra in ('masks', 'kernel'):
         for path in [path for path in inputs.files if extra in extras and is_video(path)]:
-            inputs.missing[str(path)] = f'--save-{extra} is for photos, and this is a video; leave it out'
+            inputs.missing[str(path)] = f'--save-{extra} is for photos, not videos; run this file without it'
             inputs.files.remove(path)
-    jobs = _jobs(inputs, folder, suffix, extras)
     everything = _jobs(inputs, folder, suffix, ('side_by_side', 'masks', 'kernel'))
     results = {path.resolve(): job.source for job in everything for path in job.files()}
     earlier = [p for p in inputs.files if results.get(p.resolve(), p) != p] if suffix else []
     if earlier:
         inputs.notes.append(f'skipped {len(earlier)} earlier results, such as {earlier[0]}')
         inputs.files = [path for path in inputs.files if path not in earlier]
-        jobs = _jobs(inputs, folder, suffix, extras)
     sources = {path.resolve() for path in inputs.files}
     taken: dict[Path, Path] = {}
     kept = []
-    for job in jobs:
+    for job in _jobs(inputs, folder, suffix, extras):
         files = [path.resolve() for path in job.files()]
         over = next((path for path in files if path in sources), None)
         if over is not None:

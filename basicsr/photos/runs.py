@@ -177,7 +177,7 @@ def run_job(deblurrer: Deblurrer, job: Job, masks: str = 'auto', sheet: PhotoShe
     video = is_video(job.source)
     if video:
         if own:
-            raise MaskError(f'{job.source}: --masks DIR is for photos, and this is a video; use --masks auto or none')
+            raise MaskError(f'{job.source}: --masks DIR is for photos, not videos; use --masks auto or none')
         assert job.output is not None  # noqa: S101 - videos always have one
         more: dict[str, Any] = {'side_by_side': job.side_by_side, 'sample': sheet is not None}
         run = partial(deblur_video, deblurrer, job.source, job.output, masks, _with_frame_bar, **more)

@@ -81,12 +81,11 @@ def deblur_video(
             raise ImageFileError(f'{path}: unknown video format; use {", ".join(CONTAINERS)}')
     deblurrer = deblurrer.without_cache()
     with contextlib.ExitStack() as stack:
-        paths = [None if path is None else stack.enter_context(whole_path(path)) for path in (target, side_by_side)]
+        paths = [stack.enter_context(whole_path(path)) for path in (target, side_by_side) if path is not None]
         reader = open_video(source, target)
         stack.enter_context(reader)
         writer = stack.enter_context(_writing(paths[0], target, reader))
-        beside = stack.enter_context(_writing(paths[1], side_by_side, reader, True))
-        assert writer is not None  # noqa: S101 - it has a path
+        beside = None if side_by_side is None else stack.enter_context(_writing(paths[1], side_by_side, reader, True))
         count, collapsed, shown = 0, 0, None
         for frame in progress(reader.frames(writer.copy), reader.total):
             before = frame.pictures()
@@ -102,13 +101,8 @@ def deblur_video(
 
 
 @contextlib.contextmanager
-def _writing(
-    path: Path | None, name: Path | None, reader: Reader, beside: bool = False
-) -> Iterator[VideoWriter | PlainWriter | None]:
-    """Yield a writer and close it at the end; yield None without a path."""
-    if path is None or name is None:
-        yield None
-        return
+def _writing(path: Path, name: Path, reader: Reader, beside: bool = False) -> Iterator[VideoWriter | PlainWriter]:
+    """Yield a writer and close it at the end."""
     if isinstance(reader, PlainReader):
         writer: VideoWriter | PlainWriter = PlainWriter(path, name, reader, beside)
     else:
