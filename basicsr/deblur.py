@@ -66,18 +66,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add('--set', nargs='+', default=[], metavar='KEY=VALUE', help='further arguments of the mask generator')
     add('--mask-cache', metavar='DIR|none', help="folder for generated masks (default: in the user's cache folder)")
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
-    add(
-        '--dtype',
-        choices=('auto', 'fp32', 'bf16'),
-        default='auto',
-        help='precision; auto: bf16 where fast and accurate',
-    )
+    add('--dtype', choices=('auto', 'fp32', 'bf16'), default='auto', help='precision; auto: bf16 where fast and safe')
     tile_help = 'side of tiles in pixels; auto: use tiles if a photo does not fit into memory (default: auto)'
     add('--tile', type=tile, default='auto', metavar='auto|none|N', help=tile_help)
     flag('--self-ensemble', help='average over 8 flips and rotations; takes 8 times as long')
     guard_help = (
         'if the output is corrupted: retry, then keep the input in the affected areas (repair), write nothing '
-        '(refuse), or only warn (warn); off: do not check (default: repair)'
+        '(refuse), or only print a warning (warn); off: do not check (default: repair)'
     )
     add('--guard', choices=('repair', 'refuse', 'warn', 'off'), default='repair', help=guard_help)
     add('--suffix', type=suffix, default='_deblurred', help='added to file names; may be "" (default: _deblurred)')

@@ -7,7 +7,7 @@ import functools
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -182,7 +182,7 @@ class Deblurrer:
             as :meth:`deblur`.
         """
         arrays, back = arrays_of(image)
-        return back([self._deblur(array, masks).image for array in arrays])
+        return back([self.deblur(array, masks).image for array in arrays])
 
     def deblur(
         self,
@@ -215,37 +215,26 @@ class Deblurrer:
         if len(arrays) != 1:
             raise ShapeError(f'image: expected one image, got a batch of {len(arrays)}')
         if not 0 <= mask_dropout <= 1:
-            raise ArgumentError(f'mask_dropout is a share from 0 to 1, got {mask_dropout}')
-        done = self._deblur(arrays[0], masks, mask_dropout, mask_value, seed)
-        return replace(done, image=back([done.image]))
-
-    def _deblur(
-        self,
-        image: Array,
-        masks: MasksLike,
-        mask_dropout: float = 0.0,
-        mask_value: float | None = None,
-        seed: int = 0,
-    ) -> Deblurred:
-        (height, width), least = image.shape[:2], self._network.contract.input_rule.minimum
+            raise ArgumentError(f'mask_dropout: expected a share from 0 to 1, got {mask_dropout}')
+        pixels, least = arrays[0], self._network.contract.input_rule.minimum
+        height, width, channels = pixels.shape
         if self.finds_kernel and (height < least[0] or width < least[1]):
-            raise ShapeError(
-                f'{height}×{width} pixels are too few to estimate a blur kernel; at least {least[0]}×{least[1]} are '
-                'needed'
-            )
+            needed = f'at least {least[0]}×{least[1]} are needed'
+            raise ShapeError(f'{height}×{width} pixels are too few to estimate a blur kernel; {needed}')
         start = time.perf_counter()
-        labels = self._labels(image, self.masks if masks is None else masks)
+        labels = self._labels(pixels, self.masks if masks is None else masks)
         if labels is not None and mask_dropout:
             labels = drop_masks(torch.from_numpy(labels)[None], mask_dropout, [seed])[0].numpy()
         made = time.perf_counter()
-        white = float(np.iinfo(image.dtype).max) if image.dtype != np.float32 else 1.0
-        lq = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None].to(self.device) / white
+        white = float(np.iinfo(pixels.dtype).max) if pixels.dtype != np.float32 else 1.0
+        lq = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None].to(self.device) / white
         lq = lq.expand(1, 3, -1, -1)
         with self._lock, self._network.weighing(mask_value):
             restored = restore_guarded(self._network.restore, lq, labels, self.tile, self.guard, self.name)
-        output = restored.image.mean(1, keepdim=True) if image.shape[2] == 1 else restored.image
+        output = restored.image.mean(1, keepdim=True) if channels == 1 else restored.image
+        array = tensor2img(output, rgb2bgr=False, out_type=pixels.dtype.type).reshape(pixels.shape)
         return Deblurred(
-            image=tensor2img(output, rgb2bgr=False, out_type=image.dtype.type).reshape(image.shape),
+            image=back([array]),
             labels=labels,
             kernel=None if restored.kernel is None else restored.kernel[0].float().cpu().numpy(),
             seconds=time.perf_counter() - start,
