@@ -1,4 +1,4 @@
-"""Image deblurring with region priors: SAM-Deblur, NAFNet and the tools around them."""
+"""Image deblurring with region priors: SAM-Deblur, NAFNet and tools."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ __all__ = ['Deblurrer', '__version__']
 def __getattr__(name: str) -> Any:
     if name != 'Deblurrer':
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    from basicsr.inference.deblurrer import Deblurrer  # takes torch: imported when it is asked for
+    from basicsr.inference.deblurrer import Deblurrer  # imports torch, so only on first use
 
     return Deblurrer

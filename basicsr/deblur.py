@@ -6,8 +6,8 @@ Examples:
     python basicsr/deblur.py -i photo.jpg -o sharp/ --model analysis-synthesis --save-kernel
     python basicsr/deblur.py -i photo.jpg -o sharp/ --generator sam --sam-checkpoint sam_vit_b_01ec64.pth
 
-A result keeps the name, size, orientation, colour profile, EXIF and bit depth of its photo. What is there already is
-kept (see --overwrite). Exit code 1 if a photo could not be deblurred; the others are. docs/deblur.md explains all this.
+Results keep name, size, orientation, EXIF, colour profile and bit depth. Existing results are not replaced unless you
+pass --overwrite. If a photo fails, the rest are still processed and the exit code is 1. See docs/deblur.md.
 """
 
 from __future__ import annotations
@@ -20,106 +20,157 @@ if not __package__:  # run by its path, not as a module
     runpy.run_path(f'{Path(__file__).resolve().parent}/utils/clone.py')
 
 import argparse
+import functools
 import logging
 import signal
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 OUTPUT = Path('results/deblurred')
 
 
 def tile(text: str) -> Any:
-    """``auto``, ``none`` or a number of pixels."""
+    """Parse ``auto``, ``none`` or a number of pixels."""
     if text in ('auto', 'none'):
         return None if text == 'none' else 'auto'
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is neither auto, none nor a number of pixels")
+        raise argparse.ArgumentTypeError(f"expected auto, none or a number of pixels, got '{text}'")
     return int(text)
 
 
 def suffix(text: str) -> str:
-    """The end of a name, which leads into no other folder."""
+    """Parse the suffix of file names."""
     if '/' in text or '\\' in text:
-        raise argparse.ArgumentTypeError(f"'{text}' is no part of a file name; -o names the folder")
+        raise argparse.ArgumentTypeError(f"a suffix cannot contain '/' or '\\': '{text}'; use -o for the folder")
     return text
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     from basicsr.utils.installation import with_commands
 
     parser = argparse.ArgumentParser(
         description=with_commands(__doc__ or ''), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
-    add('-i', '--input', nargs='+', required=True, metavar='PATH', help='photos, folders, quoted patterns, videos')
-    add('-o', '--output', type=Path, default=OUTPUT, metavar='DIR', help=f'folder of the results ({OUTPUT})')
-    add(
-        '--model',
-        '--weights',
-        metavar='NAME',
-        help='a network file, or the name of one in experiments/pretrained_models',
-    )
-    add('--masks', default='auto', metavar='auto|none|DIR', help='made, left out, or <name>.png of a folder (auto)')
-    add('--generator', default='felzenszwalb', help='what makes masks: felzenszwalb (needs no weights) or sam')
-    add('--sam-checkpoint', metavar='FILE', help='weights of Segment Anything, of any of its three sizes')
-    add('--set', nargs='+', default=[], metavar='KEY=VALUE', help='further arguments of the generator')
-    add('--mask-cache', metavar='DIR|none', help="where masks are kept; the user's cache folder by default")
+    add, flag = parser.add_argument, functools.partial(parser.add_argument, action='store_true')
+    add('-i', '--input', nargs='+', required=True, metavar='PATH', help='photos, videos, folders or quoted patterns')
+    add('-o', '--output', type=Path, default=OUTPUT, metavar='DIR', help=f'folder for results (default: {OUTPUT})')
+    model_help = 'network file, or name in experiments/pretrained_models (default: the bundled network)'
+    add('--model', '--weights', metavar='NAME', help=model_help)
+    mask_help = 'auto: generate masks; none: disable; DIR: read DIR/<name>.png (default: auto)'
+    add('--masks', default='auto', metavar='auto|none|DIR', help=mask_help)
+    add('--generator', default='felzenszwalb', help='mask generator: felzenszwalb (needs no weights) or sam')
+    add('--sam-checkpoint', metavar='FILE', help='Segment Anything weights; the model size is detected')
+    add('--set', nargs='+', default=[], metavar='KEY=VALUE', help='further arguments of the mask generator')
+    add('--mask-cache', metavar='DIR|none', help="folder for generated masks (default: in the user's cache folder)")
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
-    add('--dtype', choices=('auto', 'fp32', 'bf16'), default='auto', help='arithmetic of the network')
-    add('--tile', type=tile, default='auto', metavar='auto|none|N', help='cut large photos into tiles of N pixels')
-    add('--self-ensemble', action='store_true', help='mean over 8 flips and rotations: 8 times the time')
-    add(
-        '--guard',
-        choices=('repair', 'refuse', 'warn', 'off'),
-        default='repair',
-        help='if the network collapses: try other ways, then show the photo there (repair); write nothing (refuse)',
+    add('--dtype', choices=('auto', 'fp32', 'bf16'), default='auto', help='precision; auto: bf16 where fast and safe')
+    tile_help = 'side of tiles in pixels; auto: use tiles if a photo does not fit into memory (default: auto)'
+    add('--tile', type=tile, default='auto', metavar='auto|none|N', help=tile_help)
+    flag('--self-ensemble', help='average over 8 flips and rotations; takes 8 times as long')
+    guard_help = (
+        'if the output is corrupted: retry, then keep the input in the affected areas (repair), write nothing '
+        '(refuse), or only print a warning (warn); off: do not check (default: repair)'
     )
-    add('--suffix', type=suffix, default='_deblurred', help='added to the names of results; "" keeps them (_deblurred)')
-    add('--side-by-side', action='store_true', help='also save photo and result in one picture')
-    add(
-        '--contact-sheet',
-        type=Path,
-        metavar='FILE',
-        help='also draw an image (.jpg) of all photos and results, one for every 100',
-    )
-    add('--save-masks', action='store_true', help='also save the masks, and a picture of them')
-    add('--save-kernel', action='store_true', help='also save the blur kernel, of networks that find one')
-    add('--overwrite', action='store_true', help='replace results that are there')
+    add('--guard', choices=('repair', 'refuse', 'warn', 'off'), default='repair', help=guard_help)
+    add('--suffix', type=suffix, default='_deblurred', help='added to file names; may be "" (default: _deblurred)')
+    flag('--side-by-side', help='also save photo and result in one image')
+    sheet_help = 'also draw all photos and results on contact sheets (.jpg or .png) of 100 photos each'
+    add('--contact-sheet', type=Path, metavar='FILE', help=sheet_help)
+    flag('--save-masks', help='also save the masks and an image of them')
+    flag('--save-kernel', help='also save the blur kernel, if the network estimates one')
+    flag('--overwrite', help='replace existing results')
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Deblur everything; exit code 1 if something has failed."""
+    """Deblur all inputs; return 1 if something failed."""
     args = parse(arguments)
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
-    from basicsr.photos.jobs import failures_in_words, left_to_do, list_inputs, plan
+    from tqdm import tqdm
 
-    inputs = list_inputs(args.input)
+    from basicsr.photos.runs import run_job
+    from basicsr.photos.sheet import PhotoSheet
+
     extras = {'side_by_side': args.side_by_side, 'masks': args.save_masks, 'kernel': args.save_kernel}
-    jobs = plan(inputs, args.output, args.suffix, [name for name, wanted in extras.items() if wanted])
-    todo = left_to_do(jobs, inputs, args.overwrite)
+    wanted = [name for name, given in extras.items() if given]
+    sheet = None if args.contact_sheet is None else PhotoSheet(args.contact_sheet)
+
+    def start(jobs: list[Any]) -> Callable[[Any], None]:
+        if sheet is not None:
+            require_free(sheet.path, args.overwrite, jobs)
+        deblurrer = load_deblurrer(args)
+
+        def do(job: Any) -> None:
+            line, warning = run_job(deblurrer, job, args.masks, sheet)
+            tqdm.write(line)
+            if warning:
+                tqdm.write(f'{job.source}: {warning}', file=sys.stderr)
+
+        return do
+
+    try:
+        return process(args.input, args.output, args.suffix, wanted, args.overwrite, start, 'try a smaller --tile')
+    finally:  # also after an interruption
+        if sheet is not None:
+            sheet.save()
+
+
+def process(
+    names: Iterable[str | Path],
+    output: Path,
+    suffix: str,
+    extras: list[str],
+    overwrite: bool,
+    start: Callable[[list[Any]], Callable[[Any], None]],
+    too_large: str,
+) -> int:
+    """Find photos and videos, deblur them, and print notes, failures and a summary.
+
+    Args:
+        names: files, folders and patterns, see :func:`~basicsr.photos.jobs.list_inputs`.
+        output: folder for results.
+        suffix: added to file names.
+        extras: further results, see :func:`~basicsr.photos.jobs.plan`.
+        overwrite: replace existing results.
+        start: called with the jobs to do, if there are any; returns the function that does one.
+        too_large: advice for a file that does not fit into memory.
+
+    Returns:
+        the exit code: 1 if something failed.
+
+    Raises:
+        BasicsrError: a result would overwrite an input, or as ``start``.
+        OSError: a folder cannot be written.
+    """
+    from basicsr.photos.jobs import failures_in_words, left_to_do, list_inputs, plan
+    from basicsr.photos.runs import do_all
+
+    inputs = list_inputs(names)
+    jobs = left_to_do(plan(inputs, output, suffix, extras), inputs, overwrite)
     for note in inputs.notes:
         print(note, file=sys.stderr)
-    failed = dict(inputs.missing)
-    if todo:
-        require_free(args.contact_sheet, args.overwrite, [job.source for job in jobs], len(todo))
-        for folder in dict.fromkeys([args.output, *(path.parent for job in todo for path in job.files())]):
-            open_folder(folder)
-        if args.contact_sheet is not None:
-            open_folder(args.contact_sheet.parent)
-        failed |= deblur(todo, args)
+    failed = inputs.missing
+    if jobs:
+        do = start(jobs)
+        for folder in dict.fromkeys([output, *(path.parent for job in jobs for path in job.files())]):
+            require_writable(folder)
+        begin = time.perf_counter()
+        new = do_all(jobs, do, too_large)
+        print(f'{len(jobs) - len(new)} of {len(jobs)} in {time.perf_counter() - begin:.1f} s: {output}')
+        failed |= new
     for line in failures_in_words(failed):
         print(line, file=sys.stderr)
     return 1 if failed else 0
 
 
-def open_folder(folder: Path) -> None:
-    """Make the folder of the results, and find out now whether it can be written.
+def require_writable(folder: Path) -> None:
+    """Create a folder for results and check that it is writable.
 
     Raises:
-        OSError: it cannot; its ``filename`` is the folder.
+        OSError: it is not; ``filename`` is the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -129,20 +180,21 @@ def open_folder(folder: Path) -> None:
         raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
-def require_free(first: Path | None, overwrite: bool, sources: list[Path], photos: int) -> None:
-    """Refuse contact sheets that would take the place of files."""
+def require_free(first: Path, overwrite: bool, jobs: list[Any]) -> None:
+    """Create the folder of the contact sheets; raise if they would replace existing files or photos."""
     from basicsr.photos.sheet import sheet_paths
     from basicsr.utils.errors import DataError
 
-    for sheet in [] if first is None else sheet_paths(first, photos):
+    for sheet in sheet_paths(first, len(jobs)):
         if sheet.exists() and not overwrite:
-            raise DataError(f'--contact-sheet {sheet} is there already; --overwrite replaces it')
-        if sheet.exists() and sheet.resolve() in [source.resolve() for source in sources]:
+            raise DataError(f'--contact-sheet {sheet} exists; pass --overwrite to replace it')
+        if sheet.exists() and sheet.resolve() in [job.source.resolve() for job in jobs]:
             raise DataError(f'--contact-sheet {sheet} is one of the photos; choose another name')
+    require_writable(first.parent)
 
 
-def build(args: argparse.Namespace) -> Any:
-    """The network with its masks, as the command line says."""
+def load_deblurrer(args: argparse.Namespace) -> Any:
+    """Load the network and its mask generator as given on the command line."""
     from basicsr.inference.deblurrer import Deblurrer
     from basicsr.masks.cache import MaskCache
     from basicsr.masks.generator import block_of_flags
@@ -150,63 +202,31 @@ def build(args: argparse.Namespace) -> Any:
 
     if args.generator == 'sam':
         if args.sam_checkpoint is None:
-            raise OptionError('--generator sam needs --sam-checkpoint FILE: the weights of Segment Anything')
+            raise OptionError('--generator sam requires --sam-checkpoint FILE (Segment Anything weights)')
         args.set = ['model=auto', *args.set]
     if args.masks not in ('auto', 'none') and not Path(args.masks).is_dir():
-        raise OptionError(f'--masks {args.masks}: neither auto, none nor a folder of mask files')
-    cache = None if args.mask_cache == 'none' else MaskCache(Path(args.mask_cache) if args.mask_cache else None)
+        raise OptionError(f'--masks {args.masks}: expected auto, none or a folder of mask files')
     deblurrer = Deblurrer.load(
         args.model,
-        device=args.device,
-        dtype=args.dtype,
         masks='none' if args.masks == 'none' else 'auto',
         generator=block_of_flags(args.generator, args.sam_checkpoint, args.device, args.set),
-        cache=cache,
-        tile=args.tile,
-        self_ensemble=args.self_ensemble,
-        guard=args.guard,
+        cache=None if args.mask_cache == 'none' else MaskCache(Path(args.mask_cache) if args.mask_cache else None),
+        **{key: getattr(args, key) for key in ('device', 'dtype', 'tile', 'self_ensemble', 'guard')},
     )
     if args.save_kernel and not deblurrer.finds_kernel:
-        raise OptionError(f'--save-kernel: {deblurrer.name} finds no kernel; --model analysis-synthesis does')
+        raise OptionError(f'--save-kernel: {deblurrer.name} estimates no kernel; use --model analysis-synthesis')
     if not deblurrer.takes_masks and (args.save_masks or args.masks not in ('auto', 'none')):
         raise OptionError(f'--masks, --save-masks: {deblurrer.name} takes no masks')
     if deblurrer.takes_masks and args.masks == 'auto':
-        _ = deblurrer.generator  # what is wrong with it is said before the first photo
+        _ = deblurrer.generator  # raises errors before the first photo
     return deblurrer
 
 
-def deblur(jobs: list[Any], args: argparse.Namespace) -> dict[str, str]:
-    """Do photos and videos and say how it went; why some have failed, by their names."""
-    from tqdm import tqdm
-
-    from basicsr.photos.runs import do_all, run_job
-    from basicsr.photos.sheet import PhotoSheet
-
-    sheet = None if args.contact_sheet is None else PhotoSheet(args.contact_sheet)
-    deblurrer = build(args)
-
-    def do(job: Any) -> None:
-        report = run_job(deblurrer, job, args.masks, sheet)
-        tqdm.write(report.line)
-        if report.warning:
-            tqdm.write(f'{job.source}: {report.warning}', file=sys.stderr)
-
-    start = time.perf_counter()
-    try:
-        failed = do_all(jobs, do, 'try a smaller --tile')
-    finally:  # an interrupted run has one of what was done
-        if sheet is not None:
-            sheet.save()
-    seconds = time.perf_counter() - start
-    print(f'{len(jobs) - len(failed)} of {len(jobs)} in {seconds:.1f} s: {args.output}')
-    return failed
-
-
 def command() -> int:
-    """Run :func:`main` as a program; returns the exit code."""
+    """Run :func:`main` as a program and return the exit code."""
     from basicsr.utils.console import run
 
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # half a file is taken away
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # removes unfinished files
     return run(main)
 
 

@@ -1,4 +1,4 @@
-"""Make region masks for a folder of photos: label maps as 16-bit PNG, ``<output>/<name>.png``.
+"""Make region masks for a folder of photos: label maps as 16-bit PNG, <output>/<name>.png.
 
 Examples:
     python scripts/make_masks.py --input photos --output masks
@@ -6,7 +6,7 @@ Examples:
     torchrun --nproc_per_node 8 scripts/make_masks.py --input photos --output masks --generator sam --checkpoint FILE
     python scripts/make_masks.py --from masks_of_another_tool --output masks --input photos
 
-A second run keeps what is there and makes the rest.
+Run it again after an interruption: existing masks are kept and the missing ones are made.
 """
 
 from __future__ import annotations
@@ -22,51 +22,43 @@ if not __package__:  # run by its path, not as a module
 
 
 def shard(text: str) -> tuple[int, int]:
-    """``i/n`` as two numbers."""
+    """Parse ``i/n`` into two numbers."""
     index, slash, count = text.partition('/')
     if not slash or not index.isdigit() or not count.isdigit():
-        raise argparse.ArgumentTypeError(f"'{text}' is not i/n, for example 0/4")
+        raise argparse.ArgumentTypeError(f"expected i/n, such as 0/4, got '{text}'")
     return int(index), int(count)
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     from basicsr.utils.installation import with_commands
 
     parser = argparse.ArgumentParser(
         description=with_commands(__doc__ or ''), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--input', type=Path, metavar='DIR', help='folder of photos, with sub-folders')
-    parser.add_argument('--output', type=Path, required=True, metavar='DIR', help='folder for the masks')
-    parser.add_argument(
-        '--from',
-        dest='source',
-        type=Path,
-        metavar='DIR',
-        help='convert the masks of another tool instead of making some; with --input their sizes are checked',
-    )
-    parser.add_argument('--generator', default='felzenszwalb', help='felzenszwalb (needs no weights) or sam')
-    parser.add_argument('--checkpoint', metavar='FILE', help='weights of the generator')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
-    parser.add_argument('--set', nargs='+', default=[], metavar='KEY=VALUE', help='further arguments of the generator')
-    parser.add_argument('--shard', type=shard, metavar='i/n', help='do every n-th image from the i-th; 0/1 is all')
-    parser.add_argument('--overlay', type=Path, metavar='DIR', help='also draw the regions over the photos')
-    parser.add_argument('--gray', type=Path, metavar='DIR', help='also write the gray pictures of the CAT method')
-    parser.add_argument(
-        '--gray-coding',
-        choices=('fixed', 'reference'),
-        default='fixed',
-        help='how masks become gray values; reference is the sum of codes of the original',
-    )
-    parser.add_argument('--force', action='store_true', help='make all masks again, whatever is there')
+    add = parser.add_argument
+    add('--input', type=Path, metavar='DIR', help='folder of photos, including its sub-folders')
+    add('--output', type=Path, required=True, metavar='DIR', help='folder for the masks')
+    from_help = 'convert masks of another tool instead of generating masks; --input DIR checks their sizes'
+    add('--from', dest='source', type=Path, metavar='DIR', help=from_help)
+    add('--generator', default='felzenszwalb', help='mask generator: felzenszwalb (needs no weights) or sam')
+    add('--checkpoint', metavar='FILE', help='weights of the mask generator')
+    add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
+    add('--set', nargs='+', default=[], metavar='KEY=VALUE', help='further arguments of the mask generator')
+    add('--shard', type=shard, metavar='i/n', help='process every n-th image, starting at index i (0/1: all)')
+    add('--overlay', type=Path, metavar='DIR', help='also draw the regions over the photos')
+    add('--gray', type=Path, metavar='DIR', help='also write the gray masks of the CAT method')
+    coding_help = 'gray values of masks; reference: sum of the codes, as in the original (default: fixed)'
+    add('--gray-coding', choices=('fixed', 'reference'), default='fixed', help=coding_help)
+    add('--force', action='store_true', help='make all masks again and replace existing ones')
     arguments = parser.parse_args()
     if arguments.input is None and arguments.source is None:
-        parser.error('--input DIR is needed: the folder of photos (or --from DIR, to convert masks)')
+        parser.error('pass --input DIR (a folder of photos) or --from DIR (masks to convert)')
     return arguments
 
 
 def main() -> int:
-    """Make the masks; exit code 1 if an image has none."""
+    """Make the masks; return 1 if an image failed."""
     import os
 
     arguments = parse()
@@ -93,7 +85,7 @@ def main() -> int:
 
 
 def command() -> int:
-    """Run :func:`main` as a program; returns the exit code."""
+    """Run :func:`main` as a program and return the exit code."""
     from basicsr.utils.console import run
 
     return run(main)

@@ -58,7 +58,7 @@ def extra_memory(masks: int) -> float | None:
     x = torch.rand(1, 2, 720, 1280)
     with torch.no_grad():
         mask_average_pooling(x[..., :64, :64], labels[..., :64, :64])
-        return peak_memory(lambda: mask_average_pooling(x, labels), x.device)
+        return peak_memory(lambda: mask_average_pooling(x, labels), x.device)[1]
 
 
 def main() -> None:

@@ -101,7 +101,7 @@ def memory_of_correlation(side: str, channels: int, size: int) -> float | None:
     """Peak MiB of one side beyond what its process held before, result included; for a process of its own."""
     x = torch.rand(1, channels, size, size)
     CORRELATIONS[side](x[..., :64, :64])  # what libraries set up once
-    return peak_memory(lambda: CORRELATIONS[side](x), x.device)
+    return peak_memory(lambda: CORRELATIONS[side](x), x.device)[1]
 
 
 @torch.no_grad()

@@ -105,7 +105,7 @@ def compare_steps(precision: str, size: int, masks: int, device: torch.device, r
     title = f'training step, {size}×256×256, {masks} masks, {precision} (losses {losses[0]:.4f}, {losses[1]:.4f})'
     row(title, times, target)
     if device.type == 'cuda':
-        memory = peak_memory(sides['ours'], device)
+        _, memory = peak_memory(sides['ours'], device)
         print(f'{1 / times["ours"].wall:.1f} it/s, {memory:.0f} MiB beyond weights and optimizer')
 
 

@@ -1,20 +1,22 @@
-"""Deblur photos with the analysis-synthesis pair, which finds the blur kernel of a photo and uses it.
+"""Deblur photos with the analysis-synthesis pair: one network estimates the blur kernel, the other deblurs with it.
 
-For blur that is the same all over the photo, up to 85 pixels; scale photos with larger blur down.
+The blur must be the same over the whole photo and at most 85 pixels long; downscale photos with larger blur first.
 
 Examples:
     python scripts/deblur_kernel.py -i photo.jpg -o results/sharp
     python scripts/deblur_kernel.py -i photos -o results/sharp -s "" --save-kernel --side_by_side
 
-The weights come from scripts/convert_checkpoint.py. Exit code 1 if a photo could not be deblurred; the others are.
+Convert the weights with scripts/convert_checkpoint.py first. If a photo fails, the rest are still processed and the
+exit code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import runpy
 import sys
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,103 +27,68 @@ WEIGHTS = 'analysis-synthesis'
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add('--input_path', '-i', type=Path, required=True, metavar='PATH', help='a photo, or a folder of photos')
-    add('--out_dir', '-o', type=Path, default=Path('results'), metavar='DIR', help='where results go (results)')
-    add('--suffix', '-s', default='_deblurred', help='added to the name; "" keeps it (_deblurred)')
-    add(
-        '--weights',
-        '-w',
-        default=WEIGHTS,
-        metavar='NAME',
-        help=f'a file, or the name of one as in deblur.py ({WEIGHTS})',
-    )
-    add(
-        '--analysis_max_input_size',
-        '-amis',
-        type=int,
-        nargs='+',
-        metavar='N',
-        help='find the kernel in the centre of larger photos: one number (a square) or two (height width)',
-    )
-    add(
-        '--analysis-crop',
-        choices=('whole', 'reference'),
-        help='what the kernel is found in; reference: a centre crop of a size that the original accepts',
-    )
-    add('--plot', '-p', action='store_true', help='show photo and result side by side')
-    add('--side_by_side', '-sbs', action='store_true', help='save photo and result in one picture, the photo left')
-    add('--save-kernel', action='store_true', help='also save NAME_kernel.png and NAME_kernel.npy')
-    add('--overwrite', action='store_true', help='replace results that are there')
+    add, flag = parser.add_argument, functools.partial(parser.add_argument, action='store_true')
+    add('--input_path', '-i', type=Path, required=True, metavar='PATH', help='a photo or a folder of photos')
+    add('--out_dir', '-o', type=Path, default=Path('results'), metavar='DIR', help='folder for results')
+    add('--suffix', '-s', default='_deblurred', help='added to file names; may be "" (default: _deblurred)')
+    weights_help = f'network file, or name in experiments/pretrained_models (default: {WEIGHTS})'
+    add('--weights', '-w', default=WEIGHTS, metavar='NAME', help=weights_help)
+    size_help = 'estimate the kernel of larger photos in a centre crop: one number (square) or two (height width)'
+    add('--analysis_max_input_size', '-amis', type=int, nargs='+', metavar='N', help=size_help)
+    crop_help = 'area for estimating the kernel; reference: centre crop of a size that the original accepts'
+    add('--analysis-crop', choices=('whole', 'reference'), help=crop_help)
+    flag('--plot', '-p', help='show photo and result side by side')
+    flag('--side_by_side', '-sbs', help='save photo and result in one image, photo on the left')
+    flag('--save-kernel', help='also save NAME_kernel.png and NAME_kernel.npy')
+    flag('--overwrite', help='replace existing results')
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
     return parser.parse_args()
 
 
-def show(picture: Any, title: str) -> None:
-    """Open a picture in the system's viewer."""
+def show(image: Any, title: str) -> None:
+    """Open an image in the system's viewer."""
     import numpy as np
     from PIL import Image, ImageShow
 
-    eight_bits = picture if picture.dtype == np.uint8 else (picture // 257).astype(np.uint8)
+    eight_bits = image if image.dtype == np.uint8 else (image // 257).astype(np.uint8)
     if not ImageShow.show(Image.fromarray(eight_bits.squeeze()), title):
-        print(f'{title}: no program was found that shows pictures; use --side_by_side', file=sys.stderr)
+        print(f'{title}: no image viewer was found; use --side_by_side', file=sys.stderr)
 
 
 def main() -> int:
-    """Deblur all photos; exit code 1 if one has failed."""
+    """Deblur all photos; return 1 if one failed."""
     arguments = parse()
-    from basicsr.photos.jobs import failures_in_words, left_to_do, list_inputs, plan
-    from basicsr.utils.errors import DataError
+    from basicsr.deblur import process
+    from basicsr.photos.runs import beside, run_photo
 
-    inputs = list_inputs([arguments.input_path])
-    jobs = plan(inputs, arguments.out_dir, arguments.suffix, ['kernel'] if arguments.save_kernel else [])
-    if not jobs:
-        raise DataError('\n'.join(failures_in_words(inputs.missing)))
-    todo = left_to_do(jobs, inputs, arguments.overwrite)
-    for note in inputs.notes:
-        print(note, file=sys.stderr)
-    failed = dict(inputs.missing)
-    if todo:
-        failed |= deblur(todo, arguments)
-    for line in failures_in_words(failed):
-        print(line, file=sys.stderr)
-    return 1 if failed else 0
+    def start(jobs: list[Any]) -> Callable[[Any], None]:
+        deblurrer = load_pair(arguments)
 
+        def do(job: Any) -> None:
+            if arguments.side_by_side:  # replaces the result, as in the original
+                job = replace(job, output=None, side_by_side=job.output)
+            done = run_photo(deblurrer, job)
+            if arguments.plot:
+                show(beside(done.photo, done.result).pixels, job.source.name)
 
-def deblur(jobs: list[Any], arguments: argparse.Namespace) -> dict[str, str]:
-    """Deblur photos; why some have failed, by their names."""
-    from basicsr.photos.runs import beside, do_all, run_photo
+        return do
 
-    deblurrer = build(arguments)
-    arguments.out_dir.mkdir(parents=True, exist_ok=True)
-
-    def do(job: Any) -> None:
-        if arguments.side_by_side:  # in place of the result, as the original does
-            job = replace(job, output=None, side_by_side=job.output)
-        done = run_photo(deblurrer, job)
-        if arguments.plot:
-            show(beside(done.photo, done.result).pixels, job.source.name)
-
-    start = time.perf_counter()
-    failed = do_all(jobs, do, 'scale it down or cut it')
-    seconds = time.perf_counter() - start
-    print(f'{len(jobs) - len(failed)} of {len(jobs)} photos in {seconds:.1f} s: {arguments.out_dir}')
-    return failed
+    names, extras = [arguments.input_path], ['kernel'] if arguments.save_kernel else []
+    too_large = 'downscale or crop it'
+    return process(names, arguments.out_dir, arguments.suffix, extras, arguments.overwrite, start, too_large)
 
 
-def build(arguments: argparse.Namespace) -> Any:
-    """The pair, as the command line says."""
+def load_pair(arguments: argparse.Namespace) -> Any:
+    """Load the analysis-synthesis pair as given on the command line."""
     from basicsr.inference.deblurrer import Deblurrer
     from basicsr.utils.errors import WeightsError
 
     deblurrer = Deblurrer.load(arguments.weights, device=arguments.device, guard='off')  # as the original
     if not deblurrer.finds_kernel:
-        raise WeightsError(
-            f'{arguments.weights} is no AnalysisSynthesisNet; scripts/convert_checkpoint.py makes one of the published '
-            '.h5 pair'
-        )
+        advice = 'convert the published .h5 pair with scripts/convert_checkpoint.py'
+        raise WeightsError(f'{arguments.weights} is not an AnalysisSynthesisNet; {advice}')
     analysis: Any = deblurrer.net.analysis
     if arguments.analysis_max_input_size is not None:
         analysis.limit_input(arguments.analysis_max_input_size)

@@ -1,4 +1,4 @@
-"""What is installed here and whether it fits: versions, devices, optional parts, a second ``basicsr`` in the way."""
+"""Check the installation: package versions, devices, optional packages, and a conflicting basicsr."""
 
 from __future__ import annotations
 
@@ -13,43 +13,27 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 runpy.run_path(str(ROOT / 'basicsr' / 'utils' / 'clone.py'))
-ELSEWHERE = sys.path[1:]  # what other programs import from
+ELSEWHERE = sys.path[1:]  # import path of other programs
 
-REQUIRED = {
-    'torch': 'torch',
-    'torchvision': 'torchvision',
-    'numpy': 'numpy',
-    'opencv-python-headless': 'cv2',
-    'pillow': 'PIL',
-    'scikit-image': 'skimage',
-    'pydantic': 'pydantic',
-    'PyYAML': 'yaml',
-    'lmdb': 'lmdb',
-    'tensorboard': 'tensorboard',
-    'tqdm': 'tqdm',
-    'segment-anything': 'segment_anything',
-}
-OPTIONAL = {
-    'gradio': 'demo',
-    'av': 'video',
-    'onnx': 'export',
-    'onnxruntime': 'export',
-    'pytest': 'dev',
-    'ruff': 'dev',
-    'mypy': 'dev',
-}
+REQUIRED = (
+    *('torch', 'torchvision', 'numpy', 'opencv-python-headless', 'pillow', 'scikit-image', 'pydantic', 'PyYAML'),
+    *('lmdb', 'tensorboard', 'tqdm', 'segment-anything'),
+)
+OPTIONAL = {'demo': ['gradio'], 'video': ['av'], 'export': ['onnx', 'onnxruntime'], 'dev': ['pytest', 'ruff', 'mypy']}
+MODULES = {'opencv-python-headless': 'cv2', 'pillow': 'PIL', 'scikit-image': 'skimage', 'PyYAML': 'yaml'}
 
 
-def version(distribution: str, module: str) -> str | None:
-    """Version of a distribution, '?' if only the module is there, None if neither."""
+def version(distribution: str) -> str | None:
+    """Return the version of a distribution, '?' if only its module is installed, None if neither is."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
+        module = MODULES.get(distribution, distribution.replace('-', '_'))
         return '?' if importlib.util.find_spec(module) else None
 
 
 def other_basicsr() -> Path | None:
-    """A ``basicsr`` of another project that programs outside this folder would import."""
+    """Return a ``basicsr`` of another project that programs outside this folder would import."""
     for folder in ELSEWHERE:
         candidate = Path(folder or '.').resolve() / 'basicsr'
         if (candidate / '__init__.py').is_file():
@@ -58,7 +42,7 @@ def other_basicsr() -> Path | None:
 
 
 def devices() -> list[str]:
-    """What torch can compute on."""
+    """Return a line for each device of torch."""
     import torch
 
     found = [f'cpu: {os.cpu_count()} cores, {torch.get_num_threads()} threads']
@@ -71,40 +55,31 @@ def devices() -> list[str]:
 
 
 def main() -> int:
-    """Print the findings; exit code 1 if something needed is missing."""
+    """Print the findings; return 1 if a required package is missing."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     import basicsr
     from basicsr.utils.console import missing_package
 
-    problems: list[str] = []
-    missing: list[str] = []
     print(f'basicsr {basicsr.__version__} in {Path(basicsr.__file__).parent}')
     print(f'python {platform.python_version()} on {platform.platform()}')
-    for distribution, module in REQUIRED.items():
-        found = version(distribution, module)
-        print(f'  {distribution:<24} {found or "MISSING"}')
-        if found is None:
-            missing.append(distribution)
-    if missing:
-        problems.append(missing_package(', '.join(missing)))
-    for distribution, extra in OPTIONAL.items():
-        found = version(distribution, distribution)
-        print(f'  {distribution:<24} {found or f"not installed (optional: pip install -e .[{extra}])"}')
-    if version('torch', 'torch'):
-        print('devices')
-        for line in devices():
-            print(f'  {line}')
+    for distribution in REQUIRED:
+        print(f'  {distribution:<24} {version(distribution) or "MISSING"}')
+    for extra, distributions in OPTIONAL.items():
+        for distribution in distributions:
+            found = version(distribution) or f'not installed (optional: pip install -e .[{extra}])'
+            print(f'  {distribution:<24} {found}')
+    if version('torch'):
+        print('devices', *devices(), sep='\n  ')
     decoy = other_basicsr()
     if decoy and (decoy / 'bundled').is_dir():
-        print(f'note: this project is installed as well, in {decoy}; programs outside of this clone import that one')
+        print(f'note: this project is also installed in {decoy}; programs outside this clone import that one')
     elif decoy:
         print(f'note: another basicsr is installed in {decoy}')
-        print('The commands of this project use their own, but a program of yours would import that one.')
-        print('A fresh environment avoids the clash: python -m venv .venv && .venv/bin/pip install -e .')
-    for problem in problems:
-        print(f'problem: {problem}')
-    print('all is well' if not problems else f'{len(problems)} problem(s)')
-    return 1 if problems else 0
+        print('The commands of this project import their own package, but your programs would import that one.')
+        print('To avoid the conflict, use a new environment: python -m venv .venv && .venv/bin/pip install -e .')
+    missing = [distribution for distribution in REQUIRED if version(distribution) is None]
+    print(f'problem: {missing_package(", ".join(missing))}' if missing else 'all is well')
+    return 1 if missing else 0
 
 
 if __name__ == '__main__':

@@ -79,7 +79,7 @@ def measure(options: Any, arguments: argparse.Namespace) -> None:
     data = example(net, arguments.batch, arguments.size, arguments.masks, device)
     with torch.inference_mode():
         seconds = median_seconds(lambda: net(*data), device, arguments.rounds)
-        memory = peak_memory(lambda: net(*data), device)
+        _, memory = peak_memory(lambda: net(*data), device)
     print(f'time         {seconds * 1e3:.1f} ms a forward pass on {device}, median of {arguments.rounds}')
     print(
         'peak memory  ' + ('not measured on this system' if memory is None else f'{memory:.0f} MiB beyond the network')

@@ -122,14 +122,14 @@ def test_the_command_draws_one(place: Path, capsys: pytest.CaptureFixture[str]) 
     sheet = imread(Path('sheets/all.jpg'))
     assert sheet.shape[1] == 4 * WIDTH and sheet.shape[0] > 3 * 22 + 3 * 100
     before = Path('sheets/all.jpg').read_bytes()
-    with pytest.raises(DataError, match=r'all\.jpg is there already; --overwrite'):
+    with pytest.raises(DataError, match=r'all\.jpg exists; .*--overwrite'):
         deblur('-i', 'photos/a.jpg', '-o', 'more', '--contact-sheet', 'sheets/all.jpg')
     assert not Path('more').exists() and Path('sheets/all.jpg').read_bytes() == before
     assert deblur('-i', 'photos/a.jpg', '-o', 'more', '--contact-sheet', 'sheets/all.jpg', '--overwrite') == 0
     assert imread(Path('sheets/all.jpg')).shape[0] < sheet.shape[0]
     with pytest.raises(DataError, match='is one of the photos'):
         deblur('-i', 'photos/a.jpg', '-o', 'x', '--contact-sheet', 'photos/a.jpg', '--overwrite')
-    with pytest.raises(OptionError, match=r'sheet\.txt: a contact sheet is a \.jpg'):
+    with pytest.raises(OptionError, match=r'sheet\.txt: .*\.jpg'):
         deblur('-i', 'photos/a.jpg', '-o', 'x', '--contact-sheet', 'sheet.txt')
 
 
@@ -138,10 +138,10 @@ def test_an_interrupted_run_has_a_sheet_of_what_was_done(place: Path, monkeypatc
 
     load = photo_runs.load_photo
 
-    def stop_at_b(path: Path):
+    def stop_at_b(path: Path, *limit: int):
         if path.name == 'b.PNG':
             raise KeyboardInterrupt
-        return load(path)
+        return load(path, *limit)
 
     monkeypatch.setattr(photo_runs, 'load_photo', stop_at_b)
     with pytest.raises(KeyboardInterrupt):

@@ -89,7 +89,7 @@ def test_files_patterns_and_what_is_missing(place, capsys):
     assert deblur('-i', *words, '-o', 'out') == 1
     assert names('out') == ['a_deblurred.jpg', 'deep'] and names('out/deep') == ['d_deblurred.png']
     out, err = capsys.readouterr()
-    assert '2 of 2 in' in out and 'name of that' not in err
+    assert '2 of 2 in' in out and 'photos/a.jpg' not in err
     assert 'gone.jpg: no such file or folder' in err and 'x*.png: matches no photo or video' in err
     (place / 'empty').mkdir()
     assert deblur('-i', 'empty', '-o', 'never') == 1
@@ -110,13 +110,13 @@ def test_what_is_there_is_kept_unless_asked(place, capsys):
     Path('out/b_deblurred.PNG').write_text('mine')
     assert deblur('-i', 'photos', '-o', 'out') == 0
     assert Path('out/b_deblurred.PNG').read_text() == 'mine' and Path('out/a_deblurred.jpg').exists()
-    assert 'out/b_deblurred.PNG is there already (--overwrite replaces it)' in capsys.readouterr().err
+    assert 'out/b_deblurred.PNG exists (--overwrite' in capsys.readouterr().err
     assert deblur('-i', 'photos/b.PNG', '-o', 'out', '--overwrite') == 0
     assert load_photo(Path('out/b_deblurred.PNG')).pixels.shape == (31, 33, 3)
     Path('out/a_masks.png').write_text('mine')
     assert deblur('-i', 'photos/a.jpg', '-o', 'out', '--suffix', '_x', '--save-masks') == 1
     assert Path('out/a_masks.png').read_text() == 'mine' and not Path('out/a_x.jpg').exists()
-    assert 'out/a_masks.png is there already, out/a_x.jpg is not; --overwrite' in capsys.readouterr().err
+    assert 'out/a_masks.png exists, out/a_x.jpg does not' in capsys.readouterr().err
 
 
 def test_a_folder_into_itself(place, capsys):
@@ -125,7 +125,7 @@ def test_a_folder_into_itself(place, capsys):
     assert len(before) == 5 + 3 + 3 * 3
     assert deblur('-i', 'photos', '-o', 'photos', '--save-masks', '--side-by-side', '--overwrite') == 0
     assert names('photos') == before  # no results of results
-    assert 'earlier results left out' in capsys.readouterr().err
+    assert 'earlier results' in capsys.readouterr().err
     content = Path('photos/a.jpg').read_bytes()
     for arguments in (('--suffix', ''), ('--suffix', '', '--overwrite')):
         with pytest.raises(DataError, match='would be overwritten'):
@@ -140,7 +140,7 @@ def test_results_of_the_same_name(place, capsys):
     assert deblur('-i', 'photos', 'other', '-o', 'out', '--save-masks', '--suffix', '') == 1
     beside = [f'{name}_{kind}' for name in ('a.jpg', 'a.png', 'b', 'c') for kind in ('masks.png', 'masks_shown.jpg')]
     assert names('out') == sorted(['a.jpg', 'a.png', 'b.PNG', 'c.tif', *beside])
-    assert 'other/a.jpg: its result would have the name of that of photos/a.jpg' in capsys.readouterr().err
+    assert 'other/a.jpg: its result would replace that of photos/a.jpg' in capsys.readouterr().err
 
 
 def test_everything_beside_the_result(place):
@@ -222,8 +222,8 @@ def test_masks_of_a_folder_or_none(place, capsys):
     assert names('out') == ['a_deblurred.jpg']
     err = capsys.readouterr().err
     assert 'masks/b.png: the masks have (9, 9) pixels (H, W), the image (31, 33)' in err
-    assert 'photos/c.tif: masks holds no masks for it (c.png, c_masks.png' in err
-    with pytest.raises(OptionError, match='neither auto, none nor a folder'):
+    assert 'photos/c.tif: no masks in masks; add c.png, c_masks.png' in err
+    with pytest.raises(OptionError, match='--masks nowhere'):
         deblur('-i', 'photos', '-o', 'x', '--masks', 'nowhere')
     assert deblur('-i', 'photos/a.jpg', '-o', 'none', '--masks', 'none', '--save-masks') == 0
     assert not read_masks('none/a_masks.png').any() and not Path('cache').exists()
@@ -309,23 +309,23 @@ def test_networks_that_cannot_be_used(place):
         with pytest.raises(WeightsError) as caught:
             deblur('-i', 'photos', '-o', 'out', '--model', model)
         assert message in str(caught.value)
-    assert not (place / 'hacked').exists() and not list(Path('out').iterdir())
+    assert not (place / 'hacked').exists() and not Path('out').exists()
 
 
 @pytest.mark.parametrize(
     ('arguments', 'error', 'message'),
     [
-        (['--generator', 'sam'], OptionError, '--generator sam needs --sam-checkpoint'),
+        (['--generator', 'sam'], OptionError, '--generator sam requires --sam-checkpoint'),
         (['--generator', 'sam', '--sam-checkpoint', 'net.pth'], WeightsError, 'is no'),
         (['--generator', 'felzen'], KeyError, 'felzenszwalb'),
         (['--set', 'scal=3'], TypeError, 'scal'),
-        (['--save-kernel'], OptionError, '--model analysis-synthesis does'),
+        (['--save-kernel'], OptionError, '--model analysis-synthesis'),
     ],
 )
 def test_options_that_do_not_fit(place, arguments, error, message):
     with pytest.raises(error) as caught:
         deblur('-i', 'photos', '-o', 'out', *arguments)
-    assert message in str(caught.value) and not list(Path('out').iterdir())
+    assert message in str(caught.value) and not Path('out').exists()
 
 
 def test_networks_without_masks_say_so(place):
@@ -340,23 +340,23 @@ def test_networks_without_masks_say_so(place):
 def test_tiles_that_are_no_numbers(place, value, capsys):
     with pytest.raises(SystemExit):
         deblur('-i', 'photos', f'--tile={value}')
-    assert 'neither auto, none nor a number of pixels' in capsys.readouterr().err
+    assert 'expected auto, none or a number of pixels' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('value', ['/../x', 'a/b', 'a\\b'])
 def test_suffixes_that_lead_elsewhere(place, value, capsys):
     with pytest.raises(SystemExit):
         deblur('-i', 'photos', f'--suffix={value}')
-    assert 'is no part of a file name' in capsys.readouterr().err
+    assert 'a suffix cannot contain' in capsys.readouterr().err
 
 
 def test_tile_ensemble_and_dtype_reach_the_network(place, capsys):
     Image.fromarray(picture(300, 260)).save('large.png')
     words = ('--tile', '160', '--dtype', 'fp32', '--self-ensemble', '--guard', 'off')
     assert deblur('-i', 'large.png', '-o', 'out', *words) == 0
-    assert ', tiles of 160' in capsys.readouterr().out
+    assert 'tiles of 160' in capsys.readouterr().out
     assert deblur('-i', 'large.png', '-o', 'small', '--tile', '8') == 1
-    assert 'large.png: a tile of 8 pixels leaves nothing' in capsys.readouterr().err
+    assert 'large.png: tiles of 8 pixels' in capsys.readouterr().err
 
 
 def test_a_kernel_is_saved(place):
@@ -372,7 +372,7 @@ def test_collapses_are_named(place, capsys):
     torch.nn.init.constant_(net.ending.bias, 0.6)
     save_weights('mad.pth', net)
     assert deblur('-i', 'photos/b.PNG', '-o', 'out', '--model', 'mad.pth', '--suffix', '') == 0
-    assert 'photos/b.PNG: collapsed on 100.0% of the picture (strange colours' in capsys.readouterr().err
+    assert 'photos/b.PNG: collapsed on 100.0% ' in capsys.readouterr().err
     assert np.array_equal(load_photo(Path('out/b.PNG')).pixels, load_photo(Path('photos/b.PNG')).pixels)
     assert deblur('-i', 'photos/b.PNG', '-o', 'out2', '--model', 'mad.pth', '--guard', 'refuse') == 1
     assert not list(Path('out2').iterdir()) and 'photos/b.PNG: mad collapsed' in capsys.readouterr().err
@@ -443,7 +443,7 @@ def test_more_regions_than_sixteen_bits_count(place, capsys):
     masks = read_masks('out/noise_masks.png', (270, 270))
     assert masks.max() > 65_535 and len(np.unique(masks)) == masks.max()
     assert len(list(Path('cache').rglob('*.png'))) == 1
-    assert deblur(*words) == 0 and 'is there already' in capsys.readouterr().err
+    assert deblur(*words) == 0 and 'noise_deblurred.png exists' in capsys.readouterr().err
     assert deblur('-i', 'noise.png', '-o', 'again', '--masks', 'out') == 0
     assert Path('again/noise_deblurred.png').read_bytes() == Path('out/noise_deblurred.png').read_bytes()
 
@@ -500,15 +500,15 @@ def test_what_a_file_is_that_is_named_but_not_read(place, capsys):
 def test_a_photo_without_enough_memory_is_named_and_the_rest_is_done(place, monkeypatch, capsys):
     real = photo_runs.load_photo
 
-    def full(path):
+    def full(path, *limit):
         if path.name.startswith('b'):
             raise MemoryError
-        return real(path)
+        return real(path, *limit)
 
     monkeypatch.setattr(photo_runs, 'load_photo', full)
     assert deblur('-i', 'photos', '-o', 'out') == 1
     assert names('out') == ['a_deblurred.jpg', 'c_deblurred.tif']
-    assert 'photos/b.PNG: there is not enough memory for it' in capsys.readouterr().err
+    assert 'photos/b.PNG: not enough memory' in capsys.readouterr().err
 
 
 def test_the_folder_that_cannot_be_written_is_named(place, monkeypatch, capsys):

@@ -96,7 +96,7 @@ def test_a_folder_keeps_names_and_sizes(place):
     for name in ('a.JPG', 'b.bmp', 'b.png'):
         photo, result = imread(place / 'photos' / name), imread(place / 'new/sharp' / name)
         assert photo.shape == result.shape and not np.array_equal(photo, result)
-    assert '3 of 3 photos' in done.stdout and 'new/sharp' in done.stdout and 'b.png' in done.stderr  # the bar
+    assert '3 of 3 in ' in done.stdout and 'new/sharp' in done.stdout and 'b.png' in done.stderr  # the bar
 
 
 @pytest.mark.slow
@@ -114,10 +114,10 @@ def test_what_is_there_is_kept_unless_asked(place):
     result = place / 'sharp/b_deblurred.png'
     result.write_bytes(b'mine')
     again = run(place, '-i', 'photos/b.png', '-o', 'sharp')
-    assert again.returncode == 0 and 'b_deblurred.png is there already (--overwrite replaces it)' in again.stderr
+    assert again.returncode == 0 and 'b_deblurred.png exists (--overwrite' in again.stderr
     assert result.read_bytes() == b'mine'
     more = run(place, '-i', 'photos/b.png', '-o', 'sharp', '--save-kernel')
-    assert more.returncode == 1 and 'b_kernel.npy is not; --overwrite makes both' in more.stderr
+    assert more.returncode == 1 and 'b_kernel.npy does not' in more.stderr
     assert run(place, '-i', 'photos/b.png', '-o', 'sharp', '--save-kernel', '--overwrite').returncode == 0
     assert imread(result).shape[2] == 3 and names(place / 'sharp') == [
         'b_deblurred.png',
@@ -150,12 +150,9 @@ def test_what_cannot_be_deblurred_is_named_and_the_rest_is_done(place):
     imwrite(place / 'photos/little.png', np.zeros((5, 40, 3), np.uint8))
     done = run(place, '-i', 'photos', '-o', 'sharp')
     assert done.returncode == 1 and 'Traceback' not in done.stderr
-    assert (
-        'broken.png' in done.stderr
-        and 'little.png: 5×40 pixels are too few to find a blur kernel of 7×9' in done.stderr
-    )
+    assert 'broken.png' in done.stderr and 'little.png: 5×40 pixels' in done.stderr
     assert names(place / 'sharp') == ['a_deblurred.JPG', 'b_deblurred.bmp', 'b_deblurred.png']
-    assert '3 of 5 photos' in done.stdout
+    assert '3 of 5 in ' in done.stdout
 
 
 def test_a_photo_that_the_memory_or_the_disk_cannot_hold_does_not_end_the_run(place, monkeypatch, capsys):
@@ -173,7 +170,7 @@ def test_a_photo_that_the_memory_or_the_disk_cannot_hold_does_not_end_the_run(pl
     assert script('-w', 'net.pth', '-i', 'photos', '-o', 'x', '-s', '_y') == 1
     said = capsys.readouterr()
     assert 'a_y.JPG: No space left on device; free some space' in said.err and 'not enough memory' in said.err
-    assert names(place / 'x') == ['b_y.png'] and '1 of 3 photos' in said.out
+    assert names(place / 'x') == ['b_y.png'] and '1 of 3 in ' in said.out
 
 
 @pytest.mark.slow
@@ -187,7 +184,7 @@ def test_a_photo_that_the_memory_or_the_disk_cannot_hold_does_not_end_the_run(pl
         (['-i', 'photos', '-o', 'x', '-amis', '5'], 'max_input_size 5×5 is too small'),
         (['-i', 'photos', '-o', 'x', '-w', 'gone.pth'], 'gone.pth does not exist'),
         (['-i', 'photos', '-o', 'x', '-w', 'photos/notes.txt'], 'is no network file'),
-        (['-i', 'photos', '-o', 'x', '-w', 'unet.pth'], 'is no AnalysisSynthesisNet; scripts/convert_checkpoint.py'),
+        (['-i', 'photos', '-o', 'x', '-w', 'unet.pth'], 'scripts/convert_checkpoint.py'),
         (['-i', 'photos', '-o', 'x', '--device', 'gpu'], "no device is called 'gpu'"),
         (['-i', 'photos', '-o', 'net.pth'], 'a file is in the place of a folder'),
     ],
@@ -239,7 +236,7 @@ def test_plot_shows_photo_and_result_or_says_that_it_cannot(place):
     photo, result = imread(place / 'photos/b.png'), imread(place / 'x/b_deblurred.png')
     assert np.array_equal(shown[-len(photo) :, :60], photo) and np.array_equal(shown[-len(photo) :, -60:], result)
     done = run(place, '-i', 'photos/b.png', '-o', 'y', '-p', PATH=str(place / 'nothing'))
-    assert done.returncode == 0 and 'no program was found that shows pictures' in done.stderr
+    assert done.returncode == 0 and 'no image viewer' in done.stderr
 
 
 def test_a_kernel_of_zeros_is_a_black_picture(tmp_path):

@@ -15,6 +15,7 @@ import pytest
 
 from basicsr.images.files import imread
 from basicsr.inference.deblurrer import Deblurrer
+from basicsr.masks.cache import MaskCache
 from basicsr.photos.video import deblur_video
 from basicsr.weights.files import save_weights
 from tests.test_deblur_command import SCRIPT, deblur, names
@@ -91,7 +92,7 @@ def test_what_is_no_video(place, backend, capsys):
     assert 'empty.avi: the file is empty' in err and 'gone.mkv: no such file' in err
     Path('masks').mkdir()
     assert deblur('-i', 'whole.mp4', '-o', 'out2', '--masks', 'masks') == 1
-    assert 'the frames of a video have no mask files' in capsys.readouterr().err
+    assert '--masks DIR is for photos' in capsys.readouterr().err
 
 
 def test_folders_leave_videos_out(place, capsys):
@@ -100,7 +101,7 @@ def test_folders_leave_videos_out(place, capsys):
     cv2.imwrite('folder/photo.png', np.full((30, 30, 3), 99, np.uint8))
     assert deblur('-i', 'folder', '-o', 'out') == 0
     assert names('out') == ['photo_deblurred.png']
-    assert '1 videos left out; name those' in capsys.readouterr().err
+    assert 'folder: skipped 1 videos' in capsys.readouterr().err
 
 
 def test_side_by_side_and_a_contact_sheet(place, backend, capsys):
@@ -128,7 +129,7 @@ def test_side_by_side_and_a_contact_sheet(place, backend, capsys):
     capsys.readouterr()
     assert deblur(*given, '--overwrite') == 0
     assert deblur('-i', 'out', 'clip.avi', '-o', 'out') == 0
-    assert 'clip.avi: kept, out/clip_deblurred.avi is there already' in capsys.readouterr().err
+    assert 'clip.avi: skipped, out/clip_deblurred.avi exists' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('flag', ['--save-masks', '--save-kernel'])
@@ -140,7 +141,7 @@ def test_flags_for_photos_refuse_videos_by_name(place, flag, capsys):
         assert names('out') == ['photo_deblurred.png', 'photo_masks.png', 'photo_masks_shown.jpg']
     else:
         assert deblur('-i', 'clip.avi', '-o', 'out', flag) == 1 and not Path('out').exists()
-    assert f'clip.avi: {flag} is for photos, and this is a video; run it without' in capsys.readouterr().err
+    assert f'clip.avi: {flag} is for photos' in capsys.readouterr().err
 
 
 def test_an_interrupted_video_leaves_nothing(place, backend):
@@ -187,3 +188,20 @@ def test_collapsed_frames_are_counted(place, backend):
     deblurrer = Deblurrer(Moody(lambda lq: next(bad)), device='cpu')
     done = deblur_video(deblurrer, Path('clip.avi'), Path('x.avi'))
     assert (done.frames, done.collapsed, done.size) == (4, 2, (96, 128))
+
+
+def test_masks_of_a_video_leave_the_cache_of_the_deblurrer_alone(place):
+    """Also while another thread deblurs photos with the same deblurrer."""
+    write_video(place / 'clip.avi')
+    cache = MaskCache(place / 'kept')
+    deblurrer = Deblurrer.load('net.pth', device='cpu', generator=Thirds(), cache=cache)
+    Path('out').mkdir()
+
+    def photo_meanwhile(frames, total):
+        for number, frame in enumerate(frames):
+            if number == 1:
+                deblurrer(np.full((30, 40, 3), 99, np.uint8))
+            yield frame
+
+    deblur_video(deblurrer, Path('clip.avi'), Path('out/x.avi'), progress=photo_meanwhile)
+    assert deblurrer.cache is cache and len(list((place / 'kept').rglob('*.png'))) == 1

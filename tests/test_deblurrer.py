@@ -155,16 +155,16 @@ def test_tiny_pictures(deblurrer, size):
 @pytest.mark.parametrize(
     ('image', 'message'),
     [
-        ('photo.jpg', 'a numpy array, a PIL picture or a tensor, not a str'),
+        ('photo.jpg', 'not a str'),
         (np.zeros((4, 4, 2), np.uint8), 'C = 1, 3 or 4'),
         (np.zeros((0, 4, 3), np.uint8), 'C = 1, 3 or 4'),
         (np.zeros((4, 4, 3), np.int32), 'uint8, uint16 or float in [0, 1]'),
         (np.full((4, 4, 3), 200.0), 'divide it by 255'),
-        (np.full((4, 4, 3), -1.0), 'bring it there'),
+        (np.full((4, 4, 3), -1.0), 'rescale it'),
         (np.full((4, 4, 3), np.nan), 'not finite'),
         (torch.zeros(4, 4), '(C, H, W) or (B, C, H, W)'),
         (torch.zeros(3, 4, 4, dtype=torch.int64), 'uint8 or float'),
-        (torch.zeros(2, 3, 4, 4), 'one picture at a time'),
+        (torch.zeros(2, 3, 4, 4), 'expected one image'),
     ],
 )
 def test_what_is_no_picture_is_refused(deblurrer, image, message):
@@ -300,9 +300,9 @@ def test_networks_are_found_by_name_or_file(shelf, tmp_path):
     assert torch.equal(loaded.net.intro.weight, net.intro.weight.half().float())
     for name in ('my-net', 'my_net', shelf / 'my_net.pth', 'pretrained/my_net.pth'):
         assert torch.equal(Deblurrer.load(name, device='cpu').net.intro.weight, network(seed=1).intro.weight)
-    with pytest.raises(WeightsError, match=r"did you mean 'my_net'.*networks with names: my_net, photo_unet"):
+    with pytest.raises(WeightsError, match=r"did you mean 'my_net'.*my_net, photo_unet"):
         Deblurrer.load('my_nets')
-    with pytest.raises(WeightsError, match='says where the published weights are'):
+    with pytest.raises(WeightsError, match=r'networks\.md'):
         Deblurrer.load('analysis-synthesis')
     with pytest.raises(WeightsError, match='is a folder'):
         Deblurrer.load(tmp_path)
@@ -461,12 +461,12 @@ LARGE = np.full((600, 700, 3), 200, np.uint8)
 def test_smaller_tiles_are_tried_first():
     done = Deblurrer(Moody(lambda lq: lq.shape[-1] > 512), device='cpu').deblur(LARGE)
     assert np.array_equal(done.image, LARGE) and done.tile == 512 and done.repaired == 0
-    assert done.finding.kinds[0] == 'colours' and done.warning.endswith('mended by tiles of 512 pixels')
+    assert done.finding.kinds[0] == 'colours' and 'tiles of 512' in done.warning
 
 
 def test_then_the_whole_picture_if_tiles_collapse():
     done = Deblurrer(Moody(lambda lq: lq.shape[-1] < 600), device='cpu', tile=256).deblur(LARGE)
-    assert np.array_equal(done.image, LARGE) and done.tile is None and 'restoring it whole' in done.warning
+    assert np.array_equal(done.image, LARGE) and done.tile is None and 'without tiles' in done.warning
 
 
 def test_where_all_attempts_collapse_the_input_is_shown():
@@ -474,7 +474,7 @@ def test_where_all_attempts_collapse_the_input_is_shown():
     picture = LARGE[:200, :300]
     done = Deblurrer(net, device='cpu').deblur(picture)
     assert np.array_equal(done.image, picture) and 0.05 < done.repaired < 0.3
-    assert 'of the picture is left as it was' in done.warning and net.calls == 1  # nothing else to try
+    assert 'shows the input' in done.warning and net.calls == 1  # nothing else to try
     assert Deblurrer(net, device='cpu', guard='off').deblur(picture).finding is None
     warned = Deblurrer(net, device='cpu', guard='warn').deblur(picture)
     assert warned.image[10, 10, 0] < 20 and warned.warning.endswith('left as it is') and warned.repaired == 0
@@ -504,7 +504,7 @@ def test_of_several_collapses_the_smallest_is_mended():
 
     lq, labels = torch.full((1, 3, 600, 700), 0.8), np.ones((1, 600, 700), np.int32)
     outcome = restore_guarded(run, lq, labels, 'auto', 'repair', 'net')
-    assert torch.allclose(outcome.restored.image, lq) and outcome.repaired < 0.05  # that of 64 pixels, not the last
+    assert torch.allclose(outcome.image, lq) and outcome.repaired < 0.05  # that of 64 pixels, not the last
 
     def only_whole(lq, labels, tile):
         if tile == 512:
@@ -512,7 +512,7 @@ def test_of_several_collapses_the_smallest_is_mended():
         return run(lq, labels, tile)
 
     outcome = restore_guarded(only_whole, lq, labels, 'auto', 'repair', 'net')
-    assert torch.allclose(outcome.restored.image, lq) and 0.04 < outcome.repaired < 0.12  # that of 128
+    assert torch.allclose(outcome.image, lq) and 0.04 < outcome.repaired < 0.12  # that of 128
 
 
 @pytest.mark.parametrize('error', [torch.OutOfMemoryError('CUDA out of memory'), RuntimeError('CUFFT_ALLOC_FAILED')])
@@ -547,7 +547,7 @@ def test_leaving_the_masks_out_is_the_last_remedy():
     labels = np.ones((96, 96), np.int32)
     labels[:, 40:] = 2
     done = Deblurrer(net, device='cpu', dtype='fp32').deblur(picture, labels)
-    assert 'mended by leaving the masks out' in done.warning and done.repaired == 0
+    assert 'without masks' in done.warning and done.repaired == 0
     assert np.array_equal(done.labels, labels[None])
 
 
@@ -560,7 +560,7 @@ def test_the_kernel_is_one_more_output():
     done = deblurrer.deblur(PICTURE)
     assert deblurrer.finds_kernel and deblurrer.dtype == 'fp32'
     assert done.kernel.shape == (7, 9) and done.kernel.dtype == np.float32 and abs(done.kernel.sum() - 1) < 1e-3
-    with pytest.raises(ShapeError, match='5×50 pixels are too few to find a blur kernel of 7×9'):
+    with pytest.raises(ShapeError, match='5×50 pixels'):
         deblurrer.deblur(PICTURE[:5])
     turned_too = Deblurrer(deblurrer.net, device='cpu', guard='off', self_ensemble=True).deblur(PICTURE)
     assert np.array_equal(turned_too.kernel, done.kernel)

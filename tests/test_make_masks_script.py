@@ -91,7 +91,7 @@ def test_a_broken_photo_sets_the_exit_code_and_the_rest_is_done(photos, tmp_path
         (['--set', 'scale=[1'], "'[1' is no YAML value"),
         (['--set', 'skale=3'], "did you mean 'scale'"),
         (['--shard', '2/2'], 'shard 2/2 does not exist'),
-        (['--shard', 'half'], 'is not i/n'),
+        (['--shard', 'half'], 'expected i/n'),
     ],
 )
 def test_wrong_arguments_are_answered_without_a_traceback(photos, tmp_path, more, message):

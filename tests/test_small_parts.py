@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 import shutil
@@ -100,6 +101,29 @@ def test_importing_the_package_is_light():
     code = 'import sys, basicsr; print(sorted({"torch", "cv2", "numpy", "pydantic"} & set(sys.modules)))'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == '[]'
+
+
+def test_deblurring_in_python_imports_no_training():
+    """Neither the class nor its use on an image."""
+    code = (
+        'import sys, numpy; from basicsr import Deblurrer; '
+        "net = Deblurrer.load(device='cpu'); net(numpy.zeros((20, 20, 3), numpy.uint8)); "
+        "print(sorted({name.split('.')[1] for name in sys.modules if name.startswith('basicsr.')}))"
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT)
+    rooms = set(ast.literal_eval(done.stdout))
+    assert {'inference', 'archs'} <= rooms
+    assert not rooms & {
+        'training',
+        'options',
+        'losses',
+        'data',
+        'metrics',
+        'models',
+        'evaluation',
+        'photos',
+        'reporting',
+    }
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.uint8, torch.int64, torch.bool, torch.uint16])

@@ -1,1 +1,1 @@
-"""The web page: a photo in, the sharp one out, in the browser."""
+"""The web page: deblur photos in the browser."""

@@ -1,9 +1,10 @@
-"""Blurred pictures to try the page with: of a folder, or made of photos that come with scikit-image."""
+"""Example photos of the page: from a folder, or blurred photos of scikit-image."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,18 +16,19 @@ from basicsr.preparation.generated import photo_file
 from basicsr.utils.errors import DataError
 
 PHOTOS = {'astronaut': 512, 'coffee': 400, 'chelsea': 300}
-"""Photos of scikit-image, free for any use, that the network of the repository was not trained on; their rows."""
+"""Photos of scikit-image and their heights in pixels; free for any use, and not in the training set of the network."""
+BLUR: dict[str, Any] = {'shake_length': 14.0, 'path_length': 6.0, 'moving_share': 0.3, 'noise': (0.003, 0.003)}
 _MAX_SHOWN = 24
 
 
 def make_examples(folder: Path) -> list[Path]:
-    """Blur photos as a shaking camera does, the same way each time.
+    """Blur photos with simulated camera shake, the same way each time.
 
     Args:
-        folder: of the new files ``<photo>_blurred.jpg``; made.
+        folder: for the files ``<photo>_blurred.jpg``; created.
 
     Raises:
-        DataError: this version of scikit-image does not bring a photo along.
+        DataError: this version of scikit-image lacks a photo.
         OSError: the folder cannot be written.
     """
     made = []
@@ -35,17 +37,7 @@ def make_examples(folder: Path) -> list[Path]:
         alone = folder / f'.{name}'  # a data set is a folder
         alone.mkdir(parents=True)
         shutil.copyfile(photo, alone / photo.name)
-        scene = SyntheticBlurDataset(
-            str(alone),
-            share_photos=1.0,
-            length=1,
-            gt_size=size,
-            shake_length=14.0,
-            path_length=6.0,
-            moving_share=0.3,
-            noise=(0.003, 0.003),
-            seed=number,
-        )
+        scene = SyntheticBlurDataset(str(alone), share_photos=1.0, length=1, gt_size=size, seed=number, **BLUR)
         blurred = scene[0]['lq'].permute(1, 2, 0).numpy()
         shutil.rmtree(alone)
         made.append(folder / f'{name}_blurred.jpg')
@@ -54,10 +46,10 @@ def make_examples(folder: Path) -> list[Path]:
 
 
 def examples_of(folder: Path) -> list[Path]:
-    """The photos directly in a folder, by name; the first of very many.
+    """Return the photos directly in a folder, sorted by name, at most 24.
 
     Raises:
-        DataError: there is no such folder, or no photo in it.
+        DataError: the folder does not exist or holds no photo.
     """
     if not folder.is_dir():
         raise DataError(f'--examples {folder}: no such folder')

@@ -1,4 +1,4 @@
-"""The private folder of a running page: gone when it ends, emptied of what is old while it runs."""
+"""The private folder of a running page: removed when the page ends; old files are removed while it runs."""
 
 from __future__ import annotations
 
@@ -12,45 +12,43 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-if sys.platform != 'win32':  # there the folders of killed pages stay until somebody empties the temporary files
+if sys.platform != 'win32':  # there the folders of killed pages stay in the temporary files
     import fcntl
 
 PREFIX = 'deblur-page-'
-_LOCK = 'lock'  # held as long as the page lives, so that the folder of a killed one can be told
+_LOCK = 'lock'  # held while the page runs, so that folders of killed pages can be recognised
 _UNLOCKED_SECONDS = 60
 
 
 @contextlib.contextmanager
 def private_folder(parent: Path | None = None) -> Iterator[Path]:
-    """A new folder that only its owner can enter, removed at the end; folders of killed pages are removed first.
+    """Create a folder that only its owner can enter, and remove it at the end; first remove those of killed pages.
 
     Args:
-        parent: where it is made; the system's folder of temporary files if None.
+        parent: folder for it; None is the system's folder of temporary files.
 
     Raises:
-        OSError: the folder cannot be made.
+        OSError: the folder cannot be created.
     """
     parent = Path(tempfile.gettempdir()) if parent is None else parent
     remove_abandoned(parent)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent)).resolve()
-    try:
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent, ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()
         with (folder / _LOCK).open('wb') as lock:
             if sys.platform != 'win32':
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the folders of pages that were killed; those of living pages and of other users stay."""
+    """Remove the folders of killed pages; keep those of running pages and of other users."""
     if sys.platform == 'win32':
         return
     for folder in parent.glob(f'{PREFIX}*'):
         with contextlib.suppress(OSError):  # in use, or not ours
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
                 continue
-            if not (folder / _LOCK).exists():  # just made, or filled by what was in work when its page ended
+            if not (folder / _LOCK).exists():  # just created, or written to after its page ended
                 if time.time() - folder.stat().st_mtime > _UNLOCKED_SECONDS:
                     shutil.rmtree(folder, ignore_errors=True)
                 continue
@@ -60,17 +58,17 @@ def remove_abandoned(parent: Path) -> None:
 
 
 def remove_old(folder: Path, seconds: float, kept: Collection[Path] = ()) -> None:
-    """Remove all files below a folder that have not changed for so long, and folders that are empty then.
+    """Remove old files below a folder, and sub-folders that are empty then.
 
     Args:
-        folder: stays itself.
-        seconds: the age.
-        kept: files that stay whatever their age.
+        folder: the folder, which is kept.
+        seconds: minimum age of the files.
+        kept: files to keep at any age.
     """
     limit = time.time() - seconds
     for place, _, names in os.walk(folder, topdown=False):
         for path in (Path(place) / name for name in names):
-            with contextlib.suppress(OSError):  # gone meanwhile
+            with contextlib.suppress(OSError):  # removed meanwhile
                 if path not in kept and path.lstat().st_mtime < limit:
                     path.unlink()
         with contextlib.suppress(OSError):  # not empty
@@ -80,12 +78,12 @@ def remove_old(folder: Path, seconds: float, kept: Collection[Path] = ()) -> Non
 
 @contextlib.contextmanager
 def swept(folder: Path, seconds: float, every: float = 60.0) -> Iterator[None]:
-    """While this is open, files that come into a folder are removed when they are old; those there before stay.
+    """Remove old files from a folder regularly while the block runs; keep the files of its start.
 
     Args:
         folder: see :func:`remove_old`.
-        seconds: how old files become.
-        every: seconds between two rounds.
+        seconds: maximum age of files.
+        every: interval in seconds.
     """
     kept = {path for path in folder.rglob('*') if path.is_file()}
     ended = threading.Event()

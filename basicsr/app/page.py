@@ -1,4 +1,4 @@
-"""The page: what stands on it, and which of its parts call the service."""
+"""The layout of the page, and the functions that its components call."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from basicsr.app.service import Network, Outcome, Service, Settings, reason
+from basicsr.app.service import NetworkFacts, Service, ShownResult, reason
 
 TITLE = 'Deblur a photo'
 WAITING = 20
-"""How many may wait for their turn; more are told to come back."""
+"""Maximum number of waiting requests; further ones are rejected."""
 _FIRST_TAB = 'compare'
 _NAME_OF_UPLOAD = '(file, ...more) => [file, file ? file.orig_name || "" : "", ...more.slice(1)]'
 _SHOW_RESULTS = """() => { // below the controls on a phone
@@ -31,18 +31,18 @@ CSS = """
 
 
 def theme() -> Any:
-    """The library's plain theme with the fonts of the reader's own system: no others are fetched."""
+    """Return gradio's default theme with system fonts, so that no fonts are downloaded."""
     return gr.themes.Default(
         font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace'], primary_hue='blue'
     )
 
 
 def build_page(service: Service, examples: Sequence[Path] = ()) -> gr.Blocks:
-    """The page.
+    """Build the page.
 
     Args:
-        service: what does the work.
-        examples: photos to try it with, in the folder that browsers may fetch from.
+        service: deblurs the photos.
+        examples: example photos, in the folder that browsers may read.
     """
     first, chosen, problem = _first_network(service)
     answers = Answers(service, examples)
@@ -55,7 +55,8 @@ def build_page(service: Service, examples: Sequence[Path] = ()) -> gr.Blocks:
                 start = gr.Button('Deblur', variant='primary', interactive=not problem, elem_id='start')
                 with gr.Accordion('Network and masks', open=False, elem_id='settings'):
                     network = gr.Dropdown(list(service.networks), value=first, label='Network', elem_id='network')
-                    masks = _mask_part(service.generators, chosen)
+                    with gr.Column(visible=chosen.takes_masks) as mask_part:
+                        masks = _mask_part(service.generators, chosen)
             with gr.Column(scale=3, min_width=320):
                 said = gr.HTML(_error(problem) if problem else '', elem_id='said')
                 download = gr.DownloadButton('Download in full resolution', visible=False, elem_id='download')
@@ -65,7 +66,7 @@ def build_page(service: Service, examples: Sequence[Path] = ()) -> gr.Blocks:
         one_at_a_time = {'concurrency_limit': 1, 'concurrency_id': 'network', **private}
         photo.change(answers.look, photo, [preview, *results], concurrency_limit=2, show_progress_on=preview, **private)
         tray.click(answers.pick, tray, photo, show_progress='hidden', concurrency_limit=4, **private)
-        network.change(answers.choose, network, [*masks, *tabs, start, said], **one_at_a_time)
+        network.change(answers.choose, network, [mask_part, masks[-1], *tabs, start, said], **one_at_a_time)
         deblurred = start.click(
             answers.deblur,
             [photo, name, network, *masks],
@@ -76,80 +77,71 @@ def build_page(service: Service, examples: Sequence[Path] = ()) -> gr.Blocks:
             **one_at_a_time,
         )
         start.click(None, js=_SHOW_RESULTS)
-        deblurred.then(None, js=_SHOW_RESULTS)  # there was no room below to scroll to before
+        deblurred.then(None, js=_SHOW_RESULTS)  # again, because the page is longer now
     page.queue(max_size=WAITING)
     return page
 
 
 class Answers:
-    """What the parts of the page call.
+    """The functions that the components of the page call.
 
     Args:
-        service: what does the work.
-        examples: photos to try it with.
+        service: deblurs the photos.
+        examples: example photos.
     """
 
     def __init__(self, service: Service, examples: Sequence[Path] = ()) -> None:
         self.service, self.examples = service, examples
 
     def look(self, path: str | None) -> tuple[Any, ...]:
-        """Show an upload, or why it is none; results of the photo before it go."""
+        """Show an upload, or an error, and clear the previous results."""
         hidden = gr.update(value=None, visible=False)
         if path is None:
             return hidden, *_no_results()
         try:
             shown, words = self.service.look(Path(path))
-        except Exception as error:  # noqa: BLE001 - reason() logs what nobody foresaw
+        except Exception as error:  # noqa: BLE001 - reason() logs unexpected errors
             return hidden, *_no_results(_error(reason(error, Path(path))))
         return gr.update(value=str(shown), visible=True), *_no_results(_facts(words))
 
     def pick(self, index: int) -> str:
-        """An example as if it had been uploaded."""
+        """Return the path of an example, as if it had been uploaded."""
         return str(self.examples[index])
 
     def choose(self, network: str) -> tuple[Any, ...]:
-        """Offer what a network can use."""
-        try:
-            about, said = self.service.about(network), ''
-        except Exception as error:  # noqa: BLE001 - as above
-            about, said = Network(takes_masks=False, mask_value=None, finds_kernel=False), _error(reason(error))
+        """Show the components that a network uses."""
+        about, problem = _facts_of(self.service, network)
         return (
-            *(gr.update(visible=about.takes_masks) for _ in range(3)),
+            gr.update(visible=about.takes_masks),
             gr.update(visible=about.mask_value is not None, value=about.mask_value or 1.0),
-            gr.Tabs(selected=_FIRST_TAB),  # the one that was looked at may go
+            gr.Tabs(selected=_FIRST_TAB),  # the selected tab may disappear
             gr.update(visible=about.takes_masks),
             gr.update(visible=about.finds_kernel),
-            gr.update(interactive=not said),
-            said,
+            gr.update(interactive=not problem),
+            _error(problem) if problem else '',
         )
 
     def deblur(
-        self,
-        path: str | None,
-        name: str,
-        network: str,
-        generator: str,
-        mask_dropout: float,
-        seed: float | None,
-        mask_value: float,
+        self, path: str | None, name: str, network: str, masks: str, dropout: float, seed: float | None, value: float
     ) -> tuple[Any, ...]:
-        """Deblur an upload and show the results, or why there are none."""
+        """Deblur an upload and show the results, or an error."""
         if path is None:
             return _no_results(_error('Choose a photo first.'))
         try:
-            settings = Settings(network, generator, mask_dropout, mask_value, int(seed or 0))
-            return _results(self.service.deblur(Path(path), name or Path(path).name, settings), mask_dropout)
-        except Exception as error:  # noqa: BLE001 - as above
+            weighing: dict[str, Any] = {'mask_dropout': dropout, 'mask_value': value, 'seed': int(seed or 0)}
+            done = self.service.deblur(Path(path), name or Path(path).name, network, masks, **weighing)
+            return _results(done, dropout)
+        except Exception as error:  # noqa: BLE001 - reason() logs unexpected errors
             return _no_results(_error(reason(error, Path(path))))
 
 
 def _photo_part(examples: Sequence[Path]) -> tuple[Any, ...]:
-    """Upload, the place its name is put into, a small picture of it, and examples."""
+    """Build the upload, a hidden field for its file name, a preview and the examples."""
     photo = gr.File(label='Photo', file_count='single', type='filepath', height=130, elem_id='photo')
     name = gr.Textbox(visible=False)
     preview = gr.Image(label='Your photo', height=180, interactive=False, visible=False, buttons=[], elem_id='preview')
     tray = gr.Dataset(
-        label='Or try one of these',
+        label='Examples',
         components=[gr.Image(visible=False)],
         samples=[[str(path)] for path in examples],
         type='index',
@@ -159,104 +151,81 @@ def _photo_part(examples: Sequence[Path]) -> tuple[Any, ...]:
     return photo, name, preview, tray
 
 
-def _mask_part(generators: Sequence[str], chosen: Network) -> tuple[Any, ...]:
-    """What decides the masks, in the order of :meth:`Answers.deblur`."""
+def _mask_part(generators: Sequence[str], chosen: NetworkFacts) -> tuple[Any, ...]:
+    """Build the mask settings, in the order of :meth:`Answers.deblur`."""
     generator = gr.Dropdown(
-        list(generators),
-        value=generators[0],
-        label='Masks made by',
-        info='Regions that help the network to tell what moved together',
-        visible=chosen.takes_masks,
-        elem_id='generator',
+        list(generators), value=generators[0], label='Masks', info='Method that finds regions', elem_id='generator'
     )
     dropout = gr.Slider(
-        0,
-        1,
-        0,
-        step=0.05,
-        label='Mask dropout',
-        info='Share of the regions to leave out',
-        visible=chosen.takes_masks,
-        elem_id='dropout',
+        0, 1, 0, step=0.05, label='Mask dropout', info='Share of the regions to leave out', elem_id='dropout'
     )
-    seed = gr.Number(
-        0,
-        precision=0,
-        minimum=0,
-        maximum=2**31 - 1,
-        label='Seed of the regions left out',
-        visible=chosen.takes_masks,
-        elem_id='seed',
-    )
+    seed = gr.Number(0, precision=0, minimum=0, maximum=2**31 - 1, label='Seed of the mask dropout', elem_id='seed')
     value = gr.Slider(
         0.001,
         1,
         chosen.mask_value or 1.0,
         step=0.001,
         label='Mask value',
-        info='Weight of a masked pixel; at first the one that the network was trained with',
+        info='How strongly masks count (default: as in training)',
         visible=chosen.mask_value is not None,
         elem_id='value',
     )
     return generator, dropout, seed, value
 
 
-def _result_part(chosen: Network) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Slider, number of regions, their picture, the kernel; the tabs, and those that not every network fills."""
+def _result_part(chosen: NetworkFacts) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Build slider, number and image of regions, and kernel; and all tabs, with those that only some networks use."""
+    shown: dict[str, Any] = {'interactive': False, 'buttons': ['fullscreen']}
+    label = 'Left: before. Right: after. Drag the line.'
     with gr.Tabs() as all_tabs:
         with gr.Tab('Before and after', id=_FIRST_TAB):
-            slider = gr.ImageSlider(
-                label='Left: before. Right: after. Drag the line.',
-                interactive=False,
-                type='filepath',
-                max_height=640,
-                buttons=['fullscreen'],
-                elem_id='slider',
-            )
+            slider = gr.ImageSlider(label=label, type='filepath', max_height=640, elem_id='slider', **shown)
         with gr.Tab('Regions', visible=chosen.takes_masks) as regions_tab:
             counted = gr.Markdown('', elem_id='counted')
-            regions = gr.Image(
-                show_label=False, interactive=False, height=640, buttons=['fullscreen'], elem_id='regions'
-            )
+            regions = gr.Image(show_label=False, height=640, elem_id='regions', **shown)
         with gr.Tab('Blur kernel', visible=chosen.finds_kernel) as kernel_tab:
             kernel = gr.Image(show_label=False, interactive=False, height=420, buttons=[], elem_id='kernel')
     return (slider, counted, regions, kernel), (all_tabs, regions_tab, kernel_tab)
 
 
-def _first_network(service: Service) -> tuple[str | None, Network, str]:
-    """The network chosen at first, what it is, and why nothing can be done with it."""
-    nothing = Network(takes_masks=True, mask_value=1.0, finds_kernel=False)
+def _first_network(service: Service) -> tuple[str | None, NetworkFacts, str]:
+    """Return the network to select first, its properties, and the reason if it cannot be used."""
     if service.problem:
-        return None, nothing, service.problem
+        return None, NetworkFacts(), service.problem
     first = next(iter(service.networks))
+    return first, *_facts_of(service, first)
+
+
+def _facts_of(service: Service, network: str) -> tuple[NetworkFacts, str]:
+    """Return the properties of a network, and the reason if it cannot be used."""
     try:
-        return first, service.about(first), ''
-    except Exception as error:  # noqa: BLE001 - reason() logs what nobody foresaw
-        return first, nothing, reason(error)
+        return service.about(network), ''
+    except Exception as error:  # noqa: BLE001 - reason() logs unexpected errors
+        return NetworkFacts(), reason(error)
 
 
 def _introduction(service: Service) -> str:
     return (
         f'# {TITLE}\n\n'
-        'Sharpens photos that were blurred by a shaking hand or moving things, '
-        f'of up to {service.max_megapixels:g} megapixels. It cannot bring back what strong blur or a missed focus has '
-        'destroyed, and fine details that it adds are guesses. Photos stay on the computer that this page runs on, '
-        'which deletes them within the hour.'
+        'Sharpens photos that are blurred by camera shake or moving objects, '
+        f'up to {service.max_megapixels:g} megapixels. It cannot restore details that strong blur or a missed focus '
+        'has destroyed, and fine details in the result may be wrong. Photos stay on the computer that runs this page '
+        'and are deleted within an hour.'
     )
 
 
-def _results(outcome: Outcome, dropped: float) -> tuple[Any, ...]:
+def _results(done: ShownResult, dropped: float) -> tuple[Any, ...]:
     left = f' (after dropping {dropped:.0%})' if dropped else ''
-    text = _facts(outcome.line)
-    if outcome.warning:
-        text += f'<p class="warning">The network {html.escape(outcome.warning)}</p>'
+    text = _facts(done.line)
+    if done.warning:
+        text += f'<p class="warning">The network {html.escape(done.warning)}</p>'
     return (
         text,
-        (str(outcome.before), str(outcome.after)),
-        f'{outcome.count} region{"" if outcome.count == 1 else "s"}{left}' if outcome.regions else '',
-        None if outcome.regions is None else str(outcome.regions),
-        None if outcome.kernel is None else str(outcome.kernel),
-        gr.update(value=str(outcome.result), visible=True),
+        (str(done.before), str(done.after)),
+        f'{done.count} region{"" if done.count == 1 else "s"}{left}' if done.regions else '',
+        None if done.regions is None else str(done.regions),
+        None if done.kernel is None else str(done.kernel),
+        gr.update(value=str(done.result), visible=True),
     )
 
 

@@ -1,13 +1,11 @@
-"""Pictures of photos and of their regions for the screen, where nobody needs them in full resolution."""
+"""Reduced images of photos and of their regions for the screen."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from basicsr.images.arrays import Array
 from basicsr.images.files import imwrite
@@ -19,25 +17,19 @@ from basicsr.masks.pictures import eight_bits, overlay
 from basicsr.utils.files import whole_file
 
 SIDE = 2560
-"""Longest side of the pictures on the screen; results are downloaded in full resolution."""
+"""Longest side of the images on the screen, in pixels; downloads have the full resolution."""
 
 
 def shrunk(photo: Photo) -> tuple[str, ...]:
-    """By how much a photo is made smaller for the screen, in words; nothing if it is not."""
+    """Return a note about the scale on the screen; none at full resolution."""
     side = max(photo.pixels.shape[:2])
-    return (f'shown at {SIDE / side:.0%}, the download is whole',) if side > SIDE else ()
-
-
-def _size(photo: Photo) -> tuple[int, int]:
-    """Height and width on the screen."""
-    height, width = photo.pixels.shape[:2]
-    shrink = min(1.0, SIDE / max(height, width))
-    return max(1, round(height * shrink)), max(1, round(width * shrink))
+    return (f'shown at {SIDE / side:.0%}; the download has full resolution',) if side > SIDE else ()
 
 
 def _on_screen(photo: Photo) -> Array:
-    """(H, W, 1) or (H, W, 3) uint8, not larger than screens are; white where it is transparent."""
-    height, width = _size(photo)
+    """Return (H, W, 1) or (H, W, 3) uint8, at most ``SIDE`` pixels long; white where the photo is transparent."""
+    size = photo.pixels.shape[:2]
+    height, width = (max(1, round(length * min(1.0, SIDE / max(size)))) for length in size)
     colour = fill_invisible(photo.pixels, photo.alpha)
     planes = [colour] if photo.alpha is None else [colour, photo.alpha]
     small = []
@@ -53,22 +45,19 @@ def _on_screen(photo: Photo) -> Array:
 
 
 def show(path: Path, photo: Photo) -> None:
-    """Write a photo for the screen, in its own colours."""
-    more: dict[str, Any] = {'quality': 95, 'subsampling': 0}
-    if photo.stored.more.get('icc_profile'):
-        more['icc_profile'] = photo.stored.more['icc_profile']
-    picture: Image.Image = pil_of(_on_screen(photo))
+    """Write a photo as JPEG for the screen, with its colour profile."""
+    profile = photo.stored.more.get('icc_profile')
     with whole_file(path) as file:
-        picture.save(file, 'JPEG', **more)
+        pil_of(_on_screen(photo)).save(file, 'JPEG', quality=95, subsampling=0, icc_profile=profile)
 
 
 def show_regions(path: Path, photo: Photo, details: Deblurred) -> tuple[Path | None, int]:
-    """Write the photo with its regions.
+    """Draw the regions over the photo and write it.
 
     Args:
         path: a JPEG file.
-        photo: what they are laid over.
-        details: how it was deblurred.
+        photo: the background.
+        details: of the deblurred photo, with the label map.
 
     Returns:
         the file, or None if the network takes no masks; and the number of regions.
@@ -80,5 +69,4 @@ def show_regions(path: Path, photo: Photo, details: Deblurred) -> tuple[Path | N
         np.arange(size) * whole // size for size, whole in zip(shown.shape[:2], details.labels.shape[1:], strict=True)
     )
     imwrite(path, overlay(shown, details.labels[:, rows[:, None], columns]))
-    ids = np.unique(details.labels)
-    return path, int((ids > 0).sum())
+    return path, int((np.unique(details.labels) > 0).sum())

@@ -1,4 +1,4 @@
-"""The page's server: private folder, guard, and an end that leaves nothing behind."""
+"""The page's server: private folder, request filter, clean shutdown."""
 
 from __future__ import annotations
 
@@ -18,67 +18,60 @@ from basicsr.app.service import Service
 from basicsr.utils.errors import OptionError
 
 KEPT_SECONDS = 3600
-"""How long uploads and results are kept."""
-_BYTES_PER_PIXEL = 8  # of the largest files: four channels of 16 bits, not compressed
+"""Maximum age of uploads and results."""
+_BYTES_PER_PIXEL = 8  # largest uploads: four channels of 16 bits, uncompressed
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 is a free one.
+    """Return a listening socket; port 0 chooses a free port.
 
     Raises:
-        OptionError: the address is taken, or not of this computer.
+        OptionError: the address is in use or does not belong to this computer.
     """
+    family = socket.AF_INET6 if (six := ':' in host) else socket.AF_INET
+    both = six and socket.has_dualstack_ipv6()
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(128)
+        return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=both)
     except OSError as error:
-        raise OptionError(
-            f'{host}:{port} cannot be listened at: {error.strerror or error}; choose others (--host, --port)'
-        ) from error
-    return listener
+        raise OptionError(f'cannot listen: {error.strerror or error}; try another --host or --port') from error
 
 
-def serve(
-    *,
-    host: str = '127.0.0.1',
-    port: int = 7860,
-    examples: Path | None = None,
-    **service: Any,
-) -> None:
-    """Show the page until Ctrl-C or SIGTERM.
+def serve(*, host: str, port: int, examples: Path | None = None, **service: Any) -> None:
+    """Serve the page until Ctrl-C or SIGTERM.
 
     Args:
-        host: address to listen at.
-        port: 0 is a free one.
-        examples: folder of photos to try it with; None makes some.
+        host: address to bind.
+        port: port to bind; 0 chooses a free port.
+        examples: folder of example photos; None makes some.
         **service: ``model``, ``sam_checkpoint``, ``max_megapixels``, ``device``.
 
     Raises:
-        BasicsrError: as :class:`~basicsr.app.service.Service`; no such examples; the address is taken.
-        OSError: no folder of temporary files can be made.
+        BasicsrError: as :class:`~basicsr.app.service.Service`; no such examples; the address is in use.
+        OSError: the folder for temporary files cannot be created.
     """
     with open_socket(host, port) as listener, private_folder() as folder:
         _end_in_order()
         shown = folder / 'shown'
         shown.mkdir()
-        shown_examples = _examples(examples, shown / 'examples')
-        app = application(Service(shown, folder, **service), shown_examples, host)
+        app = application(Service(shown, folder, **service), _examples(examples, shown / 'examples'), host)
         with swept(shown, KEPT_SECONDS), swept(folder / 'masks', KEPT_SECONDS):
             _run(app, listener, host)
 
 
 def application(service: Service, examples: list[Path], host: str) -> Guard:
-    """The page as an ASGI application, with the guard in front.
+    """Return the page as an ASGI application behind the guard.
 
     Args:
-        service: what does the work; its ``shown`` is the only folder that files are sent from.
+        service: deblurs photos; files are sent only from its folder ``shown``.
         examples: photos in that folder.
-        host: where it will listen.
+        host: address of the server.
     """
-    _keep_to_itself(service.shown)
+    os.environ.update(  # where gradio stores files, and no connections to other computers
+        GRADIO_TEMP_DIR=str(service.shown),
+        GRADIO_EXAMPLES_CACHE=str(service.shown),
+        GRADIO_ANALYTICS_ENABLED='False',
+        HF_HUB_OFFLINE='1',
+    )
     import gradio as gr
     from fastapi import FastAPI
 
@@ -103,16 +96,6 @@ def application(service: Service, examples: list[Path], host: str) -> Guard:
     return Guard(app, service.shown, allowed_hosts(host))
 
 
-def _keep_to_itself(shown: Path) -> None:
-    """Tell the library that shows the page where files go, and that it is to call nobody."""
-    os.environ.update(
-        GRADIO_TEMP_DIR=str(shown),
-        GRADIO_EXAMPLES_CACHE=str(shown),
-        GRADIO_ANALYTICS_ENABLED='False',
-        HF_HUB_OFFLINE='1',
-    )
-
-
 def _examples(folder: Path | None, shown: Path) -> list[Path]:
     if folder is None:
         return make_examples(shown)
@@ -124,7 +107,7 @@ def _run(app: Guard, listener: socket.socket, host: str) -> None:
     import uvicorn
 
     name = f'[{host}]' if ':' in host else host
-    print(f'http://{name}:{listener.getsockname()[1]}/  (Ctrl-C ends it)', flush=True)
+    print(f'http://{name}:{listener.getsockname()[1]}/  (press Ctrl-C to stop)', flush=True)
     config = uvicorn.Config(
         app, log_level='warning', lifespan='on', ws='none', timeout_graceful_shutdown=2, server_header=False
     )
@@ -134,7 +117,7 @@ def _run(app: Guard, listener: socket.socket, host: str) -> None:
 
 
 def _end_in_order() -> None:
-    """Let SIGTERM and a closed terminal end the page as Ctrl-C does: the folder is removed."""
+    """Handle SIGTERM and a closed terminal like Ctrl-C, so that the folder is removed."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if hasattr(signal, 'SIGHUP'):
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))

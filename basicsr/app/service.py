@@ -1,4 +1,4 @@
-"""What the page does, without the page: networks by name, one photo deblurred, pictures of it for the screen."""
+"""Deblur photos for the page: networks and mask generators by name, and reduced images for the screen."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from basicsr.app.screen import show, show_regions, shrunk
-from basicsr.archs.contract import contract_of
 from basicsr.deconvolution.kernels import kernel_picture
 from basicsr.images.files import imwrite
 from basicsr.images.photo import Photo, load_photo
-from basicsr.images.photo_files import save_photo
 from basicsr.inference.deblurrer import Deblurrer
 from basicsr.inference.pretrained import DEFAULT, FOLDER, SUFFIXES, find_weights, named_weights
 from basicsr.masks.cache import MaskCache
 from basicsr.masks.generator import MaskGenerator, block_of_flags, build_generator
 from basicsr.photos.jobs import Inputs, plan
-from basicsr.photos.runs import deblur_photo
+from basicsr.photos.runs import run_photo
 from basicsr.utils.console import advice
 from basicsr.utils.device import is_out_of_memory, select_device
 from basicsr.utils.errors import BasicsrError, ImageFileError, OptionError, WeightsError
@@ -30,60 +29,40 @@ from basicsr.utils.errors import BasicsrError, ImageFileError, OptionError, Weig
 logger = logging.getLogger(__name__)
 
 SUFFIX = '_deblurred'
-"""Added to the names of results, as ``basicsr/deblur.py`` does."""
+"""Suffix of the names of results, as in ``basicsr/deblur.py``."""
 SAM, NO_MASKS = 'sam', 'none'
 _LONGEST_NAME = 120  # bytes of the stem
 _KEPT_NETWORKS = 2
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a user has chosen.
+class NetworkFacts:
+    """Properties of a network that the page shows.
 
     Args:
-        network: one of the service's.
-        generator: one of the service's, or ``none``.
-        mask_dropout: share of the regions to drop, 0 to 1.
-        mask_value: what a covered pixel weighs; None, or the network's own as :func:`shown_value` rounds it, is the
-            network's own.
-        seed: of the choice of regions to drop.
+        takes_masks: whether it uses masks.
+        mask_value: weight of a masked pixel, rounded; None if masks have no weight.
+        finds_kernel: whether it estimates the blur kernel of an image.
     """
 
-    network: str
-    generator: str = 'felzenszwalb'
-    mask_dropout: float = 0.0
+    takes_masks: bool = False
     mask_value: float | None = None
-    seed: int = 0
+    finds_kernel: bool = False
 
 
 @dataclass(frozen=True)
-class Network:
-    """What the page has to know about a network.
-
-    Args:
-        takes_masks: whether it looks at masks.
-        mask_value: what a covered pixel weighs in it, rounded; None if it weighs none.
-        finds_kernel: whether it finds the blur kernel of a picture.
-    """
-
-    takes_masks: bool
-    mask_value: float | None
-    finds_kernel: bool
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The files that came of a photo, and what there is to tell.
+class ShownResult:
+    """Files and messages that the page shows for a deblurred photo.
 
     Args:
         before: the photo for the screen, JPEG.
-        after: the same deblurred.
-        result: in full resolution, as the command line writes it.
-        regions: the photo with its masks; None for networks that take none.
-        count: number of regions that the network was given.
-        kernel: picture of the blur kernel; None for networks that find none.
-        line: sizes, seconds and what was changed, in words.
-        warning: what the guard found; empty if all is well.
+        after: the result for the screen, JPEG.
+        result: the result in full resolution, as the command line writes it.
+        regions: the photo with its regions; None for networks without masks.
+        count: number of regions that the network used.
+        kernel: image of the blur kernel; None for networks that estimate none.
+        line: size, time and conversions on one line.
+        warning: message about a collapse; empty without one.
     """
 
     before: Path
@@ -100,22 +79,22 @@ class Service:
     """Deblurs photos for the page; several threads may call it.
 
     Args:
-        shown: folder of what browsers may fetch: uploads, results.
-        private: folder of what they may not: masks for the next run.
-        model: a network file or the name of one, chosen first; None is the network of the repository.
-        sam_checkpoint: weights of Segment Anything; without them its masks are not offered.
-        max_megapixels: larger photos are refused.
+        shown: folder that browsers may read: uploads and results.
+        private: folder that they may not read: cached masks.
+        model: a network file or the name of one, offered first; None offers the bundled network first.
+        sam_checkpoint: Segment Anything weights; without them, choosing its masks is an error.
+        max_megapixels: larger photos are rejected.
         device: as for :class:`~basicsr.inference.deblurrer.Deblurrer`.
-        weights: folder of the networks with names; None as in ``named_weights``.
+        weights: folder of named networks; None as in ``named_weights``.
 
     Attributes:
-        networks: files by name, the one chosen first in front; may be empty, ``problem`` says what to do then.
-        generators: names of what makes masks; Segment Anything is named without weights too, and says that it needs
-            them when it is asked.
+        networks: network files by name, in the order of the page; empty if there are none, see ``problem``.
+        problem: message about missing networks.
+        generators: names of mask generators.
 
     Raises:
-        WeightsError: there is no such network, or Segment Anything's weights cannot be read.
-        OptionError: no such device, or no size.
+        WeightsError: no such network, or the Segment Anything weights cannot be read.
+        OptionError: no such device, or a wrong size.
     """
 
     def __init__(
@@ -130,7 +109,7 @@ class Service:
         weights: Path | None = None,
     ) -> None:
         if not max_megapixels > 0:
-            raise OptionError(f'--max-megapixels is a number above 0, not {max_megapixels:g}')
+            raise OptionError(f'--max-megapixels: expected a number above 0, got {max_megapixels:g}')
         self.shown, self.device, self.max_megapixels = shown, device, max_megapixels
         select_device(device)
         self.networks = _networks(model, weights)
@@ -140,117 +119,113 @@ class Service:
         self._cache = MaskCache(private / 'masks')
         self._deblurrer = lru_cache(_KEPT_NETWORKS)(self._load)
 
-    def about(self, network: str) -> Network:
-        """What a network is.
+    def about(self, network: str) -> NetworkFacts:
+        """Return the properties of a network.
 
         Raises:
-            WeightsError: its file cannot be read, or is not for ordinary photos.
+            WeightsError: its file cannot be read, or the network does not map an RGB image to an RGB image.
         """
         deblurrer = self._deblurrer(network, 'felzenszwalb')
-        return Network(deblurrer.takes_masks, shown_value(deblurrer), deblurrer.finds_kernel)
+        return NetworkFacts(deblurrer.takes_masks, _slider_value(deblurrer), deblurrer.finds_kernel)
 
     def look(self, source: Path) -> tuple[Path, str]:
-        """A picture of an upload for the screen, and what it is in words.
+        """Return an image of an upload for the screen, and its size and format.
 
         Raises:
-            ImageFileError: no photo, or too large.
+            ImageFileError: not a readable photo, or too large.
         """
-        photo = self._read(source)
+        photo = load_photo(_existing(source), self._max_pixels)
         shown = self._new_folder() / 'photo.jpg'
         show(shown, photo)
         return shown, _describe(photo)
 
-    def deblur(self, source: Path, name: str, settings: Settings) -> Outcome:
+    def deblur(
+        self, source: Path, name: str, network: str, generator: str = 'felzenszwalb', **weighing: Any
+    ) -> ShownResult:
         """Deblur a photo.
 
         Args:
-            source: the upload.
-            name: what its owner calls it; any text.
-            settings: what its owner has chosen.
+            source: path of the upload.
+            name: its original file name; any text.
+            network: one of ``networks``.
+            generator: one of ``generators``.
+            **weighing: ``mask_dropout``, ``mask_value`` and ``seed``, as for the deblurrer. The network's own mask
+                value as the slider rounds it is the exact value.
 
         Raises:
             BasicsrError: the photo cannot be read or deblurred; the message may hold ``source`` (see :func:`reason`).
             OSError: the disk is full.
-            RuntimeError: not even the smallest tiles fit into the memory.
+            RuntimeError: even the smallest tiles do not fit into memory.
         """
         start = time.perf_counter()
-        photo = self._read(source)
-        masks = settings.generator != NO_MASKS and self.about(settings.network).takes_masks
-        deblurrer = self._deblurrer(settings.network, settings.generator if masks else 'felzenszwalb')
-        value = settings.mask_value
-        result, details = deblur_photo(
-            deblurrer,
-            photo,
-            'auto' if masks else 'none',
-            mask_dropout=settings.mask_dropout,
-            mask_value=None if value == shown_value(deblurrer) else value,
-            seed=settings.seed,
-        )
+        masks = generator != NO_MASKS and self.about(network).takes_masks
+        deblurrer = self._deblurrer(network, generator if masks else 'felzenszwalb')
         folder = self._new_folder()
-        output = plan(Inputs([Path(safe_name(name))]), folder, SUFFIX)[0].output
-        assert output is not None  # noqa: S101 - photos always have one
-        notes = (*photo.notes, *save_photo(output, result))
-        before, after = folder / 'before.jpg', folder / 'after.jpg'
-        show(before, photo)
-        show(after, result)
-        regions, count = show_regions(folder / 'regions.jpg', photo, details)
-        kernel = None
-        if details.kernel is not None:
+        job = replace(plan(Inputs([Path(safe_name(name))]), folder, SUFFIX)[0], source=_existing(source))
+        assert job.output is not None  # noqa: S101 - photos always have one
+        if weighing.get('mask_value') == _slider_value(deblurrer):
+            weighing['mask_value'] = None
+        done = run_photo(deblurrer, job, 'auto' if masks else 'none', self._max_pixels, **weighing)
+        before, after, kernel = folder / 'before.jpg', folder / 'after.jpg', None
+        show(before, done.photo)
+        show(after, done.result)
+        regions, count = show_regions(folder / 'regions.jpg', done.photo, done.details)
+        if done.details.kernel is not None:
             kernel = folder / 'kernel.png'
-            imwrite(kernel, kernel_picture(details.kernel, zoom=8))
-        seconds = time.perf_counter() - start
-        of_masks = f' (masks {details.mask_seconds:.1f} s)' if masks and details.labels is not None else ''
-        how = f'{seconds:.1f} s{of_masks} with {settings.network} on {deblurrer.device}'
-        tiles = () if details.tile is None else (f'tiles of {details.tile} pixels',)
-        line = '; '.join((f'{output.name}: {_describe(photo)}, {how}', *tiles, *notes, *shrunk(photo)))
-        return Outcome(before, after, output, regions, count, kernel, line, details.warning)
+            imwrite(kernel, kernel_picture(done.details.kernel, zoom=8))
+        how = f'{done.summary(time.perf_counter() - start)} with {network} on {deblurrer.device}'
+        line = '; '.join((f'{job.output.name}: {_format(done.photo)}, {how}', *done.notes, *shrunk(done.photo)))
+        return ShownResult(before, after, job.output, regions, count, kernel, line, done.warning)
 
-    def _read(self, source: Path) -> Photo:
-        if not source.is_file():
-            raise ImageFileError('the photo is no longer here; upload it again')
-        return load_photo(source, round(self.max_megapixels * 1e6))
+    @property
+    def _max_pixels(self) -> int:
+        return round(self.max_megapixels * 1e6)
 
     def _new_folder(self) -> Path:
-        """A folder whose address nobody can guess."""
+        """Create a folder with an address that cannot be guessed."""
         folder = self.shown / secrets.token_hex(16)
         folder.mkdir()
         return folder
 
     def _load(self, network: str, generator: str) -> Deblurrer:
         if network not in self.networks:
-            raise OptionError(f'there is no network {network!r} here')
+            raise OptionError(f'there is no network {network!r} on this page')
+        if generator == SAM and SAM not in self._generators:
+            raise OptionError(
+                'the sam masks require Segment Anything weights: choose other masks, or start the page with '
+                '--sam-checkpoint FILE'
+            )
         if generator not in self._generators:
-            advice = 'the weights of Segment Anything: start the page with --sam-checkpoint FILE, or choose other masks'
-            raise OptionError(f'masks of {generator} need {advice}' if generator == SAM else f'no {generator!r} here')
+            raise OptionError(f'there is no mask generator {generator!r} on this page')
         return Deblurrer.load(
             self.networks[network], device=self.device, generator=self._generators[generator], cache=self._cache
         )
 
 
 def reason(error: Exception, source: Path | None = None) -> str:
-    """What a user is told about an error; what nobody foresaw is logged.
+    """Return the message to show for an error; log unexpected ones.
 
     Args:
-        error: of :class:`Service`.
-        source: the upload; its path says nothing to its owner and is left out.
+        error: raised by :class:`Service`.
+        source: the upload; its path is removed from the message.
     """
     if isinstance(error, BasicsrError):
         text = str(error)
     elif is_out_of_memory(error):
-        text = 'there is not enough memory for it; scale it down or cut it'
+        text = 'not enough memory; scale the photo down or crop it'
     else:
         try:
             if not isinstance(error, OSError):
                 raise error
             text = advice(error)
         except Exception:
-            logger.exception('the page failed')
-            text = 'it failed in a way that nobody foresaw; the log of the server says more'
+            logger.exception('unexpected error on the page')
+            text = 'unexpected error; see the server log'
     return text if source is None else text.replace(f'{source}: ', '').replace(str(source), 'the photo')
 
 
 def safe_name(name: str) -> str:
-    """A file name like that of an upload, without folders, control characters or excessive length.
+    """Return the file name of an upload without folders and control characters, and shortened if necessary.
 
     Args:
         name: any text.
@@ -263,10 +238,9 @@ def safe_name(name: str) -> str:
     return f'{stem}{path.suffix[:16]}'
 
 
-def shown_value(deblurrer: Deblurrer) -> float | None:
-    """What a covered pixel weighs in a network, rounded as the page's slider does; None if it weighs none."""
-    value = contract_of(deblurrer.net).mask_value
-    return None if value is None else round(float(value), 3)
+def _slider_value(deblurrer: Deblurrer) -> float | None:
+    """Return the weight of a masked pixel, rounded like the slider of the page; None if masks have no weight."""
+    return None if deblurrer.mask_value is None else round(float(deblurrer.mask_value), 3)
 
 
 def _networks(model: str | None, weights: Path | None) -> dict[str, Path]:
@@ -282,10 +256,10 @@ def _networks(model: str | None, weights: Path | None) -> dict[str, Path]:
 def _no_network(weights: Path | None) -> str:
     try:
         find_weights(None)
-        what = f'{weights or FOLDER} holds none ({", ".join(SUFFIXES)})'
+        what = f'{weights or FOLDER} holds no network file ({", ".join(SUFFIXES)})'
     except WeightsError as error:
         what = str(error)
-    return f'There is no network to deblur with: {what}; or name one with --model FILE.'
+    return f'There is no network: {what}; or pass one with --model FILE.'
 
 
 def _generators(sam_checkpoint: str | None, device: str) -> Mapping[str, MaskGenerator]:
@@ -295,7 +269,17 @@ def _generators(sam_checkpoint: str | None, device: str) -> Mapping[str, MaskGen
     return found
 
 
+def _existing(upload: Path) -> Path:
+    if not upload.is_file():
+        raise ImageFileError('the photo was deleted from this page; upload it again')
+    return upload
+
+
+def _format(photo: Photo) -> str:
+    kind = 'gray ' if photo.pixels.shape[2] == 1 else ''
+    return f'{kind}{photo.stored.format}, {8 * photo.pixels.itemsize} bits'
+
+
 def _describe(photo: Photo) -> str:
-    height, width, channels = photo.pixels.shape
-    kind = 'gray ' if channels == 1 else ''
-    return f'{width}×{height}, {kind}{photo.stored.format}, {8 * photo.pixels.itemsize} bits'
+    height, width = photo.pixels.shape[:2]
+    return f'{width}×{height}, {_format(photo)}'

@@ -1,7 +1,7 @@
-"""Deblur photos in the browser: python basicsr/app/web.py, then open the address that it prints.
+"""Deblur photos in the browser: run python basicsr/app/web.py and open the address that it prints.
 
-Needs the extra `demo`: pip install -e '.[demo]'. The page is for this computer alone unless --host says otherwise,
-loads nothing from the internet, and forgets photos within the hour and when it ends. docs/web.md explains it.
+Requires the extra `demo`: pip install -e '.[demo]'. By default, only this computer can open the page. It loads nothing
+from the internet, and deletes photos within an hour and when it stops. See docs/web.md.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from typing import NoReturn
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     from basicsr.utils.installation import with_commands
 
     parser = argparse.ArgumentParser(
         description=with_commands(__doc__ or ''), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add('--model', metavar='NAME', help='a network file, or the name of one in experiments/pretrained_models')
-    add('--host', default='127.0.0.1', help='address to listen at; 0.0.0.0 lets everybody in (127.0.0.1)')
-    add('--port', type=int, default=7860, help='7860 by default; 0 takes a free one')
-    add('--max-megapixels', type=float, default=24.0, metavar='N', help='larger photos are refused (24)')
-    add('--sam-checkpoint', metavar='FILE', help='weights of Segment Anything, to offer its masks as well')
-    add('--examples', type=Path, metavar='DIR', help='photos to try it with, instead of those it makes')
+    add('--model', metavar='NAME', help='network file, or name in experiments/pretrained_models')
+    add('--host', default='127.0.0.1', help='address to bind; 0.0.0.0 accepts any host (default: 127.0.0.1)')
+    add('--port', type=int, default=7860, help='port to bind; 0 chooses a free port (default: 7860)')
+    add('--max-megapixels', type=float, default=24.0, metavar='N', help='reject larger photos (default: 24)')
+    add('--sam-checkpoint', metavar='FILE', help='Segment Anything weights; adds its masks to the page')
+    add('--examples', type=Path, metavar='DIR', help='folder of example photos; by default, examples are generated')
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Show the page until it is ended."""
+    """Serve the page until it is stopped."""
     args = parse(arguments)
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
     from basicsr.utils.errors import OptionError
@@ -47,9 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     if importlib.util.find_spec('gradio') is None:
         where = f' in {ROOT}' if IS_CLONE else ''
-        raise OptionError(f'the page needs gradio: run {pip_install("demo")}{where}')
+        raise OptionError(f'the page requires gradio: run {pip_install("demo")}{where}')
     if not 0 <= args.port <= 65535:
-        raise OptionError(f'--port is a number from 0 to 65535, not {args.port}')
+        raise OptionError(f'--port: expected a number from 0 to 65535, got {args.port}')
     from basicsr.app.server import serve
 
     serve(**vars(args))
@@ -57,12 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def command() -> NoReturn:
-    """Run :func:`main` as a program, which ends with it."""
+    """Run :func:`main` as a program and exit."""
     from basicsr.utils.console import run
 
     code = run(main)
     sys.stdout.flush()
-    os._exit(code)  # waits for no photo in work: nobody would see its result
+    os._exit(code)  # does not wait for photos in progress: their results could not be shown
 
 
 if __name__ == '__main__':

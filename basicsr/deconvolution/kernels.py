@@ -1,4 +1,4 @@
-"""Blur kernels as numbers and pictures."""
+"""Save blur kernels as arrays and images."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from basicsr.utils.files import whole_file
 
 
 def kernel_picture(kernel: Array, zoom: int = 4) -> Array:
-    """A kernel for people to look at, its largest value white.
+    """Return an image of a kernel, with its largest value white.
 
     Args:
         kernel: (h, w), not negative.
-        zoom: pixels for each value, along both sides.
+        zoom: pixels per value along both sides.
 
     Returns:
         (h · zoom, w · zoom) uint8.
@@ -26,7 +26,7 @@ def kernel_picture(kernel: Array, zoom: int = 4) -> Array:
 
 
 def save_kernel(path: Path, kernel: Array, zoom: int = 4) -> None:
-    """Write a kernel as numbers (``.npy``, float32) and as a picture (``.png``).
+    """Write a kernel as an array (``.npy``, float32) and as an image (``.png``).
 
     Args:
         path: without extension.

@@ -1,1 +1,1 @@
-"""Restore an image with a network: whole, in tiles, guarded, self-ensemble; ``Deblurrer``."""
+"""Restore images with a network: whole, in tiles, guarded, with self-ensemble; ``Deblurrer``."""

@@ -1,10 +1,10 @@
-"""Whether an output departs from its input as a collapse of the network does, where, and how to mend it.
+"""Detect a collapse of the network by comparing output and input, and blend the input in where it collapsed.
 
-Nobody has the ground truth of a photo, so the mode collapse rate cannot be computed. But deblurring moves light by no
-more than the blur did: means over windows hardly change, no colours appear, fine detail grows by so much and not more.
-A collapse breaks that: blobs of strange colour, checkers and mosaics, exploding contrast, values far out of range or no
-numbers at all. Each limit below is 1.6 to 2.5 times the largest value between input and ground truth, a perfect
-deblurring, in 98 real pairs (GoPro, REDS, Levin, Köhler; docs/deblur.md).
+A photo has no ground truth, so the mode collapse rate cannot be computed. But deblurring moves light no further than
+the blur did: means over windows hardly change, no new colours appear, and fine detail grows within limits. A collapse
+violates this: patches of wrong colour, checkerboards and mosaics, excessive contrast, values far out of range, NaN.
+Each limit below is 1.6 to 2.5 times the largest value between input and ground truth (a perfect deblurring) in 98 real
+pairs (GoPro, REDS, Levin, Köhler; docs/deblur.md).
 """
 
 from __future__ import annotations
@@ -16,40 +16,32 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CELL = 16
-"""Pixels along each side of the cells that the guard looks at."""
-_BAND = 64 * CELL  # rows looked at in one go, so that large photos need little memory
+"""Side of the cells that the guard compares, in pixels."""
+_BAND = 64 * CELL  # rows compared at once, so that large photos need little memory
 _LEVELS = 4  # patterns with periods of about 2, 4, 8 and 16 pixels
 
-_LIMITS = (  # kind, feature, side of the window in cells, limit
-    ('colours', 'shift', 2, 0.38),
-    ('colours', 'shift', 4, 0.21),
-    ('colours', 'shift', 8, 0.17),
-    ('colours', 'tint', 2, 0.20),
-    ('colours', 'tint', 4, 0.10),
-    ('pattern', 'detail0', 2, 0.075),
-    ('pattern', 'detail1', 2, 0.125),
-    ('pattern', 'detail2', 4, 0.09),
-    ('pattern', 'detail3', 6, 0.085),
-    ('contrast', 'contrast', 2, 0.34),
-    ('contrast', 'contrast', 4, 0.16),
-    ('range', 'excess', 2, 0.15),
-)
+_LIMITS = {  # kind: feature, side of the window in cells, limit
+    'colours': [('shift', 2, 0.38), ('shift', 4, 0.21), ('shift', 8, 0.17), ('tint', 2, 0.20), ('tint', 4, 0.10)],
+    'pattern': [('detail0', 2, 0.075), ('detail1', 2, 0.125), ('detail2', 4, 0.09), ('detail3', 6, 0.085)],
+    'contrast': [('contrast', 2, 0.34), ('contrast', 4, 0.16)],
+    'range': [('excess', 2, 0.15)],
+}
 _WORDS = {
-    'numbers': 'values that are no numbers',
-    'colours': 'strange colours',
+    'numbers': 'NaN or infinite values',
+    'colours': 'wrong colours',
     'pattern': 'a pattern that is not in the photo',
-    'contrast': 'exploding contrast',
+    'contrast': 'excessive contrast',
     'range': 'values far out of range',
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Where an output has collapsed, and how.
+    """A collapse: its kinds and where it is.
 
     Args:
         kinds: ``numbers`` (NaN or infinite), ``colours``, ``pattern``, ``contrast``, ``range``.
-        cells: (h, w) boolean, one for each cell of ``CELL`` × ``CELL`` pixels, the last row and column smaller.
+        cells: (h, w) boolean, one per cell of ``CELL`` × ``CELL`` pixels; the last row and column may be smaller.
     """
 
     kinds: tuple[str, ...]
@@ -57,24 +49,24 @@ class Finding:
 
     @property
     def share(self) -> float:
-        """Of the picture that has collapsed, 0 to 1."""
+        """Collapsed share of the image, 0 to 1."""
         return float(self.cells.float().mean())
 
     def text(self) -> str:
-        """For people."""
+        """Return a description for users."""
         signs = ', '.join(_WORDS[kind] for kind in self.kinds)
-        return f'collapsed on {max(self.share, 0.001):.1%} of the picture ({signs})'
+        return f'collapsed on {max(self.share, 0.001):.1%} of the image ({signs})'
 
 
 def find_collapse(lq: Tensor, output: Tensor) -> Finding | None:
-    """Compare an output with its input.
+    """Compare an output with its input and return the collapse, if any.
 
     Args:
         lq: (1, C, H, W) float in [0, 1].
         output: of the same shape, not clamped.
 
     Returns:
-        None if nothing is wrong.
+        None without a collapse.
     """
     found: dict[str, list[Tensor]] = {}
     for top in range(0, lq.shape[2], _BAND):
@@ -84,7 +76,7 @@ def find_collapse(lq: Tensor, output: Tensor) -> Finding | None:
     features = {name: torch.cat(parts, 2) for name, parts in found.items()}
     cells = features['broken'][0, 0] > 0
     kinds = ['numbers'] if cells.any() else []
-    for kind, name, side, limit in _LIMITS:
+    for kind, (name, side, limit) in ((kind, entry) for kind, limits in _LIMITS.items() for entry in limits):
         window = min(side, cells.shape[0]), min(side, cells.shape[1])
         beyond = _measure(features, name, window) > limit
         if beyond.any():
@@ -96,19 +88,19 @@ def find_collapse(lq: Tensor, output: Tensor) -> Finding | None:
 
 
 def with_input_there(lq: Tensor, output: Tensor, finding: Finding) -> tuple[Tensor, float]:
-    """The output with the input's pixels where it has collapsed, blended over the width of a cell.
+    """Return the output with the input's pixels in the collapsed areas, blended over the width of a cell.
 
     Args:
         lq: (1, C, H, W).
         output: of the same shape.
-        finding: of :func:`find_collapse`.
+        finding: from :func:`find_collapse`.
 
     Returns:
-        (1, C, H, W), all finite, and the share of the input in it, 0 to 1.
+        (1, C, H, W), all finite; and the share of the input in it, 0 to 1.
     """
     height, width = lq.shape[-2:]
     inner = finding.cells.to(lq)[None, None]
-    rim = F.max_pool2d(inner, 3, 1, 1)  # has suffered too
+    rim = F.max_pool2d(inner, 3, 1, 1)  # neighbouring cells are affected too
     weight = F.interpolate(rim, scale_factor=CELL, mode='bilinear')
     weight = torch.maximum(weight, F.interpolate(inner, scale_factor=CELL))[..., :height, :width]
     finite = torch.where(output.isfinite(), output, lq)
@@ -116,7 +108,7 @@ def with_input_there(lq: Tensor, output: Tensor, finding: Finding) -> tuple[Tens
 
 
 def _features(lq: Tensor, output: Tensor) -> dict[str, Tensor]:
-    """Means over the cells, (1, C, h, w) each."""
+    """Return means over the cells, (1, C, h, w) each."""
     broken = ~output.isfinite().all(1, keepdim=True)
     output = torch.where(broken, lq, output)
     excess = (output - output.clamp(0, 1)).abs().amax(1, keepdim=True)
@@ -140,7 +132,7 @@ def _features(lq: Tensor, output: Tensor) -> dict[str, Tensor]:
 
 
 def _detail(gray: Tensor, cell: int, size: torch.Size) -> Tensor:
-    """Mean size of what alternates from pixel to pixel, along rows or columns, in each cell: (1, 2, h, w)."""
+    """Return the mean absolute second difference along rows and columns in each cell, (1, 2, h, w)."""
     wide = F.pad(gray, (1, 1, 1, 1), mode='replicate')
     inner = wide[..., 1:-1, 1:-1]
     along = (wide[..., 1:-1, :-2] - 2 * inner + wide[..., 1:-1, 2:]).abs() / 4
@@ -154,7 +146,7 @@ def _cells(x: Tensor) -> Tensor:
 
 
 def _measure(features: dict[str, Tensor], name: str, window: tuple[int, int]) -> Tensor:
-    """What is compared with a limit, for each window of so many cells: (h', w')."""
+    """Return the feature that is compared with a limit, for each window of cells: (h', w')."""
 
     def over(key: str) -> Tensor:
         return F.avg_pool2d(features[key], window, 1)
@@ -172,7 +164,7 @@ def _measure(features: dict[str, Tensor], name: str, window: tuple[int, int]) ->
 
 
 def _cells_under(windows: Tensor, size: tuple[int, int]) -> Tensor:
-    """The cells (h, w) that lie in any of the windows (h', w')."""
+    """Return the cells (h, w) covered by any of the windows (h', w')."""
     rows, columns = size[0] - 1, size[1] - 1
     padded = F.pad(windows.float()[None, None], (columns, columns, rows, rows))
     return F.max_pool2d(padded, size, 1)[0, 0] > 0

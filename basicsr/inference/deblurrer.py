@@ -1,19 +1,20 @@
-"""Any picture in, the sharp one out: masks, network, tiles and guard behind one call."""
+"""Deblur images of any type and size: masks, network, tiles and guard behind one call."""
 
 from __future__ import annotations
 
+import copy
+import functools
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from basicsr.archs.contract import contract_of
 from basicsr.archs.map_unit import drop_masks
 from basicsr.images.arrays import Array
 from basicsr.images.files import tensor2img
@@ -31,25 +32,26 @@ from basicsr.masks.pictures import eight_bits
 from basicsr.utils.device import select_device
 from basicsr.utils.errors import ArgumentError, MaskError, OptionError, ShapeError
 
-MasksLike = Literal['auto', 'none'] | str | Path | Array | Tensor | None
-"""What masks of a picture may be given as, see :meth:`Deblurrer.deblur`."""
+MaskMode = Literal['auto', 'none']
+MasksLike = MaskMode | str | Path | Array | Tensor | None
+"""Masks of an image, see :meth:`Deblurrer.deblur`."""
 
 
 @dataclass(frozen=True)
 class Deblurred:
-    """A sharp picture, and how it came about.
+    """A deblurred image and how it was made.
 
     Args:
-        image: of the kind, shape and dtype that came in.
-        labels: label map (L, H, W) that the network was given; None if it takes no masks.
-        kernel: (h, w) float32, not negative, sum 1: the blur of the whole picture as the network sees it (a code
-            rather than a picture of it after joint training); None for networks that find none.
-        seconds: masks, network and guard took.
-        mask_seconds: of these, the masks.
-        tile: side of the tiles in pixels; None if the picture was restored whole.
-        finding: the collapse that was found in the first attempt; None if there was none, or nobody looked.
-        remedy: what became of it, in words; empty without one.
-        repaired: share of the picture that shows the input, because every attempt collapsed there.
+        image: of the same type, shape and dtype as the input.
+        labels: label map (L, H, W) that the network used; None if it takes no masks.
+        kernel: (h, w) float32, not negative, sum 1: blur kernel of the whole image (after joint training a code rather
+            than the kernel itself); None if the network estimates none.
+        seconds: for masks, network and guard.
+        mask_seconds: of these, for the masks.
+        tile: side of the tiles in pixels; None if the image was restored whole.
+        finding: collapse of the first attempt; None if there was none or the guard is off.
+        remedy: how the collapse was handled; empty without a collapse.
+        repaired: share of the image that shows the input, because every attempt collapsed there.
     """
 
     image: Any
@@ -64,33 +66,41 @@ class Deblurred:
 
     @property
     def warning(self) -> str:
-        """What the user has to know about the result; empty if all is well."""
+        """Message about a collapse for the user; empty without one."""
         return f'{self.finding.text()}; {self.remedy}' if self.finding else ''
 
 
 class Deblurrer:
-    """A network that deblurs pictures of any size and kind, with masks that it makes itself.
+    """A network that deblurs images of any size and type, with the masks it needs.
 
-    Calls from several threads take turns.
+    Several threads may call it; only one of them runs the network at a time.
 
     Args:
-        net: of :func:`~basicsr.archs.build_network`, for RGB pictures in [0, 1]; put into evaluation mode.
+        net: from :func:`~basicsr.archs.build_network`, for RGB images in [0, 1]; put into evaluation mode.
         name: of the network, for messages.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        dtype: ``fp32``; ``bf16`` for the products inside the network; ``auto`` is bf16 where it is faster and known to
-            change results by less than 50 dB: networks of NAFNet blocks on GPUs and CPUs with bf16 units.
-        masks: used where a call gives none: ``auto`` asks the generator, ``none`` is one region.
-        generator: what makes masks: a name, a block (``type`` and arguments), or the generator itself.
-        cache: where made masks are kept for the next time; None keeps none.
-        tile: side of tiles in pixels; ``auto`` cuts what does not fit into the memory, None never cuts.
-        self_ensemble: the mean over the eight flips and rotations of the picture: eight times the time.
-        guard: what happens when the output departs from the input as a collapse does. ``repair`` tries other tiles,
-            then no masks, and where all attempts collapse shows the input; ``refuse`` raises; ``warn`` only says so
-            (values that are no numbers still become the input's); ``off`` does not look.
+        dtype: ``fp32``; ``bf16`` for autocast; ``auto`` is bf16 where it is faster and known to agree with fp32 to
+            50 dB or more: networks of NAFNet blocks on GPUs and CPUs with bf16 units.
+        masks: default of each call: ``auto`` uses the mask generator, ``none`` one region.
+        generator: mask generator: a name, a block (``type`` and arguments) or the generator itself.
+        cache: stores generated masks for later runs; None stores none.
+        tile: side of the tiles in pixels; ``auto`` uses tiles for images that do not fit into memory, None never.
+        self_ensemble: average over the eight flips and rotations of the image, which takes eight times as long.
+        guard: action on a collapse. ``repair`` tries other tiles, then no masks, then shows the input where all
+            attempts collapse; ``refuse`` raises; ``warn`` only reports (non-finite values still become the input's);
+            ``off`` does not check.
+
+    Attributes:
+        net: the network.
+        device: its ``torch.device``.
+        dtype: ``fp32`` or ``bf16``.
+        takes_masks: whether the network uses masks; it ignores them otherwise.
+        finds_kernel: whether the network estimates the blur kernel of an image.
+        mask_value: weight of a masked pixel; None if masks have no weight.
 
     Raises:
-        OptionError: no such device, or a value that does not exist.
-        WeightsError: the network takes no ordinary pictures.
+        OptionError: no such device, or an unknown value of an argument.
+        WeightsError: the network does not map an RGB image to an RGB image.
         UnknownNameError: no such generator.
     """
 
@@ -101,96 +111,78 @@ class Deblurrer:
         name: str = '',
         device: str = 'auto',
         dtype: Dtype = 'auto',
-        masks: Literal['auto', 'none'] = 'auto',
+        masks: MaskMode = 'auto',
         generator: str | Mapping[str, Any] | MaskGenerator = 'felzenszwalb',
         cache: MaskCache | None = None,
         tile: Tile = 'auto',
         self_ensemble: bool = False,
         guard: GuardMode = 'repair',
     ) -> None:
-        _check_choice('dtype', dtype, ('auto', 'fp32', 'bf16'))
-        _check_choice('masks', masks, ('auto', 'none'))
-        _check_choice('guard', guard, ('repair', 'refuse', 'warn', 'off'))
+        for key, value, choices in (('dtype', dtype, Dtype), ('masks', masks, MaskMode), ('guard', guard, GuardMode)):
+            if value not in get_args(choices):
+                raise OptionError(f'{key} is {" or ".join(get_args(choices))}, not {value!r}')
         self.name = name or type(net).__name__
-        self._network = PhotoNetwork(net, self.name, select_device(device), dtype, self_ensemble)
-        self.masks, self.cache = masks, cache
-        self.tile, self.guard = tile, guard
-        self._generator = generator
+        network = PhotoNetwork(net, self.name, select_device(device), dtype, self_ensemble)
+        self.net, self.device, self.dtype = network.net, network.device, network.dtype
+        self.takes_masks = network.prior != 'none'
+        self.finds_kernel = network.contract.kernel_role == 'finds'
+        self.mask_value = network.contract.mask_value
+        self.masks, self.cache, self.tile, self.guard = masks, cache, tile, guard
+        block = {'type': generator} if isinstance(generator, str) else generator
+        self._generator = functools.cache(lambda: build_generator(block) if isinstance(block, Mapping) else block)
+        self._network = network
         self._lock = threading.Lock()
 
     @classmethod
     def load(cls, name_or_path: str | Path | None = None, **arguments: Any) -> Deblurrer:
-        """A deblurrer with the network of a file.
+        """Return a deblurrer with the network of a file.
 
         Args:
             name_or_path: a network file, or the stem of one in ``experiments/pretrained_models`` such as
-                ``analysis-synthesis``; None is the network that comes with the repository.
+                ``analysis-synthesis``; None is the bundled network.
             **arguments: of the class: ``device``, ``dtype``, ``masks``, ``generator``, ``tile``, ...
 
         Raises:
-            WeightsError: missing, damaged, of an unknown network, or not for ordinary pictures.
+            WeightsError: the file is missing or damaged, its network is unknown or not for RGB images.
             UnsafeWeightsError: the file holds objects that could run code; it was not loaded.
-            OptionError: no such device, or a value that does not exist.
+            OptionError: no such device, or an unknown value of an argument.
         """
         path = find_weights(name_or_path)
         return cls(load_network(path), **{'name': path.stem, **arguments})
 
-    @property
-    def net(self) -> nn.Module:
-        """The network."""
-        return self._network.net
-
-    @property
-    def device(self) -> torch.device:
-        """Where it runs."""
-        return self._network.device
-
-    @property
-    def dtype(self) -> Literal['fp32', 'bf16']:
-        """The arithmetic that ``dtype`` meant."""
-        return self._network.dtype
-
-    @property
-    def takes_masks(self) -> bool:
-        """Whether the network looks at masks; those of others are left alone."""
-        return self._network.prior != 'none'
-
-    @property
-    def finds_kernel(self) -> bool:
-        """Whether the network finds the blur kernel of a picture."""
-        return contract_of(self.net).kernel_role == 'finds'
+    def without_cache(self) -> Deblurrer:
+        """Return a deblurrer with the same network and lock that stores no masks, as for frames of a video."""
+        other = copy.copy(self)
+        other.cache = None
+        return other
 
     @property
     def generator(self) -> MaskGenerator:
-        """What makes masks; built when it is first asked for.
+        """The mask generator, built on first use.
 
         Raises:
             UnknownNameError: no such generator.
             WeightsError: its weights cannot be read.
         """
-        if isinstance(self._generator, str):
-            self._generator = {'type': self._generator}
-        if isinstance(self._generator, Mapping):
-            self._generator = build_generator(self._generator)
-        return self._generator
+        return self._generator()
 
     def __call__(self, image: Any, masks: MasksLike = None) -> Any:
-        """Deblur one picture, or a batch of them as a tensor (then with one mask argument for all).
+        """Deblur an image, or a batch of images as a tensor (with one mask argument for all).
 
         Args:
             image: numpy (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) RGB[A], uint8, uint16 or float in [0, 1]; a PIL
-                picture; a tensor (C, H, W) or (B, C, H, W), uint8 or float in [0, 1]. Alpha is kept as it is, the
-                colours under it are deblurred.
+                image; a tensor (C, H, W) or (B, C, H, W), uint8 or float in [0, 1]. Alpha is kept; the colours under
+                it are deblurred.
             masks: see :meth:`deblur`.
 
         Returns:
-            the same kind, shape, dtype and device; float values within [0, 1].
+            the same type, shape, dtype and device; float values in [0, 1].
 
         Raises:
             as :meth:`deblur`.
         """
         arrays, back = arrays_of(image)
-        return back([self._deblur(array, masks).image for array in arrays])
+        return back([self.deblur(array, masks).image for array in arrays])
 
     def deblur(
         self,
@@ -201,85 +193,60 @@ class Deblurrer:
         mask_value: float | None = None,
         seed: int = 0,
     ) -> Deblurred:
-        """Deblur one picture, and say how.
+        """Deblur one image and return it with details.
 
         Args:
-            image: see :meth:`__call__`; one picture.
-            masks: None is what the class was told; ``'auto'`` masks of the generator, ``'none'`` one region (as if all
-                masks were dropped); a label map (L, H, W) or (H, W) of integers; boolean masks (M, H, W) or
+            image: one image, see :meth:`__call__`.
+            masks: None is the default of the class; ``'auto'`` uses the mask generator, ``'none'`` one region (as if
+                all masks were dropped); a label map (L, H, W) or (H, W) of integers; boolean masks (M, H, W) or
                 (M, 1, H, W); or the path of a mask file.
             mask_dropout: share of the masks to drop, 0 to 1.
-            mask_value: what a covered pixel weighs, in place of what the network was trained with; (0, 1].
-            seed: of the choice of masks to drop.
+            mask_value: weight of a masked pixel in (0, 1]; None is the one used in training.
+            seed: for choosing the masks to drop.
 
         Raises:
-            ShapeError: no picture, several, or too small for the network.
-            MaskError: masks of another size, or none that can be read.
-            ArgumentError: the tiles are too small for the network, or a share is none.
-            WeightsError: with ``guard='refuse'``, the network collapsed.
-            RuntimeError: not even the smallest tiles fit into the memory.
+            ShapeError: not exactly one image, or too small for the network.
+            MaskError: masks of another size, or unreadable masks.
+            ArgumentError: the tiles are too small for the network, or ``mask_dropout`` is not in [0, 1].
+            WeightsError: the output collapsed and ``guard`` is ``refuse``.
+            RuntimeError: even the smallest tiles do not fit into memory.
         """
         arrays, back = arrays_of(image)
         if len(arrays) != 1:
-            raise ShapeError(f'one picture at a time is deblurred here, got {len(arrays)}')
+            raise ShapeError(f'image: expected one image, got a batch of {len(arrays)}')
         if not 0 <= mask_dropout <= 1:
-            raise ArgumentError(f'mask_dropout is a share from 0 to 1, got {mask_dropout}')
-        done = self._deblur(arrays[0], masks, mask_dropout, mask_value, seed)
-        return replace(done, image=back([done.image]))
-
-    def make_masks(self, image: Array) -> tuple[Array, bool]:
-        """The masks that ``'auto'`` means for a picture, and whether they were in the cache.
-
-        Args:
-            image: (H, W, 1) or (H, W, 3), uint8, uint16 or float32 in [0, 1].
-
-        Returns:
-            label map (L, H, W).
-        """
-        seen = eight_bits(image)
-        if self.cache is not None:
-            return self.cache.masks(self.generator, seen)
-        return self.generator(seen), False
-
-    def _deblur(
-        self,
-        image: Array,
-        masks: MasksLike,
-        mask_dropout: float = 0.0,
-        mask_value: float | None = None,
-        seed: int = 0,
-    ) -> Deblurred:
-        self._check_size(image)
+            raise ArgumentError(f'mask_dropout: expected a share from 0 to 1, got {mask_dropout}')
+        pixels, least = arrays[0], self._network.contract.input_rule.minimum
+        height, width, channels = pixels.shape
+        if self.finds_kernel and (height < least[0] or width < least[1]):
+            needed = f'at least {least[0]}×{least[1]} are needed'
+            raise ShapeError(f'{height}×{width} pixels are too few to estimate a blur kernel; {needed}')
         start = time.perf_counter()
-        labels = self._labels(image, self.masks if masks is None else masks)
+        labels = self._labels(pixels, self.masks if masks is None else masks)
         if labels is not None and mask_dropout:
             labels = drop_masks(torch.from_numpy(labels)[None], mask_dropout, [seed])[0].numpy()
         made = time.perf_counter()
-        white = float(np.iinfo(image.dtype).max) if image.dtype != np.float32 else 1.0
-        lq = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None].to(self.device) / white
-        lq = lq.expand(1, 3, -1, -1) if image.shape[2] == 1 else lq
-        network = self._network
-        with self._lock, network.weighing(mask_value):
-            outcome = restore_guarded(network.restore, lq, labels, self.tile, self.guard, self.name)
-        restored = outcome.restored
-        output = restored.image
-        if image.shape[2] == 1:
-            output = output.mean(1, keepdim=True)
-        array = tensor2img(output, rgb2bgr=False, out_type=image.dtype.type).reshape(image.shape)
+        white = float(np.iinfo(pixels.dtype).max) if pixels.dtype != np.float32 else 1.0
+        lq = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None].to(self.device) / white
+        lq = lq.expand(1, 3, -1, -1)
+        with self._lock, self._network.weighing(mask_value):
+            restored = restore_guarded(self._network.restore, lq, labels, self.tile, self.guard, self.name)
+        output = restored.image.mean(1, keepdim=True) if channels == 1 else restored.image
+        array = tensor2img(output, rgb2bgr=False, out_type=pixels.dtype.type).reshape(pixels.shape)
         return Deblurred(
-            array,
-            labels,
-            None if restored.kernel is None else restored.kernel[0].float().cpu().numpy(),
-            time.perf_counter() - start,
-            made - start,
-            restored.tile,
-            outcome.finding,
-            outcome.remedy,
-            outcome.repaired,
+            image=back([array]),
+            labels=labels,
+            kernel=None if restored.kernel is None else restored.kernel[0].float().cpu().numpy(),
+            seconds=time.perf_counter() - start,
+            mask_seconds=made - start,
+            tile=restored.tile,
+            finding=restored.finding,
+            remedy=restored.remedy,
+            repaired=restored.repaired,
         )
 
     def _labels(self, image: Array, masks: MasksLike) -> Array | None:
-        """The label map (L, H, W) int32 that the network is given; None if it takes no masks."""
+        """Return the label map (L, H, W) int32 for the network; None if it takes no masks."""
         if not self.takes_masks:
             return None
         size = image.shape[0], image.shape[1]
@@ -288,31 +255,14 @@ class Deblurrer:
         if isinstance(masks, np.ndarray):
             labels = label_map_from_masks(masks) if masks.dtype == np.bool_ else check_label_map(masks)
         elif masks == 'auto':
-            labels, _ = self.make_masks(image)
+            seen = eight_bits(image)
+            labels = self.generator(seen) if self.cache is None else self.cache.masks(self.generator, seen)[0]
         elif masks == 'none' or masks is None:
             labels = np.zeros((1, *size), np.int32)
         elif isinstance(masks, (str, Path)):
             labels = read_masks(masks, size)
         else:
-            raise MaskError(f"masks are 'auto', 'none', an array or a file, not a {type(masks).__name__}")
+            raise MaskError(f"masks: expected 'auto', 'none', an array or a file, not a {type(masks).__name__}")
         if labels.shape[1:] != size:
-            raise MaskError(f'the masks have {labels.shape[1:]} pixels (H, W), the picture {size}')
+            raise MaskError(f'the masks have {labels.shape[1:]} pixels (H, W), the image has {size}')
         return np.ascontiguousarray(labels, np.int32)
-
-    def _check_size(self, image: Array) -> None:
-        """Networks that find a kernel need room for it; all others take any size."""
-        if not self.finds_kernel:
-            return
-        net: Any = self.net
-        (height, width), least = image.shape[:2], net.input_rule.minimum
-        if height < least[0] or width < least[1]:
-            size = net.analysis.kernel_size
-            raise ShapeError(
-                f'{height}×{width} pixels are too few to find a blur kernel of {size[0]}×{size[1]}: '
-                f'{least[0]}×{least[1]} are needed'
-            )
-
-
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise OptionError(f'{key} is {" or ".join(choices)}, not {value!r}')

@@ -1,4 +1,4 @@
-"""A network as photos need it: its arithmetic, its masks in the form that it takes, the mean over turns."""
+"""Run a network on a photo: precision, masks in the form it takes, self-ensemble."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class PhotoNetwork:
     """Restores photos with one network.
 
     Args:
-        net: for RGB pictures in [0, 1]; put into evaluation mode and moved to the device.
+        net: for RGB images in [0, 1]; put into evaluation mode and moved to the device.
         name: of the network, for messages.
-        device: where it runs.
-        dtype: ``auto`` is bf16 where it is faster and known to stay within 50 dB of fp32.
-        self_ensemble: the mean over the eight flips and rotations.
+        device: of the network.
+        dtype: ``auto`` is bf16 where it is faster and known to agree with fp32 to 50 dB or more.
+        self_ensemble: average over the eight flips and rotations.
 
     Raises:
-        WeightsError: the network takes no ordinary pictures.
+        WeightsError: the network does not map an RGB image to an RGB image.
     """
 
     def __init__(self, net: nn.Module, name: str, device: torch.device, dtype: Dtype, self_ensemble: bool) -> None:
@@ -42,11 +42,12 @@ class PhotoNetwork:
         self.net, self.device = net.eval().to(device), device
         if dtype == 'bf16':
             warn_of_slow_bfloat16(device, 'dtype: bf16')
-        self.dtype: Literal['fp32', 'bf16'] = dtype if dtype != 'auto' else _dtype_for(self.contract, device)
+        faster = 'bf16' if self.contract.bf16_safe and fast_bfloat16(device) else 'fp32'
+        self.dtype = faster if dtype == 'auto' else dtype
         self.self_ensemble = self_ensemble
 
     def restore(self, lq: Tensor, labels: Array | None, tile: Tile) -> Restored:
-        """Restore a picture, in all its turns if that was asked for.
+        """Restore an image, with self-ensemble if enabled.
 
         Args:
             lq: (1, 3, H, W) float in [0, 1] on the device.
@@ -54,16 +55,16 @@ class PhotoNetwork:
             tile: as for :func:`~basicsr.inference.restoring.restore_image`.
 
         Returns:
-            float32; tile and kernel are those of the picture as it stands.
+            float32; tile and kernel are those of the unchanged image.
 
         Raises:
             ArgumentError: the tiles are too small for the network.
-            RuntimeError: not even the smallest tiles fit into the memory.
+            RuntimeError: even the smallest tiles do not fit into memory.
         """
         maps = None if labels is None else torch.from_numpy(labels)[None]
-        if not self.self_ensemble:
-            return self._restore_one(lq, maps, tile)
         first = self._restore_one(lq, maps, tile)
+        if not self.self_ensemble:
+            return first
         total = first.image
         for turn in TURNS[1:]:
             restored = self._restore_one(turned(lq, turn), None if maps is None else turned(maps, turn), tile)
@@ -72,7 +73,7 @@ class PhotoNetwork:
 
     @contextlib.contextmanager
     def weighing(self, mask_value: float | None) -> Iterator[None]:
-        """Masks weigh this much for a while; None leaves them.
+        """Set the weight of masked pixels temporarily; None leaves it unchanged.
 
         Raises:
             MaskError: not in (0, 1].
@@ -95,25 +96,15 @@ class PhotoNetwork:
             lq = torch.cat([lq, gray.to(lq) / 255], 1)
         elif maps is not None:
             masks = maps.to(lq.device)
-        with torch.inference_mode(), self._arithmetic():
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == 'bf16'):
             restored = restore_image(self.net, lq, masks, tile)
         return replace(restored, image=restored.image.float())
 
-    def _arithmetic(self) -> contextlib.AbstractContextManager[Any]:
-        if self.dtype == 'fp32':
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
-
 
 def _require_photo_network(contract: Contract, name: str) -> None:
-    """Refuse networks whose input or output is not an RGB image with values from 0 to 1."""
+    """Raise unless input and output of the network are RGB images in [0, 1]."""
     if not contract.returns_image or contract.kernel_role == 'takes' or contract.input_rule.value_range != (0.0, 1.0):
-        raise WeightsError(f'{name} is a part of a network, which turns no photo into another')
+        raise WeightsError(f'{name} is a part of a network and cannot deblur photos')
     takes, gives = contract.in_channels - int(contract.prior_kind == 'gray'), contract.out_channels
     if (takes, gives) != (3, 3):
-        raise WeightsError(f'{name} takes {takes} channels and gives {gives}; photos have three: RGB')
-
-
-def _dtype_for(contract: Contract, device: torch.device) -> Literal['fp32', 'bf16']:
-    """bf16 for networks that declare themselves safe in it, where it is faster."""
-    return 'bf16' if contract.bf16_safe and fast_bfloat16(device) else 'fp32'
+        raise WeightsError(f'{name} takes {takes} channels and returns {gives}; photos have 3 (RGB)')

@@ -1,4 +1,4 @@
-"""Networks by name or file, ready to restore."""
+"""Find and load networks by name or file."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from basicsr.weights.files import Weights, check_fit, load_weights, read_any_wei
 logger = logging.getLogger(__name__)
 
 FOLDER = NETWORK_FILES
-"""Where the bundled network is; others with names are there or in ``experiments/pretrained_models`` of the current
+"""Folder of the bundled network; named networks are in it or in ``experiments/pretrained_models`` of the current
 directory."""
 DEFAULT = 'photo_unet'
 ALIASES = {'samdeblur_small': DEFAULT}
-"""Names of networks that came with earlier versions, and what takes their place."""
+"""Names of networks that earlier versions bundled, and their replacements."""
 
 _ADVICE = {
-    DEFAULT: 'it comes with this repository: restore it with git' if IS_CLONE else 'install the package again',
-    'analysis_synthesis': 'docs/networks.md says where the published weights are; '
-    'scripts/convert_checkpoint.py turns them into this file',
+    DEFAULT: 'it is part of this repository: restore it with git' if IS_CLONE else 'install the package again',
+    'analysis_synthesis': 'download the published weights (docs/networks.md) and convert them with '
+    'scripts/convert_checkpoint.py',
 }
 SUFFIXES = (safetensors_files.SUFFIX, '.pth')
-"""Of network files; where two have one name, the first counts."""
+"""Extensions of network files; of two files with the same stem, the first extension wins."""
 
 
 def find_weights(name_or_path: str | Path | None = None) -> Path:
-    """The network file that a name or path means.
+    """Return the path of a network file.
 
     Args:
-        name_or_path: the stem of a file in ``experiments/pretrained_models``, with ``-`` or ``_``; else a path; None
-            is the network that comes with the repository.
+        name_or_path: the stem of a file in ``experiments/pretrained_models``, with ``-`` or ``_``; or a path; None is
+            the bundled network.
 
     Raises:
         WeightsError: there is no such file.
@@ -50,7 +50,7 @@ def find_weights(name_or_path: str | Path | None = None) -> Path:
     known = named_weights()
     name = given.replace('-', '_')
     if name not in known and ALIASES.get(name) in known:
-        logger.warning('%s came with an earlier version; %s takes its place', name, ALIASES[name])
+        logger.warning('%s was bundled with an earlier version; using %s instead', name, ALIASES[name])
         name = ALIASES[name]
     if name in known:
         return known[name]
@@ -59,18 +59,18 @@ def find_weights(name_or_path: str | Path | None = None) -> Path:
     if name in _ADVICE:
         expected = FOLDER if IS_CLONE or name == DEFAULT else GIVEN_NETWORKS
         raise WeightsError(f'{expected / name} ({" or ".join(SUFFIXES)}) does not exist; {_ADVICE[name]}')
-    names = f'; networks with names: {", ".join(sorted(known))}' if known else ''
+    names = f'; named networks: {", ".join(sorted(known))}' if known else ''
     raise WeightsError(
         f'{given} does not exist, neither as a file nor in {FOLDER} or {GIVEN_NETWORKS}{nearest(name, known)}{names}'
     )
 
 
 def named_weights(folder: Path | None = None) -> dict[str, Path]:
-    """The network files in a folder by name, with ``_`` for ``-``.
+    """Return the network files of a folder by name, with ``_`` for ``-``.
 
     Args:
-        folder: None is ``experiments/pretrained_models`` of the current directory and that of the bundled network,
-            whose files win.
+        folder: None searches ``experiments/pretrained_models`` of the current directory and the folder of the bundled
+            network, which takes precedence.
     """
     if folder is None:
         return named_weights(GIVEN_NETWORKS) | named_weights(FOLDER)
@@ -79,36 +79,33 @@ def named_weights(folder: Path | None = None) -> dict[str, Path]:
     return {path.stem.replace('-', '_'): path for path in files}
 
 
-def load_network(path: Path, device: torch.device | None = None) -> nn.Module:
-    """The network of a file with its weights in float32, in evaluation mode.
-
-    Moving averages of the weights (``params_ema``) are preferred where a file holds them.
+def load_network(path: Path) -> nn.Module:
+    """Load the network of a file in float32 and evaluation mode, with EMA weights (``params_ema``) if it has them.
 
     Args:
-        path: a checkpoint of this project, or a file whose parameters tell the network.
-        device: where it goes; the CPU if None.
+        path: a checkpoint of this project, or a file whose network is recognised by its parameters.
 
     Raises:
         UnsafeWeightsError: the file holds objects that could run code; it was not loaded.
-        WeightsError: missing, damaged, or of an unknown network.
+        WeightsError: the file is missing or damaged, or its network is unknown.
     """
     weights = read_any_weights(path, averages=None)
     options = block_of(weights)
     net = build_network(options)
     load_weights(net, weights, adopt_mask_value='mask_value' not in options)
-    return net.eval().to(device or torch.device('cpu'))
+    return net.eval()
 
 
 def block_of(weights: Weights) -> dict[str, Any]:
-    """The block that rebuilds the network of a file, made sure of before memory is taken for it.
+    """Return the options that rebuild the network of a file, checked before memory is allocated.
 
     Args:
-        weights: of :func:`~basicsr.weights.files.read_any_weights`; the file says which network it is, or its
-            parameters do.
+        weights: from :func:`~basicsr.weights.files.read_any_weights`; the file stores the network, or the network is
+            recognised by its parameters.
 
     Raises:
-        WeightsError: an unknown network, one that cannot be built, or one that the parameters do not fit; the file is
-            named.
+        WeightsError: the network is unknown, cannot be built, or does not fit the parameters; the message names the
+            file.
     """
     options = weights.network
     if options is None:
@@ -120,6 +117,6 @@ def block_of(weights: Weights) -> dict[str, Any]:
         with torch.device('meta'):  # a damaged file may ask for any amount of memory
             described = build_network(options)
     except (UnknownNameError, ArgumentError, RuntimeError, OverflowError) as error:
-        raise WeightsError(f'{weights.path} is of a network that cannot be built here: {error}') from error
+        raise WeightsError(f'{weights.path}: its network cannot be built here: {error}') from error
     check_fit(described, weights)
     return options

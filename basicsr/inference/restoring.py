@@ -1,4 +1,4 @@
-"""One image of any size through a network: whole where it fits into the memory, else in tiles."""
+"""Restore one image of any size: whole if it fits into memory, otherwise in tiles."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from basicsr.archs.contract import contract_of, restored
 from basicsr.archs.map_unit import Masks
+from basicsr.inference.collapse_guard import Finding
 from basicsr.inference.tiling import Grid, least_tile, local_form, restore_grid, restore_tiled
 from basicsr.inference.widest import countable
 from basicsr.utils.device import free_memory, is_out_of_memory, without_tuning
@@ -20,23 +21,29 @@ logger = logging.getLogger(__name__)
 Tile = int | Literal['auto'] | None
 
 WHOLE_ON_CPU = 4_000_000
-"""Pixels of the largest image that 'auto' restores whole on a CPU, whose memory ends without a warning."""
+"""Largest image, in pixels, that 'auto' restores whole on a CPU, where running out of memory raises no error."""
 FIRST_TILE, SMALLEST_TILE = 1024, 256
 
 
 @dataclass(frozen=True)
 class Restored:
-    """An output, and how it came about.
+    """A restored image and how it was restored.
 
     Args:
         image: (1, C, H, W) float, not clamped.
         tile: side of the tiles in pixels; None for the whole image, 0 for the original's grid.
-        kernel: (1, h, w) blur kernel of the whole image, by networks that find one; None by others.
+        kernel: (1, h, w) blur kernel of the whole image; None if the network estimates none.
+        finding: collapse of the first attempt; None if there was none or the guard is off.
+        remedy: how the collapse was handled; empty without a collapse.
+        repaired: share of the image that was replaced by the input, 0 to 1.
     """
 
     image: Tensor
     tile: int | None = None
     kernel: Tensor | None = None
+    finding: Finding | None = None
+    remedy: str = ''
+    repaired: float = 0.0
 
 
 def restore_image(
@@ -46,16 +53,16 @@ def restore_image(
 
     Args:
         net: in evaluation mode.
-        lq: (1, C, H, W) float; for CAT networks with the gray picture as last channel.
-        masks: of the image, for networks that take them.
-        tile: side of the tiles in pixels; None never cuts; 'auto' cuts what does not fit. Tiles get smaller until they
-            fit.
-        grid: the original's way of cutting, which wins over ``tile``.
+        lq: (1, C, H, W) float; for CAT networks with the gray mask as last channel.
+        masks: of the image, for networks with a prior.
+        tile: side of the tiles in pixels; None restores the image whole; 'auto' uses tiles if it does not fit into
+            memory. Tiles are halved until they fit.
+        grid: tiles as in the original; takes precedence over ``tile``.
 
     Raises:
-        torch.OutOfMemoryError: (or RuntimeError, on a CPU) not even the smallest tiles fit.
+        torch.OutOfMemoryError: (RuntimeError on a CPU) even the smallest tiles do not fit.
     """
-    if contract_of(net).kernel_role == 'finds':  # one kernel for all of the image
+    if contract_of(net).kernel_role == 'finds':  # one kernel for the whole image
         finder: Any = net
         with torch.inference_mode():
             known = finder.fixed_for(lq)
@@ -88,12 +95,12 @@ def restore_image(
                 if size <= least or not is_out_of_memory(error):
                     raise
             size = max(size // 2, least)
-            logger.info('no memory left; restoring %d x %d pixels in tiles of %d', *lq.shape[-2:], size)
+            logger.info('Out of memory; restoring %d x %d pixels in tiles of %d', *lq.shape[-2:], size)
             free_memory(lq.device)
 
 
 def _may_fit(net: nn.Module, lq: Tensor, masks: Masks | None) -> bool:
-    """Whether an image is worth trying whole: memory of a GPU ends with an error, that of a CPU without a warning."""
+    """Return whether to try an image whole: a GPU raises an error when its memory is full, a CPU may not."""
     if lq.device.type == 'cpu':
         return lq.shape[-2] * lq.shape[-1] <= WHOLE_ON_CPU
     return countable(net, lq, masks)
@@ -102,7 +109,7 @@ def _may_fit(net: nn.Module, lq: Tensor, masks: Masks | None) -> bool:
 def _in_tiles(net: nn.Module, lq: Tensor, masks: Masks | None, tile: int) -> Restored:
     if max(lq.shape[-2:]) <= tile:
         return Restored(_whole(net, lq, masks))
-    logger.debug('restoring %d x %d pixels in tiles of %d', *lq.shape[-2:], tile)
+    logger.debug('Restoring %d x %d pixels in tiles of %d', *lq.shape[-2:], tile)
     return Restored(restore_tiled(local_form(net), lq, masks, tile), tile)
 
 

@@ -1,4 +1,4 @@
-"""The eight flips and rotations of a picture, and back, for the mean over all of them."""
+"""The eight flips and rotations of an image, and their inverses, for a self-ensemble."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import itertools
 from torch import Tensor
 
 Turn = tuple[bool, bool, bool]
-"""Mirrored left to right, then upside down, then rows and columns exchanged."""
+"""Whether to flip left to right, then upside down, then to transpose."""
 
 _BOTH = False, True
-TURNS: tuple[Turn, ...] = tuple(itertools.product(_BOTH, _BOTH, _BOTH))  # the first leaves the picture alone
+TURNS: tuple[Turn, ...] = tuple(itertools.product(_BOTH, _BOTH, _BOTH))  # the first changes nothing
 
 
 def turned(x: Tensor, turn: Turn) -> Tensor:
-    """Turn (..., H, W), pictures and label maps alike."""
+    """Flip and transpose an image or a label map, (..., H, W)."""
     axes = [axis for axis, flipped in zip((-1, -2), turn[:2], strict=True) if flipped]
     x = x.flip(axes) if axes else x
     return x.transpose(-1, -2).contiguous() if turn[2] else x

@@ -1,9 +1,9 @@
-"""Images larger than the memory: cut into overlapping tiles, restored one by one, blended.
+"""Restore images that do not fit into memory in overlapping tiles, and blend the tiles.
 
-A tile is restored as a part of the whole image: padding and the prior of the regions come from the whole image and are
-cut with the tile. Where a network has finite support (``input_rule.halo``), pixels that depend on what lies beyond the
-tile's edge are thrown away, so the result equals that of the whole image. Networks with global pooling should come in
-their Local form (``local_form``): each tile still pools over windows of its own, so their results differ a little.
+Padding and the prior are computed on the whole image and cropped with each tile. If a network has a finite receptive
+field (``input_rule.halo``), pixels that depend on values outside the tile are discarded, so the result equals that of
+the whole image. Networks with global pooling should use their Local form (``local_form``); each tile then pools over
+its own windows, so the result differs slightly.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 
 UNSEEN = 32
-"""Pixels near a cut that are not used where the support is the whole image."""
+"""Pixels discarded at the edge of a tile if the receptive field is the whole image."""
 RAMP = 32
-"""Pixels over which neighbouring tiles are blended."""
+"""Width in pixels over which neighbouring tiles are blended."""
 
 Window = tuple[int, int, int, int]
 """Top, left, height, width in pixels."""
@@ -32,12 +32,12 @@ Window = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Grid:
-    """The tiles of the original's ``grids`` option: fixed size, evenly spread, their overlaps averaged.
+    """Tiles as in the original's ``grids`` option: fixed size, evenly spaced, overlaps averaged.
 
     Args:
         height: of a tile in pixels.
         width: of a tile in pixels.
-        most: tiles restored in one batch; None is all of them.
+        most: tiles per batch; None is all of them.
     """
 
     height: int
@@ -45,18 +45,18 @@ class Grid:
     most: int | None = None
 
     def windows(self, height: int, width: int) -> list[Window]:
-        """The tiles of an image, row by row."""
+        """Return the tiles of an image, row by row."""
         tall, wide = min(self.height, height), min(self.width, width)
         return [(top, left, tall, wide) for top in _starts(height, tall) for left in _starts(width, wide)]
 
 
 def restore_grid(net: nn.Module, lq: Tensor, masks: Masks | None, grid: Grid) -> Tensor:
-    """Restore as the original's ``grids`` option does: whole tiles, uniform mean where they overlap.
+    """Restore as with the original's ``grids`` option: whole tiles, averaged where they overlap.
 
     Args:
         net: in evaluation mode; it pads each tile by its own rule.
-        lq: (1, C, H, W) float; for CAT networks with the gray picture as last channel.
-        masks: of the whole image, for networks that take them: their prior is made once and cut with the tiles.
+        lq: (1, C, H, W) float; for CAT networks with the gray mask as last channel.
+        masks: of the whole image, for networks with a prior, which is computed once and cropped.
         grid: size of the tiles.
 
     Returns:
@@ -76,19 +76,19 @@ def restore_grid(net: nn.Module, lq: Tensor, masks: Masks | None, grid: Grid) ->
 
 
 def restore_tiled(net: nn.Module, lq: Tensor, masks: Masks | None, tile: int) -> Tensor:
-    """Restore in overlapping tiles with smooth seams.
+    """Restore in overlapping tiles and blend them.
 
     Args:
         net: in evaluation mode; with global pooling in its Local form (see ``local_form``).
-        lq: (1, C, H, W) float; for CAT networks with the gray picture as last channel.
-        masks: of the whole image, for networks that take them.
-        tile: side of the tiles in pixels, what is thrown away included; rounded up to what the network needs.
+        lq: (1, C, H, W) float; for CAT networks with the gray mask as last channel.
+        masks: of the whole image, for networks with a prior.
+        tile: side of the tiles in pixels, discarded pixels included; rounded up to a multiple of the network's stride.
 
     Returns:
-        (1, C, H, W); with finite support equal to ``net(lq)`` but for rounding.
+        (1, C, H, W); equal to ``net(lq)`` up to rounding if the receptive field is finite.
 
     Raises:
-        ArgumentError: the tile is not larger than what has to be thrown away on both sides.
+        ArgumentError: no pixels of a tile remain after discarding its edges.
     """
     size = lq.shape[-2:]
     contract = contract_of(net)
@@ -111,28 +111,20 @@ def restore_tiled(net: nn.Module, lq: Tensor, masks: Masks | None, tile: int) ->
 
 
 def least_tile(net: nn.Module) -> int:
-    """Side in pixels of the smallest tiles that leave something to use of this network."""
+    """Return the side of the smallest usable tiles of a network, in pixels."""
     rule = contract_of(net).tile_rule
     lost = UNSEEN if rule.halo == 'global' else int(rule.halo)
     return max(_least(lost, multiple) for multiple in rule.multiple)
 
 
 def local_form(net: nn.Module) -> nn.Module:
-    """The network with windowed in place of global pooling (TLC), sharing the weights; itself if it has no such form.
+    """Return the network with windowed instead of global pooling (TLC), sharing weights; itself without such a form.
 
     Args:
-        net: built by ``build_network``, so that it knows its options.
+        net: built by ``build_network``, which stores its options.
     """
     options = getattr(net, 'options', None)
-    name = f'{options["type"]}Local' if isinstance(options, dict) and 'type' in options else ''
-    if isinstance(options, dict) and isinstance(options.get('backbone'), dict):
-        inner = local_form_options(options['backbone'])
-        changed = {**options, 'backbone': inner}
-    elif name in ARCH_REGISTRY and options is not None:
-        changed = {**options, 'type': name}
-    else:
-        return net
-    if changed == options:
+    if not isinstance(options, dict) or (changed := _local_options(options)) == options:
         return net
     with torch.device('meta'):
         local = build_network(changed)
@@ -140,8 +132,10 @@ def local_form(net: nn.Module) -> nn.Module:
     return local.train(net.training)
 
 
-def local_form_options(options: dict[str, Any]) -> dict[str, Any]:
-    """The block of the Local form, if there is one."""
+def _local_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of the Local form of a network or of its backbone; the same options if it has none."""
+    if isinstance(backbone := options.get('backbone'), dict):
+        return {**options, 'backbone': _local_options(backbone)}
     name = f'{options.get("type")}Local'
     return {**options, 'type': name} if name in ARCH_REGISTRY else options
 
@@ -152,7 +146,7 @@ def _cut(image: Tensor, window: Window) -> Tensor:
 
 
 def _starts(length: int, tile: int) -> Iterator[int]:
-    """Where tiles start: as few as cover the length, evenly spread, the last one at its end."""
+    """Yield the starts of the fewest tiles that cover the length, evenly spaced, the last one at its end."""
     count = (length - 1) // tile + 1
     step = tile if count == 1 else -int(-((length - tile) / (count - 1) - 1e-8) // 1)
     start = 0
@@ -163,8 +157,7 @@ def _starts(length: int, tile: int) -> Iterator[int]:
 
 
 def _axis(length: int, tile: int, lost: int, multiple: int) -> list[tuple[int, int, Tensor]]:
-    """Start, length and weights of the tiles along one side, all starts on multiples of the network's stride."""
-
+    """Return start, length and weights of the tiles along one side; starts are multiples of the network's stride."""
     tile = _rounded(tile, multiple)
     if tile >= length:
         return [(0, length, torch.ones(length))]
@@ -172,7 +165,7 @@ def _axis(length: int, tile: int, lost: int, multiple: int) -> list[tuple[int, i
     step = (tile - 2 * lost - RAMP) // multiple * multiple
     if step < multiple:
         least = _least(lost, multiple)
-        raise ArgumentError(f'a tile of {tile} pixels leaves nothing to use of this network; use {least} or more')
+        raise ArgumentError(f'tiles of {tile} pixels are too small for this network; use {least} or more')
     starts = [*range(0, length - tile, step), _rounded(length - tile, multiple)]
     windows = [(start, min(tile, length - start)) for start in starts]
     return [(start, size, _weights(size, lost, start > 0, start + size < length)) for start, size in windows]
@@ -187,7 +180,7 @@ def _least(lost: int, multiple: int) -> int:
 
 
 def _weights(tile: int, lost: int, before: bool, after: bool) -> Tensor:
-    """0 where a tile is not used, 1 inside, a smooth ramp between; sides at the image's own edge stay 1."""
+    """Return 0 where a tile is discarded, 1 inside, a smooth ramp between; 1 at the edges of the image."""
     position = torch.arange(tile) + 0.5 - lost
     ramp = torch.sin(torch.pi / 2 * (position / RAMP).clamp(0, 1)) ** 2
     weights = torch.ones(tile)

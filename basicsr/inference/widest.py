@@ -1,4 +1,4 @@
-"""The largest tensor that a network makes of an image: kernels of GPUs count its elements in 32 bits."""
+"""Size of the largest tensor in a forward pass: many GPU kernels index its elements with 32 bits."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from basicsr.archs.map_unit import Masks
 
 INDEX_LIMIT = 2**31
-"""Elements of a tensor from which on some kernels fail, or are wrong."""
-_PIECE = 128  # pixels along each side of the image that is looked at in place of a large one
+"""Tensors with this many elements make some kernels fail or return wrong values."""
+_PIECE = 128  # side in pixels of the crop that is run in place of a large image
 _known: WeakKeyDictionary[nn.Module, float] = WeakKeyDictionary()
 
 
 class _Largest(TorchDispatchMode):
-    """Notes how many elements the largest tensor has that is made meanwhile."""
+    """Records the number of elements of the largest tensor made while it is active."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -34,12 +34,12 @@ class _Largest(TorchDispatchMode):
 
 
 def elements_a_pixel(net: nn.Module, lq: Tensor, masks: Masks | None = None) -> float:
-    """Elements of the largest tensor of a forward pass / pixels of the image; found once for each network.
+    """Return the elements of the largest tensor of a forward pass per pixel of the image; cached per network.
 
     Args:
         net: in evaluation mode.
-        lq: (1, C, H, W); a corner of it is put through the network.
-        masks: of the image, for networks that take them.
+        lq: (1, C, H, W); only a corner of it is run.
+        masks: of the image, for networks with a prior.
     """
     if net not in _known:
         corner = (..., slice(0, _PIECE), slice(0, _PIECE))
@@ -55,16 +55,16 @@ def elements_a_pixel(net: nn.Module, lq: Tensor, masks: Masks | None = None) -> 
 
 
 def countable(net: nn.Module, lq: Tensor, masks: Masks | None = None, limit: int = INDEX_LIMIT) -> bool:
-    """Whether an image can go through a network whole without a tensor of ``limit`` elements or more.
+    """Return whether a forward pass over the whole image stays below ``limit`` elements in each tensor.
 
     Args:
         net: in evaluation mode.
         lq: (1, C, H, W).
-        masks: of the image, for networks that take them.
+        masks: of the image, for networks with a prior.
         limit: elements.
     """
     pixels = lq.shape[-2] * lq.shape[-1]
     channels = max((parameter.shape[0] for parameter in net.parameters() if parameter.dim() > 1), default=1)
-    if 4 * channels * pixels < limit:  # so wide is no network at its full resolution
+    if 4 * channels * pixels < limit:  # no network is wider at full resolution
         return True
     return elements_a_pixel(net, lq, masks) * pixels < limit

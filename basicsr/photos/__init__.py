@@ -1,1 +1,1 @@
-"""Photos and videos that people name: jobs over folders, results, contact sheets."""
+"""Deblur photos and videos named on a command line: jobs, result files, contact sheets."""

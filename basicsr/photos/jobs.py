@@ -1,4 +1,4 @@
-"""Photos and videos that a command line names, and where their results go."""
+"""Find photos and videos named on a command line, and plan their result files."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from basicsr.images.unread import RAW_SUFFIXES, UNREAD_SUFFIXES
 from basicsr.utils.errors import DataError, some_of
 from basicsr.videos.opening import VIDEO_SUFFIXES
 
+_ELSEWHERE = 'choose another output folder or suffix'
 _KEPT_AS_VIDEO = ('.mp4', '.mov', '.avi', '.mkv')
 
 
 @dataclass(frozen=True)
 class Job:
-    """One photo or video, and the files that come of it; None for those that nobody wants.
+    """A photo or video and its result files; None for files that are not requested.
 
     Args:
-        source: the file.
-        output: its result.
-        side_by_side: photo and result in one picture, or in one video, the photo left.
-        masks: the label map; a picture of the regions lies beside it, ``<stem>_shown.jpg``.
+        source: the photo or video.
+        output: the result.
+        side_by_side: image or video of source and result, source on the left.
+        masks: the label map; an image of the regions is next to it, ``<stem>_shown.jpg``.
         kernel: the blur kernel, without extension: a ``.npy`` and a ``.png`` file.
-        below: the sub-folder in which a pattern has found the source; the results lie in one of the same name.
+        below: sub-folder of the source below a pattern; the results go to the same sub-folder.
     """
 
     source: Path
@@ -38,13 +39,8 @@ class Job:
     kernel: Path | None = None
     below: Path = Path()
 
-    @property
-    def is_video(self) -> bool:
-        """Whether the source is a video, by its name."""
-        return _is_video(self.source)
-
     def files(self) -> list[Path]:
-        """Everything that will be written."""
+        """Return all result files."""
         found = [path for path in (self.output, self.side_by_side) if path is not None]
         if self.masks is not None:
             found += [self.masks, shown_masks(self.masks)]
@@ -55,13 +51,13 @@ class Job:
 
 @dataclass
 class Inputs:
-    """What a command line names.
+    """The photos and videos named on a command line.
 
     Args:
         files: photos and videos, each once.
-        missing: what names no file, with the reason.
-        notes: what was left out on purpose.
-        below: sub-folders in which patterns have found files.
+        missing: reason by name, for names and files that cannot be processed.
+        notes: messages about files that are skipped on purpose.
+        below: sub-folder by file, for files found by a pattern.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -71,17 +67,17 @@ class Inputs:
 
 
 def list_inputs(names: Iterable[str | Path]) -> Inputs:
-    """The files that names stand for.
+    """List the files that names stand for.
 
     Args:
-        names: files, folders (the photos directly in them, hidden ones left out), or patterns with ``*``, ``?``,
+        names: files, folders (for the photos directly in them, hidden ones excluded), or patterns with ``*``, ``?``,
             ``[...]`` and ``**``, whose sub-folders are kept.
     """
     inputs, seen = Inputs(), set()
     for name in names:
         try:
             found = _files_of(str(name), inputs)
-        except OSError as error:  # not ours to read, or a name that is too long
+        except OSError as error:  # not readable, or the name is too long
             inputs.missing[str(name)] = f'cannot be read ({error.strerror or error})'
             continue
         for path in found:
@@ -94,12 +90,12 @@ def list_inputs(names: Iterable[str | Path]) -> Inputs:
 def _files_of(name: str, inputs: Inputs) -> list[Path]:
     path = Path(name)
     if path.is_dir():
-        # links that lead nowhere are taken as well, so that they are named
+        # broken links are included, so that an error names them
         visible = sorted(p for p in path.iterdir() if not p.name.startswith('.') and (p.is_file() or not p.exists()))
         photos = [p for p in visible if p.suffix.lower() in PHOTO_SUFFIXES]
         videos = [p for p in visible if p.suffix.lower() in VIDEO_SUFFIXES]
         if videos:
-            inputs.notes.append(f'{name}: {len(videos)} videos left out; name those that are to be deblurred')
+            inputs.notes.append(f'{name}: skipped {len(videos)} videos; pass their names to deblur them')
         _note_unread(name, visible, inputs)
         if not photos:
             inputs.missing[name] = f'no photos in this folder ({", ".join(PHOTO_SUFFIXES)})'
@@ -113,72 +109,61 @@ def _files_of(name: str, inputs: Inputs) -> list[Path]:
     matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 - patterns may be absolute
     found = [p for p in matches if p.suffix.lower() in known and p.is_file()]
     _note_unread(name, matches, inputs)
-    root = _fixed_part(path)
+    root = Path(
+        *itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1])
+    )  # above the first wildcard
     inputs.below |= {p: p.parent.relative_to(root) for p in found}
     if not found:
         inputs.missing[name] = 'matches no photo or video'
     return found
 
 
-def _fixed_part(pattern: Path) -> Path:
-    """The folder of a pattern above its first wildcard."""
-    parts = list(itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts[:-1]))
-    return Path(*parts)
-
-
 def _note_unread(name: str, files: Iterable[Path], inputs: Inputs) -> None:
-    """Name the files that are images by their extensions, but none that are read."""
+    """Add notes about files with extensions of image formats that cannot be read."""
     raw = [p.name for p in files if p.suffix.lower() in RAW_SUFFIXES]
     others = [p.name for p in files if p.suffix.lower() in UNREAD_SUFFIXES and p.name not in raw]
     if raw:
-        inputs.notes.append(f'{name}: camera raw left out, develop it to TIFF or JPEG first: {some_of(raw)}')
+        inputs.notes.append(f'{name}: skipped camera raw files; develop them to TIFF or JPEG first: {some_of(raw)}')
     if others:
-        inputs.notes.append(f'{name}: left out, save them as JPEG, PNG or TIFF first: {some_of(others)}')
+        inputs.notes.append(f'{name}: skipped; save these as JPEG, PNG or TIFF first: {some_of(others)}')
 
 
 def plan(inputs: Inputs, folder: Path, suffix: str, extras: Sequence[str] = ()) -> list[Job]:
-    """Where the results of all inputs go.
+    """Plan the result files of all inputs.
 
-    Earlier results among the inputs are left out: who deblurs a folder into itself wants no ``x_deblurred_deblurred``.
+    Earlier results among the inputs are skipped, so that deblurring a folder into itself twice makes no
+    ``x_deblurred_deblurred``.
 
     Args:
-        inputs: of :func:`list_inputs`; files whose results clash go to its ``missing``, what is left out to its
-            ``notes``.
-        folder: of the results.
-        suffix: added to the names.
-        extras: what is wanted beside the results: ``side_by_side``, ``masks``, ``kernel``.
+        inputs: from :func:`list_inputs`; name clashes are added to ``missing``, skipped files to ``notes``.
+        folder: for the results.
+        suffix: added to the file names.
+        extras: further results: ``side_by_side``, ``masks``, ``kernel``.
 
     Raises:
-        DataError: a result would take the place of an input.
+        DataError: a result would overwrite an input.
     """
     for extra in ('masks', 'kernel'):
-        for path in [path for path in inputs.files if extra in extras and _is_video(path)]:
-            inputs.missing[str(path)] = f'--save-{extra} is for photos, and this is a video; run it without'
+        for path in [path for path in inputs.files if extra in extras and is_video(path)]:
+            inputs.missing[str(path)] = f'--save-{extra} is for photos, not videos; run this file without it'
             inputs.files.remove(path)
-    jobs = _jobs(inputs, folder, suffix, extras)
     everything = _jobs(inputs, folder, suffix, ('side_by_side', 'masks', 'kernel'))
     results = {path.resolve(): job.source for job in everything for path in job.files()}
     earlier = [p for p in inputs.files if results.get(p.resolve(), p) != p] if suffix else []
     if earlier:
-        inputs.notes.append(f'{len(earlier)} earlier results left out, such as {earlier[0]}')
+        inputs.notes.append(f'skipped {len(earlier)} earlier results, such as {earlier[0]}')
         inputs.files = [path for path in inputs.files if path not in earlier]
-        jobs = _jobs(inputs, folder, suffix, extras)
     sources = {path.resolve() for path in inputs.files}
     taken: dict[Path, Path] = {}
     kept = []
-    for job in jobs:
+    for job in _jobs(inputs, folder, suffix, extras):
         files = [path.resolve() for path in job.files()]
         over = next((path for path in files if path in sources), None)
         if over is not None:
-            raise DataError(
-                f'{over} would be overwritten by the result of {job.source.name}; '
-                'choose another output folder or suffix'
-            )
+            raise DataError(f'{over} would be overwritten by the result of {job.source.name}; {_ELSEWHERE}')
         clash = next((taken[path] for path in files if path in taken), None)
         if clash is not None:
-            inputs.missing[str(job.source)] = (
-                f'its result would have the name of that of {clash}; run it with another output folder or suffix'
-            )
+            inputs.missing[str(job.source)] = f'its result would replace that of {clash}; {_ELSEWHERE}'
             continue
         taken.update(dict.fromkeys(files, job.source))
         kept.append(job)
@@ -186,13 +171,13 @@ def plan(inputs: Inputs, folder: Path, suffix: str, extras: Sequence[str] = ()) 
 
 
 def left_to_do(jobs: Sequence[Job], inputs: Inputs, overwrite: bool) -> list[Job]:
-    """The jobs of which nothing is there yet.
+    """Return the jobs without existing results.
 
     Args:
-        jobs: of :func:`plan`.
-        inputs: what is there whole goes to its ``notes``; what is there in part, as a run leaves it that was ended in
-            the middle or asked for less, to its ``missing``.
-        overwrite: all of them, whatever is there.
+        jobs: from :func:`plan`.
+        inputs: jobs with all results are added to ``notes``; jobs with some of them, as after an interrupted run or
+            one with fewer flags, to ``missing``.
+        overwrite: return all jobs.
     """
     todo = []
     for job in jobs:
@@ -201,10 +186,9 @@ def left_to_do(jobs: Sequence[Job], inputs: Inputs, overwrite: bool) -> list[Job
         if not there or overwrite:
             todo.append(job)
         elif absent:
-            reason = f'{there[0]} is there already, {absent[0]} is not; --overwrite makes both'
-            inputs.missing[str(job.source)] = reason
+            inputs.missing[str(job.source)] = f'{there[0]} exists, {absent[0]} does not; pass --overwrite to make both'
         else:
-            inputs.notes.append(f'{job.source}: kept, {there[0]} is there already (--overwrite replaces it)')
+            inputs.notes.append(f'{job.source}: skipped, {there[0]} exists (--overwrite replaces it)')
     return todo
 
 
@@ -214,38 +198,31 @@ def _jobs(inputs: Inputs, folder: Path, suffix: str, extras: Sequence[str]) -> l
     jobs = []
     for path, below in zip(inputs.files, places, strict=True):
         name, target = path.stem if stems[below, path.stem] == 1 else path.name, folder / below
-        if _is_video(path):
+        if is_video(path):
             ending = path.suffix if path.suffix.lower() in _KEPT_AS_VIDEO else '.mp4'
-            pair = target / f'{name}_side_by_side{ending}' if 'side_by_side' in extras else None
-            jobs.append(Job(path, target / f'{path.stem}{suffix}{ending}', pair, below=below))
-            continue
-        ending = result_suffix(path)
-        jobs.append(
-            Job(
-                path,
-                target / f'{path.stem}{suffix}{ending}',
-                target / f'{name}_side_by_side{ending}' if 'side_by_side' in extras else None,
-                target / f'{name}_masks.png' if 'masks' in extras else None,
-                target / f'{name}_kernel' if 'kernel' in extras else None,
-                below,
-            )
-        )
+            possible = {'side_by_side': f'_side_by_side{ending}'}
+        else:
+            ending = result_suffix(path)
+            possible = {'side_by_side': f'_side_by_side{ending}', 'masks': '_masks.png', 'kernel': '_kernel'}
+        further = {extra: target / f'{name}{end}' for extra, end in possible.items() if extra in extras}
+        jobs.append(Job(path, target / f'{path.stem}{suffix}{ending}', below=below, **further))
     return jobs
 
 
-def _is_video(path: Path) -> bool:
+def is_video(path: Path) -> bool:
+    """Return whether a file is a video, by its extension."""
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def shown_masks(masks: Path) -> Path:
-    """Where the picture of the regions lies, beside their label map."""
+    """Return the path of the image of the regions, next to their label map."""
     return masks.with_name(f'{masks.stem}_shown.jpg')
 
 
 def failures_in_words(failed: Mapping[str, str]) -> list[str]:
-    """One line for each file that could not be done.
+    """Return one line for each file that failed.
 
     Args:
-        failed: the reasons by the names of the files.
+        failed: reason by file name.
     """
     return [reason if name in reason else f'{name}: {reason}' for name, reason in failed.items()]

@@ -1,4 +1,4 @@
-"""Contact sheets of deblurred photos: each photo and its result, whole, and where they differ most."""
+"""Contact sheets of deblurred photos: each photo and its result, whole and in the area of largest change."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from basicsr.masks.pictures import eight_bits
 from basicsr.utils.errors import OptionError
 
 WIDTH = 280
-"""Of each image on the sheet, in pixels; details are shown pixel by pixel."""
+"""Width of each image on the sheet, in pixels; details are shown unscaled."""
 
 MOST = 100
-"""Photos on one sheet; further ones go to further sheets."""
+"""Maximum number of photos on one sheet."""
 
 
 def sheet_paths(path: Path, photos: int) -> list[Path]:
-    """The files of the sheets for so many photos: ``sheet.jpg``, ``sheet_2.jpg``, ..."""
+    """Return the files of the sheets for a number of photos: ``sheet.jpg``, ``sheet_2.jpg``, ..."""
     numbers = range(2, -(-photos // MOST) + 1)
     return [path, *(path.with_name(f'{path.stem}_{number}{path.suffix}') for number in numbers)]
 
 
 class PhotoSheet:
-    """Collects small images of photos while they are deblurred, and writes a sheet whenever one is full.
+    """Collects small images of deblurred photos, and writes a sheet whenever one is full.
 
     Args:
         path: of the first sheet, a JPEG or PNG file; see :func:`sheet_paths`.
 
     Raises:
-        OptionError: another kind of file.
+        OptionError: another file format.
     """
 
     def __init__(self, path: Path) -> None:
         if path.suffix.lower() not in ('.jpg', '.jpeg', '.png'):
-            raise OptionError(f'{path}: a contact sheet is a .jpg or .png file')
+            raise OptionError(f'{path}: a contact sheet needs the extension .jpg or .png')
         self.path = path
         self._rows: list[Array] = []
         self._photos = 0
@@ -47,9 +47,9 @@ class PhotoSheet:
         """Add a photo.
 
         Args:
-            title: written above it.
+            title: text above the photo.
             photo: (H, W, 1 or 3), uint8 or uint16 RGB.
-            result: of the same kind.
+            result: of the same shape and dtype.
 
         Raises:
             OSError: a sheet is full and cannot be written.
@@ -64,7 +64,7 @@ class PhotoSheet:
         self._rows.append(sheet_row(title, panels, WIDTH))
 
     def save(self) -> None:
-        """Write the sheet of the last photos; nothing without photos.
+        """Write the current sheet, if it has photos.
 
         Raises:
             OSError: the disk is full or the folder cannot be written.
@@ -74,12 +74,12 @@ class PhotoSheet:
 
 
 def most_changed(before: Array, after: Array, side: int) -> tuple[slice, slice]:
-    """The square window in which two pictures differ most.
+    """Return the square window in which two images differ most.
 
     Args:
         before: (H, W, 3) uint8.
         after: of the same shape.
-        side: of the window in pixels; it is less where the picture is smaller.
+        side: of the window in pixels; at most the smaller side of the image.
 
     Returns:
         rows and columns.

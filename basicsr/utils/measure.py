@@ -8,9 +8,11 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+T = TypeVar('T')
 
 
 def median_seconds(run: Callable[[], Any], device: torch.device, rounds: int = 5) -> float:
@@ -27,8 +29,8 @@ def median_seconds(run: Callable[[], Any], device: torch.device, rounds: int = 5
     return statistics.median(seconds[1:])
 
 
-def peak_memory(run: Callable[[], Any], device: torch.device) -> float | None:
-    """MiB that ``run()`` needs at its peak beyond what is held before it; None where it cannot be measured.
+def peak_memory(run: Callable[[], T], device: torch.device) -> tuple[T, float | None]:
+    """Return the result of ``run()`` and the MiB it needed at its peak beyond those in use before; None if unknown.
 
     On CUDA what torch allocates; on the CPU the growth of the process's resident size (Linux only).
     """
@@ -36,12 +38,12 @@ def peak_memory(run: Callable[[], Any], device: torch.device) -> float | None:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        run()
+        result = run()
         torch.cuda.synchronize(device)
-        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+        return result, (torch.cuda.max_memory_allocated(device) - before) / 2**20
     start = _start_of_peak()
-    run()
-    return None if start is None else (_resident('VmHWM') - start) / 2**10
+    result = run()
+    return result, None if start is None else (_resident('VmHWM') - start) / 2**10
 
 
 def _start_of_peak() -> int | None:
