@@ -38,10 +38,10 @@ def main() -> int:
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
     from basicsr.options import load_options
-    from basicsr.preparation.check_folders import folders_of_options, folders_of_root
-    from basicsr.preparation.check_report import markdown, write_report
-    from basicsr.preparation.checking import check
-    from basicsr.preparation.jobs import with_bar
+    from basicsr.preparation.checks.data_sets import check
+    from basicsr.preparation.checks.folders import folders_of_options, folders_of_root
+    from basicsr.preparation.checks.report import markdown, write_report
+    from basicsr.preparation.worker_pool import with_bar
 
     if arguments.opt:
         options = load_options(arguments.opt, arguments.force_yml)

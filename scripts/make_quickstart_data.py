@@ -71,7 +71,7 @@ def copy_photos(names: Sequence[str], folder: Path) -> None:
     """Copy photos to ``<folder>/<name>/``, so that each can be a data set of its own."""
     import shutil
 
-    from basicsr.preparation.generated import photo_file
+    from basicsr.preparation.synthetic_sets import photo_file
 
     for name in names:
         source = photo_file(name)
@@ -88,7 +88,7 @@ def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
         workers: processes.
     """
     from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
-    from basicsr.preparation.generated import MasksOfBlurred, write_pictures
+    from basicsr.preparation.synthetic_sets import MasksOfBlurred, write_pictures
 
     photos, seed = folder / 'photos', 1000 * settings['seed']
     copy_photos(TRAIN_PHOTOS, photos / 'train')
@@ -117,7 +117,7 @@ def main() -> int:
     """Make the data set, unless it is there."""
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
-    from basicsr.preparation.generated import make_once
+    from basicsr.preparation.synthetic_sets import make_once
     from basicsr.utils.errors import ArgumentError
 
     folder = arguments.output

@@ -81,9 +81,9 @@ def main() -> int:
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
     from basicsr.masks.generator import block_of_flags
     from basicsr.preparation.benchmark_sets import benchmark_set
-    from basicsr.preparation.jobs import with_bar
+    from basicsr.preparation.pipeline import describe, hints, prepare
     from basicsr.preparation.plan import USUAL_STAGES, Plan
-    from basicsr.preparation.preparing import describe, hints, prepare
+    from basicsr.preparation.worker_pool import with_bar
 
     benchmark = benchmark_set(arguments.set)
     plan = Plan(

@@ -12,11 +12,11 @@ from basicsr.data import build_dataset
 from basicsr.data.stores.lmdb import unpack_lmdb, write_lmdb
 from basicsr.images.files import imread
 from basicsr.preparation.benchmark_sets import SETS, benchmark_set
-from basicsr.preparation.check_folders import folders_of_root
-from basicsr.preparation.checking import check
+from basicsr.preparation.checks.data_sets import check
+from basicsr.preparation.checks.folders import folders_of_root
+from basicsr.preparation.layouts import recognise
+from basicsr.preparation.pipeline import prepare
 from basicsr.preparation.plan import Plan
-from basicsr.preparation.preparing import prepare
-from basicsr.preparation.recognising import recognise
 from basicsr.preparation.record import read_record
 from basicsr.preparation.standin import make_standin
 from basicsr.utils.errors import ArgumentError, DataError

@@ -13,11 +13,11 @@ from basicsr.data.stores.lmdb import write_lmdb
 from basicsr.images.files import imread
 from basicsr.masks import read_masks, write_label_map
 from basicsr.preparation.benchmark_sets import SETS
-from basicsr.preparation.check_folders import folders_of_options, folders_of_root
-from basicsr.preparation.check_report import markdown, write_report
-from basicsr.preparation.checking import check
+from basicsr.preparation.checks.data_sets import check
+from basicsr.preparation.checks.folders import folders_of_options, folders_of_root
+from basicsr.preparation.checks.report import markdown, write_report
+from basicsr.preparation.pipeline import prepare
 from basicsr.preparation.plan import Plan
-from basicsr.preparation.preparing import prepare
 from basicsr.utils.errors import DataError
 from tests.conftest import ROOT
 from tests.test_preparing import call
@@ -169,7 +169,7 @@ def test_an_image_that_is_not_blurred(prepared):
 
 
 def test_quick_decodes_a_sample_and_names_all(prepared, monkeypatch):
-    monkeypatch.setattr('basicsr.preparation.checking.QUICK', 2)
+    monkeypatch.setattr('basicsr.preparation.checks.data_sets.QUICK', 2)
     path = prepared / 'input' / f'{sorted(NAMES)[1]}.png'
     path.write_bytes(path.read_bytes()[:20000])
     shutil.copy(prepared / 'target' / f'{sorted(NAMES)[3]}.png', prepared / 'target' / f'{sorted(NAMES)[1]}.png')

@@ -8,8 +8,8 @@ import pytest
 
 from basicsr.images.files import imread
 from basicsr.masks import gray_from_masks, masks_from_gray, masks_from_label_map, read_masks, write_label_map
-from basicsr.preparation.crops import crop_name, crop_windows
-from basicsr.preparation.work import CropJob, GroupJob, crop_image, group_masks
+from basicsr.preparation.stages.crops import crop_name, crop_windows
+from basicsr.preparation.stages.work import CropJob, GroupJob, crop_image, group_masks
 from basicsr.utils.errors import ArgumentError, DataError, ImageFileError
 
 

@@ -26,12 +26,12 @@ from basicsr.masks import gray_from_masks, masks_from_gray, masks_from_label_map
 from basicsr.options import load_options
 from basicsr.preflight import check_paths
 from basicsr.preparation.benchmark_sets import SETS
-from basicsr.preparation.check_folders import folders_of_options
-from basicsr.preparation.checking import check
+from basicsr.preparation.checks.data_sets import check
+from basicsr.preparation.checks.folders import folders_of_options
+from basicsr.preparation.pipeline import hints, prepare
 from basicsr.preparation.plan import Network, Plan
-from basicsr.preparation.predeblurring import Predeblurring
-from basicsr.preparation.preparing import hints, prepare
 from basicsr.preparation.record import alone_in, read_record
+from basicsr.preparation.stages.predeblur import Predeblurring
 from basicsr.utils.errors import ArgumentError, DataError, OutputError
 from basicsr.weights.files import save_weights
 from tests.conftest import ROOT

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from basicsr.preparation.benchmark_sets import CROP_SIZE, CROP_STEP, BenchmarkSet
-from basicsr.preparation.picture_files import Link
+from basicsr.preparation.output_files import Link
 from basicsr.utils.errors import ArgumentError
 
 STAGES = ('convert', 'crops', 'predeblur', 'masks', 'group', 'lmdb')

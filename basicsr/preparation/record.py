@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from basicsr.preparation.picture_files import save_bytes, writing
+from basicsr.preparation.output_files import save_bytes, writing
 from basicsr.utils.errors import DataError, OutputError
 
 RECORD = 'dataset.json'

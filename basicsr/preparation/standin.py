@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
 from basicsr.preparation.benchmark_sets import PARTS, BenchmarkSet, Layout
-from basicsr.preparation.picture_files import save_bytes, save_png
+from basicsr.preparation.output_files import save_bytes, save_png
 from basicsr.utils.errors import DataError, nearest
 
 _NAMES = {

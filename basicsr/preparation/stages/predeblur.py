@@ -13,7 +13,7 @@ from basicsr.archs import build_network
 from basicsr.archs.contract import contract_of
 from basicsr.images.files import image_size, imread, tensor2img
 from basicsr.inference.restoring import restore_image
-from basicsr.preparation.picture_files import save_png
+from basicsr.preparation.output_files import save_png
 from basicsr.utils.device import select_device
 from basicsr.utils.errors import ArgumentError
 from basicsr.weights.files import load_weights, read_weights

@@ -10,11 +10,11 @@ from typing import Any, Literal
 from basicsr.data.stores.base import FolderStore
 from basicsr.data.stores.lmdb import LmdbStore, write_lmdb
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
-from basicsr.preparation import work
-from basicsr.preparation.jobs import Done, Pool, Progress, silent
-from basicsr.preparation.picture_files import writing
+from basicsr.preparation.layouts import Pair, counts_of_sizes
+from basicsr.preparation.output_files import writing
 from basicsr.preparation.plan import CROPS, LABELS, NEEDS_WEIGHTS, PREDEBLURRED, TRAIN_GRAY, Plan
-from basicsr.preparation.recognising import Pair, counts_of_sizes
+from basicsr.preparation.stages import work
+from basicsr.preparation.worker_pool import Done, Pool, Progress, silent
 from basicsr.utils.errors import BasicsrError, DataError, OutputError
 
 Counts = tuple[int, int, dict[str, str]]

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.masks.generator import build_generator
-from basicsr.preparation.jobs import Pool, Progress, silent
+from basicsr.preparation.layouts import Found, check_counts, recognise, where_to_get
 from basicsr.preparation.plan import NEEDS_WEIGHTS, STAGES, USUAL_STAGES, Plan
-from basicsr.preparation.recognising import Found, check_counts, recognise, where_to_get
 from basicsr.preparation.record import alone_in, claim, digest, read_record, write_record
-from basicsr.preparation.steps import Counts, convert, crop, group, make_lmdb, predeblur, segment
+from basicsr.preparation.stages.steps import Counts, convert, crop, group, make_lmdb, predeblur, segment
+from basicsr.preparation.worker_pool import Pool, Progress, silent
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.files import sha256_of
 from basicsr.version import __version__

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.preparation.benchmark_sets import PARTS, SETS
-from basicsr.preparation.crops import crop_windows
 from basicsr.preparation.plan import CROPS, LABELS, TRAIN_GRAY
 from basicsr.preparation.record import read_record
+from basicsr.preparation.stages.crops import crop_windows
 from basicsr.utils.errors import DataError
 
 GRAY_TYPES = ('PairedImageMaskDataset',)

@@ -13,10 +13,10 @@ from basicsr.data.pairing import fill_template, find_pairs
 from basicsr.data.stores.base import Store
 from basicsr.images.files import IMAGE_SUFFIXES
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
-from basicsr.preparation.check_folders import Folders
-from basicsr.preparation.check_items import Facts, Item, MaskFacts, examine, opened
-from basicsr.preparation.jobs import Pool, Progress, silent
-from basicsr.preparation.recognising import counts_of_sizes
+from basicsr.preparation.checks.folders import Folders
+from basicsr.preparation.checks.pairs import Facts, Item, MaskFacts, examine, opened
+from basicsr.preparation.layouts import counts_of_sizes
+from basicsr.preparation.worker_pool import Pool, Progress, silent
 from basicsr.utils.errors import BasicsrError
 
 QUICK = 100  # pairs that a quick check decodes of each data set

@@ -15,9 +15,9 @@ from basicsr.images.contact_sheet import contact_sheet, sheet_row
 from basicsr.images.files import IMAGE_SUFFIXES
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.masks.pictures import eight_bits, overlay
-from basicsr.preparation.check_items import Item, opened
-from basicsr.preparation.checking import Checked, mean_and_range
-from basicsr.preparation.picture_files import save_bytes
+from basicsr.preparation.checks.data_sets import Checked, mean_and_range
+from basicsr.preparation.checks.pairs import Item, opened
+from basicsr.preparation.output_files import save_bytes
 from basicsr.utils.errors import BasicsrError
 from basicsr.version import __version__
 

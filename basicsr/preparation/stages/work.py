@@ -16,8 +16,8 @@ from basicsr.masks.files import read_masks, read_stamp, write_label_map
 from basicsr.masks.generator import build_generator
 from basicsr.masks.gray_coding import gray_from_label_map, masks_from_gray
 from basicsr.masks.making import Summary, list_images, make_masks, with_progress
-from basicsr.preparation.crops import crop_name, crop_windows
-from basicsr.preparation.picture_files import (
+from basicsr.preparation.layouts import Pair
+from basicsr.preparation.output_files import (
     Link,
     is_whole_stack,
     place,
@@ -25,8 +25,8 @@ from basicsr.preparation.picture_files import (
     save_png,
     writing,
 )
-from basicsr.preparation.predeblurring import Predeblurring
-from basicsr.preparation.recognising import Pair
+from basicsr.preparation.stages.crops import crop_name, crop_windows
+from basicsr.preparation.stages.predeblur import Predeblurring
 from basicsr.utils.device import device_of_process
 from basicsr.utils.errors import DataError, ImageFileError
 
