@@ -1,4 +1,4 @@
-"""Files written whole or linked, with errors that say what to do."""
+"""Write or link files, complete or not at all."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from numpy.typing import NDArray
+import cv2
+import numpy as np
 
+from basicsr.images.arrays import Array
 from basicsr.images.files import imwrite
+from basicsr.masks.files import encode_label_map
 from basicsr.utils.errors import BasicsrError, DataError, OutputError
 from basicsr.utils.files import whole_file
 
@@ -21,7 +24,7 @@ Link = Literal['copy', 'hard', 'symbolic']
 
 
 def is_whole_stack(path: Path) -> bool:
-    """Whether a file is an ``.npz`` with an array ``masks``; its directory is at the end, so it is not cut off."""
+    """Return whether a file is a complete ``.npz`` with an array ``masks`` (the directory is at its end)."""
     try:
         with zipfile.ZipFile(path) as file:
             return 'masks.npy' in file.namelist()
@@ -31,11 +34,11 @@ def is_whole_stack(path: Path) -> bool:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while ``path`` is written into an error that says what to do.
+    """Turn an OSError while writing ``path`` into an error with advice.
 
     Raises:
-        DataError: this name is too long.
-        OutputError: nothing can be written there.
+        DataError: the name is too long.
+        OutputError: the file cannot be written.
     """
     try:
         yield
@@ -44,17 +47,17 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno == errno.ENAMETOOLONG:
-            raise DataError(f'{path}: the name is too long for this disk; shorten the name of its source') from error
+            raise DataError(f'{path}: the name is too long for this disk; rename the source') from error
         if error.errno == errno.EXDEV:
-            raise OutputError(f'{path}: the source lies on another disk; use --link copy or symbolic') from error
+            raise OutputError(f'{path}: the source is on another disk; use --link copy or symbolic') from error
         raise OutputError(
-            f'{path}: cannot be written ({reason}). Make room or the folder writable, then run the same command '
-            'again: finished files are kept'
+            f'{path}: cannot be written ({reason}). Free disk space or change the permissions, then run the same '
+            'command again; finished files are kept'
         ) from error
 
 
 def save_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, and its folder if it is missing.
+    """Write a file, complete or not at all, and create its folder.
 
     Raises:
         DataError, OutputError: see :func:`writing`.
@@ -65,8 +68,8 @@ def save_bytes(path: Path, data: bytes) -> None:
             file.write(data)
 
 
-def save_png(path: Path, pixels: NDArray[Any]) -> None:
-    """Write (H, W, 3) RGB, or (H, W) or (H, W, 1) gray, uint8 or uint16, as PNG, whole or not at all.
+def save_png(path: Path, pixels: Array) -> None:
+    """Write (H, W, 3) RGB, or (H, W) or (H, W, 1) gray, uint8 or uint16, as PNG, complete or not at all.
 
     Raises:
         DataError, OutputError: see :func:`writing`.
@@ -76,14 +79,37 @@ def save_png(path: Path, pixels: NDArray[Any]) -> None:
         imwrite(path, pixels)
 
 
+def save_pair(folder: Path, name: str, lq: Array, gt: Array, labels: Array | None) -> None:
+    """Write ``{blur,sharp,masks}/<name>.png`` to existing folders, without waiting for the disk.
+
+    Args:
+        folder: folder of these folders.
+        name: of the files, without extension.
+        lq: blurred image (H, W, 3) RGB uint8.
+        gt: sharp image of the same shape.
+        labels: label map (L, H, W); None writes no masks.
+    """
+    files = {part: encode_png(image) for part, image in (('blur', lq), ('sharp', gt))}
+    files |= {} if labels is None else {'masks': encode_label_map(labels)}
+    for part, data in files.items():
+        temporary = folder / part / f'.{name}.png.part'
+        temporary.write_bytes(data)
+        temporary.replace(folder / part / f'{name}.png')
+
+
+def encode_png(image: Array) -> bytes:
+    """Encode (H, W, 3) RGB uint8 as PNG."""
+    return cv2.imencode('.png', np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
+
+
 def place(source: Path, target: Path, data: bytes, link: Link) -> None:
-    """Make ``target`` a copy of a file, or a link to it; it appears whole or not at all.
+    """Copy or link a file, complete or not at all.
 
     Args:
         source: the file.
         target: the new name.
         data: the content of the file.
-        link: 'copy', 'hard' (on one disk only) or 'symbolic'.
+        link: ``copy``, ``hard`` (same disk only) or ``symbolic``.
 
     Raises:
         DataError, OutputError: see :func:`writing`.

@@ -1,4 +1,4 @@
-"""A benchmark from the form it is offered in to the folders that the option files name, stage by stage."""
+"""Prepare a benchmark stage by stage: from its download to the folders that the option files name."""
 
 from __future__ import annotations
 
@@ -7,26 +7,38 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from basicsr.masks.generator import build_generator
-from basicsr.preparation.layouts import Found, check_counts, recognise, where_to_get
+from basicsr.preparation.dataset_record import (
+    claim_stage,
+    digest,
+    locked_folder,
+    read_dataset_record,
+    write_dataset_record,
+)
+from basicsr.preparation.layouts import FoundBenchmark, check_counts, find_benchmark, where_to_get
 from basicsr.preparation.plan import NEEDS_WEIGHTS, STAGES, USUAL_STAGES, Plan
-from basicsr.preparation.record import alone_in, claim, digest, read_record, write_record
-from basicsr.preparation.stages.steps import Counts, convert, crop, group, make_lmdb, predeblur, segment
+from basicsr.preparation.stages import convert, crops, group, lmdb_copies, masks, predeblur
+from basicsr.preparation.stages.base import StageCounts
 from basicsr.preparation.worker_pool import Pool, Progress, silent
 from basicsr.utils.errors import ArgumentError, DataError
-from basicsr.utils.files import sha256_of
 from basicsr.version import __version__
 
-_STEPS = {'crops': crop, 'predeblur': predeblur, 'masks': segment, 'group': group, 'lmdb': make_lmdb}
+_MODULES: dict[str, Any] = {
+    'crops': crops,
+    'predeblur': predeblur,
+    'masks': masks,
+    'group': group,
+    'lmdb': lmdb_copies,
+}
+_UNKNOWN_BLUR = ' '.join(('kind of blur not', 'told by this layout'))  # records of version 0.1 have this text
 
 
 @dataclass
-class Report:
-    """What a run did.
+class PreparationReport:
+    """The result of a run.
 
     Args:
-        lines: one for each stage and part, for people.
-        failed: files that could not be used, with the reasons.
+        lines: one line for each stage and part, for printing.
+        failed: error message of each file that could not be used.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -38,32 +50,33 @@ def prepare(
     stages: Sequence[str] = USUAL_STAGES,
     progress: Progress = silent,
     say: Callable[[str], None] = lambda line: None,
-) -> Report:
-    """Run stages in their order; finished files are kept, so a run that was interrupted goes on where it was.
+) -> PreparationReport:
+    """Run stages in their order. Existing files are kept, so an interrupted run can be continued.
 
     Args:
-        plan: what is to be prepared.
-        stages: names out of ``STAGES``.
-        progress: shows how far a stage is.
-        say: gets each line of the report as soon as it is known.
+        plan: the settings.
+        stages: names from ``STAGES``.
+        progress: shows the progress of a stage.
+        say: called with each line of the report as soon as it is known.
 
     Raises:
-        DataError: the set is not there or not complete; a stage lacks an earlier one; other settings were used before.
-        OutputError: nothing can be written.
-        ArgumentError, WeightsError: what is to be run does not fit.
+        DataError: the set is missing or incomplete; a previous stage is missing; the folder has other settings.
+        OutputError: a file cannot be written.
+        ArgumentError: a stage is unknown, or the settings do not fit.
+        WeightsError: the weights do not fit the network.
     """
     todo = _in_order(plan, stages)
-    found = look(plan) if 'convert' in stages else None  # who has no data set needs no advice about weights yet
+    found = look(plan) if 'convert' in stages else None  # a missing set is reported before missing weights
     if plan.network is None and any(stage == 'predeblur' for stage, _ in todo):
         raise DataError(NEEDS_WEIGHTS)
-    report = Report()
+    report = PreparationReport()
 
-    def tell(line: str) -> None:
+    def add(line: str) -> None:
         report.lines.append(line)
         say(line)
 
-    with alone_in(plan.out), Pool(plan.workers) as pool:
-        record = read_record(plan.out)
+    with locked_folder(plan.out), Pool(plan.workers) as pool:
+        record = read_dataset_record(plan.out)
         if record.get('set', plan.benchmark.key) != plan.benchmark.key:
             raise DataError(f'{plan.out} holds {record["set"]}; use another --out')
         record |= {'set': plan.benchmark.key, 'name': plan.benchmark.name, 'page': plan.benchmark.page}
@@ -71,82 +84,89 @@ def prepare(
         if found is not None:
             record['source'] = str(found.folder)
             for line in _about(plan, found):
-                tell(line)
+                add(line)
         for stage, part in todo:
             settings = _settings(plan, stage, part, record, found)
-            again = claim(plan.out, record, stage, part, settings, plan.force)
-            made, kept, failed = _run(replace(plan, force=again), stage, part, found, record, pool, progress)
-            names = {Path(name).name: reason for name, reason in sorted(failed.items())}
-            record['stages'][stage][part] = {'settings': settings, 'files': made + kept, 'failed': names}
-            write_record(plan.out, record)
-            report.failed |= failed
-            tell(f'{part} {stage}: {made} made, {kept} there already, {len(failed)} failed')
+            again = claim_stage(plan.out, record, stage, part, settings, plan.force)
+            stage_plan = replace(plan, force=again)
+            if stage == 'convert' and found is not None:
+                counts = _convert(stage_plan, part, found, record, pool, progress)
+            else:
+                counts = _MODULES[stage].run(stage_plan, part, pool, progress)
+            names = {Path(name).name: reason for name, reason in sorted(counts.failed.items())}
+            done = {'settings': settings, 'files': counts.made + counts.kept, 'failed': names}
+            record['stages'][stage][part] = done
+            write_dataset_record(plan.out, record)
+            report.failed |= counts.failed
+            add(f'{part} {stage}: {counts.made} made, {counts.kept} kept, {len(counts.failed)} failed')
     return report
 
 
-def look(plan: Plan) -> Found:
+def look(plan: Plan) -> FoundBenchmark:
     """Find the set and compare its counts.
 
     Raises:
-        DataError: see ``recognise`` and ``check_counts``.
+        DataError: see ``find_benchmark`` and ``check_counts``.
     """
     if plan.root is None:
-        page = where_to_get(plan.benchmark)
-        raise DataError(f'the stage convert needs --root, the folder of what was downloaded. {page}')
+        raise DataError(f'the stage convert needs --root, the folder of the download. {where_to_get(plan.benchmark)}')
     layout = plan.layout
-    if layout is None and plan.root.resolve() == plan.out.resolve():  # the result lies beside its source
-        known = read_record(plan.out).get('stages', {}).get('convert', {})
+    if layout is None and plan.root.resolve() == plan.out.resolve():  # the folder also holds the result
+        known = read_dataset_record(plan.out).get('stages', {}).get('convert', {})
         layout = next((entry['settings']['layout'] for entry in known.values()), None)
-    found = recognise(plan.benchmark, plan.root, plan.all_parts, plan.blur, layout)
+    found = find_benchmark(plan.benchmark, plan.root, plan.all_parts, plan.blur, layout)
     check_counts(plan.benchmark, found, plan.allow_partial)
     return found
 
 
-def describe(plan: Plan, stages: Sequence[str]) -> list[str]:
-    """What :func:`prepare` would do, without writing anything; errors as there."""
+def describe_plan(plan: Plan, stages: Sequence[str]) -> list[str]:
+    """Describe in lines what :func:`prepare` would do, without writing anything. Raises the same errors."""
     todo = _in_order(plan, stages)
     lines = [*_about(plan, look(plan)), f'into {plan.out}:'] if 'convert' in stages else [f'in {plan.out}:']
     return lines + [f'  {part} {stage}' for stage, part in todo]
 
 
 def hints(plan: Plan, stages: Iterable[str]) -> list[str]:
-    """What a user may have to tell an option file after this."""
+    """Return options that an option file needs to use the result."""
     parts = [part for part in plan.all_parts if part != 'train' and not plan.predeblurs(part)]
     if 'group' not in stages or 'predeblurred' not in plan.benchmark.cat_test or not parts:
         return []
     gray = plan.out / parts[0] / plan.benchmark.cat_test['blurred']
     return [
-        f'The CAT pictures of the test images were made from the blurred images, not from pre-deblurred ones: '
-        f'CAT.yml takes them with --force_yml datasets:val:dataroot_mask={gray}'
+        'The gray masks (CAT) of the test images were made from the blurred images, not from pre-deblurred ones. '
+        f'To use them, run CAT.yml with --force_yml datasets:val:dataroot_mask={gray}'
     ]
 
 
 def _in_order(plan: Plan, stages: Iterable[str]) -> list[tuple[str, str]]:
-    """Every (stage, part) that there is work for."""
+    """Return every (stage, part) that has work."""
     unknown = [stage for stage in stages if stage not in STAGES]
     if unknown:
-        raise ArgumentError(f"no stage is called '{unknown[0]}'; they are {', '.join(STAGES)}")
+        raise ArgumentError(f"unknown stage '{unknown[0]}'; the stages are {', '.join(STAGES)}")
     chosen = [stage for stage in STAGES if stage in stages]
     return [(stage, part) for stage in chosen for part in plan.all_parts if plan.applies(stage, part)]
 
 
-def _about(plan: Plan, found: Found) -> list[str]:
-    """What was found, and loudly what was not."""
+def _about(plan: Plan, found: FoundBenchmark) -> list[str]:
+    """Describe the files found, and mark missing ones as PARTIAL."""
     counts = ', '.join(f'{len(pairs)} {part} pairs' for part, pairs in found.pairs.items())
     lines = [f'{plan.benchmark.name}: {counts}, {found.layout.name} layout in {found.folder}, {_blur(plan, found)}']
     return lines + [f'PARTIAL: {line}' for line in check_counts(plan.benchmark, found, True)]
 
 
-def _blur(plan: Plan, found: Found) -> str:
+def _blur(plan: Plan, found: FoundBenchmark) -> str:
+    """Return the kind of blur, as it is also written to the record."""
     if not plan.benchmark.blurs:
         return 'one kind of blur'
-    if found.layout.tells_blur:
+    if found.layout.shows_blur:
         return plan.blur or plan.benchmark.blurs[0]
-    return f'{plan.blur}, as the command says' if plan.blur else 'kind of blur not told by this layout'
+    return f'{plan.blur}, as the command says' if plan.blur else _UNKNOWN_BLUR
 
 
-def _settings(plan: Plan, stage: str, part: str, record: Mapping[str, Any], found: Found | None) -> dict[str, Any]:
-    """All that decides the files of a stage; ``after`` names the settings of the stages that it follows."""
+def _settings(
+    plan: Plan, stage: str, part: str, record: Mapping[str, Any], found: FoundBenchmark | None
+) -> dict[str, Any]:
+    """Return the settings that determine the files of a stage; ``after`` stands for those of the stages before it."""
     if stage == 'convert' and found is not None:
         return {'layout': found.layout.name, 'blur': _blur(plan, found)}
     needed = {'group': ['masks'], 'masks': ['convert', 'predeblur'] if plan.predeblurs(part) else ['convert']}
@@ -154,37 +174,22 @@ def _settings(plan: Plan, stage: str, part: str, record: Mapping[str, Any], foun
     before = []
     for each in needed.get(stage, ['convert']):
         if part not in done.get(each, {}):
-            raise DataError(f"{plan.out / part}: stage '{stage}' comes after '{each}', which was not done; do it first")
+            raise DataError(f"{plan.out / part}: stage '{stage}' needs '{each}', which was not run; run it first")
         before.append(done[each][part]['settings'])
-    settings: dict[str, Any] = {'after': digest(before)}
-    if stage == 'crops':
-        settings |= {'size': plan.crop[0], 'step': plan.crop[1]}
-    elif stage == 'predeblur' and plan.network is not None:
-        if not plan.network.weights.is_file():
-            raise DataError(f'{plan.network.weights}: no such file (--predeblur-weights)')
-        settings |= {'network': dict(plan.network.block), 'weights_sha256': sha256_of(plan.network.weights)}
-    elif stage == 'masks':
-        origins = plan.mask_folders(part)
-        settings |= {'generator': build_generator(plan.generator).settings, 'made_of': origins}
-    elif stage == 'group':
-        settings |= {'format': 'original' if plan.original_masks else 'label_map'}
-        settings |= {'crop': list(plan.crop)} if part == 'train' else {}
-    return settings
+    return {'after': digest(before), **_MODULES[stage].settings(plan, part)}
 
 
-def _run(
-    plan: Plan, stage: str, part: str, found: Found | None, record: dict[str, Any], pool: Pool, progress: Progress
-) -> Counts:
-    if stage == 'convert' and found is not None:
-        counts, sizes = convert(plan, part, found.pairs[part], pool, progress)
-        pairs = counts[0] + counts[1]
-        expected = plan.benchmark.counts[part]
-        record.setdefault('parts', {})[part] = {
-            'expected': expected,
-            'found': len(found.pairs[part]),
-            'pairs': pairs,
-            'complete': pairs == expected,
-            'sizes': dict(sizes),
-        }
-        return counts
-    return _STEPS[stage](plan, part, pool, progress)
+def _convert(
+    plan: Plan, part: str, found: FoundBenchmark, record: dict[str, Any], pool: Pool, progress: Progress
+) -> StageCounts:
+    """Run the first stage and record the number and sizes of the pairs."""
+    counts, sizes = convert.run(plan, part, found.pairs[part], pool, progress)
+    pairs, expected = counts.made + counts.kept, plan.benchmark.counts[part]
+    record.setdefault('parts', {})[part] = {
+        'expected': expected,
+        'found': len(found.pairs[part]),
+        'pairs': pairs,
+        'complete': pairs == expected,
+        'sizes': sizes,
+    }
+    return counts

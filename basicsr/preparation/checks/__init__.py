@@ -1,1 +1,1 @@
-"""Check a data set: find its folders, examine every pair, compare the pairs, write a report."""
+"""Check data sets: list their folders, examine every pair, compare the pairs, write a report."""

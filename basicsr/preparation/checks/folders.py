@@ -1,4 +1,4 @@
-"""What there is to check of a data set: the folders of an option file, or of a prepared benchmark."""
+"""The folders to check: those of an option file, or of a prepared benchmark."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.preparation.benchmark_sets import PARTS, SETS
+from basicsr.preparation.dataset_record import read_dataset_record
 from basicsr.preparation.plan import CROPS, LABELS, TRAIN_GRAY
-from basicsr.preparation.record import read_record
 from basicsr.preparation.stages.crops import crop_windows
 from basicsr.utils.errors import DataError
 
@@ -17,19 +17,21 @@ GRAY_TYPES = ('PairedImageMaskDataset',)
 
 
 @dataclass(frozen=True)
-class Folders:
-    """The folders (or LMDB) of one data set.
+class DataSetFolders:
+    """The folders (or LMDB) of a data set.
 
     Args:
         name: for messages and reports.
         lq: blurred images.
         gt: sharp images; None without ground truth.
-        masks: mask folders; True beside those of gray pictures (CAT).
-        io: what they are, as ``io_backend`` has it: 'disk', 'lmdb'.
-        pairing, filename_tmpl, meta_info_file: as for the data sets.
-        expected: number of pairs; None if nothing is known of it.
-        note: what is known of the whole, for the report.
-        family: data sets of one family must not share images.
+        masks: mask folders; True marks gray masks (CAT).
+        io: ``type`` of the ``io_backend``: ``disk`` or ``lmdb``.
+        pairing: as for the data sets.
+        filename_tmpl: as for the data sets.
+        meta_info_file: as for the data sets.
+        expected: number of pairs; None if unknown.
+        note: name and state of the benchmark, for the report.
+        family: data sets of a family must not share images.
     """
 
     name: str
@@ -45,27 +47,32 @@ class Folders:
     family: str = ''
 
 
-def folders_of_options(datasets: Mapping[str, Mapping[str, Any]]) -> list[Folders]:
-    """The folders that the data sets of an option file name; those that generate their samples have none.
+def folders_of_options(datasets: Mapping[str, Mapping[str, Any]]) -> list[DataSetFolders]:
+    """Return the folders of the data sets in an option file. Data sets that synthesize samples have none.
 
     Args:
         datasets: the blocks by phase, as plain values.
+
+    Raises:
+        DataError: there are none.
     """
     found = []
     for phase, block in datasets.items():
-        lq = block.get('dataroot_lq')
+        lq, gt, mask = (
+            Path(block[key]).expanduser() if block.get(key) is not None else None
+            for key in ('dataroot_lq', 'dataroot_gt', 'dataroot_mask')
+        )
         if lq is None:
             continue
-        gt, mask, kind = block.get('dataroot_gt'), block.get('dataroot_mask'), str(block.get('type'))
-        masks: tuple[tuple[Path, bool], ...] = () if mask is None else ((Path(mask).expanduser(), kind in GRAY_TYPES),)
-        if block.get('masks') == 'auto':  # the data set makes those that are missing
-            masks = tuple(each for each in masks if each[0].exists())
-        expected, note = (None, '') if block.get('meta_info_file') else known_count(Path(lq).expanduser())
+        masks = () if mask is None else ((mask, block.get('type') in GRAY_TYPES),)
+        if mask is not None and block.get('masks') == 'auto' and not mask.exists():  # the data set makes them
+            masks = ()
+        expected, note = (None, '') if block.get('meta_info_file') else known_count(lq)
         found.append(
-            Folders(
+            DataSetFolders(
                 str(block.get('name') or phase),
-                Path(lq).expanduser(),
-                None if gt is None else Path(gt).expanduser(),
+                lq,
+                gt,
                 masks,
                 str((block.get('io_backend') or {}).get('type') or 'disk'),
                 block.get('pairing') or 'stem',
@@ -76,63 +83,59 @@ def folders_of_options(datasets: Mapping[str, Mapping[str, Any]]) -> list[Folder
             )
         )
     if not found:
-        raise DataError('the option file names no data set of files; there is nothing to check')
+        raise DataError('the option file names no data set of files: nothing to check')
     return found
 
 
-def folders_of_root(root: Path) -> list[Folders]:
-    """The folders of a benchmark that was prepared, or lies in the same layout.
+def folders_of_root(root: Path) -> list[DataSetFolders]:
+    """Return the folders of a prepared benchmark, or of any folder with the same layout.
 
     Raises:
         DataError: there are none.
     """
     if not root.is_dir():
         raise DataError(f'{root}: no such folder')
-    grays = {folder for benchmark in SETS.values() for folder in benchmark.cat_test.values()}
+    grays = sorted({folder for benchmark in SETS.values() for folder in benchmark.cat_test.values()})
+    crops = CROPS['input'], CROPS['target'], {LABELS['train']: False, TRAIN_GRAY: True}
+    whole = 'input', 'target', {LABELS['test']: False, **dict.fromkeys(grays, True)}
+    kinds = {'train': [crops, ('input', 'target', {'masks': False})]}
     found = []
-    for part in PARTS:
-        kinds = [('input', 'target', {LABELS['test']: False, **dict.fromkeys(sorted(grays), True)})]
-        if part == 'train':
-            kinds = [
-                (CROPS['input'], CROPS['target'], {LABELS[part]: False, TRAIN_GRAY: True}),
-                ('input', 'target', {'masks': False}),
-            ]
-        for lq, gt, masks in kinds:
-            for ending in ('', '.lmdb'):
-                folder = root / part / f'{lq}{ending}'
-                if not folder.is_dir():
-                    continue
-                beside = [(root / part / f'{name}{ending}', gray) for name, gray in masks.items()]
-                expected, note = known_count(folder)
-                found.append(
-                    Folders(
-                        f'{part}/{lq}{ending}',
-                        folder,
-                        root / part / f'{gt}{ending}',
-                        tuple((path, gray) for path, gray in beside if path.is_dir()),
-                        'lmdb' if ending else 'disk',
-                        expected=expected,
-                        note=note,
-                        family=folder.name,
-                    )
+    for part, (lq, gt, masks) in [(name, kind) for name in PARTS for kind in kinds.get(name, [whole])]:
+        for ending in ('', '.lmdb'):
+            folder = root / part / f'{lq}{ending}'
+            if not folder.is_dir():
+                continue
+            mask_folders = ((root / part / f'{name}{ending}', gray) for name, gray in masks.items())
+            expected, note = known_count(folder)
+            found.append(
+                DataSetFolders(
+                    f'{part}/{lq}{ending}',
+                    folder,
+                    root / part / f'{gt}{ending}',
+                    tuple((path, gray) for path, gray in mask_folders if path.is_dir()),
+                    'lmdb' if ending else 'disk',
+                    expected=expected,
+                    note=note,
+                    family=folder.name,
                 )
+            )
     if not found:
         raise DataError(
-            f'{root}: no prepared data set was recognised; looked for <part>/input with <part>/target and '
-            f'<part>/{CROPS["input"]} with <part>/{CROPS["target"]}, <part> being {", ".join(PARTS)}. '
-            'scripts/prepare_data.py makes them; for other folders write an option file and use -opt'
+            f'{root}: no prepared data set found. Expected <part>/input with <part>/target, or '
+            f'<part>/{CROPS["input"]} with <part>/{CROPS["target"]}, where <part> is {", ".join(PARTS)}. '
+            'Run scripts/prepare_data.py first; for other folders write an option file and use -opt'
         )
     return found
 
 
 def known_count(folder: Path) -> tuple[int | None, str]:
-    """How many pairs belong into ``<root>/<part>/<name>``, by the record beside it or else by the names.
+    """Return the expected number of pairs in ``<root>/<part>/<name>``, from its record or else from the names.
 
     Returns:
-        the number, None if it is not known, and a line about the set.
+        the number, or None if it is unknown; and a line about the set.
     """
     root, part, name = folder.parent.parent, folder.parent.name, folder.name.removesuffix('.lmdb')
-    record = read_record(root)
+    record = read_dataset_record(root)
     by_name = {benchmark.folder: benchmark for benchmark in SETS.values()}
     benchmark = SETS.get(str(record.get('set'))) or by_name.get(root.name)
     crops = name == CROPS['input']
@@ -143,12 +146,12 @@ def known_count(folder: Path) -> tuple[int | None, str]:
         return (benchmark.crops or None) if crops else benchmark.counts[part], benchmark.name
     note = benchmark.name
     if not entry['complete']:
-        note += f', PARTIAL: {entry["pairs"]} of {entry["expected"]} pairs were there when it was prepared'
+        note += f', PARTIAL: prepared from {entry["pairs"]} of {entry["expected"]} pairs'
     return _crops_of(record, part) if crops else int(entry['pairs']), note
 
 
 def _crops_of(record: Mapping[str, Any], part: str) -> int | None:
-    """How many crops the images of a record give."""
+    """Return the number of crops of the images in a record; None if they were not cut."""
     settings = record.get('stages', {}).get('crops', {}).get(part, {}).get('settings')
     if settings is None:
         return None

@@ -1,79 +1,108 @@
-"""Images restored by a trained network before they are segmented: blur hides the borders of regions."""
+"""Stage ``predeblur``: restore images with a trained network before segmentation, because blur hides borders."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
 
 from basicsr.archs import build_network
 from basicsr.archs.contract import contract_of
 from basicsr.images.files import image_size, imread, tensor2img
 from basicsr.inference.restoring import restore_image
+from basicsr.masks.making import list_images
+from basicsr.models.misfit import load_or_explain
 from basicsr.preparation.output_files import save_png
-from basicsr.utils.device import select_device
-from basicsr.utils.errors import ArgumentError
-from basicsr.weights.files import load_weights, read_weights
+from basicsr.preparation.plan import NEEDS_WEIGHTS, PREDEBLURRED, Plan, PredeblurNetwork
+from basicsr.preparation.stages.base import Share, StageCounts, run_shares
+from basicsr.preparation.worker_pool import Pool, Progress
+from basicsr.utils.device import device_of_process, select_device
+from basicsr.utils.errors import ArgumentError, DataError, ImageFileError
+from basicsr.utils.files import sha256_of
+from basicsr.weights.files import read_weights
 
 
-class Predeblurring:
-    """A network that restores image files.
+def run(plan: Plan, part: str, pool: Pool, progress: Progress) -> StageCounts:
+    """Restore the blurred images of a part."""
+    source, target = plan.out / part / 'input', plan.out / part / PREDEBLURRED
+    return run_shares(predeblur_share, plan, source, target, _network(plan), pool, progress)
+
+
+def settings(plan: Plan, part: str) -> dict[str, Any]:
+    """Return the settings that determine the restored images."""
+    network = _network(plan)
+    if not network.weights.is_file():
+        raise DataError(f'{network.weights}: no such file (--predeblur-weights)')
+    return {'network': dict(network.block), 'weights_sha256': sha256_of(network.weights)}
+
+
+def predeblur_share(share: Share, network: PredeblurNetwork) -> StageCounts:
+    """Restore the images of a share."""
+    restore = ImageRestorer(network, device_of_process(network.device, share.index))
+    made, kept, failed = 0, 0, {}
+    for name in share.progress(list_images(share.source)[share.index :: share.count]):
+        try:
+            new = restore(share.source / name, (share.target / name).with_suffix('.png'), share.again)
+        except ImageFileError as error:
+            failed[str(share.source / name)] = str(error)
+            continue
+        made, kept = made + new, kept + (not new)
+    return StageCounts(made, kept, failed)
+
+
+class ImageRestorer:
+    """A network that restores image files: whole, or in tiles if the memory is not sufficient.
 
     Args:
-        network: its block, as ``network_g`` of an option file.
-        weights: file with its parameters.
-        param_key: entry of the file that holds them.
-        device: where it runs (see ``select_device``).
+        network: its options and weights.
+        device: overrides ``network.device`` (see ``select_device``).
 
     Raises:
-        ArgumentError: the network needs masks, which come after this.
+        ArgumentError: the network needs masks, which a later stage makes.
         WeightsError: the file does not fit the network.
     """
 
-    def __init__(
-        self, network: Mapping[str, Any], weights: Path, param_key: str | None = 'params', device: str = 'auto'
-    ) -> None:
-        self.device = select_device(device)
-        self.net = build_network(dict(network))
+    def __init__(self, network: PredeblurNetwork, device: str | None = None) -> None:
+        self.net = build_network(network.block)
         contract = contract_of(self.net)
         if contract.prior_kind != 'none' or contract.in_channels != 3:
             raise ArgumentError(
-                f'{network["type"]} needs masks, which are made after this step; name the option file of a network '
-                'without masks (--predeblur-opt options/train/GoPro/NAFNet.yml)'
+                f'{network.block["type"]} needs masks, which are made after this stage; use the option file of a '
+                'network without masks (--predeblur-opt options/train/GoPro/NAFNet.yml)'
             )
-        load_weights(self.net, read_weights(weights, param_key))
+        load_or_explain(self.net, read_weights(network.weights, network.param_key), evaluating=True)
+        self.device = select_device(device or network.device)
         self.net.eval().to(self.device)
 
     def __call__(self, source: Path, target: Path, again: bool = False) -> bool:
-        """Restore one image; a file that is whole and of its size is kept.
+        """Restore one image, unless the target is a complete image of its size.
 
         Args:
             source: the blurred image.
             target: the new PNG.
-            again: whatever is there.
+            again: replace an existing target.
 
         Returns:
-            whether it was made.
+            whether the target was written.
 
         Raises:
             ImageFileError: the image cannot be read.
             OutputError: the new file cannot be written.
         """
-        if not again:
-            size = image_size(target)
-            if size is not None and size == image_size(source):
-                return False
-        save_png(target, restore(self.net, source, self.device))
+        size = None if again else image_size(target)
+        if size is not None and size == image_size(source):
+            return False
+        image = imread(source, channels=3)
+        lq = torch.from_numpy(image.astype(np.float32) / np.iinfo(image.dtype).max).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            restored = restore_image(self.net, lq.to(self.device)).image
+        save_png(target, tensor2img(restored, rgb2bgr=False))
         return True
 
 
-def restore(net: nn.Module, source: Path, device: torch.device) -> Any:
-    """The output of a network for an image file, (H, W, 3) RGB uint8."""
-    image = imread(source, channels=3)
-    lq = torch.from_numpy(image.astype('float32') / (65535 if image.dtype.itemsize == 2 else 255))
-    with torch.inference_mode():
-        output = restore_image(net, lq.permute(2, 0, 1)[None].to(device)).image
-    return tensor2img(output, rgb2bgr=False)
+def _network(plan: Plan) -> PredeblurNetwork:
+    if plan.network is None:
+        raise DataError(NEEDS_WEIGHTS)
+    return plan.network
