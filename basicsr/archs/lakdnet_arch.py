@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.lakdnet_blocks import LaKDBlock, PointConv2d, Resample
+from basicsr.archs.recognition import Block, ParameterShapes, prior_channels, recognised_by, shared_factor
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
@@ -158,3 +159,28 @@ def _check(
             f'LaKDNet: the image is added to the result, so inp_channels and out_channels agree, got {inputs} and '
             f'{outputs}; a dual-pixel network has dual_pixel_task: true'
         )
+
+
+@recognised_by('LaKDNet', 'embed.weight', 'output.weight')
+def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    dim, inputs, *_ = shapes.of('embed.weight')
+    outputs = shapes.of('output.weight')[0]
+    dual = inputs - (prior or 0) == 3 * outputs
+    image = 3 * outputs if dual else outputs
+    stages = ('encoder_level1', 'encoder_level2', 'encoder_level3', 'latent')
+    firsts = [f'{stage}.0.mixer.dense_depth_1.weight' for stage in stages]
+    hidden = (shapes.of(key) for key in shapes if key.endswith('ffn.project_out.weight'))
+    norm = next((key for key in shapes if key.endswith('norm1.body.weight')), 'norm1.body.weight')
+    plain = norm in shapes and norm.replace('weight', 'bias') not in shapes
+    return {
+        'inp_channels': image,
+        'out_channels': outputs,
+        'dim': dim,
+        'num_blocks': [shapes.count(f'{stage}.#.') for stage in stages],
+        'mix_kernel_size': [shapes.of(first)[-1] if first in shapes else 7 for first in firsts],
+        'ffn_expansion_factor': shared_factor(((shape[0], shape[1]) for shape in hidden), 2.3),
+        'bias': 'embed.bias' in shapes,
+        'LayerNorm_type': 'BiasFree' if plain else 'WithBias',
+        'dual_pixel_task': dual,
+        **prior_channels(image, inputs, prior),
+    }

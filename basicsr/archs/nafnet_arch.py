@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from basicsr.archs.contract import Prior
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.local_pool import LocalAvgPool2d
+from basicsr.archs.recognition import Block, ParameterShapes, recognised_by
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
@@ -237,3 +238,22 @@ class NAFNetLocal(NAFNet):
             img_channel, mask, width, middle_blk_num, enc_blk_nums, dec_blk_nums, prior_channels=prior_channels
         )
         use_local_pooling(self, train_size, fast_imp)
+
+
+def nafnet_body(shapes: ParameterShapes) -> Block:
+    """Return the arguments that NAFNet and SegNAFNet share, from the shapes of their parameters."""
+    levels = shapes.count('downs.#.')
+    return {
+        'img_channel': shapes.of('ending.weight')[0],
+        'width': shapes.of('intro.weight')[0],
+        'middle_blk_num': shapes.count('middle_blks.#.'),
+        'enc_blk_nums': [shapes.count(f'encoders.{level}.#.') for level in range(levels)],
+        'dec_blk_nums': [shapes.count(f'decoders.{level}.#.') for level in range(levels)],
+    }
+
+
+@recognised_by('NAFNet', 'intro.weight', 'ending.weight')
+def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    body = nafnet_body(shapes)
+    extra = shapes.of('intro.weight')[1] - body['img_channel'] - (prior or 0)
+    return body | ({'mask': True} if extra == 1 else {'prior_channels': extra} if extra else {})

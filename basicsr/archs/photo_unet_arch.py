@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.archs.recognition import Block, ParameterShapes, prior_channels, recognised_by
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
@@ -105,3 +106,11 @@ def _unshuffled(x: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     parts = x.view(batch, channels, height // 2, 2, width // 2, 2).permute(0, 1, 3, 5, 2, 4)
     return parts.reshape(batch, 4 * channels, height // 2, width // 2)
+
+
+@recognised_by('PhotoUNet', 'intro.weight', 'ending.weight', 'middle.0.first.weight')
+def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    width, inputs, *_ = shapes.of('intro.weight')
+    image = shapes.of('ending.weight')[0] // 4
+    blocks = [shapes.count(f'{part}.#.') for part in ('encoders.0', 'encoders.1', 'middle')]
+    return {'img_channel': image, 'width': width, 'blocks': blocks, **prior_channels(image, inputs // 4, prior)}

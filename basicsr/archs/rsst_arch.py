@@ -11,9 +11,17 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.archs.recognition import (
+    Block,
+    ParameterShapes,
+    odd_factors,
+    prior_channels,
+    recognised_by,
+    shared_factor,
+)
 from basicsr.archs.rsst_attention import Projection
 from basicsr.archs.rsst_blocks import SLOPE, BlockType, ConvAct, FeedForward, TransGroup
-from basicsr.utils.errors import ArgumentError
+from basicsr.utils.errors import ArgumentError, WeightsError
 from basicsr.utils.export_hooks import exporting
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive, Share
@@ -309,3 +317,45 @@ class RSST(nn.Module):
         mask = torch.ones(1, 1, *padded.shape[-2:], device='cpu')
         self.input_rule.crop(mask, *real).zero_()
         return mask
+
+
+@recognised_by('RSST', 'in_proj0.main.0.weight', 'out_proj3.main.0.weight')
+def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    width, inputs, *_ = shapes.of('in_proj0.main.0.weight')
+    groups = [f'{kind}trans_group{k}' for kind in ('', 'd_') for k in range(_SCALES)]
+    depths = [shapes.count(f'{group}.blocks.#.') for group in groups]
+    block: Block = {'base_channel': width, 'depths': depths, **prior_channels(4, inputs, prior)}
+    firsts = [f'{group}.blocks.0.' for group, depth in zip(groups, depths, strict=True) if depth]
+    if not firsts:
+        return block
+    part = firsts[0]
+    table = 'attn.relative_position_bias_table'
+    heads = iter([shapes.of(first + table, 2)[1] for first in firsts])
+    leff = f'{part}mlp.linear1.0.weight' in shapes
+    widening = 'mlp.linear1.0.weight' if leff else 'mlp.fc1.weight'
+    hidden = (shapes.of(first + widening, 2)[::-1] for first in firsts)
+    usual = (1, 2, 4, 8, 8, 4, 2, 1)
+    return {
+        **block,
+        'win_size': list(_window(shapes.of(part + table, 2)[0])),
+        'token_projection': 'linear_concat' if f'{part}attn.qkv.to_qkv.weight' in shapes else 'linear',
+        'token_mlp': 'leff' if leff else 'ffn',
+        'trans_type': 'rsst' if f'{part}win_pos_embed.weight' in shapes else 'LeWin',
+        'se_layer': f'{part}attn.se_layer.fc.0.weight' in shapes,
+        'mlp_ratio': shared_factor(((shape[0], shape[1]) for shape in hidden), 4.0),
+        'num_heads': [next(heads) if depth else number for depth, number in zip(depths, usual, strict=True)],
+        'qkv_bias': f'{part}attn.qkv.to_kv.bias' in shapes,
+    }
+
+
+def _window(entries: int) -> tuple[int, int]:
+    """Return height and width of windows whose table of relative positions has this number of entries."""
+    found = [((h + 1) // 2, (w + 1) // 2) for h, w in odd_factors(entries)]
+
+    def unlikely(window: tuple[int, int]) -> tuple[bool, bool, int]:
+        powers = all(side & (side - 1) == 0 for side in window)
+        return window[0] != window[1], not powers, window[1] - window[0]
+
+    if not found:
+        raise WeightsError(f'unknown network: no window has {entries} relative positions')
+    return min(found, key=unlikely)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from basicsr.archs.contract import Prior, contract_of
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.map_unit import MaskAveragePooling, Masks, MaskSeeds, check_masks
+from basicsr.archs.recognition import Block, ParameterShapes, recognise, recognised_by
 from basicsr.utils.device import signed
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -209,3 +210,9 @@ def _fits(backbone: dict[str, Any]) -> bool:
         return True
     network = ARCH_REGISTRY.get(name)
     return 'prior_channels' in parameters_of(network) and not issubclass(network, MaskGuided)
+
+
+@recognised_by('SAMDeblur', 'pre_seg.weight')
+def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    channels = shapes.of('pre_seg.weight')[0]
+    return {'backbone': recognise(shapes.below('backbone.'), channels), 'prior_channels': channels}

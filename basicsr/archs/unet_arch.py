@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.archs.recognition import Block, ParameterShapes, prior_channels, recognised_by
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
 
@@ -67,3 +68,11 @@ class PlainUNet(nn.Module):
 def _convolutions(channels: int) -> nn.Sequential:
     first, second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
     return nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
+
+
+@recognised_by('PlainUNet', 'intro.weight', 'ending.weight', 'middle.0.weight')
+def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    width, inputs, *_ = shapes.of('intro.weight')
+    image = shapes.of('ending.weight')[0]
+    more = prior_channels(image, inputs, prior)
+    return {'img_channel': image, 'width': width, 'levels': shapes.count('downs.#.'), **more}
