@@ -161,16 +161,9 @@ class AnalysisNet(nn.Module):
         self.limit_input(max_input_size)
         channels = [1] + [n_downsample_features] * (n_levels - 1)
         width = n_upsampling_features
+        block = conv_block_n_features, conv_block_filter_size, conv_block_size, cc_num_of_in_features
         self.encoder = nn.ModuleList(
-            AnalysisLevel(
-                c,
-                conv_block_n_features,
-                conv_block_filter_size,
-                conv_block_size,
-                cc_num_of_in_features,
-                CrossCorrelation(*shift, add_flips=is_add_flips),
-                width,
-            )
+            AnalysisLevel(c, *block, CrossCorrelation(*shift, add_flips=is_add_flips), width)
             for c, shift in zip(channels, shifts, strict=True)
         )
         self.down = nn.ModuleList(SameConv2d(a, b, downsample_filter_size, 2) for a, b in itertools.pairwise(channels))

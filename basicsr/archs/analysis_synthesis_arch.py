@@ -91,8 +91,7 @@ class AnalysisSynthesisNet(nn.Module):
     def estimate_kernel(self, lq: Tensor) -> Tensor:
         """The blur kernels (B, *max_kernel_size) that ``forward`` finds in (B, 3 [+ prior], H, W), values 0 to 1."""
         check_image(lq, self.in_channels, type(self).__name__)
-        kernel: Tensor = self.analysis(self.input_rule.pad(lq)[:, : self.img_channel] * self._white)
-        return kernel
+        return self.analysis(self.input_rule.pad(lq)[:, : self.img_channel] * self._white)
 
     def fixed_for(self, lq: Tensor) -> KnownKernel:
         """This network with the kernel of the whole image ``lq``, for tiles of it: its reach is finite."""
@@ -125,8 +124,7 @@ class KnownKernel(nn.Module):
 
     def forward(self, lq: Tensor) -> Tensor:
         """Restore (B, 3 [+ prior], H, W) in [0, 1]."""
-        result: Tensor = self.net(lq, self.kernel)
-        return result
+        return self.net(lq, self.kernel)
 
 
 @recognised_by('AnalysisSynthesisNet', 'analysis.out.weight', 'synthesis.out.weight')

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.archs.contract import Prior
+from basicsr.archs.encoder_decoder import encode_decode
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.local_pool import LocalAvgPool2d
 from basicsr.archs.recognition import Block, ParameterShapes, recognised_by
@@ -121,16 +122,8 @@ class NAFNetBody(nn.Module):
         """Image, then further channels, of a size the input rule allows, to the restored image."""
         image = x[:, : self.img_channel]
         x = self.intro(x.contiguous(memory_format=torch.channels_last))  # faster on CPUs and tensor cores
-        skips = []
-        for encoder, down in zip(self.encoders, self.downs, strict=True):
-            x = encoder(x)
-            skips.append(x)
-            x = down(x)
-        x = self.middle_blks(x)
-        for decoder, up, skip in zip(self.decoders, self.ups, reversed(skips), strict=True):
-            x = decoder(up(x) + skip)
-        residual: Tensor = self.ending(x)
-        return residual + image
+        x = encode_decode(x, self.encoders, self.downs, self.middle_blks, self.ups, self.decoders)
+        return self.ending(x) + image
 
 
 @ARCH_REGISTRY.register()

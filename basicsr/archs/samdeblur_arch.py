@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from basicsr.archs.contract import Prior, contract_of
 from basicsr.archs.input_rule import InputRule, check_image
-from basicsr.archs.map_unit import MaskAveragePooling, Masks, MaskSeeds, check_masks
+from basicsr.archs.map_unit import MaskAveragePooling, Masks, MaskSeeds, check_masks_fit
 from basicsr.archs.recognition import Block, ParameterShapes, recognise, recognised_by
 from basicsr.utils.device import signed
 from basicsr.utils.errors import ArgumentError
@@ -130,7 +130,7 @@ class MaskGuided(nn.Module):
 
     def _padded_prior(self, lq: Tensor, masks: Masks, mask_seeds: MaskSeeds | None) -> tuple[Tensor, Tensor]:
         check_image(lq, self.img_channel, type(self).__name__)
-        check_masks(masks, lq)
+        check_masks_fit(masks, lq)
         padded = self.input_rule.pad(lq)
         pad = self.input_rule.pad
         masks = pad(signed(masks)) if isinstance(masks, Tensor) else [pad(stack) for stack in masks]
@@ -191,8 +191,7 @@ class SAMDeblur(MaskGuided):
     @property
     def tile_rule(self) -> InputRule:
         """The backbone's rule."""
-        rule: InputRule = self.backbone.input_rule
-        return rule
+        return self.backbone.input_rule
 
     @property
     def bf16_safe(self) -> bool:

@@ -81,16 +81,8 @@ class SegNAFNetLocal(SegNAFNet):
         *,
         mask_value: Share = 1.0,
     ) -> None:
-        super().__init__(
-            img_channel,
-            seg_channel,
-            width,
-            middle_blk_num,
-            mask_dropout,
-            enc_blk_nums,
-            dec_blk_nums,
-            mask_value=mask_value,
-        )
+        blocks = middle_blk_num, mask_dropout, enc_blk_nums, dec_blk_nums
+        super().__init__(img_channel, seg_channel, width, *blocks, mask_value=mask_value)
         use_local_pooling(self, train_size, fast_imp)
 
 

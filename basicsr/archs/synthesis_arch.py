@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -35,8 +36,7 @@ class SynthesisStage(nn.Module):
     def forward(self, x: Tensor, finer: Tensor, kernel: Tensor) -> Tensor:
         """(B, coarse, h, w) and the encoder's (B, width, 2h, 2w) to (B, width, 2h, 2w)."""
         x = F.relu(self.fuse(torch.cat([F.relu(self.up(x)), self.skip(finer)], 1)))
-        result: Tensor = self.block(x, kernel)
-        return result
+        return self.block(x, kernel)
 
 
 @ARCH_REGISTRY.register()
@@ -98,17 +98,9 @@ class SynthesisNet(nn.Module):
         )
 
         def block(in_channels: int, width: int) -> GuidedBlock:
-            return GuidedBlock(
-                in_channels,
-                width,
-                self.kernel_size[0] * self.kernel_size[1],
-                conv_block_size,
-                dense_block_size,
-                conv_block_filter_size,
-                use_multiplitive_biases,
-                use_additive_biases,
-                guide_before_conv,
-            )
+            values, guides = math.prod(self.kernel_size), (use_multiplitive_biases, use_additive_biases)
+            sizes = conv_block_size, dense_block_size, conv_block_filter_size
+            return GuidedBlock(in_channels, width, values, *sizes, *guides, guide_before_conv)
 
         widths = [conv_block_n_features * downsample_feature_multiplier**level for level in range(n_levels + 1)]
         inputs = [self.in_channels, *widths]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from basicsr.archs.encoder_decoder import encode_decode
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.recognition import Block, ParameterShapes, prior_channels, recognised_by
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -52,15 +53,7 @@ class PlainUNet(nn.Module):
         """Restore (B, img_channel [+ prior], H, W) to (B, img_channel, H, W)."""
         check_image(lq, self.in_channels, type(self).__name__)
         padded = self.input_rule.pad(lq)
-        x = self.intro(padded)
-        skips = []
-        for encoder, down in zip(self.encoders, self.downs, strict=True):
-            x = encoder(x)
-            skips.append(x)
-            x = down(x)
-        x = self.middle(x)
-        for up, decoder in zip(self.ups, self.decoders, strict=True):
-            x = decoder(up(x) + skips.pop())
+        x = encode_decode(self.intro(padded), self.encoders, self.downs, self.middle, self.ups, self.decoders)
         restored = self.ending(x) + padded[:, : self.img_channel]
         return self.input_rule.crop(restored, *lq.shape[-2:])
 
