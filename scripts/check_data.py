@@ -38,10 +38,10 @@ def main() -> int:
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
     from basicsr.options import load_options
-    from basicsr.preparation.check_folders import folders_of_options, folders_of_root
-    from basicsr.preparation.check_report import markdown, write_report
-    from basicsr.preparation.checking import check
-    from basicsr.preparation.jobs import with_bar
+    from basicsr.preparation.checks.data_sets import check_data_sets
+    from basicsr.preparation.checks.folders import folders_of_options, folders_of_root
+    from basicsr.preparation.checks.report import report_markdown, write_check_report
+    from basicsr.preparation.worker_pool import with_bar
 
     if arguments.opt:
         options = load_options(arguments.opt, arguments.force_yml)
@@ -50,10 +50,10 @@ def main() -> int:
     else:
         name = arguments.root.resolve().name
         sets = folders_of_root(arguments.root)
-    checked = check(sets, arguments.quick, arguments.workers, with_bar)
+    checked = check_data_sets(sets, arguments.quick, arguments.workers, with_bar)
     out = arguments.out or Path('results') / 'check_data' / name
-    write_report(checked, out, f'Check of {name}', arguments.rows)
-    print(markdown(checked, f'Check of {name}'))
+    write_check_report(checked, out, f'Check of {name}', arguments.rows)
+    print(report_markdown(checked, f'Check of {name}'))
     print(f'written to {out}')
     return 1 if any(done.faults for done in checked) else 0
 

@@ -1,17 +1,17 @@
-"""Write a network as a program for other runtimes, for images of any size, and compare it with PyTorch.
+"""Export a network for other runtimes, for images of any size, and compare the result with PyTorch.
 
 Formats:
-    onnx   for onnxruntime and others; takes the packages of '.[export]': onnx, onnxruntime, onnxscript
-    pt2    a program of torch.export, for torch.export.load, without the code of this project
+    onnx   for onnxruntime and others; needs the packages of '.[export]': onnx, onnxruntime, onnxscript
+    pt2    a program of torch.export; torch.export.load runs it without the code of this project
 
 Examples:
     python scripts/export.py --model experiments/NAFNet-GoPro/models/net_g_latest.pth --format onnx
     python scripts/export.py -opt options/test/GoPro/SAMDeblur.yml --model SegNAFNet-GoPro.pth --format onnx
 
-Input lq (1, 3, H, W) float32 RGB, mask-guided networks also masks, a label map (1, L, H, W) int64; output restored.
-Nothing has to be padded. --model is a network file of any kind; -opt names the network where its parameters leave a
-choice (NAFNetLocal), and is enough where its path.pretrain_network_g names the weights. --opset 17 is for older
-runtimes, --half for those that are faster in float16.
+The input is lq (1, 3, H, W) float32 RGB; mask-guided networks also take masks, a label map (1, L, H, W) int64. The
+output is restored. No padding is needed. --model reads a network file of any project. -opt names the network if the
+parameters do not identify it (NAFNetLocal); without --model, the weights are its path.pretrain_network_g. Use --opset
+17 for older runtimes, and --half for runtimes that are faster in float16.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ if TYPE_CHECKING:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     from basicsr.options.loading import add_force
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('-opt', metavar='FILE', help='option file whose network_g is exported')
     add_force(parser)
-    parser.add_argument('--model', type=Path, metavar='FILE', help='network file: .pth or .safetensors, of any project')
-    parser.add_argument('--ema', action='store_true', help='take the moving averages (params_ema) of --model')
-    parser.add_argument('--format', choices=['onnx', 'pt2'], default='onnx', help='what is written')
+    parser.add_argument('--model', type=Path, metavar='FILE', help='network file of any project: .pth or .safetensors')
+    parser.add_argument('--ema', action='store_true', help='use the moving averages (params_ema) of --model')
+    parser.add_argument('--format', choices=['onnx', 'pt2'], default='onnx', help='output format (default: onnx)')
     parser.add_argument('--half', action='store_true', help='compute in float16; inputs and output stay float32')
-    parser.add_argument('--opset', type=int, metavar='N', help='version of ONNX, 17 or newer; 20 by default')
-    parser.add_argument('--output', type=Path, metavar='FILE', help='the file to write; by default MODEL.FORMAT, here')
+    parser.add_argument('--opset', type=int, metavar='N', help='version of the ONNX operators (default: 20)')
+    parser.add_argument('--output', type=Path, metavar='FILE', help='default: MODEL.FORMAT in the current folder')
     arguments = parser.parse_args()
     if arguments.opt is None and arguments.model is None:
-        parser.error('one of -opt and --model is needed')
+        parser.error('-opt or --model is required')
     if arguments.opset is not None and arguments.format != 'onnx':
         parser.error(f'--opset is for --format onnx, not {arguments.format}')
     return arguments
 
 
 def read(arguments: argparse.Namespace) -> tuple[Any, Weights]:
-    """The network with its weights, and where they come from.
+    """Return the network in evaluation mode, and its weights.
 
     Raises:
         BasicsrError: no weights are named, or they do not fit.
@@ -70,7 +70,7 @@ def read(arguments: argparse.Namespace) -> tuple[Any, Weights]:
     elif options is not None and options.path.pretrain_network_g is not None:
         weights = read_weights(options.path.pretrain_network_g, options.path.param_key)
     else:
-        raise OptionError(f'{arguments.opt} names no weights to export; name a file with --model')
+        raise OptionError(f'{arguments.opt} names no weights; name a network file with --model')
     block = plain_block(options.network_g, 'network') if options else block_of(weights)
     net = build_network(block)
     load_or_explain(net, weights, adopt_mask_value='mask_value' not in block, evaluating=True)
@@ -78,50 +78,32 @@ def read(arguments: argparse.Namespace) -> tuple[Any, Weights]:
 
 
 def main() -> int:
-    """Read, export, compare, and say what came out."""
+    """Read, export, compare, and print a summary."""
     arguments = parse()
     import torch
 
-    from basicsr.interchange import exporting
-    from basicsr.utils.errors import WeightsError
+    from basicsr.interchange import exporting, program_files
     from basicsr.utils.files import refuse_existing, sha256_of
 
     net, weights = read(arguments)
     output = arguments.output or Path(f'{weights.path.stem}.{arguments.format}')
     refuse_existing(output)
-    exporting.check_exportable(net)
-    opset = exporting.OPSET if arguments.opset is None else arguments.opset
+    opset = program_files.OPSET if arguments.opset is None else arguments.opset
     if arguments.format == 'onnx':
-        exporting.check_packages()
-        exporting.check_opset(opset)
-    output.parent.mkdir(parents=True, exist_ok=True)
+        program_files.check_packages()
+        program_files.check_opset(opset)
     program = exporting.program_of(net, torch.float16 if arguments.half else torch.float32)
-    about = exporting.describe(program)
+    about = exporting.program_metadata(program)
     about |= {'checkpoint': weights.path.name, 'checkpoint_sha256': sha256_of(weights.path)}
-    unchecked = output.with_name(f'.{output.stem}.unchecked.{arguments.format}')  # its name says that it was compared
-    try:
-        if arguments.format == 'onnx':
-            exporting.write_onnx(program, unchecked, about, opset)
-            run, _ = exporting.read_onnx(unchecked)
-        else:
-            exporting.write_pt2(program, unchecked, about)
-            run, _ = exporting.read_pt2(unchecked)
-        difference = exporting.largest_difference(program, run)
-        if not difference <= exporting.TOLERANCE[program.dtype]:
-            raise WeightsError(
-                f'{output}: the program would differ from PyTorch by {difference:.1e} of the value range; not kept'
-            )
-        unchecked.replace(output)
-    finally:
-        unchecked.unlink(missing_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    difference = program_files.write_compared(program, output, arguments.format, about, opset)
     height, width = program.minimum
     form = ', float16' if arguments.half else ''
     form += f', opset {opset}' if arguments.format == 'onnx' else ''
     print(f'{output}: {type(net).__name__}, {output.stat().st_size / 2**20:.1f} MiB{form}')
-    print(f'inputs: {", ".join(program.names)}; {height}×{width} pixels or more')
-    print(
-        f'largest difference from PyTorch at {len(exporting.COMPARED) + 1} sizes: {difference:.1e} of the value range'
-    )
+    print(f'inputs: {", ".join(program.names)}; at least {height}×{width} pixels')
+    sizes = len(exporting.COMPARED) + 1
+    print(f'largest difference from PyTorch at {sizes} sizes: {difference:.1e} of the value range')
     return 0
 
 

@@ -71,7 +71,7 @@ def copy_photos(names: Sequence[str], folder: Path) -> None:
     """Copy photos to ``<folder>/<name>/``, so that each can be a data set of its own."""
     import shutil
 
-    from basicsr.preparation.generated import photo_file
+    from basicsr.preparation.synthetic_sets import photo_file
 
     for name in names:
         source = photo_file(name)
@@ -88,7 +88,7 @@ def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
         workers: processes.
     """
     from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
-    from basicsr.preparation.generated import MasksOfBlurred, write_pictures
+    from basicsr.preparation.synthetic_sets import MasksOfBlurred, write_samples
 
     photos, seed = folder / 'photos', 1000 * settings['seed']
     copy_photos(TRAIN_PHOTOS, photos / 'train')
@@ -103,21 +103,21 @@ def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
 
     train, val, test = (folder / part for part in ('train', 'val', 'test'))
     leaves = scenes('leaves', settings['leaves'], TRAIN_SIZE, TRAIN_MOTION, 0)
-    write_pictures(leaves, 'leaves', train, workers)  # with the regions that really moved
+    write_samples(leaves, 'leaves', train, workers)  # with the regions that really moved
     cut = scenes('train', settings['photos'], TRAIN_SIZE, TRAIN_MOTION, 1)
-    write_pictures(MasksOfBlurred(cut), 'photo', train, workers)
+    write_samples(MasksOfBlurred(cut), 'photo', train, workers)
     cut = scenes('train', VAL_PICTURES, TRAIN_SIZE, TEST_MOTION, 2)
-    write_pictures(MasksOfBlurred(cut), 'photo', val, workers)
+    write_samples(MasksOfBlurred(cut), 'photo', val, workers)
     for number, name in enumerate(TEST_PHOTOS, 3):
         held_out = scenes(f'test/{name}', settings['test'], TEST_SIZE, TEST_MOTION, number)
-        write_pictures(MasksOfBlurred(held_out), name, test, workers)
+        write_samples(MasksOfBlurred(held_out), name, test, workers)
 
 
 def main() -> int:
     """Make the data set, unless it is there."""
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
-    from basicsr.preparation.generated import make_once
+    from basicsr.preparation.synthetic_sets import make_once
     from basicsr.utils.errors import ArgumentError
 
     folder = arguments.output

@@ -1,14 +1,14 @@
-"""Turn a downloaded benchmark into the folders that the option files name. Nothing is downloaded.
+"""Convert a downloaded benchmark to the folders that the option files name. It downloads nothing.
 
 Sets: gopro, realblur-j, realblur-r, reds (validation, 3000 frames), reds300 (NAFNet's 300 JPEG frames), reloblur, hide.
 
-Stages, in this order (all but the last unless --stages says otherwise; each can be run alone):
-    convert    find the set in whatever layout it has, verify its counts and files, give every pair its place and name
+Stages, in this order (by default all but the last; --stages runs some of them):
+    convert    recognise the folder layout, verify counts and files, give every pair its folder and name
     crops      cut training images into 512x512 crops, every 256 pixels
-    predeblur  restore training images with a trained network; nothing but their masks comes from these
-    masks      a label map for every image
-    group      what the data sets read: region masks and gray pictures (CAT), cropped as the images
-    lmdb       an LMDB beside every folder
+    predeblur  restore training images with a trained network, to make better masks from them
+    masks      make a label map of every image
+    group      write the region masks and gray masks (CAT) that the data sets read, cropped like the images
+    lmdb       write an LMDB next to every folder
 
 Examples:
     python scripts/prepare_data.py gopro --root GOPRO_Large --out datasets/GoPro --workers 8 \\
@@ -16,7 +16,8 @@ Examples:
     python scripts/prepare_data.py gopro --root GOPRO_Large --masks-from blurred --generator sam --checkpoint FILE
     python scripts/prepare_data.py reds --root REDS --stages convert
 
-A second run keeps what is there and does the rest. Exit code 1: something could not be used; it is named at the end.
+A second run keeps existing files and completes the rest. If files could not be used, they are listed at the end and the
+exit code is 1.
 """
 
 from __future__ import annotations
@@ -26,44 +27,63 @@ import logging
 import runpy
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 
+if TYPE_CHECKING:
+    from basicsr.preparation.plan import PredeblurNetwork
+
+_SAME_NAMES = (
+    'blur',
+    'layout',
+    'allow_partial',
+    'link',
+    'masks_from',
+    'cat_test',
+    'workers',
+    'force',
+)  # in the command line and in Plan
+
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('set', help='gopro, realblur-j, realblur-r, reds, reds300, reloblur or hide')
-    parser.add_argument('--root', type=Path, metavar='DIR', help='what was downloaded and unpacked')
-    parser.add_argument('--out', type=Path, metavar='DIR', help='default: datasets/<set> as the option files name it')
-    parser.add_argument('--stages', nargs='+', metavar='STAGE', help='default: convert crops predeblur masks group')
-    parser.add_argument('--parts', nargs='+', default=[], metavar='PART', help='train, val, test; default: the usual')
-    parser.add_argument('--blur', default='', help='gopro: blur (default) or blur_gamma; reds: blur or blur_jpeg')
-    parser.add_argument('--layout', help='if the set is there in several layouts: which one to take')
-    parser.add_argument('--allow-partial', action='store_true', help='go on with an incomplete set; this is recorded')
-    parser.add_argument('--link', choices=('copy', 'hard', 'symbolic'), default='copy', help='how images get there')
-    parser.add_argument('--workers', type=int, default=1, metavar='N', help='processes')
-    parser.add_argument('--masks-from', choices=('predeblurred', 'blurred'), default='predeblurred')
-    parser.add_argument('--cat-test', choices=('predeblurred', 'blurred'), help='CAT pictures of GoPro test images')
-    parser.add_argument('--mask-format', choices=('label_map', 'original'), default='label_map')
-    parser.add_argument('--generator', default='felzenszwalb', help='felzenszwalb (needs no weights) or sam')
-    parser.add_argument('--checkpoint', metavar='FILE', help='weights of the generator')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
-    parser.add_argument('--set', dest='settings', nargs='+', default=[], metavar='KEY=VALUE', help='of the generator')
-    parser.add_argument('--predeblur-opt', metavar='FILE', help='option file of the network that pre-deblurs')
-    parser.add_argument('--predeblur-weights', type=Path, metavar='FILE', help='its weights')
-    parser.add_argument('--crop-size', type=int, default=512, metavar='PIXELS')
-    parser.add_argument('--crop-step', type=int, default=256, metavar='PIXELS')
-    parser.add_argument('--force', action='store_true', help='make the files of the stages again, whatever is there')
-    parser.add_argument('--dry-run', action='store_true', help='say what is there and what would be done')
+    add = parser.add_argument
+    add('set', help='gopro, realblur-j, realblur-r, reds, reds300, reloblur or hide')
+    add('--root', type=Path, metavar='DIR', help='folder of the unpacked download')
+    add('--out', type=Path, metavar='DIR', help='default: datasets/<set>, as in the option files')
+    add('--stages', nargs='+', metavar='STAGE', help='default: convert crops predeblur masks group')
+    add('--parts', nargs='+', default=[], metavar='PART', help='train, val, test; default: the parts in use')
+    add('--blur', default='', help='gopro: blur (default) or blur_gamma; reds: blur (default) or blur_jpeg')
+    add('--layout', help='folder layout to use if several are found')
+    add('--allow-partial', action='store_true', help='accept an incomplete set; the record and reports say so')
+    add('--link', choices=('copy', 'hard', 'symbolic'), default='copy', help='copy images, or link to them')
+    add('--workers', type=int, default=1, metavar='N', help='number of processes')
+    add('--masks-from', choices=('predeblurred', 'blurred'), default='predeblurred', help='source of training masks')
+    add('--cat-test', choices=('predeblurred', 'blurred'), help='source of the gray masks (CAT) of GoPro test images')
+    add('--mask-format', choices=('label_map', 'original'), default='label_map', help='original: boolean .npz files')
+    add('--generator', default='felzenszwalb', help='mask generator: felzenszwalb (needs no weights) or sam')
+    add('--checkpoint', metavar='FILE', help='weights of the generator')
+    add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
+    add('--set', dest='settings', nargs='+', default=[], metavar='KEY=VALUE', help='settings of the generator')
+    add('--predeblur-opt', metavar='FILE', help='option file of the network for the stage predeblur')
+    add('--predeblur-weights', type=Path, metavar='FILE', help='its weights')
+    add('--crop-size', type=int, default=512, metavar='PIXELS', help='side of the training crops')
+    add('--crop-step', type=int, default=256, metavar='PIXELS', help='distance between the training crops')
+    add('--force', action='store_true', help='write the files of the stages again')
+    add('--dry-run', action='store_true', help='only report the files found and the stages to run')
     return parser.parse_args()
 
 
-def network_of(arguments: argparse.Namespace) -> Any:
-    """The network that pre-deblurs; None if none is named."""
+def predeblur_network(arguments: argparse.Namespace) -> PredeblurNetwork | None:
+    """Return the network of the stage predeblur; None if it is not named.
+
+    Raises:
+        DataError: only one of option file and weights is named.
+    """
     from basicsr.options import load_options
-    from basicsr.preparation.plan import NEEDS_WEIGHTS, Network
+    from basicsr.preparation.plan import NEEDS_WEIGHTS, PredeblurNetwork
     from basicsr.utils.errors import DataError
 
     if arguments.predeblur_opt is None and arguments.predeblur_weights is None:
@@ -71,19 +91,19 @@ def network_of(arguments: argparse.Namespace) -> Any:
     if arguments.predeblur_opt is None or arguments.predeblur_weights is None:
         raise DataError(NEEDS_WEIGHTS)
     options = load_options(arguments.predeblur_opt)
-    block = options.network_g.as_dict()
-    return Network(block, arguments.predeblur_weights, options.path.param_key, arguments.device)
+    block, weights = options.network_g.as_dict(), arguments.predeblur_weights
+    return PredeblurNetwork(block, weights, options.path.param_key, arguments.device)
 
 
 def main() -> int:
-    """Prepare the set; exit code 1 if something could not be used."""
+    """Prepare the set. Return 1 if files could not be used."""
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
     from basicsr.masks.generator import block_of_flags
     from basicsr.preparation.benchmark_sets import benchmark_set
-    from basicsr.preparation.jobs import with_bar
+    from basicsr.preparation.pipeline import describe_plan, hints, prepare
     from basicsr.preparation.plan import USUAL_STAGES, Plan
-    from basicsr.preparation.preparing import describe, hints, prepare
+    from basicsr.preparation.worker_pool import with_bar
 
     benchmark = benchmark_set(arguments.set)
     plan = Plan(
@@ -91,22 +111,15 @@ def main() -> int:
         out=(arguments.out or Path('datasets') / benchmark.folder).expanduser(),
         root=arguments.root and arguments.root.expanduser(),
         parts=tuple(arguments.parts),
-        blur=arguments.blur,
-        layout=arguments.layout,
-        allow_partial=arguments.allow_partial,
-        link=arguments.link,
-        masks_from=arguments.masks_from,
-        cat_test=arguments.cat_test,
+        **{key: getattr(arguments, key) for key in _SAME_NAMES},
         generator=block_of_flags(arguments.generator, arguments.checkpoint, arguments.device, arguments.settings),
         original_masks=arguments.mask_format == 'original',
-        network=network_of(arguments),
+        network=predeblur_network(arguments),
         crop=(arguments.crop_size, arguments.crop_step),
-        workers=arguments.workers,
-        force=arguments.force,
     )
     stages = arguments.stages or list(USUAL_STAGES)
     if arguments.dry_run:
-        print('\n'.join(describe(plan, stages)))
+        print('\n'.join(describe_plan(plan, stages)))
         return 0
     report = prepare(plan, stages, with_bar, print)
     for line in [*(f'failed: {reason}' for reason in report.failed.values()), *hints(plan, stages)]:

@@ -15,7 +15,7 @@ from basicsr.archs.analysis_arch import normalize_kernel, rgb_to_gray, standardi
 from basicsr.archs.analysis_crop import analysis_window, limit_of
 from basicsr.archs.analysis_synthesis_arch import KnownKernel
 from basicsr.archs.cross_correlation import AT_ONCE, CrossCorrelation, _groups
-from basicsr.archs.guided_convolution import GuidedConvolution
+from basicsr.archs.guided_convolution import GuidedBlock
 from basicsr.archs.input_rule import InputRule
 from basicsr.archs.same_padding import SameConv2d, SameConvTranspose2d, crop_center
 from basicsr.inference.restoring import restore_image
@@ -206,21 +206,23 @@ def test_guided_convolution(vector, name):
     case = vector(TOPIC, name)
     x, guidance = tensor(case, 'in/x'), tensor(case, 'in/guidance')
     before = case.meta['guide_before_op']
-    layer = GuidedConvolution(x.shape[1], case['out/y'].shape[1], guidance.shape[1], guide_before=before)
-    assert torch.equal(layer.mul_bias, torch.ones_like(layer.mul_bias))
-    layer.load_state_dict(case.state(), strict=True)
+    layer = GuidedBlock(x.shape[1], case['out/y'].shape[1], guidance.shape[1], 1, 0, guide_before=before)
+    assert torch.equal(layer.mul_bias[0], torch.ones_like(layer.mul_bias[0]))
+    names = {'conv.weight': 'convs.0.weight', 'conv.bias': 'convs.0.bias', 'mul_bias': 'mul_bias.0'}
+    names |= {f'{part}.{kind}': f'{part}.0.{kind}' for part in ('mul', 'add') for kind in ('weight', 'bias')}
+    layer.load_state_dict({names[key]: value for key, value in case.state().items()}, strict=True)
     close(layer(x, guidance), case['out/y'], 1e-5)
 
 
 @pytest.mark.parametrize(('multiplicative', 'additive'), [(False, True), (True, False), (False, False)])
 def test_parts_of_the_guidance_can_be_left_out(multiplicative, additive):
-    layer = GuidedConvolution(2, 3, 4, multiplicative=multiplicative, additive=additive)
+    layer = GuidedBlock(2, 3, 4, 1, 0, multiplicative=multiplicative, additive=additive)
     x, g = torch.randn(2, 2, 5, 6), torch.randn(2, 4)
-    expected = layer.conv(x)
+    expected = layer.convs[0](x)
     if multiplicative:
-        expected = expected * (layer.mul(g) + layer.mul_bias)[..., None, None]
+        expected = expected * (layer.mul[0](g) + layer.mul_bias[0])[..., None, None]
     if additive:
-        expected = expected + layer.add(g)[..., None, None]
+        expected = expected + layer.add[0](g)[..., None, None]
     torch.testing.assert_close(layer(x, g), expected.relu())
     assert torch.equal(layer(x, g), layer(x, -g)) == (not multiplicative and not additive)
 

@@ -12,12 +12,12 @@ from basicsr.data import build_dataset
 from basicsr.data.stores.lmdb import unpack_lmdb, write_lmdb
 from basicsr.images.files import imread
 from basicsr.preparation.benchmark_sets import SETS, benchmark_set
-from basicsr.preparation.check_folders import folders_of_root
-from basicsr.preparation.checking import check
+from basicsr.preparation.checks.data_sets import check_data_sets
+from basicsr.preparation.checks.folders import folders_of_root
+from basicsr.preparation.dataset_record import read_dataset_record
+from basicsr.preparation.layouts import find_benchmark
+from basicsr.preparation.pipeline import prepare
 from basicsr.preparation.plan import Plan
-from basicsr.preparation.preparing import prepare
-from basicsr.preparation.recognising import recognise
-from basicsr.preparation.record import read_record
 from basicsr.preparation.standin import make_standin
 from basicsr.utils.errors import ArgumentError, DataError
 
@@ -135,7 +135,7 @@ def test_each_is_recognised_converted_checked_and_read(tree, tmp_path, key, layo
     for part, name, lq, gt in pairs:
         assert (out / part / 'input' / f'{name}{lq.suffix}').read_bytes() == lq.read_bytes()
         assert (out / part / 'target' / f'{name}{gt.suffix}').read_bytes() == gt.read_bytes()
-    record = read_record(out)
+    record = read_dataset_record(out)
     for part in benchmark.parts:
         expected = sorted(name for owner, name, *_ in pairs if owner == part)
         assert sorted(path.stem for path in (out / part / 'input').iterdir()) == expected
@@ -143,7 +143,7 @@ def test_each_is_recognised_converted_checked_and_read(tree, tmp_path, key, layo
         assert entry['pairs'] == entry['found'] == len(expected) and not entry['complete']
         assert entry['sizes'] == {'538x359' if key == 'reloblur' else '320x180': len(expected)}
 
-    checked = check(folders_of_root(out))
+    checked = check_data_sets(folders_of_root(out))
     assert [fault for done in checked for fault in done.faults] == []
     assert all('PARTIAL' in done.folders.note and done.folders.expected for done in checked)
 
@@ -171,11 +171,11 @@ def test_the_kinds_of_blur_are_told_apart(tree, tmp_path):
     name = 'train/input/GOPR0372_07_00-000047.png'
     dark, bright = (imread(folder / name).astype(int) for folder in (tmp_path / 'gamma', tmp_path / 'plain'))
     np.testing.assert_array_equal(dark, bright // 2)
-    blurs = [read_record(plan.out)['stages']['convert']['train']['settings']['blur'] for plan in (plain, gamma)]
+    blurs = [read_dataset_record(plan.out)['stages']['convert']['train']['settings']['blur'] for plan in (plain, gamma)]
     assert blurs == ['blur', 'blur_gamma']
     with pytest.raises(DataError, match='blur: blur before, blur_gamma now'):
         prepare(Plan(SETS['gopro'], tmp_path / 'plain', root, blur='blur_gamma', allow_partial=True), ['convert'])
-    with pytest.raises(ArgumentError, match="no blur 'gamma'; it comes as blur or blur_gamma"):
+    with pytest.raises(ArgumentError, match=r"no blur 'gamma'.* blur, blur_gamma"):
         Plan(SETS['gopro'], tmp_path, blur='gamma')
 
 
@@ -184,7 +184,7 @@ def test_a_flattened_layout_does_not_tell_its_blur(tree, tmp_path):
     for blur, text in (('', 'kind of blur not told by this layout'), ('blur_gamma', 'blur_gamma, as the command says')):
         out = tmp_path / (blur or 'any')
         prepare(Plan(SETS['gopro'], out, root, blur=blur, allow_partial=True), ['convert'])
-        assert read_record(out)['stages']['convert']['test']['settings']['blur'] == text
+        assert read_dataset_record(out)['stages']['convert']['test']['settings']['blur'] == text
 
 
 def test_reds_and_its_300_frames_are_different_sets(tmp_path):
@@ -194,11 +194,11 @@ def test_reds_and_its_300_frames_are_different_sets(tmp_path):
         for folder in ('val_blur_jpeg', 'val_sharp'):
             path = tmp_path / 'raw' / folder / f'{(frame - 1) // 4:03}' / f'{frame:08}.png'
             path.rename(path.with_name(f'{frame - 1:08}.png'))
-    names = [pair.stem for pair in recognise(SETS['reds300'], tmp_path / 'raw', ['val']).pairs['val']]
+    names = [pair.stem for pair in find_benchmark(SETS['reds300'], tmp_path / 'raw', ['val']).pairs['val']]
     assert names == ['002_00000009', '004_00000019']
     with pytest.raises(DataError, match='REDS was not recognised'):
-        recognise(SETS['reds'], tmp_path / 'raw', ['val'])
-    assert len(recognise(SETS['reds'], tmp_path / 'raw', ['val'], 'blur_jpeg').pairs['val']) == 20
+        find_benchmark(SETS['reds'], tmp_path / 'raw', ['val'])
+    assert len(find_benchmark(SETS['reds'], tmp_path / 'raw', ['val'], 'blur_jpeg').pairs['val']) == 20
     assert SETS['reds'].folder != SETS['reds300'].folder
     plan = Plan(SETS['reds300'], tmp_path / 'out', tmp_path / 'raw', allow_partial=True)
     prepare(plan, ['convert'])
@@ -215,7 +215,7 @@ def test_the_two_resolutions_of_reloblur_never_mix(tmp_path):
     assert [line for line in prepare(small, ['convert']).lines if 'PARTIAL' in line] == [
         'PARTIAL: test: found 1 pairs, expected 395'
     ]
-    assert read_record(tmp_path / 'out')['parts']['test']['sizes'] == {'538x359': 1}
+    assert read_dataset_record(tmp_path / 'out')['parts']['test']['sizes'] == {'538x359': 1}
     with pytest.raises(DataError, match=r'2152x1436 or 538x359 .*found 1 of 540x360'):
         prepare(Plan(SETS['reloblur'], tmp_path / 'other_out', tmp_path / 'other'), ['convert'])
     shutil.copytree(tmp_path / 'other' / 'test' / 'scene000', tmp_path / 'small' / 'test' / 'scene001')
@@ -234,13 +234,13 @@ def test_whole_sets_are_told_from_parts_of_them(tmp_path):
     plan = Plan(SETS['gopro'], tmp_path / 'out', tmp_path / 'raw', link='symbolic')
     report = prepare(plan, ['convert'])
     assert not [line for line in report.lines if 'PARTIAL' in line]
-    parts = read_record(tmp_path / 'out')['parts']
+    parts = read_dataset_record(tmp_path / 'out')['parts']
     assert {part: entry['complete'] for part, entry in parts.items()} == {'train': True, 'test': True}
     (tmp_path / 'raw' / 'test' / 'STANDIN_00' / 'blur' / '000777.png').unlink()
     with pytest.raises(DataError) as error:
         prepare(plan, ['convert'])
     assert 'test: found 1110 pairs, expected 1111' in str(error.value)
-    assert '1 files have no partner and are left out: test/STANDIN_00/sharp/000777.png' in str(error.value)
+    assert '1 files without a partner are skipped: test/STANDIN_00/sharp/000777.png' in str(error.value)
 
 
 @pytest.mark.parametrize('key', SETS)
@@ -250,9 +250,9 @@ def test_a_missing_set_names_its_layouts_and_its_page(tmp_path, key):
     for root, reason in ((tmp_path, 'was not recognised here'), (tmp_path / 'gone', 'no such folder')):
         with pytest.raises(DataError, match=reason) as error:
             prepare(Plan(SETS[key], tmp_path / 'out', root), ['convert'])
-        assert SETS[key].page in str(error.value) and 'nothing is downloaded' in str(error.value)
+        assert SETS[key].page in str(error.value) and 'downloads nothing' in str(error.value)
     with pytest.raises(DataError) as error:
-        recognise(SETS[key], tmp_path, SETS[key].parts)
+        find_benchmark(SETS[key], tmp_path, SETS[key].parts)
     assert all(f'  {layout.name}: ' in str(error.value) for layout in SETS[key].layouts)
     assert '{' not in str(error.value)
 
@@ -264,11 +264,11 @@ def test_a_set_in_lmdb_is_told_how_to_unpack_and_recognised_then(tree, tmp_path)
         write_lmdb(val / name, val / f'{name}.lmdb')
         shutil.rmtree(val / name)
     with pytest.raises(DataError) as caught:
-        recognise(benchmark_set('reds300'), root, ['val'])
+        find_benchmark(benchmark_set('reds300'), root, ['val'])
     assert f'make_store.py --input {val}/blur_300.lmdb --output {val}/blur_300\n' in str(caught.value)
     for name in ('blur_300', 'sharp_300'):
         unpack_lmdb(val / f'{name}.lmdb', val / name)
-    found = recognise(benchmark_set('reds300'), root, ['val'])
+    found = find_benchmark(benchmark_set('reds300'), root, ['val'])
     assert (found.layout.name, [pair.stem for pair in found.pairs['val']]) == ('nafnet', [pairs[0][1]])
 
 
@@ -276,21 +276,21 @@ def test_two_copies_of_a_set_are_an_error_unless_one_is_named(tmp_path):
     for name, layout in (('a', 'original'), ('b', 'original'), ('c', 'blur-sharp')):
         make_standin(SETS['gopro'], tmp_path / name, layout, 1, (8, 8))
     with pytest.raises(DataError, match='more than once') as error:
-        recognise(SETS['gopro'], tmp_path, ['train'])
+        find_benchmark(SETS['gopro'], tmp_path, ['train'])
     assert all(f'in {tmp_path / name}' in str(error.value) for name in 'abc')
-    assert recognise(SETS['gopro'], tmp_path, ['train'], layout='blur-sharp').folder == tmp_path / 'c'
-    assert recognise(SETS['gopro'], tmp_path / 'b', ['train']).folder == tmp_path / 'b'
+    assert find_benchmark(SETS['gopro'], tmp_path, ['train'], layout='blur-sharp').folder == tmp_path / 'c'
+    assert find_benchmark(SETS['gopro'], tmp_path / 'b', ['train']).folder == tmp_path / 'b'
     with pytest.raises(DataError, match="no layout 'blur_sharp'; did you mean 'blur-sharp'"):
-        recognise(SETS['gopro'], tmp_path, ['train'], layout='blur_sharp')
+        find_benchmark(SETS['gopro'], tmp_path, ['train'], layout='blur_sharp')
     with pytest.raises(DataError, match="did you mean 'gopro'"):
         benchmark_set('gopro_')
 
 
 def test_training_images_are_never_taken_for_test_images(tmp_path):
     make_standin(SETS['realblur-j'], tmp_path / 'raw', 'flattened', 1, (8, 8), ['train', 'test'])
-    found = recognise(SETS['realblur-j'], tmp_path / 'raw', ['test'])
+    found = find_benchmark(SETS['realblur-j'], tmp_path / 'raw', ['test'])
     assert [pair.lq.parts[-3] for pair in found.pairs['test']] == ['test']
-    both = recognise(SETS['realblur-j'], tmp_path / 'raw', ['train', 'test'])
+    both = find_benchmark(SETS['realblur-j'], tmp_path / 'raw', ['train', 'test'])
     assert {part: len(pairs) for part, pairs in both.pairs.items()} == {'train': 1, 'test': 1}
 
 
@@ -298,21 +298,21 @@ def test_files_that_an_official_list_names_and_that_are_not_there(tmp_path):
     make_standin(SETS['realblur-j'], tmp_path / 'raw', count=2, size=(8, 8))
     gone = next((tmp_path / 'raw').rglob('blur_02.png'))
     gone.unlink()
-    with pytest.raises(DataError, match=r'blur_02\.png \(listed in RealBlur_J_test_list\.txt, not there\)'):
+    with pytest.raises(DataError, match=r'blur_02\.png \(listed in RealBlur_J_test_list\.txt, not found\)'):
         prepare(Plan(SETS['realblur-j'], tmp_path / 'out', tmp_path / 'raw'), ['convert'])
     (tmp_path / 'raw' / 'RealBlur_J_test_list.txt').write_text('only_one.png\n')
     with pytest.raises(DataError, match=r'RealBlur_J_test_list\.txt:1: expected'):
-        recognise(SETS['realblur-j'], tmp_path / 'raw', ['test'])
+        find_benchmark(SETS['realblur-j'], tmp_path / 'raw', ['test'])
 
 
 def test_hide_has_more_sharp_images_than_its_test_part(tmp_path):
     make_standin(SETS['hide'], tmp_path / 'raw', count=2, size=(8, 8))
     train = tmp_path / 'raw' / 'GT' / 'of the training part.png'
     shutil.copy(next((tmp_path / 'raw' / 'GT').glob('*.png')), train)
-    found = recognise(SETS['hide'], tmp_path / 'raw', ['test'])
+    found = find_benchmark(SETS['hide'], tmp_path / 'raw', ['test'])
     assert len(found.pairs['test']) == 2 and found.alone == []
     train.with_name(found.pairs['test'][0].gt.name).unlink()
-    assert len(recognise(SETS['hide'], tmp_path / 'raw', ['test']).alone) == 1
+    assert len(find_benchmark(SETS['hide'], tmp_path / 'raw', ['test']).alone) == 1
 
 
 def test_a_stand_in_gets_a_folder_of_its_own(tmp_path):
@@ -321,7 +321,7 @@ def test_a_stand_in_gets_a_folder_of_its_own(tmp_path):
     assert len({path.read_bytes() for path in files}) == 4
     again = make_standin(SETS['gopro'], tmp_path / 'again', count=2, size=(24, 40))
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in files]
-    with pytest.raises(DataError, match='holds something already'):
+    with pytest.raises(DataError, match='not empty'):
         make_standin(SETS['gopro'], tmp_path / 'raw')
     with pytest.raises(DataError, match="no layout 'orginal'; did you mean 'original'"):
         make_standin(SETS['gopro'], tmp_path / 'other', 'orginal')

@@ -13,11 +13,11 @@ from basicsr.data.stores.lmdb import write_lmdb
 from basicsr.images.files import imread
 from basicsr.masks import read_masks, write_label_map
 from basicsr.preparation.benchmark_sets import SETS
-from basicsr.preparation.check_folders import folders_of_options, folders_of_root
-from basicsr.preparation.check_report import markdown, write_report
-from basicsr.preparation.checking import check
+from basicsr.preparation.checks.data_sets import check_data_sets
+from basicsr.preparation.checks.folders import folders_of_options, folders_of_root
+from basicsr.preparation.checks.report import report_markdown, write_check_report
+from basicsr.preparation.pipeline import prepare
 from basicsr.preparation.plan import Plan
-from basicsr.preparation.preparing import prepare
 from basicsr.utils.errors import DataError
 from tests.conftest import ROOT
 from tests.test_preparing import call
@@ -49,12 +49,14 @@ def prepared(shared_data, tmp_path):
 
 def faults(root, **more):
     return [
-        (fault.kind, fault.file, fault.text) for done in check(folders_of_root(root), **more) for fault in done.faults
+        (fault.kind, fault.file, fault.text)
+        for done in check_data_sets(folders_of_root(root), **more)
+        for fault in done.faults
     ]
 
 
 def test_a_whole_set_is_called_whole(prepared, shared_data):
-    checked = check(folders_of_root(prepared.parent))
+    checked = check_data_sets(folders_of_root(prepared.parent))
     assert len(checked) == 1 and checked[0].faults == []
     assert checked[0].sizes == {'320x180': 5}
     with (shared_data / 'pairs.csv').open(encoding='utf-8') as file:
@@ -71,10 +73,10 @@ def test_a_whole_set_is_called_whole(prepared, shared_data):
 
 @pytest.mark.parametrize('deep', ['input', 'target'])
 def test_a_pair_of_different_depths_is_whole_and_measured(prepared, deep):
-    before = check(folders_of_root(prepared.parent))[0].psnr
+    before = check_data_sets(folders_of_root(prepared.parent))[0].psnr
     for path in (prepared / deep).iterdir():
         cv2.imwrite(str(path), cv2.imread(str(path)).astype(np.uint16) * 257)
-    (checked,) = check(folders_of_root(prepared.parent))
+    (checked,) = check_data_sets(folders_of_root(prepared.parent))
     assert checked.faults == []
     np.testing.assert_allclose(checked.psnr, before, atol=1e-4)  # of float32
 
@@ -169,21 +171,21 @@ def test_an_image_that_is_not_blurred(prepared):
 
 
 def test_quick_decodes_a_sample_and_names_all(prepared, monkeypatch):
-    monkeypatch.setattr('basicsr.preparation.checking.QUICK', 2)
+    monkeypatch.setattr('basicsr.preparation.checks.data_sets.QUICK', 2)
     path = prepared / 'input' / f'{sorted(NAMES)[1]}.png'
     path.write_bytes(path.read_bytes()[:20000])
     shutil.copy(prepared / 'target' / f'{sorted(NAMES)[3]}.png', prepared / 'target' / f'{sorted(NAMES)[1]}.png')
-    checked = check(folders_of_root(prepared.parent), quick=True)
+    checked = check_data_sets(folders_of_root(prepared.parent), quick=True)
     assert [item.decode for item in checked[0].items] == [True, False, True, False, True]
     assert [fault.kind for fault in checked[0].faults] == ['duplicate']
-    assert 'Quick check: 2 pairs were read but not decoded' in markdown(checked, 'x')
+    assert 'Quick check: 2 pairs were read but not decoded' in report_markdown(checked, 'x')
     assert {fault[0] for fault in faults(prepared.parent)} == {'duplicate', 'unreadable'}
 
 
 def test_lmdb(prepared, tmp_path):
     for name, kind in (('input', 'images'), ('target', 'images'), ('grouped_masks', 'masks')):
         write_lmdb(prepared / name, tmp_path / 'packed' / 'test' / f'{name}.lmdb', kind)
-    checked = check(folders_of_root(tmp_path / 'packed'))
+    checked = check_data_sets(folders_of_root(tmp_path / 'packed'))
     assert [len(done.items) for done in checked] == [5] and checked[0].faults == []
     assert len(checked[0].masks(0)) == 5
 
@@ -196,28 +198,28 @@ def test_the_data_sets_of_an_option_file(prepared):
         'dataroot_gt': str(prepared / 'target'),
         'dataroot_mask': str(prepared / 'input_mask'),
     }
-    (done,) = check(folders_of_options({'val': block}))
+    (done,) = check_data_sets(folders_of_options({'val': block}))
     assert done.faults == [] and done.folders.masks[0][1]
     gone = {**block, 'dataroot_gt': str(prepared / 'gone')}
-    found = check(folders_of_options({'val': gone}))[0].faults
+    found = check_data_sets(folders_of_options({'val': gone}))[0].faults
     assert [fault.text for fault in found] == [f'{prepared / "gone"}: no such folder']
     other = {**block, 'filename_tmpl': '{}_b'}
-    found = check(folders_of_options({'val': other}))[0].faults
+    found = check_data_sets(folders_of_options({'val': other}))[0].faults
     assert sum('has no blurred image' in fault.text for fault in found) == 5
     listed = prepared / 'list.txt'
     listed.write_text(f'{NAMES[0]}.png\n{NAMES[1]}.png\n')
-    (done,) = check(folders_of_options({'val': {**block, 'meta_info_file': str(listed)}}))
+    (done,) = check_data_sets(folders_of_options({'val': {**block, 'meta_info_file': str(listed)}}))
     assert len(done.items) == 2 and done.faults == []
     with pytest.raises(DataError, match='names no data set of files'):
         folders_of_options({'train': {'type': 'SyntheticBlurDataset'}})
 
 
 def test_the_report_and_the_contact_sheet(prepared, tmp_path):
-    checked = check(folders_of_root(prepared.parent))
-    write_report(checked, tmp_path / 'report', 'Check of HIDE', rows=2)
+    checked = check_data_sets(folders_of_root(prepared.parent))
+    write_check_report(checked, tmp_path / 'report', 'Check of HIDE', rows=2)
     text = (tmp_path / 'report' / 'report.md').read_text(encoding='utf-8')
-    assert '| test/input | 5 | 5 | 5 × 320x180 |' in text and 'Nothing is wrong.' in text
-    assert 'HIDE, PARTIAL: 5 of 2025 pairs were there when it was prepared' in text
+    assert '| test/input | 5 | 5 | 5 × 320x180 |' in text and 'No faults found.' in text
+    assert 'HIDE, PARTIAL: prepared from 5 of 2025 pairs' in text
     data = json.loads((tmp_path / 'report' / 'report.json').read_text(encoding='utf-8'))
     assert data['sets'][0]['pairs'] == 5 and data['sets'][0]['faults'] == []
     sheet = imread(tmp_path / 'report' / 'contact_sheet.jpg')
@@ -234,7 +236,7 @@ def test_the_report_and_the_contact_sheet(prepared, tmp_path):
 def test_the_command(prepared, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert call(SCRIPT, ['--root', prepared.parent], monkeypatch) == 0
-    assert 'Nothing is wrong' in capsys.readouterr().out
+    assert 'No faults found' in capsys.readouterr().out
     assert (tmp_path / 'results' / 'check_data' / 'HIDE' / 'contact_sheet.jpg').is_file()
     (prepared / 'input' / f'{NAMES[0]}.png').write_bytes(b'')
     assert call(SCRIPT, ['--root', prepared.parent, '--out', tmp_path / 'here'], monkeypatch) == 1
@@ -242,7 +244,7 @@ def test_the_command(prepared, tmp_path, monkeypatch, capsys):
     assert (tmp_path / 'here' / 'report.json').is_file()
     for arguments, message in (
         (['--root', tmp_path / 'gone'], 'no such folder'),
-        (['--root', tmp_path / 'here'], 'no prepared data set was recognised'),
+        (['--root', tmp_path / 'here'], 'no prepared data set found'),
         (['-opt', tmp_path / 'gone.yml'], 'gone.yml'),
     ):
         assert call(SCRIPT, arguments, monkeypatch) == 1

@@ -12,7 +12,7 @@ from basicsr import Deblurrer
 from basicsr.archs.contract import contract_of, export_obstacle
 from basicsr.archs.input_rule import InputRule
 from basicsr.inference.restoring import restore_image
-from basicsr.interchange import exporting
+from basicsr.interchange import exporting, program_files
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from tests import training_runs as runs
@@ -117,8 +117,8 @@ def test_export(foreign, tmp_path):
     net = foreign().eval()
     assert export_obstacle(net) is None
     program = exporting.program_of(net)
-    exporting.write_pt2(program, tmp_path / 'x.pt2', exporting.describe(program))
-    run, about = exporting.read_pt2(tmp_path / 'x.pt2')
+    program_files.write_pt2(program, tmp_path / 'x.pt2', exporting.program_metadata(program))
+    run, about = program_files.read_pt2(tmp_path / 'x.pt2')
     assert exporting.largest_difference(program, run) < 1e-5
     assert about['network'] == foreign.__name__
 

@@ -8,8 +8,8 @@ import pytest
 
 from basicsr.images.files import imread
 from basicsr.masks import gray_from_masks, masks_from_gray, masks_from_label_map, read_masks, write_label_map
-from basicsr.preparation.crops import crop_name, crop_windows
-from basicsr.preparation.work import CropJob, GroupJob, crop_image, group_masks
+from basicsr.preparation.stages.crops import crop_image, crop_name, crop_windows
+from basicsr.preparation.stages.group import group_masks
 from basicsr.utils.errors import ArgumentError, DataError, ImageFileError
 
 
@@ -52,8 +52,7 @@ def test_crops_keep_the_whole_name_and_the_pixels(tmp_path, stem):
     image = np.random.default_rng(0).integers(0, 256, (70, 100, 3), np.uint8)
     cv2.imwrite(str(tmp_path / 'plain.png'), image)
     (tmp_path / 'plain.png').rename(tmp_path / f'{stem}.png')
-    job = CropJob(tmp_path / f'{stem}.png', tmp_path / 'crops', 64, 32)
-    assert crop_image(job) == (6, 6)
+    assert crop_image(tmp_path / f'{stem}.png', tmp_path / 'crops', 64, 32) == (6, 0)
     windows = crop_windows(70, 100, 64, 32)
     assert [(top, left) for top, left, _, _ in windows] == [(0, 0), (0, 32), (0, 36), (6, 0), (6, 32), (6, 36)]
     files = sorted(path.name for path in (tmp_path / 'crops').iterdir())
@@ -67,7 +66,7 @@ def test_gray_and_16_bit_images_stay_what_they_are(tmp_path):
     for name, kind, channels in (('g8', np.uint8, 1), ('c16', np.uint16, 3)):
         image = np.random.default_rng(0).integers(0, np.iinfo(kind).max, (40, 50, channels), kind)
         cv2.imwrite(str(tmp_path / f'{name}.png'), image)
-        crop_image(CropJob(tmp_path / f'{name}.png', tmp_path / 'crops', 64, 32))
+        crop_image(tmp_path / f'{name}.png', tmp_path / 'crops', 64, 32)
         crop = imread(tmp_path / 'crops' / f'{name}_s001.png')
         assert crop.dtype == kind
         np.testing.assert_array_equal(crop[:, :, ::-1] if channels == 3 else crop, image)
@@ -75,22 +74,22 @@ def test_gray_and_16_bit_images_stay_what_they_are(tmp_path):
 
 def test_finished_crops_are_kept_and_broken_ones_made_again(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), np.random.default_rng(0).integers(0, 256, (70, 100, 3), np.uint8))
-    job = CropJob(tmp_path / 'a.png', tmp_path / 'crops', 64, 32)
-    crop_image(job)
+    job = tmp_path / 'a.png', tmp_path / 'crops', 64, 32
+    crop_image(*job)
     whole = {path.name: path.read_bytes() for path in (tmp_path / 'crops').iterdir()}
     (tmp_path / 'crops' / 'a_s002.png').write_bytes(whole['a_s002.png'][:-20])
     (tmp_path / 'crops' / 'a_s003.png').write_bytes(b'')
     cv2.imwrite(str(tmp_path / 'crops' / 'a_s004.png'), np.zeros((64, 63, 3), np.uint8))
     (tmp_path / 'crops' / 'a_s005.png').unlink()
-    assert crop_image(job) == (4, 6)
+    assert crop_image(*job) == (4, 2)
     assert {path.name: path.read_bytes() for path in (tmp_path / 'crops').iterdir()} == whole
-    assert crop_image(job) == (0, 6)
+    assert crop_image(*job) == (0, 6)
 
 
 def test_an_image_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / 'a.png').write_bytes(b'\x89PNG nothing')
     with pytest.raises(ImageFileError, match=r'a\.png'):
-        crop_image(CropJob(tmp_path / 'a.png', tmp_path / 'crops', 64, 32))
+        crop_image(tmp_path / 'a.png', tmp_path / 'crops', 64, 32)
 
 
 @pytest.fixture
@@ -108,9 +107,9 @@ def test_masks_are_cut_by_the_windows_of_the_images(tmp_path, masks, original):
     labels = np.zeros((2, 70, 100), np.int32)
     labels[0][masks[0]], labels[0][masks[2]], labels[1][masks[1]] = 1, 3, 2
     write_label_map(tmp_path / 'a.png', labels, 'stamp')
-    job = GroupJob(tmp_path / 'a.png', tmp_path / 'regions', tmp_path / 'gray', original, (64, 32))
-    assert group_masks(job) == (12, 12)
-    assert group_masks(job) == (0, 12)
+    job = tmp_path / 'a.png', tmp_path / 'regions', tmp_path / 'gray', original, (64, 32)
+    assert group_masks(*job) == (12, 0)
+    assert group_masks(*job) == (0, 12)
     gray = gray_from_masks(masks, 'reference' if original else 'fixed')
     for number, (top, left, height, width) in enumerate(crop_windows(70, 100, 64, 32)):
         window = slice(top, top + height), slice(left, left + width)
@@ -130,7 +129,7 @@ def test_a_crop_without_masks_is_an_empty_label_map(tmp_path):
     labels = np.zeros((3, 64, 128), np.int32)
     labels[:, :, :10] = np.arange(1, 4)[:, None, None]
     write_label_map(tmp_path / 'a.png', labels)
-    group_masks(GroupJob(tmp_path / 'a.png', tmp_path / 'regions', tmp_path / 'gray', False, (64, 64)))
+    group_masks(tmp_path / 'a.png', tmp_path / 'regions', tmp_path / 'gray', False, (64, 64))
     assert read_masks(tmp_path / 'regions' / 'a_s001.png').shape == (3, 64, 64)
     empty = read_masks(tmp_path / 'regions' / 'a_s002.png')
     assert empty.shape == (1, 64, 64) and not empty.any()
@@ -140,5 +139,5 @@ def test_a_name_that_is_too_long_for_a_crop_is_named(tmp_path):
     name = 'x' * 248
     cv2.imwrite(str(tmp_path / f'{name}.png'), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(DataError, match=r'x_s001\.png: the name is too long'):
-        crop_image(CropJob(tmp_path / f'{name}.png', tmp_path / 'crops', 64, 32))
+        crop_image(tmp_path / f'{name}.png', tmp_path / 'crops', 64, 32)
     assert not list((tmp_path / 'crops').iterdir())

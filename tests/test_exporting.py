@@ -15,15 +15,15 @@ import torch
 
 from basicsr.archs.local_pool import LocalAvgPool2d
 from basicsr.archs.map_unit import MaskAveragePooling
-from basicsr.interchange import exporting, onnx_opset
+from basicsr.interchange import exporting, onnx_opset, program_files
 from basicsr.utils.errors import ArgumentError, BasicsrError, WeightsError
 from basicsr.weights.files import save_weights
 from tests.conftest import ROOT, Script, require
 from tests.test_analysis_synthesis import TINY_ANALYSIS, TINY_SYNTHESIS
 from tests.test_networks import small
 
-WRITE: dict[str, Any] = {'onnx': exporting.write_onnx, 'pt2': exporting.write_pt2}
-READ: dict[str, Any] = {'onnx': exporting.read_onnx, 'pt2': exporting.read_pt2}
+WRITE: dict[str, Any] = {'onnx': program_files.write_onnx, 'pt2': program_files.write_pt2}
+READ: dict[str, Any] = {'onnx': program_files.read_onnx, 'pt2': program_files.read_pt2}
 GROUPS = {'base_channel': 4, 'num_heads': [1] * 8, 'depths': [2, 0, 0, 1, 0, 0, 0, 2]}
 TINY = {'width': 4, 'enc_blk_nums': [1], 'dec_blk_nums': [1], 'middle_blk_num': 0}
 # networks and arguments; the windows of the local ones are smaller than most of the sizes, and larger than some
@@ -61,7 +61,7 @@ def test_programs_agree_with_pytorch_at_many_sizes(name, arguments, tmp_path):
     program = exporting.program_of(net)
     assert program.minimum == tuple(side + 1 for side in net.input_rule.multiple)
     for kind in ('onnx', 'pt2'):
-        WRITE[kind](program, tmp_path / f'net.{kind}', exporting.describe(program))
+        WRITE[kind](program, tmp_path / f'net.{kind}', exporting.program_metadata(program))
         run, about = READ[kind](tmp_path / f'net.{kind}')
         sizes = (*exporting.COMPARED, (64, 48), (120, 33), (20, 300))
         most = 5e-5 if name == 'RSST' else 1e-5  # its spectra are summed in another order, and its features are large
@@ -84,10 +84,10 @@ def test_every_network_in_the_oldest_opset(number, tmp_path):
 
     name, arguments = EXPORTED[number]
     program = exporting.program_of(small(name, **arguments))
-    exporting.write_onnx(program, tmp_path / 'net.onnx', {}, 17)
+    program_files.write_onnx(program, tmp_path / 'net.onnx', {}, 17)
     model = onnx.load(tmp_path / 'net.onnx')
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [('', 17)]
-    run, _ = exporting.read_onnx(tmp_path / 'net.onnx')
+    run, _ = program_files.read_onnx(tmp_path / 'net.onnx')
     most = 5e-5 if name == 'RSST' else 1e-5
     assert exporting.largest_difference(program, run, ((37, 50), (64, 48), (20, 99))) < most
 
@@ -99,10 +99,10 @@ def test_other_opsets(opset, tmp_path):
     import onnx
 
     program = exporting.program_of(small('SegNAFNetLocal', **TINY, seg_channel=2, train_size=[1, 3, 16, 32]))
-    exporting.write_onnx(program, tmp_path / 'net.onnx', {}, opset)
+    program_files.write_onnx(program, tmp_path / 'net.onnx', {}, opset)
     model = onnx.load(tmp_path / 'net.onnx')
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [('', opset)]
-    assert exporting.largest_difference(program, exporting.read_onnx(tmp_path / 'net.onnx')[0], ((37, 50),)) < 1e-5
+    assert exporting.largest_difference(program, program_files.read_onnx(tmp_path / 'net.onnx')[0], ((37, 50),)) < 1e-5
 
 
 @pytest.mark.slow
@@ -111,7 +111,7 @@ def test_files_say_nothing_of_the_machine_that_wrote_them(tmp_path):
     import onnx
 
     path = tmp_path / 'net.onnx'
-    exporting.write_onnx(exporting.program_of(small('PlainUNet')), path, {'network': 'x'})
+    program_files.write_onnx(exporting.program_of(small('PlainUNet')), path, {'network': 'x'})
     model = onnx.load(path)
     assert {entry.key: entry.value for entry in model.metadata_props} == {'network': 'x'}
     assert b'.py' not in path.read_bytes() and str(ROOT).encode() not in path.read_bytes()
@@ -132,14 +132,14 @@ def test_programs_in_float16_agree_with_pytorch_in_float32(name, arguments, opse
     net = small(name, **arguments)
     program = exporting.program_of(net, torch.float16)
     assert all(value.dtype == torch.float32 for value in net.state_dict().values())
-    assert json.loads(json.dumps(exporting.describe(program)))['precision'] == 'float16'
-    exporting.write_onnx(program, tmp_path / 'net.onnx', {}, opset)
+    assert json.loads(json.dumps(exporting.program_metadata(program)))['precision'] == 'float16'
+    program_files.write_onnx(program, tmp_path / 'net.onnx', {}, opset)
     model = onnx.load(tmp_path / 'net.onnx')
     kinds = {onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type) for value in model.graph.output}
     assert kinds == {'FLOAT'}
     weights = [value for value in model.graph.initializer if value.name.endswith('.weight')]
     assert weights and {value.data_type for value in weights} == {onnx.TensorProto.FLOAT16}
-    run, _ = exporting.read_onnx(tmp_path / 'net.onnx')
+    run, _ = program_files.read_onnx(tmp_path / 'net.onnx')
     difference = exporting.largest_difference(program, run, ((37, 50), (40, 21)))
     assert 1e-5 < difference < exporting.TOLERANCE[torch.float16]  # not float32 in disguise
 
@@ -147,8 +147,8 @@ def test_programs_in_float16_agree_with_pytorch_in_float32(name, arguments, opse
 @pytest.mark.slow
 def test_a_program_of_torch_in_float16(tmp_path):
     program = exporting.program_of(small('NAFNet', **TINY), torch.float16)
-    exporting.write_pt2(program, tmp_path / 'net.pt2', exporting.describe(program))
-    run, about = exporting.read_pt2(tmp_path / 'net.pt2')
+    program_files.write_pt2(program, tmp_path / 'net.pt2', exporting.program_metadata(program))
+    run, about = program_files.read_pt2(tmp_path / 'net.pt2')
     assert about['precision'] == 'float16' and run(torch.rand(1, 3, 20, 21)).dtype == torch.float32
     assert exporting.largest_difference(program, run, ((37, 50),)) < exporting.TOLERANCE[torch.float16]
 
@@ -159,7 +159,7 @@ def test_the_newest_opset_is_written_without_the_notes_of_the_exporters(tmp_path
     import onnx
 
     program = exporting.program_of(small('PlainUNet'))
-    exporting.write_onnx(program, tmp_path / 'net.onnx', {}, onnx_opset.newest())
+    program_files.write_onnx(program, tmp_path / 'net.onnx', {}, onnx_opset.newest())
     assert onnx_opset.opset_of(onnx.load(tmp_path / 'net.onnx')) == onnx_opset.newest()
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
@@ -274,7 +274,7 @@ def test_the_form_of_local_pooling_that_is_exported(kernel, monkeypatch):
 def test_padding_and_crops_that_are_exported_are_those_that_run(name, monkeypatch):
     net = small(name)
     for size in ((17, 9), (16, 16), (5, 40)):
-        inputs = exporting.example(net, size)
+        inputs = exporting.example_inputs(net, size)
         expected = net(*inputs)
         with monkeypatch.context() as patch:
             patch.setattr('basicsr.archs.input_rule.exporting', lambda: True)
@@ -287,7 +287,7 @@ def test_the_form_of_windows_that_is_exported(kind, monkeypatch):
     window = [2, 2] if kind == 'LeWin' else [2, 4]
     net = small('RSST', **GROUPS, win_size=window, trans_type=kind)
     for size in ((17, 8 * window[1] + 1), (37, 70), (32, 50), (48, 64)):
-        lq = exporting.example(net, size)[0]
+        lq = exporting.example_inputs(net, size)[0]
         expected = net(lq)[-1]
         with monkeypatch.context() as patch:
             for module in ('input_rule', 'rsst_arch', 'rsst_attention', 'rsst_blocks'):
@@ -299,7 +299,7 @@ def test_the_form_of_windows_that_is_exported(kind, monkeypatch):
     ('name', 'arguments', 'message'),
     [
         ('NAFNetLocal', {'fast_imp': True}, 'cannot be exported with fast_imp'),
-        ('AnalysisNet', {}, 'returns no image; export AnalysisSynthesisNet'),
+        ('AnalysisNet', {}, 'AnalysisNet returns no image'),
     ],
     ids=str,
 )
@@ -321,11 +321,11 @@ def test_the_command_writes_compares_and_describes(script, capsys):
     said = capsys.readouterr().out
     assert 'mine.pt2: SegNAFNet' in said and 'inputs: lq, masks; 3×3 pixels or more' in said
     assert 'largest difference from PyTorch at 5 sizes' in said
-    run, about = exporting.read_pt2(Path('mine.pt2'))
+    run, about = program_files.read_pt2(Path('mine.pt2'))
     assert about['checkpoint'] == 'mine.pth'
     assert about['checkpoint_sha256'] == hashlib.sha256(Path('mine.pth').read_bytes()).hexdigest()
     assert about['mask_value'] == '0.5' and 'licence' in about and 'basicsr-region-deblur' in about['project']
-    lq, labels = exporting.example(net, (21, 34))
+    lq, labels = exporting.example_inputs(net, (21, 34))
     with torch.no_grad():
         torch.testing.assert_close(run(lq, labels), net(lq, labels), rtol=0, atol=1e-5)
     with pytest.raises(BasicsrError, match='exists already'):
@@ -347,7 +347,7 @@ def test_the_command_writes_other_opsets_and_float16(script, capsys):
     save_weights('mine.pth', small('NAFNet', **TINY))
     assert script('--model', 'mine.pth', '--opset', '17', '--half') == 0
     assert 'mine.onnx: NAFNet' in (said := capsys.readouterr().out) and 'float16, opset 17' in said
-    _, about = exporting.read_onnx(Path('mine.onnx'))
+    _, about = program_files.read_onnx(Path('mine.onnx'))
     assert about['precision'] == 'float16'
     for opset in ('16', '99'):
         with pytest.raises(ArgumentError, match=f'opset {opset} cannot be written, only 17 to'):
@@ -359,8 +359,8 @@ def test_the_command_writes_other_opsets_and_float16(script, capsys):
 
 def test_a_program_that_differs_is_not_kept(script, monkeypatch):
     save_weights('mine.pth', small('NAFNet', **TINY))
-    monkeypatch.setattr(exporting, 'read_pt2', lambda path: (lambda lq: lq * torch.nan, {}))
-    with pytest.raises(WeightsError, match='would differ from PyTorch by inf of the value range; not kept'):
+    monkeypatch.setattr(program_files, 'read_pt2', lambda path: (lambda lq: lq * torch.nan, {}))
+    with pytest.raises(WeightsError, match='differ from PyTorch by inf of the value range'):
         script('--model', 'mine.pth', '--format', 'pt2')
     assert [path.name for path in Path().iterdir()] == ['mine.pth']
 
@@ -373,12 +373,12 @@ def test_bad_input_of_the_command(script, monkeypatch):
     options = str(ROOT / 'options/test/GoPro/NAFNet.yml')
     for arguments, message in (
         (['--model', 'gone.pth'], 'gone.pth does not exist'),
-        (['--model', 'other.pth'], r'other\.pth: not known which network'),
+        (['--model', 'other.pth'], r'other\.pth: unknown network'),
         (['--model', 'wide.pth'], r'wide\.pth does not fit NAFNet'),
         (['--model', 'mine.pth', '--ema'], "has no 'params_ema'"),
         (['--model', 'mine.pth', '--output', 'taken.onnx'], 'exists already'),
         (['--model', 'mine.pth', '-opt', options], 'does not fit NAFNetLocal'),
-        (['-opt', str(ROOT / 'options/train/GoPro/NAFNet.yml')], 'names no weights to export'),
+        (['-opt', str(ROOT / 'options/train/GoPro/NAFNet.yml')], 'names no weights'),
     ):
         with pytest.raises(BasicsrError, match=message):
             script(*arguments)
@@ -386,16 +386,16 @@ def test_bad_input_of_the_command(script, monkeypatch):
     with pytest.raises(SystemExit):
         script('--format', 'onnx')
     monkeypatch.setitem(sys.modules, 'onnx', None)
-    with pytest.raises(BasicsrError, match=r'takes the package onnx; run `python -m pip install'):
+    with pytest.raises(BasicsrError, match=r'need the package onnx; run `python -m pip install'):
         script('--model', 'mine.pth')
     assert not Path('mine.onnx').exists()
 
 
 def test_files_that_are_no_programs(tmp_path):
     (tmp_path / 'x.pt2').write_text('no program')
-    with pytest.raises(WeightsError, match=r'x\.pt2 is no program of torch\.export'):
-        exporting.read_pt2(tmp_path / 'x.pt2')
+    with pytest.raises(WeightsError, match=r'x\.pt2: not a program of torch\.export'):
+        program_files.read_pt2(tmp_path / 'x.pt2')
     require('onnxruntime')
     (tmp_path / 'x.onnx').write_text('no program')
-    with pytest.raises(WeightsError, match=r'x\.onnx is no ONNX file'):
-        exporting.read_onnx(tmp_path / 'x.onnx')
+    with pytest.raises(WeightsError, match=r'x\.onnx: onnxruntime cannot run'):
+        program_files.read_onnx(tmp_path / 'x.onnx')

@@ -17,7 +17,7 @@ import pytest
 
 import basicsr_commands
 from basicsr.images.files import imread
-from basicsr.preparation.generated import photo_file
+from basicsr.preparation.synthetic_sets import photo_file
 from basicsr.reporting import read_report
 from tests.conftest import ROOT
 from tests.test_evaluation import write_pairs

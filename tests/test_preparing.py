@@ -26,12 +26,12 @@ from basicsr.masks import gray_from_masks, masks_from_gray, masks_from_label_map
 from basicsr.options import load_options
 from basicsr.preflight import check_paths
 from basicsr.preparation.benchmark_sets import SETS
-from basicsr.preparation.check_folders import folders_of_options
-from basicsr.preparation.checking import check
-from basicsr.preparation.plan import Network, Plan
-from basicsr.preparation.predeblurring import Predeblurring
-from basicsr.preparation.preparing import hints, prepare
-from basicsr.preparation.record import alone_in, read_record
+from basicsr.preparation.checks.data_sets import check_data_sets
+from basicsr.preparation.checks.folders import folders_of_options
+from basicsr.preparation.dataset_record import locked_folder, read_dataset_record
+from basicsr.preparation.pipeline import hints, prepare
+from basicsr.preparation.plan import Plan, PredeblurNetwork
+from basicsr.preparation.stages.predeblur import ImageRestorer
 from basicsr.utils.errors import ArgumentError, DataError, OutputError
 from basicsr.weights.files import save_weights
 from tests.conftest import ROOT
@@ -105,12 +105,17 @@ def weights(tmp_path):
 def test_gopro_comes_out_as_the_option_files_want_it(full_size, weights, tmp_path, monkeypatch):
     out = tmp_path / 'datasets' / 'GoPro'
     plan = Plan(
-        SETS['gopro'], out, full_size, allow_partial=True, generator=SMALL, network=Network(TINY, weights, device='cpu')
+        SETS['gopro'],
+        out,
+        full_size,
+        allow_partial=True,
+        generator=SMALL,
+        network=PredeblurNetwork(TINY, weights, device='cpu'),
     )
     report = prepare(plan, ALL)
     assert not report.failed and hints(plan, ALL) == []
-    assert 'train crops: 34 made, 0 there already, 0 failed' in report.lines
-    record = read_record(out)
+    assert 'train crops: 34 made, 0 kept, 0 failed' in report.lines
+    record = read_dataset_record(out)
     assert record['stages']['predeblur']['train']['settings']['network'] == TINY
     assert len(record['stages']['predeblur']['train']['settings']['weights_sha256']) == 64
     assert record['stages']['masks']['train']['settings']['made_of'] == {'masks': 'predeblurred'}
@@ -153,7 +158,7 @@ def test_gopro_comes_out_as_the_option_files_want_it(full_size, weights, tmp_pat
         item = train[0]
         assert item['lq'].shape == item['gt'].shape == (3, 256, 256)
         assert ('masks' in item) == (count is not None) and val[0]['lq'].shape == (3, 720, 1280)
-        checked = check(folders_of_options(options.as_dict()['datasets']))
+        checked = check_data_sets(folders_of_options(options.as_dict()['datasets']))
         assert [fault for done in checked for fault in done.faults] == []
         assert [done.folders.expected for done in checked] == [17, 1]
 
@@ -206,19 +211,19 @@ def test_each_stage_alone_and_in_its_order(raw, weights, tmp_path):
     with pytest.raises(DataError, match=r'--predeblur-opt .* --predeblur-weights'):
         prepare(plan)
     assert not out.exists()
-    with pytest.raises(DataError, match="stage 'crops' comes after 'convert'"):
+    with pytest.raises(DataError, match="stage 'crops' needs 'convert'"):
         prepare(plan, ['crops'])
     with pytest.raises(DataError, match='needs --root'):
         prepare(Plan(SETS['gopro'], out), ['convert'])
-    with pytest.raises(ArgumentError, match="no stage is called 'crop'"):
+    with pytest.raises(ArgumentError, match="unknown stage 'crop'"):
         prepare(plan, ['crop'])
     prepare(plan, ['convert'])
-    with pytest.raises(DataError, match="'masks' comes after 'predeblur'"):
+    with pytest.raises(DataError, match="'masks' needs 'predeblur'"):
         prepare(plan, ['masks'])
-    network = Network(TINY, weights, device='cpu')
+    network = PredeblurNetwork(TINY, weights, device='cpu')
     steps = Plan(SETS['gopro'], out, generator=SMALL, network=network)  # no root: nothing is converted
     for stage in ('group', 'masks'):
-        with pytest.raises(DataError, match='comes after'):
+        with pytest.raises(DataError, match='which was not run'):
             prepare(steps, [stage])
     for stage in ALL[1:]:
         prepare(steps, [stage])
@@ -243,7 +248,7 @@ def test_other_settings_never_mix(raw, weights, tmp_path):
     other = build_network(TINY)
     save_weights(tmp_path / 'other.pth', other)
     for file in (weights, tmp_path / 'other.pth'):
-        with_network = Plan(SETS['gopro'], out, network=Network(TINY, file, device='cpu'))
+        with_network = Plan(SETS['gopro'], out, network=PredeblurNetwork(TINY, file, device='cpu'))
         if file == weights:
             prepare(with_network, ['predeblur'])
             continue
@@ -254,10 +259,10 @@ def test_other_settings_never_mix(raw, weights, tmp_path):
 def test_what_force_began_is_finished_without_it(raw, weights, tmp_path, monkeypatch):
     out = tmp_path / 'out'
     prepare(Plan(SETS['gopro'], out, raw, allow_partial=True), ['convert'])
-    first = Plan(SETS['gopro'], out, network=Network(TINY, weights, device='cpu'))
+    first = Plan(SETS['gopro'], out, network=PredeblurNetwork(TINY, weights, device='cpu'))
     prepare(first, ['predeblur'])
     save_weights(tmp_path / 'other.pth', build_network(TINY))
-    network = Network(TINY, tmp_path / 'other.pth', device='cpu')
+    network = PredeblurNetwork(TINY, tmp_path / 'other.pth', device='cpu')
     disk_full_after(1, monkeypatch, 'train/predeblurred')
     with pytest.raises(OutputError):
         prepare(Plan(SETS['gopro'], out, network=network, force=True), ['predeblur'])
@@ -273,11 +278,13 @@ def test_what_force_began_is_finished_without_it(raw, weights, tmp_path, monkeyp
 def test_a_network_that_needs_masks_cannot_come_before_them(raw, tmp_path):
     block = {**TINY, 'type': 'SegNAFNet', 'seg_channel': 2}
     save_weights(tmp_path / 'seg.pth', build_network(block))
-    plan = Plan(SETS['gopro'], tmp_path / 'out', raw, allow_partial=True, network=Network(block, tmp_path / 'seg.pth'))
+    plan = Plan(
+        SETS['gopro'], tmp_path / 'out', raw, allow_partial=True, network=PredeblurNetwork(block, tmp_path / 'seg.pth')
+    )
     prepare(plan, ['convert'])
     with pytest.raises(DataError, match='SegNAFNet needs masks'):
         prepare(plan, ['predeblur'])
-    gone = Plan(SETS['gopro'], tmp_path / 'out', network=Network(TINY, tmp_path / 'gone.pth'))
+    gone = Plan(SETS['gopro'], tmp_path / 'out', network=PredeblurNetwork(TINY, tmp_path / 'gone.pth'))
     with pytest.raises(DataError, match=r'gone\.pth: no such file'):
         prepare(gone, ['predeblur'])
 
@@ -289,7 +296,7 @@ def test_links_instead_of_copies(raw, tmp_path, link):
     source = raw / 'test' / 'GOPR0384_11_00' / 'blur' / '000001.png'
     target = tmp_path / 'out' / 'test' / 'input' / 'GOPR0384_11_00-000001.png'
     assert target.samefile(source) and target.is_symlink() == (link == 'symbolic')
-    assert 'test convert: 0 made, 1 there already, 0 failed' in prepare(plan, ['convert']).lines
+    assert 'test convert: 0 made, 1 kept, 0 failed' in prepare(plan, ['convert']).lines
 
 
 def test_a_hard_link_to_another_disk_is_refused_with_advice(raw, tmp_path, monkeypatch):
@@ -306,7 +313,7 @@ def test_a_source_that_was_replaced_is_copied_again(raw, tmp_path):
     prepare(plan, ['convert'])
     source = raw / 'test' / 'GOPR0384_11_00' / 'blur' / '000001.png'
     cv2.imwrite(str(source), cv2.imread(str(source))[::-1])  # of the same size in pixels
-    assert 'test convert: 1 made, 0 there already, 0 failed' in prepare(plan, ['convert']).lines
+    assert 'test convert: 1 made, 0 kept, 0 failed' in prepare(plan, ['convert']).lines
     target = tmp_path / 'out' / 'test' / 'input' / 'GOPR0384_11_00-000001.png'
     assert target.read_bytes() == source.read_bytes()
 
@@ -317,14 +324,14 @@ def test_a_set_that_lies_in_its_place_already_is_verified_only(raw, tmp_path):
     before = contents(tmp_path / 'out')
     plan = Plan(SETS['gopro'], tmp_path / 'out', tmp_path / 'out', allow_partial=True)
     report = prepare(plan, ['convert', 'crops'])
-    assert 'train convert: 0 made, 3 there already, 0 failed' in report.lines
+    assert 'train convert: 0 made, 3 kept, 0 failed' in report.lines
     after = contents(tmp_path / 'out')
     assert before.items() <= after.items()
     # the original tree unpacked into the folder of the result
     shutil.copytree(raw, tmp_path / 'both')
     plan = Plan(SETS['gopro'], tmp_path / 'both', tmp_path / 'both', allow_partial=True)
     prepare(plan, ['convert'])
-    assert 'train convert: 0 made, 3 there already, 0 failed' in prepare(plan, ['convert']).lines
+    assert 'train convert: 0 made, 3 kept, 0 failed' in prepare(plan, ['convert']).lines
 
 
 @pytest.mark.parametrize('link', ['copy', 'hard', 'symbolic'])
@@ -359,14 +366,14 @@ def test_broken_files_are_named_and_the_rest_is_done(raw, tmp_path):
     )
     assert done.returncode == 1, done.stderr
     assert 'Traceback' not in done.stderr
-    assert 'train convert: 3 made, 0 there already, 4 failed' in done.stdout
+    assert 'train convert: 3 made, 0 kept, 4 failed' in done.stdout
     failed = [line for line in done.stdout.splitlines() if line.startswith('failed: ')]
     assert len(failed) == 4
     for file, reason in (('000001.png', 'cut off'), ('000002.png', '0 bytes'), ('000003.png', '(180, 321)')):
         assert any(file in line and reason in line for line in failed)
     assert any(long in line and 'name is too long' in line for line in failed)
     assert 'train crops: 6 made' in done.stdout
-    record = read_record(tmp_path / 'out')['stages']['convert']['train']
+    record = read_dataset_record(tmp_path / 'out')['stages']['convert']['train']
     assert {'000001.png', '000002.png', '000003.png'} <= set(record['failed'])
     assert not [path for path in (tmp_path / 'out').rglob('*') if '00000' in path.name and 'GOPR0372' in path.name]
     # mended, and run again
@@ -374,7 +381,7 @@ def test_broken_files_are_named_and_the_rest_is_done(raw, tmp_path):
         for kind in ('blur', 'sharp'):
             shutil.copy(raw / 'train' / 'x2 grün x4' / kind / '000001.png', sequence / kind / f'00000{number}.png')
     plan = Plan(SETS['gopro'], tmp_path / 'out', raw, allow_partial=True)
-    assert 'train convert: 3 made, 3 there already, 1 failed' in prepare(plan, ['convert']).lines
+    assert 'train convert: 3 made, 3 kept, 1 failed' in prepare(plan, ['convert']).lines
 
 
 def disk_full_after(files, monkeypatch, folder):
@@ -411,7 +418,7 @@ def test_a_full_disk_stops_with_the_name_of_the_file_and_goes_on_later(raw, tmp_
     monkeypatch.undo()
     assert not list((tmp_path / 'out').rglob('.*.part'))
     assert len(list((tmp_path / 'out' / folder).glob('*.png'))) <= 2
-    assert 'files' not in read_record(tmp_path / 'out')['stages'][stage]['train']
+    assert 'files' not in read_dataset_record(tmp_path / 'out')['stages'][stage]['train']
     prepare(plan, stages)
     whole = Plan(SETS['gopro'], tmp_path / 'whole', raw, allow_partial=True, masks_from='blurred', generator=SMALL)
     prepare(whole, stages)
@@ -448,7 +455,7 @@ def test_an_output_that_cannot_be_written(raw, tmp_path):
 def test_one_run_at_a_time(raw, tmp_path):
     pytest.importorskip('fcntl')
     plan = Plan(SETS['gopro'], tmp_path / 'out', raw, allow_partial=True)
-    with alone_in(tmp_path / 'out'), pytest.raises(DataError, match='another prepare_data is at work'):
+    with locked_folder(tmp_path / 'out'), pytest.raises(DataError, match='another prepare_data is running'):
         prepare(plan, ['convert'])
     prepare(plan, ['convert'])
     assert {path.name for path in (tmp_path / 'out').iterdir()} == {'dataset.json', 'train', 'test'}
@@ -466,7 +473,7 @@ def test_a_damaged_record_is_named(raw, tmp_path):
     ('arguments', 'message'),
     [
         (['gopr'], "did you mean 'gopro'"),
-        (['gopro'], 'GoPro is offered by its authors at https://'),
+        (['gopro'], 'Download GoPro from https://'),
         (['gopro', '--masks-from', 'blurred'], 'needs --root'),
         (['gopro', '--root', 'gone', '--masks-from', 'blurred'], 'gone: no such folder'),
         (['gopro', '--root', '.', '--masks-from', 'blurred'], 'GoPro'),
@@ -527,7 +534,7 @@ def test_killed_again_and_again_gives_what_one_run_gives(shared_data, tmp_path):
                 assert data == expected[name], name  # whatever is there is whole
     (out / 'train' / 'input' / '.0123456789abcdef.part').write_bytes(b'half')
     done = subprocess.run([*common, '--out', str(out), '--workers', '2'], capture_output=True, text=True, check=True)
-    assert 'train convert: 0 made, 16 there already, 0 failed' in done.stdout
+    assert 'train convert: 0 made, 16 kept, 0 failed' in done.stdout
     assert contents(out) == contents(tmp_path / 'whole')
     json.loads((out / 'dataset.json').read_text(encoding='utf-8'))
 
@@ -540,7 +547,7 @@ def test_pre_deblurring_is_evaluation_of_the_whole_image(shared_data, tmp_path):
         parameter.data.normal_(0, 0.1)
     save_weights(tmp_path / 'local.pth', net)
     source, target = shared_data / 'pairs' / 'input' / 'reds_train000_000.png', tmp_path / 'out' / 'a.png'
-    restore = Predeblurring(block, tmp_path / 'local.pth', device='cpu')
+    restore = ImageRestorer(PredeblurNetwork(block, tmp_path / 'local.pth', device='cpu'))
     assert restore(source, target) and not restore(source, target) and restore(source, target, again=True)
     cv2.imwrite(str(target), np.zeros((8, 8, 3), np.uint8))  # whole, but of another image
     assert restore(source, target)

@@ -18,7 +18,7 @@ from basicsr.data import build_dataset
 from basicsr.images.files import imread
 from basicsr.inference.pretrained import find_weights
 from basicsr.metrics import calculate_psnr, mode_collapse_rate
-from basicsr.preparation.generated import photo_file
+from basicsr.preparation.synthetic_sets import photo_file
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.numeric

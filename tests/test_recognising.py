@@ -198,20 +198,20 @@ def changed(change) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     ('state', 'message'),
     [
-        ({}, 'not known which network has these parameters: none'),
-        ({'body.0.weight': torch.ones(1)}, r'these parameters: body\.0\.weight \(1 in all\)'),
-        (changed(lambda s: s.pop('ending.bias')), 'look like NAFNet, but do not fit it: ending.bias is missing'),
-        (changed(lambda s: s.update(more=torch.ones(1))), 'more is not known'),
+        ({}, 'parameters none'),
+        ({'body.0.weight': torch.ones(1)}, r'parameters body\.0\.weight \(1 in all\)'),
+        (changed(lambda s: s.pop('ending.bias')), 'resemble NAFNet, but do not fit it: missing: ending.bias'),
+        (changed(lambda s: s.update(more=torch.ones(1))), 'unexpected: more'),
         (
             changed(lambda s: s.update({'ups.0.0.weight': torch.ones(1, 1, 1, 1)})),
             r'ups\.0\.0\.weight is \(1, 1, 1, 1\)',
         ),
         (changed(lambda s: s.update({'intro.weight': torch.ones(3)})), r'intro\.weight is \(3,\)'),
         (changed(lambda s: s.update({'ending.weight': torch.ones(9, 1, 3, 3)})), 'do not fit it'),
-        ({'pre_seg.weight': torch.ones(2, 3, 3, 3)}, 'these parameters: none'),
+        ({'pre_seg.weight': torch.ones(2, 3, 3, 3)}, 'parameters none'),
         (
             {'in_proj0.main.0.weight': torch.ones(0, 4, 3, 3), 'out_proj3.main.0.weight': torch.ones(1)},
-            'look like RSST',
+            'resemble RSST',
         ),
     ],
     ids=lambda value: str(value)[:20] if isinstance(value, str) else '',

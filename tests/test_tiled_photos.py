@@ -12,7 +12,7 @@ from basicsr import Deblurrer
 from basicsr.archs import build_network
 from basicsr.images.files import imread
 from basicsr.inference.tiling import RAMP, UNSEEN, local_form
-from basicsr.preparation.generated import photo_file
+from basicsr.preparation.synthetic_sets import photo_file
 
 pytestmark = pytest.mark.numeric
 

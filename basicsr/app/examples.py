@@ -12,7 +12,7 @@ from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
 from basicsr.images.files import imwrite
 from basicsr.images.photo import PHOTO_SUFFIXES
 from basicsr.photos.jobs import list_inputs
-from basicsr.preparation.generated import photo_file
+from basicsr.preparation.synthetic_sets import photo_file
 from basicsr.utils.errors import DataError
 
 PHOTOS = {'astronaut': 512, 'coffee': 400, 'chelsea': 300}

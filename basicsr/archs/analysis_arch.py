@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from basicsr.archs.analysis_crop import AnalysisCrop, analysis_window, limit_of
 from basicsr.archs.cross_correlation import CrossCorrelation
 from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.archs.recognition import Block, ParameterShapes, recognised_by
 from basicsr.archs.same_padding import SameConv2d, crop_center, glorot
 from basicsr.utils.device import without_autocast
 from basicsr.utils.errors import ArgumentError, ShapeError
@@ -160,16 +161,9 @@ class AnalysisNet(nn.Module):
         self.limit_input(max_input_size)
         channels = [1] + [n_downsample_features] * (n_levels - 1)
         width = n_upsampling_features
+        block = conv_block_n_features, conv_block_filter_size, conv_block_size, cc_num_of_in_features
         self.encoder = nn.ModuleList(
-            AnalysisLevel(
-                c,
-                conv_block_n_features,
-                conv_block_filter_size,
-                conv_block_size,
-                cc_num_of_in_features,
-                CrossCorrelation(*shift, add_flips=is_add_flips),
-                width,
-            )
+            AnalysisLevel(c, *block, CrossCorrelation(*shift, add_flips=is_add_flips), width)
             for c, shift in zip(channels, shifts, strict=True)
         )
         self.down = nn.ModuleList(SameConv2d(a, b, downsample_filter_size, 2) for a, b in itertools.pairwise(channels))
@@ -244,3 +238,29 @@ def checked_kernel_size(size: Sequence[int]) -> tuple[int, int]:
             f'max_kernel_size is two odd numbers (height, width), got {list(size)}: an even kernel has no centre'
         )
     return size[0], size[1]
+
+
+@recognised_by('AnalysisNet', 'encoder.0.reduce.weight', 'out.weight')
+def analysis_arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    """Return the arguments of an AnalysisNet, from the shapes of its parameters."""
+    levels = shapes.count('encoder.#.reduce.')
+    convs, head = shapes.count('encoder.0.convs.#.'), shapes.count('head.#.')
+    correlated = shapes.of('encoder.0.reduce.weight')[0]
+    read, pairs, *_ = shapes.of('encoder.0.after_cc.weight')
+    block: Block = {
+        'n_levels': levels,
+        'conv_block_size': convs,
+        'n_upsampling_features': read,
+        'cc_num_of_in_features': correlated,
+        'is_add_flips': pairs == correlated * (correlated + 1),
+        'n_conv_filters_before_output': [shapes.of(f'head.{k}.weight')[0] for k in range(head)],
+    }
+    if convs:
+        convolution = shapes.of('encoder.0.convs.0.weight')
+        block['conv_block_n_features'], block['conv_block_filter_size'] = convolution[0], convolution[2]
+    if levels > 1:
+        block['n_downsample_features'], _, block['downsample_filter_size'], _ = shapes.of('down.0.weight')
+        block['upsample_filter_size'] = shapes.of('decoder.0.up.weight')[-1]
+    if levels > 1 or head:
+        block['filter_size_after_cc'] = shapes.of(f'{"decoder.0.merge" if levels > 1 else "head.0"}.weight')[-1]
+    return block

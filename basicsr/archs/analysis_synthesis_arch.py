@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from basicsr.archs.analysis_arch import AnalysisNet
+from basicsr.archs.analysis_arch import AnalysisNet, analysis_arguments
 from basicsr.archs.contract import KernelRole, for_tiles
 from basicsr.archs.input_rule import InputRule, check_image
-from basicsr.archs.synthesis_arch import SynthesisNet
+from basicsr.archs.recognition import Block, ParameterShapes, recognised_by
+from basicsr.archs.synthesis_arch import SynthesisNet, synthesis_arguments
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, TypeBlock
@@ -90,8 +91,7 @@ class AnalysisSynthesisNet(nn.Module):
     def estimate_kernel(self, lq: Tensor) -> Tensor:
         """The blur kernels (B, *max_kernel_size) that ``forward`` finds in (B, 3 [+ prior], H, W), values 0 to 1."""
         check_image(lq, self.in_channels, type(self).__name__)
-        kernel: Tensor = self.analysis(self.input_rule.pad(lq)[:, : self.img_channel] * self._white)
-        return kernel
+        return self.analysis(self.input_rule.pad(lq)[:, : self.img_channel] * self._white)
 
     def fixed_for(self, lq: Tensor) -> KnownKernel:
         """This network with the kernel of the whole image ``lq``, for tiles of it: its reach is finite."""
@@ -124,5 +124,14 @@ class KnownKernel(nn.Module):
 
     def forward(self, lq: Tensor) -> Tensor:
         """Restore (B, 3 [+ prior], H, W) in [0, 1]."""
-        result: Tensor = self.net(lq, self.kernel)
-        return result
+        return self.net(lq, self.kernel)
+
+
+@recognised_by('AnalysisSynthesisNet', 'analysis.out.weight', 'synthesis.out.weight')
+def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    analysis = {'type': 'AnalysisNet', **analysis_arguments(shapes.below('analysis.'), None)}
+    synthesis = {'type': 'SynthesisNet', **synthesis_arguments(shapes.below('synthesis.'), prior)}
+    extra = {'prior_channels': count} if (count := synthesis.pop('prior_channels', 0)) else {}
+    if 'max_kernel_size' in synthesis:
+        analysis['max_kernel_size'] = synthesis['max_kernel_size']
+    return {'analysis': analysis, 'synthesis': synthesis, **extra}

@@ -78,8 +78,7 @@ def contract_of(net: nn.Module) -> Contract:
 
 def restored(output: Any) -> Tensor:
     """Return the restored image of a network's output: the tensor itself, or the last of several."""
-    result: Tensor = output if isinstance(output, Tensor) else output[-1]
-    return result
+    return output if isinstance(output, Tensor) else output[-1]
 
 
 def for_tiles(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.lakdnet_blocks import LaKDBlock, PointConv2d, Resample
+from basicsr.archs.recognition import Block, ParameterShapes, prior_channels, recognised_by, shared_factor
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
@@ -60,7 +61,24 @@ class LaKDNet(nn.Module):
         prior_channels: NotNegative = 0,
     ) -> None:
         super().__init__()
-        _check(inp_channels, out_channels, dim, num_blocks, mix_kernel_size, ffn_expansion_factor, dual_pixel_task)
+        if len(num_blocks) != _LEVELS or len(mix_kernel_size) != _LEVELS:
+            raise ArgumentError(
+                f'LaKDNet: num_blocks and mix_kernel_size need {_LEVELS} numbers each, '
+                f'got {list(num_blocks)} and {list(mix_kernel_size)}'
+            )
+        if any(kernel % 2 == 0 for kernel in mix_kernel_size):
+            raise ArgumentError(f'LaKDNet: mix_kernel_size must be odd, got {list(mix_kernel_size)}; use 7 or 9')
+        if dim % 2:
+            raise ArgumentError(f'LaKDNet: dim must be even, got {dim}')
+        if int(dim * ffn_expansion_factor) < 1:
+            raise ArgumentError(
+                f'LaKDNet: ffn_expansion_factor {ffn_expansion_factor} with dim {dim}: no channels left'
+            )
+        if inp_channels != (3 * out_channels if dual_pixel_task else out_channels):
+            raise ArgumentError(
+                'LaKDNet: inp_channels must equal out_channels, or be three times as many with dual_pixel_task: true '
+                f'(left, right and centre image); got {inp_channels} and {out_channels}'
+            )
         self.img_channel, self.out_channels = inp_channels, out_channels
         self.in_channels = inp_channels + prior_channels
         self.clip_output = clip_output
@@ -123,38 +141,29 @@ class LaKDNet(nn.Module):
         x = self.up3_2(x)
         x = self.decoder_level2(self.reduce_chan_level2(torch.cat([x, level2], 1)))
         x = self.decoder_level1(torch.cat([self.up2_1(x), level1], 1))
-        result: Tensor = self.output(x)
-        return result
+        return self.output(x)
 
 
-def _check(
-    inputs: int,
-    outputs: int,
-    dim: int,
-    blocks: Sequence[int],
-    kernels: Sequence[int],
-    expansion: float,
-    dual_pixel: bool,
-) -> None:
-    if len(blocks) != _LEVELS or len(kernels) != _LEVELS:
-        raise ArgumentError(
-            f'LaKDNet has {_LEVELS} levels: num_blocks and mix_kernel_size need {_LEVELS} numbers each, '
-            f'got {list(blocks)} and {list(kernels)}'
-        )
-    even = [kernel for kernel in kernels if kernel % 2 == 0]
-    if even:
-        raise ArgumentError(f'LaKDNet: mix_kernel_size has to be odd, got {even[0]} in {list(kernels)}; take 7 or 9')
-    if dim % 2:
-        raise ArgumentError(f'LaKDNet: dim has to be even (half of it is what a level hands down), got {dim}')
-    if int(dim * expansion) < 1:
-        raise ArgumentError(f'LaKDNet: ffn_expansion_factor {expansion} leaves no hidden channels for dim {dim}')
-    if dual_pixel and inputs != 3 * outputs:
-        raise ArgumentError(
-            f'LaKDNet: with dual_pixel_task the input is left, right and centre image, so inp_channels is three times '
-            f'out_channels, got {inputs} and {outputs}'
-        )
-    if not dual_pixel and inputs != outputs:
-        raise ArgumentError(
-            f'LaKDNet: the image is added to the result, so inp_channels and out_channels agree, got {inputs} and '
-            f'{outputs}; a dual-pixel network has dual_pixel_task: true'
-        )
+@recognised_by('LaKDNet', 'embed.weight', 'output.weight')
+def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    dim, inputs, *_ = shapes.of('embed.weight')
+    outputs = shapes.of('output.weight')[0]
+    dual = inputs - (prior or 0) == 3 * outputs
+    image = 3 * outputs if dual else outputs
+    stages = ('encoder_level1', 'encoder_level2', 'encoder_level3', 'latent')
+    firsts = [f'{stage}.0.mixer.dense_depth_1.weight' for stage in stages]
+    hidden = (shapes.of(key) for key in shapes if key.endswith('ffn.project_out.weight'))
+    norm = next((key for key in shapes if key.endswith('norm1.body.weight')), 'norm1.body.weight')
+    plain = norm in shapes and norm.replace('weight', 'bias') not in shapes
+    return {
+        'inp_channels': image,
+        'out_channels': outputs,
+        'dim': dim,
+        'num_blocks': [shapes.count(f'{stage}.#.') for stage in stages],
+        'mix_kernel_size': [shapes.of(first)[-1] if first in shapes else 7 for first in firsts],
+        'ffn_expansion_factor': shared_factor(((shape[0], shape[1]) for shape in hidden), 2.3),
+        'bias': 'embed.bias' in shapes,
+        'LayerNorm_type': 'BiasFree' if plain else 'WithBias',
+        'dual_pixel_task': dual,
+        **prior_channels(image, inputs, prior),
+    }

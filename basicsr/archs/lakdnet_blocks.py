@@ -45,8 +45,7 @@ class PixelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W) over its channels."""
-        result: Tensor = self.body(x)
-        return result
+        return self.body(x)
 
 
 class PointConv2d(nn.Conv2d):
@@ -115,8 +114,7 @@ class GatedFeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
         gate, value = (self._hidden(x, part) for part in (0, 1))  # halves of one tensor would be read with gaps
-        result: Tensor = self.project_out(_times(_gelu(gate), value))
-        return result
+        return self.project_out(_times(_gelu(gate), value))
 
     def _hidden(self, x: Tensor, part: int) -> Tensor:
         weight = self.dwconv.weight.chunk(2)[part]
@@ -179,8 +177,7 @@ def _gelu(fresh: Tensor) -> Tensor:
     """GELU (the exact form), in the same memory unless gradients need the input."""
     if torch.is_grad_enabled():
         return F.gelu(fresh)
-    result: Tensor = torch.ops.aten.gelu_(fresh)
-    return result
+    return torch.ops.aten.gelu_(fresh)
 
 
 def _times(fresh: Tensor, x: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class MaskAveragePooling(nn.Module):
         Raises:
             MaskError: masks do not fit the features or are no valid label map or stack.
         """
-        check_masks(masks, features)
+        check_masks_fit(masks, features)
         if exporting():
             return _pool_traced(features, masks, self.mask_value)
         if self.training and len(features):
@@ -83,7 +83,7 @@ class MaskAveragePooling(nn.Module):
 
 def mask_average_pooling(features: Tensor, masks: Masks, mask_value: float = 1.0) -> Tensor:
     """Algorithm 1 as a pure function; :class:`MaskAveragePooling` has the formulas, arguments and errors."""
-    check_masks(masks, features)
+    check_masks_fit(masks, features)
     return _pool(features, masks, mask_value)
 
 
@@ -129,7 +129,7 @@ def drop_masks(masks: Masks, share: float, seeds: MaskSeeds | None = None) -> Ma
     return (labels * kept.to(labels.dtype)).to(masks.dtype)
 
 
-def check_masks(masks: Masks, features: Tensor) -> None:
+def check_masks_fit(masks: Masks, features: Tensor) -> None:
     """Refuse masks that do not fit ``features`` (B, C, H, W); see :meth:`MaskAveragePooling.forward` for the forms.
 
     Raises:
@@ -169,7 +169,7 @@ def _pool_traced(features: Tensor, masks: Masks, value: float) -> Tensor:
     """Algorithm 1 over a label map as one graph for any size and any number of regions; not trained through.
 
     The table has an entry for every id up to the largest, whose number is read from the map when the graph runs. Sums
-    are float64 throughout. What a graph cannot say, it leaves out: the checks of :func:`check_masks`.
+    are float64 throughout. What a graph cannot say, it leaves out: the checks of :func:`check_masks_fit`.
     """
     if not isinstance(masks, Tensor):
         raise MaskError('networks with region masks are exported with a label map (B, L, H, W) as their input')

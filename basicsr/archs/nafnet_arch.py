@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.archs.contract import Prior
+from basicsr.archs.encoder_decoder import encode_decode
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.local_pool import LocalAvgPool2d
+from basicsr.archs.recognition import Block, ParameterShapes, recognised_by
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
@@ -120,16 +122,8 @@ class NAFNetBody(nn.Module):
         """Image, then further channels, of a size the input rule allows, to the restored image."""
         image = x[:, : self.img_channel]
         x = self.intro(x.contiguous(memory_format=torch.channels_last))  # faster on CPUs and tensor cores
-        skips = []
-        for encoder, down in zip(self.encoders, self.downs, strict=True):
-            x = encoder(x)
-            skips.append(x)
-            x = down(x)
-        x = self.middle_blks(x)
-        for decoder, up, skip in zip(self.decoders, self.ups, reversed(skips), strict=True):
-            x = decoder(up(x) + skip)
-        residual: Tensor = self.ending(x)
-        return residual + image
+        x = encode_decode(x, self.encoders, self.downs, self.middle_blks, self.ups, self.decoders)
+        return self.ending(x) + image
 
 
 @ARCH_REGISTRY.register()
@@ -237,3 +231,22 @@ class NAFNetLocal(NAFNet):
             img_channel, mask, width, middle_blk_num, enc_blk_nums, dec_blk_nums, prior_channels=prior_channels
         )
         use_local_pooling(self, train_size, fast_imp)
+
+
+def nafnet_body(shapes: ParameterShapes) -> Block:
+    """Return the arguments that NAFNet and SegNAFNet share, from the shapes of their parameters."""
+    levels = shapes.count('downs.#.')
+    return {
+        'img_channel': shapes.of('ending.weight')[0],
+        'width': shapes.of('intro.weight')[0],
+        'middle_blk_num': shapes.count('middle_blks.#.'),
+        'enc_blk_nums': [shapes.count(f'encoders.{level}.#.') for level in range(levels)],
+        'dec_blk_nums': [shapes.count(f'decoders.{level}.#.') for level in range(levels)],
+    }
+
+
+@recognised_by('NAFNet', 'intro.weight', 'ending.weight')
+def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    body = nafnet_body(shapes)
+    extra = shapes.of('intro.weight')[1] - body['img_channel'] - (prior or 0)
+    return body | ({'mask': True} if extra == 1 else {'prior_channels': extra} if extra else {})

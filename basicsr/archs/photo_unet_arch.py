@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from basicsr.archs.encoder_decoder import encode_decode
 from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.archs.recognition import Block, ParameterShapes, prior_channels, recognised_by
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
@@ -65,15 +67,9 @@ class PhotoUNet(nn.Module):
         """Restore (B, img_channel [+ prior], H, W) to (B, img_channel, H, W)."""
         check_image(lq, self.in_channels, type(self).__name__)
         padded = self.input_rule.pad(lq)
-        x = self.intro(_unshuffled(padded))
-        skips = []
-        for encoder, down in zip(self.encoders, self.downs, strict=True):
-            x = encoder(x)
-            skips.append(x)
-            x = down(x)
-        x = self.middle(x)
-        for up, decoder in zip(self.ups, self.decoders, strict=True):
-            x = decoder(up(x) + skips.pop())
+        x = encode_decode(
+            self.intro(_unshuffled(padded)), self.encoders, self.downs, self.middle, self.ups, self.decoders
+        )
         restored = F.pixel_shuffle(self.ending(x), 2) + padded[:, : self.img_channel]
         return self.input_rule.crop(restored, *lq.shape[-2:])
 
@@ -105,3 +101,11 @@ def _unshuffled(x: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     parts = x.view(batch, channels, height // 2, 2, width // 2, 2).permute(0, 1, 3, 5, 2, 4)
     return parts.reshape(batch, 4 * channels, height // 2, width // 2)
+
+
+@recognised_by('PhotoUNet', 'intro.weight', 'ending.weight', 'middle.0.first.weight')
+def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    width, inputs, *_ = shapes.of('intro.weight')
+    image = shapes.of('ending.weight')[0] // 4
+    blocks = [shapes.count(f'{part}.#.') for part in ('encoders.0', 'encoders.1', 'middle')]
+    return {'img_channel': image, 'width': width, 'blocks': blocks, **prior_channels(image, inputs // 4, prior)}

@@ -11,119 +11,24 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.archs.recognition import (
+    Block,
+    ParameterShapes,
+    odd_factors,
+    prior_channels,
+    recognised_by,
+    shared_factor,
+)
 from basicsr.archs.rsst_attention import Projection
-from basicsr.archs.rsst_blocks import SLOPE, BlockType, ConvAct, FeedForward, TransGroup
-from basicsr.utils.errors import ArgumentError
+from basicsr.archs.rsst_blocks import BlockType, ConvAct, FeedForward, TransGroup
+from basicsr.archs.rsst_scales import FAM, SCM, SEFF, every
+from basicsr.utils.errors import ArgumentError, WeightsError
 from basicsr.utils.export_hooks import exporting
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive, Share
 
 _SCALES = 4
-_REDUCTION = 16  # of the gate between scales
 _DROP_SCALE = 0.1  # of whole channels of what comes from the other scales, in training
-
-
-class SCM(nn.Module):
-    """Features of one scale's image (MIMO-UNet's shallow convolutional module); the image itself stays among them.
-
-    Args:
-        out_plane: channels out.
-        inputs: channels in: image and row channel.
-    """
-
-    def __init__(self, out_plane: int, inputs: int = 4) -> None:
-        super().__init__()
-        quarter, half = out_plane // 4, out_plane // 2
-        self.main = nn.Sequential(
-            ConvAct(inputs, quarter, 3),
-            ConvAct(quarter, half, 1),
-            ConvAct(half, half, 3),
-            ConvAct(half, out_plane - inputs, 1),
-        )
-        self.conv = ConvAct(out_plane, out_plane, 1, act=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) to (B, out_plane, H, W)."""
-        result: Tensor = self.conv(torch.cat([x, self.main(x)], 1))
-        return result
-
-
-class FAM(nn.Module):
-    """Merging of a scale's own features with those from the scale above (MIMO-UNet's feature attention module).
-
-    Args:
-        channel: of both.
-    """
-
-    def __init__(self, channel: int) -> None:
-        super().__init__()
-        self.merge = ConvAct(channel, channel, 3, act=False)
-
-    def forward(self, above: Tensor, own: Tensor) -> Tensor:
-        """above + merge(above · own), (B, C, H, W)."""
-        result: Tensor = above + self.merge(above * own)
-        return result
-
-
-class SEFF(nn.Module):
-    """Features of all scales, brought to one size and gated channel by channel, merged into few.
-
-    Enlarging repeats pixels, which a 1×1 convolution does not notice: smaller maps are convolved before they are
-    enlarged. The parameters are those of one convolution of all channels.
-
-    Args:
-        in_channel: of all scales together.
-        out_channel: of the result.
-        reduction: channels / hidden channels of the gate.
-    """
-
-    def __init__(self, in_channel: int, out_channel: int, reduction: int = _REDUCTION) -> None:
-        super().__init__()
-        hidden = in_channel // reduction
-        self.fc = nn.Sequential(
-            nn.Linear(in_channel, hidden, bias=False),
-            nn.ReLU(),
-            nn.Linear(hidden, in_channel, bias=False),
-            nn.Sigmoid(),
-        )
-        self.conv = nn.Sequential(ConvAct(in_channel, out_channel, 1), ConvAct(out_channel, out_channel, 3, act=False))
-
-    def forward(self, *features: Tensor, scale: int = 0) -> Tensor:
-        """Merge (B, C_k, H_k, W_k), each half the size of the one before or all of one size.
-
-        Args:
-            features: of the scales, the largest first.
-            scale: number of the one whose size the result has.
-
-        Returns:
-            (B, out_channel, H, W).
-        """
-        height = features[scale].shape[-2]
-        parts = [_every(part, int(max(1, part.shape[-2] // height))) for part in features]  # ints in graphs as well
-        gate = self.fc(torch.cat([part.mean((-2, -1)) for part in parts], 1))[..., None, None]
-        layers: Any = self.conv
-        conv = layers[0].main[0]
-        widths = [part.shape[1] for part in parts]
-        merged = conv.bias.view(1, -1, 1, 1)
-        for part, share, weight in zip(parts, gate.split(widths, 1), conv.weight.split(widths, 1), strict=True):
-            one = F.conv2d(part * share, weight)
-            merged = merged + _enlarged(one, int(height // one.shape[-2]))
-        result: Tensor = layers[1](F.leaky_relu(merged, SLOPE))
-        return result
-
-
-def _every(x: Tensor, step: int) -> Tensor:
-    """Every step-th row and column of (..., H, W)."""
-    if not exporting():
-        return x[..., ::step, ::step]
-    rows: Tensor = x.unflatten(-2, (-1, step))[..., 0, :]  # sides are multiples, and so the graph knows the size
-    result: Tensor = rows.unflatten(-1, (-1, step))[..., 0]
-    return result
-
-
-def _enlarged(x: Tensor, factor: int) -> Tensor:
-    """Every pixel repeated."""
-    return x if factor == 1 else F.interpolate(x, scale_factor=factor, mode='nearest')
 
 
 def drop_path_rates(depths: Sequence[int], rate: float) -> list[float]:
@@ -283,7 +188,7 @@ class RSST(nn.Module):
         image, prior = x[:, :3], x[:, 3:]
         row = torch.arange(x.shape[-2], device=x.device, dtype=x.dtype).view(1, 1, -1, 1)  # not divided by the height
         inputs = torch.cat([image, row.expand(len(x), 1, -1, x.shape[-1])], 1)
-        levels = [_every(inputs, 2**k).contiguous(memory_format=torch.channels_last) for k in range(_SCALES)]
+        levels = [every(inputs, 2**k).contiguous(memory_format=torch.channels_last) for k in range(_SCALES)]
         first = torch.cat([levels[0], prior], 1).contiguous(memory_format=torch.channels_last)
         features = [self.trans_group0(self.pos_drop(self.in_proj0(first)), padding)]
         for k in range(1, _SCALES):
@@ -309,3 +214,45 @@ class RSST(nn.Module):
         mask = torch.ones(1, 1, *padded.shape[-2:], device='cpu')
         self.input_rule.crop(mask, *real).zero_()
         return mask
+
+
+@recognised_by('RSST', 'in_proj0.main.0.weight', 'out_proj3.main.0.weight')
+def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    width, inputs, *_ = shapes.of('in_proj0.main.0.weight')
+    groups = [f'{kind}trans_group{k}' for kind in ('', 'd_') for k in range(_SCALES)]
+    depths = [shapes.count(f'{group}.blocks.#.') for group in groups]
+    block: Block = {'base_channel': width, 'depths': depths, **prior_channels(4, inputs, prior)}
+    firsts = [f'{group}.blocks.0.' for group, depth in zip(groups, depths, strict=True) if depth]
+    if not firsts:
+        return block
+    part = firsts[0]
+    table = 'attn.relative_position_bias_table'
+    heads = iter([shapes.of(first + table, 2)[1] for first in firsts])
+    leff = f'{part}mlp.linear1.0.weight' in shapes
+    widening = 'mlp.linear1.0.weight' if leff else 'mlp.fc1.weight'
+    hidden = (shapes.of(first + widening, 2)[::-1] for first in firsts)
+    usual = (1, 2, 4, 8, 8, 4, 2, 1)
+    return {
+        **block,
+        'win_size': list(_window(shapes.of(part + table, 2)[0])),
+        'token_projection': 'linear_concat' if f'{part}attn.qkv.to_qkv.weight' in shapes else 'linear',
+        'token_mlp': 'leff' if leff else 'ffn',
+        'trans_type': 'rsst' if f'{part}win_pos_embed.weight' in shapes else 'LeWin',
+        'se_layer': f'{part}attn.se_layer.fc.0.weight' in shapes,
+        'mlp_ratio': shared_factor(((shape[0], shape[1]) for shape in hidden), 4.0),
+        'num_heads': [next(heads) if depth else number for depth, number in zip(depths, usual, strict=True)],
+        'qkv_bias': f'{part}attn.qkv.to_kv.bias' in shapes,
+    }
+
+
+def _window(entries: int) -> tuple[int, int]:
+    """Return height and width of windows whose table of relative positions has this number of entries."""
+    found = [((h + 1) // 2, (w + 1) // 2) for h, w in odd_factors(entries)]
+
+    def unlikely(window: tuple[int, int]) -> tuple[bool, bool, int]:
+        powers = all(side & (side - 1) == 0 for side in window)
+        return window[0] != window[1], not powers, window[1] - window[0]
+
+    if not found:
+        raise WeightsError(f'unknown network: no window has {entries} relative positions')
+    return min(found, key=unlikely)

@@ -152,8 +152,7 @@ class SEGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate (..., T, C)."""
-        result: Tensor = x * self.fc(x.mean(-2, keepdim=True))
-        return result
+        return x * self.fc(x.mean(-2, keepdim=True))
 
 
 class _Projection(nn.Module):
@@ -255,13 +254,11 @@ class WindowAttention(nn.Module):
                 some = self._attend(queries[index], keys[index], values[index], biases)
                 mixed = self._attend(queries, keys, values, bias).index_copy(0, index, some)
         mixed = self.proj(mixed.transpose(1, 2).reshape(x.shape))
-        result: Tensor = self.proj_drop(self.se_layer(mixed))
-        return result
+        return self.proj_drop(self.se_layer(mixed))
 
     def _heads(self, x: Tensor) -> Tensor:
         """(B, windows, T, C) to (B · windows, heads, T, C / heads)."""
-        result: Tensor = x.flatten(0, 1).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-        return result
+        return x.flatten(0, 1).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
     def _bias(self, window: tuple[int, int], keys: int) -> Tensor:
         """(1, heads, T, keys) from the table."""
@@ -270,8 +267,7 @@ class WindowAttention(nn.Module):
             index = relative_positions(window).to(index.device)
         bias = self.relative_position_bias_table[index].permute(2, 0, 1)[None]
         # with two sets of keys each column serves two neighbours, whichever keys they are: so it was published
-        result: Tensor = bias.repeat_interleave(keys // bias.shape[-1], -1)
-        return result
+        return bias.repeat_interleave(keys // bias.shape[-1], -1)
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         dropout = self.attn_drop if self.training else 0.0
@@ -280,7 +276,6 @@ class WindowAttention(nn.Module):
             bias = bias.expand(len(queries), -1, -1, -1)
         attend: Any = F.scaled_dot_product_attention
         if exporting() or len(queries) <= WINDOWS_AT_ONCE:
-            result: Tensor = attend(queries, keys, values, bias, dropout, scale=self.scale)
-            return result
+            return attend(queries, keys, values, bias, dropout, scale=self.scale)
         parts = zip(*(x.split(WINDOWS_AT_ONCE) for x in (queries, keys, values, bias)), strict=True)
         return torch.cat([attend(*part, dropout, scale=self.scale) for part in parts])

@@ -49,10 +49,8 @@ class ConvAct(nn.Module):
             # sizes are even, so the last padded row and column are not looked at; without them the graph knows that
             # the result has half the size
             halved = F.conv2d(F.pad(x, (1, 0, 1, 0)), conv.weight, conv.bias, 2)
-            activated: Tensor = self.main[1:](halved)
-            return activated
-        result: Tensor = self.main(x)
-        return result
+            return self.main[1:](halved)
+        return self.main(x)
 
 
 class LeFF(nn.Module):
@@ -72,8 +70,7 @@ class LeFF(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, C) to the same shape."""
         x = self.dwconv(self.linear1(x).permute(0, 3, 1, 2))
-        result: Tensor = self.linear2(x.permute(0, 2, 3, 1))
-        return result
+        return self.linear2(x.permute(0, 2, 3, 1))
 
 
 class Mlp(nn.Module):
@@ -93,8 +90,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., C) to the same shape."""
-        result: Tensor = self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
-        return result
+        return self.drop(self.fc2(self.drop(F.gelu(self.fc1(x)))))
 
 
 class WindowBlock(nn.Module):
@@ -158,8 +154,7 @@ class WindowBlock(nn.Module):
         tokens = self._tokens(x, windows)
         x = x + self._dropped(windows.join(self.attn(tokens, windows.window, windows.forbidden(padding))))
         normalised = self.norm2(x)
-        result: Tensor = normalised + self._dropped(self.mlp(normalised)) + self._beside(x)
-        return result
+        return normalised + self._dropped(self.mlp(normalised)) + self._beside(x)
 
     def windows(self, height: int, width: int) -> Windows:
         """How a map of this size is cut; depends on nothing else."""
@@ -231,8 +226,7 @@ class SpectralBlock(WindowBlock):
         tokens = windows.cut(x)
         # depth is the number of the window: the last of a row of windows is next to the first of the row below
         encoding = self.win_pos_embed(tokens.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
-        result: Tensor = self.norm1(tokens + encoding).flatten(2, 3)
-        return result
+        return self.norm1(tokens + encoding).flatten(2, 3)
 
     def _beside(self, x: Tensor) -> Tensor:
         """Two point-wise layers over the half spectrum, in float32 at least: sums over the map overflow half types."""
@@ -313,5 +307,4 @@ class TransGroup(nn.Module):
         y = x.permute(0, 2, 3, 1)
         for block in self.blocks:
             y = block(y, padding)
-        result: Tensor = x + self.h_conv(y.permute(0, 3, 1, 2))
-        return result
+        return x + self.h_conv(y.permute(0, 3, 1, 2))

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from basicsr.archs.contract import Prior, contract_of
 from basicsr.archs.input_rule import InputRule, check_image
-from basicsr.archs.map_unit import MaskAveragePooling, Masks, MaskSeeds, check_masks
+from basicsr.archs.map_unit import MaskAveragePooling, Masks, MaskSeeds, check_masks_fit
+from basicsr.archs.recognition import Block, ParameterShapes, recognise, recognised_by
 from basicsr.utils.device import signed
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -129,7 +130,7 @@ class MaskGuided(nn.Module):
 
     def _padded_prior(self, lq: Tensor, masks: Masks, mask_seeds: MaskSeeds | None) -> tuple[Tensor, Tensor]:
         check_image(lq, self.img_channel, type(self).__name__)
-        check_masks(masks, lq)
+        check_masks_fit(masks, lq)
         padded = self.input_rule.pad(lq)
         pad = self.input_rule.pad
         masks = pad(signed(masks)) if isinstance(masks, Tensor) else [pad(stack) for stack in masks]
@@ -190,8 +191,7 @@ class SAMDeblur(MaskGuided):
     @property
     def tile_rule(self) -> InputRule:
         """The backbone's rule."""
-        rule: InputRule = self.backbone.input_rule
-        return rule
+        return self.backbone.input_rule
 
     @property
     def bf16_safe(self) -> bool:
@@ -209,3 +209,9 @@ def _fits(backbone: dict[str, Any]) -> bool:
         return True
     network = ARCH_REGISTRY.get(name)
     return 'prior_channels' in parameters_of(network) and not issubclass(network, MaskGuided)
+
+
+@recognised_by('SAMDeblur', 'pre_seg.weight')
+def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    channels = shapes.of('pre_seg.weight')[0]
+    return {'backbone': recognise(shapes.below('backbone.'), channels), 'prior_channels': channels}

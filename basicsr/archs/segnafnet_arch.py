@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from basicsr.archs.nafnet_arch import NAFNetBody, use_local_pooling
+from basicsr.archs.nafnet_arch import NAFNetBody, nafnet_body, use_local_pooling
+from basicsr.archs.recognition import Block, ParameterShapes, recognised_by
 from basicsr.archs.samdeblur_arch import MaskGuided
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive, Share
@@ -80,14 +81,11 @@ class SegNAFNetLocal(SegNAFNet):
         *,
         mask_value: Share = 1.0,
     ) -> None:
-        super().__init__(
-            img_channel,
-            seg_channel,
-            width,
-            middle_blk_num,
-            mask_dropout,
-            enc_blk_nums,
-            dec_blk_nums,
-            mask_value=mask_value,
-        )
+        blocks = middle_blk_num, mask_dropout, enc_blk_nums, dec_blk_nums
+        super().__init__(img_channel, seg_channel, width, *blocks, mask_value=mask_value)
         use_local_pooling(self, train_size, fast_imp)
+
+
+@recognised_by('SegNAFNet', 'pre_seg.weight', 'intro.weight', 'ending.weight')
+def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    return {'seg_channel': shapes.of('pre_seg.weight')[0], **nafnet_body(shapes)}

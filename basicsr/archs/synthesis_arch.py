@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -14,6 +15,8 @@ from basicsr.archs.analysis_arch import checked_kernel_size
 from basicsr.archs.contract import KernelRole
 from basicsr.archs.guided_convolution import GuidedBlock
 from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.archs.recognition import Block, ParameterShapes, odd_factors, recognised_by
+from basicsr.archs.recognition import prior_channels as extra_channels
 from basicsr.archs.same_padding import SameConv2d, SameConvTranspose2d, glorot
 from basicsr.utils.errors import ArgumentError, ShapeError
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -33,8 +36,7 @@ class SynthesisStage(nn.Module):
     def forward(self, x: Tensor, finer: Tensor, kernel: Tensor) -> Tensor:
         """(B, coarse, h, w) and the encoder's (B, width, 2h, 2w) to (B, width, 2h, 2w)."""
         x = F.relu(self.fuse(torch.cat([F.relu(self.up(x)), self.skip(finer)], 1)))
-        result: Tensor = self.block(x, kernel)
-        return result
+        return self.block(x, kernel)
 
 
 @ARCH_REGISTRY.register()
@@ -96,17 +98,9 @@ class SynthesisNet(nn.Module):
         )
 
         def block(in_channels: int, width: int) -> GuidedBlock:
-            return GuidedBlock(
-                in_channels,
-                width,
-                self.kernel_size[0] * self.kernel_size[1],
-                conv_block_size,
-                dense_block_size,
-                conv_block_filter_size,
-                use_multiplitive_biases,
-                use_additive_biases,
-                guide_before_conv,
-            )
+            values, guides = math.prod(self.kernel_size), (use_multiplitive_biases, use_additive_biases)
+            sizes = conv_block_size, dense_block_size, conv_block_filter_size
+            return GuidedBlock(in_channels, width, values, *sizes, *guides, guide_before_conv)
 
         widths = [conv_block_n_features * downsample_feature_multiplier**level for level in range(n_levels + 1)]
         inputs = [self.in_channels, *widths]
@@ -168,3 +162,35 @@ class SynthesisNet(nn.Module):
         rows, columns = (tall - height) // 2, (wide - width) // 2
         whole = F.pad(kernel, (columns, columns, rows, rows))
         return whole.flatten(1).expand(lq.shape[0], -1).to(lq.dtype)
+
+
+@recognised_by('SynthesisNet', 'mid.convs.0.weight', 'out.weight')
+def synthesis_arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    """Return the arguments of a SynthesisNet, from the shapes of its parameters."""
+    levels = shapes.count('down.#.')
+    _, width, side, _ = shapes.of('out.weight')
+    first = 'enc.0.' if levels else 'mid.'
+    out_channels, inputs, *_ = shapes.of(f'{first}convs.0.weight')
+    multiplying, adding = (f'{first}{kind}.0.weight' for kind in ('mul', 'add'))
+    guides = [shapes.of(key, 2) for key in (multiplying, adding) if key in shapes]
+    dense = shapes.count('mid.fc.#.')
+    block: Block = {
+        'n_levels': levels,
+        'conv_block_filter_size': side,
+        'conv_block_n_features': width,
+        'conv_block_size': shapes.count('mid.convs.#.'),
+        'dense_block_size': dense,
+        'use_additive_biases': adding in shapes,
+        'use_multiplitive_biases': multiplying in shapes,
+        'guide_before_conv': bool(guides) and guides[0][0] == inputs != out_channels,
+        **extra_channels(3, inputs, prior),
+    }
+    if levels:
+        widths = [shapes.of(f'{place}.convs.0.weight')[0] for place in (*(f'enc.{k}' for k in range(levels)), 'mid')]
+        block['downsample_feature_multiplier'] = max(b // a for a, b in itertools.pairwise(widths))
+        block['downsample_filter_size'] = shapes.of('down.0.weight')[-1]
+        block['upsample_filter_size'] = shapes.of('dec.0.up.weight')[-1]
+    values = shapes.of(f'{first}fc.0.weight', 2)[1] if dense else (guides[0][1] if guides else 0)
+    if sides := odd_factors(values):
+        block['max_kernel_size'] = list(sides[-1])
+    return block

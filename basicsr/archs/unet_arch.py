@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from basicsr.archs.encoder_decoder import encode_decode
 from basicsr.archs.input_rule import InputRule, check_image
+from basicsr.archs.recognition import Block, ParameterShapes, prior_channels, recognised_by
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
 
@@ -51,15 +53,7 @@ class PlainUNet(nn.Module):
         """Restore (B, img_channel [+ prior], H, W) to (B, img_channel, H, W)."""
         check_image(lq, self.in_channels, type(self).__name__)
         padded = self.input_rule.pad(lq)
-        x = self.intro(padded)
-        skips = []
-        for encoder, down in zip(self.encoders, self.downs, strict=True):
-            x = encoder(x)
-            skips.append(x)
-            x = down(x)
-        x = self.middle(x)
-        for up, decoder in zip(self.ups, self.decoders, strict=True):
-            x = decoder(up(x) + skips.pop())
+        x = encode_decode(self.intro(padded), self.encoders, self.downs, self.middle, self.ups, self.decoders)
         restored = self.ending(x) + padded[:, : self.img_channel]
         return self.input_rule.crop(restored, *lq.shape[-2:])
 
@@ -67,3 +61,11 @@ class PlainUNet(nn.Module):
 def _convolutions(channels: int) -> nn.Sequential:
     first, second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
     return nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
+
+
+@recognised_by('PlainUNet', 'intro.weight', 'ending.weight', 'middle.0.weight')
+def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+    width, inputs, *_ = shapes.of('intro.weight')
+    image = shapes.of('ending.weight')[0]
+    more = prior_channels(image, inputs, prior)
+    return {'img_channel': image, 'width': width, 'levels': shapes.count('downs.#.'), **more}

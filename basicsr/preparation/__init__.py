@@ -1,1 +1,1 @@
-"""Benchmark data sets on disk: recognised, turned into the folders that option files name, and checked."""
+"""Benchmark data sets on disk: find their files, convert them to the folders of the option files, check them."""

@@ -1,8 +1,9 @@
-"""Blurred and sharp pairs written to a folder in parallel, with a table; a run that was cut off continues."""
+"""Write blurred and sharp pairs to a folder in parallel, with a table. An interrupted run can be continued."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,9 +20,9 @@ from basicsr.data.camera_blur_dataset import KINDS, BlurPair, CameraBlurDataset,
 from basicsr.images.arrays import Array
 from basicsr.images.contact_sheet import contact_sheet, sheet_row
 from basicsr.images.files import imread, imwrite
-from basicsr.masks.files import encode_label_map
 from basicsr.masks.generator import build_generator
 from basicsr.metrics import calculate_psnr
+from basicsr.preparation.output_files import save_pair
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.files import whole_file
 
@@ -35,16 +36,16 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class PairPlan:
-    """What pairs to make.
+    """The settings of the pairs.
 
     Args:
         photos: folders of photos.
         clips: folders of clips.
-        kinds: how many pairs of each kind.
+        kinds: number of pairs of each kind.
         crop: side of square crops in pixels; None makes whole images.
-        reduced: how many of each kind's pairs are scaled down to 320×180, in parts of 1; whole images only.
-        seed: of all random numbers.
-        masks: write a label map for each pair as well.
+        reduced: share of each kind's pairs to scale down to 320×180; whole images only.
+        seed: random seed.
+        masks: also write a label map for each pair.
         clip_masks: folder with masks of the clips' frames, for ``masks``.
         settings: further arguments of :class:`CameraBlurDataset`.
     """
@@ -60,7 +61,7 @@ class PairPlan:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def parts(self) -> Iterator[tuple[str, Dataset[BlurPair], int]]:
-        """Name, data set and number of pairs for each kind, in a fixed order."""
+        """Yield name, data set and number of pairs of each kind, in a fixed order."""
         for number, kind in enumerate(KINDS):
             total = self.kinds.get(kind, 0)
             small = round(total * self.reduced)
@@ -70,7 +71,7 @@ class PairPlan:
                     yield label, _Pairs(self._dataset(kind, count, size, int(seed)), self.masks), count
 
     def record(self) -> dict[str, Any]:
-        """All that decides the pairs, as plain values."""
+        """Return all settings as plain values."""
         plain: dict[str, Any] = json.loads(json.dumps({key: getattr(self, key) for key in self.__dataclass_fields__}))
         return plain
 
@@ -89,7 +90,7 @@ class PairPlan:
 
 
 class _Pairs(Dataset[BlurPair]):
-    """Pairs as arrays, for workers; with masks of the blurred image where the source has none."""
+    """Pairs as arrays, for workers. If the source has no masks, they are made from the blurred image."""
 
     def __init__(self, dataset: CameraBlurDataset, masks: bool) -> None:
         self.dataset, self.generator = dataset, build_generator({'type': 'felzenszwalb'}) if masks else None
@@ -105,7 +106,7 @@ class _Pairs(Dataset[BlurPair]):
 
 
 class _Missing(Dataset[tuple[int, BlurPair]]):
-    """Those pairs of a data set that are still to be made, with their numbers."""
+    """The missing pairs of a data set, with their numbers."""
 
     def __init__(self, dataset: Dataset[BlurPair], numbers: Sequence[int]) -> None:
         self.dataset, self.numbers = dataset, numbers
@@ -120,12 +121,12 @@ class _Missing(Dataset[tuple[int, BlurPair]]):
 def make_pairs(plan: PairPlan, folder: Path, workers: int) -> list[dict[str, str]]:
     """Write the pairs of a plan as ``{blur,sharp,masks}/<kind>_<number>.png``, and a table of them.
 
-    A run that was cut off goes on with what is missing; each pair depends on the plan and its number alone.
+    Existing pairs are kept, so an interrupted run can be continued. Each pair depends only on the plan and its number.
 
     Args:
-        plan: what to make.
-        folder: where to.
-        workers: processes that make them; 0 makes them in this one.
+        plan: the settings.
+        folder: of the result.
+        workers: number of processes; 0 uses the current one.
 
     Returns:
         the rows of the table, sorted by name.
@@ -134,11 +135,11 @@ def make_pairs(plan: PairPlan, folder: Path, workers: int) -> list[dict[str, str
         DataError: the folder holds other pairs or other files, or a source cannot be used.
         ImageFileError: a photo or frame cannot be read.
     """
-    parts = list(plan.parts())  # bad sources are refused before anything is written
+    parts = list(plan.parts())  # reports bad sources before writing anything
     _claim(folder, plan.record())
     for part in ('blur', 'sharp', *(['masks'] if plan.masks else [])):
         (folder / part).mkdir(exist_ok=True)
-    rows = {row['name']: row for row in _read_table(folder / TABLE) if _is_there(folder, row['name'], plan.masks)}
+    rows = {row['name']: row for row in _read_table(folder / TABLE) if _exists(folder, row['name'], plan.masks)}
     with (folder / TABLE).open('a', newline='', encoding='utf-8') as file:
         table = csv.DictWriter(file, COLUMNS)
         if not file.tell():
@@ -156,7 +157,7 @@ def make_pairs(plan: PairPlan, folder: Path, workers: int) -> list[dict[str, str
 
 
 def write_sheet(rows: Sequence[Mapping[str, str]], folder: Path, shown: int = _SHOWN) -> Path:
-    """A contact sheet: of each kind the first pairs, sharp and blurred side by side."""
+    """Write a contact sheet: the first pairs of each kind, sharp and blurred side by side."""
     by_kind: dict[str, list[Mapping[str, str]]] = {}
     for row in rows:
         by_kind.setdefault(row['name'].rsplit('_', 1)[0], []).append(row)
@@ -174,7 +175,7 @@ def write_sheet(rows: Sequence[Mapping[str, str]], folder: Path, shown: int = _S
 
 
 def write_lists(rows: Sequence[Mapping[str, str]], folder: Path) -> None:
-    """A text file for each kind, ``<kind>.txt``, with the names of its pairs: for ``meta_info_file`` and ``groups``."""
+    """Write ``<kind>.txt`` for each kind, with the names of its pairs: for ``meta_info_file`` and ``groups``."""
     for kind in KINDS:
         names = [f'{row["name"]}.png' for row in rows if row['kind'] == kind]
         if names:
@@ -183,7 +184,7 @@ def write_lists(rows: Sequence[Mapping[str, str]], folder: Path) -> None:
 
 
 def summary(rows: Sequence[Mapping[str, str]]) -> str:
-    """A table in text: quantiles of blur extent and input PSNR of each kind."""
+    """Return a text table with quantiles of blur extent and input PSNR of each kind."""
     kinds = list(dict.fromkeys(row['kind'] for row in rows))
     titles = ('extent, px: 10 %', 'median', '90 %', 'PSNR, dB: 10 %', 'median', '90 %')
     lines = [f'{"kind":<8} {"pairs":>6} ' + ' '.join(f'{title:>{max(7, len(title))}}' for title in titles)]
@@ -199,15 +200,15 @@ def summary(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def counts_of(total: int, shares: Mapping[Kind, float]) -> dict[Kind, int]:
-    """Whole numbers in given proportions that add up to ``total`` (largest remainders).
+    """Divide ``total`` in given proportions into whole numbers (largest remainder method).
 
     Raises:
-        ArgumentError: negative shares, or none above 0.
+        ArgumentError: a share is negative, or all are 0.
     """
     whole = sum(shares.values())
     if total < 1 or whole <= 0 or min(shares.values()) < 0:
         raise ArgumentError(
-            f'at least 1 pair, and shares of at least 0 that are not all 0; got {total} and {dict(shares)}'
+            f'expected at least 1 pair, and shares of at least 0 that are not all 0; got {total} and {dict(shares)}'
         )
     exact = {kind: total * share / whole for kind, share in shares.items()}
     counts = {kind: int(value) for kind, value in exact.items()}
@@ -219,7 +220,7 @@ def counts_of(total: int, shares: Mapping[Kind, float]) -> dict[Kind, int]:
 def _made(
     dataset: Dataset[BlurPair], missing: Sequence[int], workers: int, title: str
 ) -> Iterator[tuple[int, BlurPair]]:
-    cv2.setNumThreads(1)  # the work is shared by processes
+    cv2.setNumThreads(1)  # several processes share the processor
     loader = DataLoader(_Missing(dataset, missing), batch_size=None, num_workers=workers, collate_fn=_as_it_is)
     yield from tqdm(loader, title, unit='pair', dynamic_ncols=True, disable=None)
 
@@ -229,44 +230,39 @@ def _as_it_is(pair: Any) -> Any:
 
 
 def _write(pair: BlurPair, folder: Path, name: str) -> dict[str, str]:
-    for part, image in (('blur', pair.lq), ('sharp', pair.gt)):
-        _put(folder / part / f'{name}.png', cv2.imencode('.png', np.ascontiguousarray(image[..., ::-1]))[1].tobytes())
-    if pair.labels is not None and (folder / 'masks').is_dir():
-        _put(folder / 'masks' / f'{name}.png', encode_label_map(pair.labels))
+    """Write the files of a pair, and return its row of the table."""
+    save_pair(folder, name, pair.lq, pair.gt, pair.labels if (folder / 'masks').is_dir() else None)
     score = calculate_psnr(pair.lq, pair.gt, crop_border=0)
     height, width = pair.gt.shape[:2]
     values = (name, pair.kind, pair.source, width, height, f'{pair.extent:.2f}', f'{score:.3f}')
     return dict(zip(COLUMNS, map(str, values), strict=True))
 
 
-def _put(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; a row of the table says that it is there."""
-    temporary = path.with_name(f'.{path.name}.part')
-    temporary.write_bytes(data)
-    temporary.replace(path)
-
-
 def _name(label: str, number: int) -> str:
     return f'{label}_{number:06d}'
 
 
-def _is_there(folder: Path, name: str, masks: bool) -> bool:
+def _exists(folder: Path, name: str, masks: bool) -> bool:
     return all((folder / part / f'{name}.png').is_file() for part in ('blur', 'sharp', *(['masks'] if masks else [])))
 
 
 def _claim(folder: Path, record: dict[str, Any]) -> None:
-    """Make the folder this plan's, or make sure that it is."""
+    """Record the plan of a new folder, or compare it with the record.
+
+    Raises:
+        DataError: the folder holds other pairs, or other files.
+    """
     file = folder / RECORD
     if file.is_file():
-        there = json.loads(file.read_text(encoding='utf-8'))
-        differing = [key for key in record if there.get(key) != record[key]]
+        before = json.loads(file.read_text(encoding='utf-8'))
+        differing = [key for key in record if before.get(key) != record[key]]
         if differing:
             raise DataError(
-                f'{folder}: holds other pairs ({", ".join(differing)} differ, see {RECORD}); name another folder'
+                f'{folder}: holds other pairs ({", ".join(differing)} differ, see {RECORD}); use another folder'
             )
         return
     if folder.is_dir() and any(path.name != 'frames' for path in folder.iterdir()):
-        raise DataError(f'{folder}: is not empty and holds no {RECORD}; name another folder')
+        raise DataError(f'{folder}: not empty, and has no {RECORD}; use another folder')
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(file) as out:
         out.write((json.dumps(record, indent=2, sort_keys=True) + '\n').encode())
@@ -276,14 +272,13 @@ def _read_table(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with path.open(newline='', encoding='utf-8') as file:
-        return [row for row in csv.DictReader(file) if None not in row.values()]  # the last line may be cut off
+        return [row for row in csv.DictReader(file) if None not in row.values()]  # the last line may be incomplete
 
 
 def _write_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    text = io.StringIO(newline='')
+    table = csv.DictWriter(text, COLUMNS)
+    table.writeheader()
+    table.writerows(rows)
     with whole_file(path) as out:
-        lines = [','.join(COLUMNS), *(','.join(_quoted(row[key]) for key in COLUMNS) for row in rows)]
-        out.write(('\r\n'.join(lines) + '\r\n').encode())
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\r\n') else text
+        out.write(text.getvalue().encode())

@@ -1,4 +1,4 @@
-"""What a user names as sources of blurred pairs: folders of photos, folders of frames, videos."""
+"""Sources of blurred pairs: folders of photos, folders of frames, videos."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _LOOKED_AT = 5
 def sort_inputs(
     inputs: Sequence[str], photos: Sequence[str], clips: Sequence[str], frames: Path, most: int
 ) -> tuple[list[str], list[str]]:
-    """Folders of photos and folders of clips; frames of videos are written to folders first.
+    """Sort inputs into folders of photos and folders of clips. Frames of videos are written to folders first.
 
     Args:
         inputs: folders and videos of any kind.
         photos: folders of photos.
         clips: folders of clips and videos.
         frames: folder for the frames of videos.
-        most: pairs of frames taken from each video.
+        most: number of frame pairs from each video.
 
     Raises:
-        ArgumentError: nothing is named.
+        ArgumentError: there is no input.
         DataError: a path does not exist, a folder holds no image, or a video has fewer than two frames.
     """
     if not [*inputs, *photos, *clips]:
-        raise ArgumentError('name photos or clips: -i PATH ...')
+        raise ArgumentError('no input; pass photos or clips with -i PATH ...')
     found: tuple[list[str], list[str]] = (list(photos), [])
     for name in [*inputs, *clips]:
         path = Path(name).expanduser()
@@ -60,10 +60,10 @@ def sort_inputs(
 
 
 def is_clip(folder: Path) -> bool:
-    """Whether a folder holds frames: names end with consecutive numbers, and neighbours show the same scene.
+    """Return whether a folder holds frames: names end with consecutive numbers, and neighbours show the same scene.
 
     Raises:
-        DataError: it holds no image.
+        DataError: the folder has no images.
     """
     if not photos_in([str(folder)]):
         return False
@@ -76,25 +76,25 @@ def is_clip(folder: Path) -> bool:
 
 
 def frames_of_video(video: Path, folder: Path, most: int) -> Path:
-    """Write pairs of neighbouring frames of a video, evenly spread, as PNG files of at most 720 pixels on one side.
+    """Write evenly spaced pairs of neighbouring frames as PNG files, with a shorter side of at most 720 pixels.
 
-    Frames are upright, in the colours that players show; of interlaced video each is a field.
+    Frames are upright and have the colours that players show. Each frame of interlaced video is a field.
 
     Args:
-        video: any file that :func:`~basicsr.videos.opening.open_video` reads, but for HDR.
-        folder: the frames go to a folder in it, which is kept if it exists.
+        video: any file that :func:`~basicsr.videos.opening.open_video` reads, except HDR.
+        folder: parent of the folder of the frames; an existing folder of frames is used as it is.
         most: number of pairs.
 
     Raises:
-        ImageFileError: no video that can be read.
-        DataError: one with fewer than two frames, or HDR, whose values are no sRGB.
+        ImageFileError: the video cannot be read.
+        DataError: the video has fewer than two frames, or is HDR.
     """
     target = folder / video.stem
     if target.is_dir():
         return target
     total = _count_frames(video)
     if total < 2:
-        raise DataError(f'{video}: {total} frame can be read; at least two neighbouring frames are needed')
+        raise DataError(f'{video}: {total} frame(s) readable; at least two neighbouring frames are needed')
     firsts = {int(k) for k in np.linspace(0, total - 2, min(most, total - 1)).round()}
     wanted = firsts | {number + 1 for number in firsts}
     with whole_folder(target) as new, open_video(video) as reader:
@@ -109,22 +109,22 @@ def frames_of_video(video: Path, folder: Path, most: int) -> Path:
 
 
 def _count_frames(video: Path) -> int:
-    """By reading it: what files say about their length is often wrong."""
+    """Read the whole video: the length in its header is often wrong."""
     with open_video(video) as reader:
         _refuse_hdr(video, reader)
         return sum(1 for _ in reader.frames(_ignore))
 
 
 def _refuse_hdr(video: Path, reader: Reader) -> None:
-    """Light is averaged as that of sRGB when blur is made."""
+    """Refuse HDR: blur is synthesized in the linear light of sRGB values."""
     if not isinstance(reader, PlainReader):
         kind = TRANSFERS.get(reader.info.layout.colours.transfer)
         if kind is not None:
-            raise DataError(f'{video}: HDR ({kind}); convert it to 8 bits of BT.709 first')
+            raise DataError(f'{video}: HDR ({kind}); convert it to 8-bit BT.709 first')
 
 
 def _ignore(packet: Any) -> None:
-    """Sound is of no use here."""
+    """Drop sound."""
 
 
 def _agreement(first: Path, second: Path) -> float:

@@ -166,7 +166,7 @@ def load_weights(
     if strict:
         check_fit(net, weights)
     own = plain_names(net.state_dict())
-    for line in [] if strict else _first(_differences(own, weights)):
+    for line in [] if strict else _first(differences(own, weights.state)):
         logger.warning('%s: not loaded, %s', weights.path, line)
     names = dict(zip(own, net.state_dict(), strict=True))  # parts may be compiled
     fitting = {key: value for key, value in weights.state.items() if key in own and own[key].shape == value.shape}
@@ -182,7 +182,7 @@ def check_fit(net: nn.Module, weights: Weights) -> None:
         WeightsError: names missing, unexpected and differently shaped parameters.
     """
     net = bare(net)
-    lines = _differences(plain_names(net.state_dict()), weights)
+    lines = differences(plain_names(net.state_dict()), weights.state)
     if lines:
         detail = '\n  '.join(_first(lines))
         raise WeightsError(f'{weights.path} does not fit {type(net).__name__}:\n  {detail}')
@@ -192,15 +192,13 @@ def _first(lines: list[str]) -> list[str]:
     return lines[:_SHOWN] + ([f'... and {len(lines) - _SHOWN} more'] if len(lines) > _SHOWN else [])
 
 
-def _differences(own: Mapping[str, Tensor], weights: Weights) -> list[str]:
-    missing = [key for key in own if key not in weights.state]
-    unexpected = [key for key in weights.state if key not in own]
-    reshaped = [key for key in own if key in weights.state and own[key].shape != weights.state[key].shape]
+def differences(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    """List the missing, unexpected and differently shaped parameters of ``state``, compared with ``own``."""
+    missing, unexpected = [key for key in own if key not in state], [key for key in state if key not in own]
     lines = [f'missing: {key}{nearest(key, unexpected)}' for key in missing]
     lines += [f'unexpected: {key}{nearest(key, missing)}' for key in unexpected]
-    return lines + [
-        f'shape: {key} is {tuple(weights.state[key].shape)}, not {tuple(own[key].shape)}' for key in reshaped
-    ]
+    reshaped = [key for key in own if key in state and own[key].shape != state[key].shape]
+    return lines + [f'shape: {key} is {tuple(state[key].shape)}, not {tuple(own[key].shape)}' for key in reshaped]
 
 
 def save_weights(path: str | Path, net: nn.Module, **more: Any) -> None:

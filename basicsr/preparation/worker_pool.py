@@ -1,4 +1,4 @@
-"""Many small jobs in several processes: what fails is named and the rest is done; a killed parent leaves no orphans."""
+"""Run many small jobs in several processes. Failed jobs are reported and the rest continue."""
 
 from __future__ import annotations
 
@@ -17,31 +17,30 @@ from basicsr.utils.errors import BasicsrError, DataError, OutputError
 
 logger = logging.getLogger(__name__)
 
-Job = TypeVar('Job')
 Result = TypeVar('Result')
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
-"""Wraps an iterable of so many items to show how far it is; the text says what they are."""
+"""Wraps an iterable to show progress; the other arguments are its length and a title."""
 
 
 def silent(items: Iterable[Any], count: int, title: str) -> Iterable[Any]:
-    """A :data:`Progress` that shows nothing."""
+    """Show no progress. A :data:`Progress`."""
     return items
 
 
 def with_bar(items: Iterable[Any], count: int, title: str) -> Iterable[Any]:
-    """A :data:`Progress` that shows a bar with the time that is left."""
+    """Show a progress bar with the remaining time. A :data:`Progress`."""
     from tqdm import tqdm
 
     return tqdm(items, total=count, desc=title, dynamic_ncols=True)
 
 
 @dataclass
-class Done(Generic[Result]):
-    """What became of some jobs.
+class PoolResult(Generic[Result]):
+    """Results and failures of a list of jobs.
 
     Args:
-        results: of those that succeeded, in their order.
-        failed: by name, the reasons of the others.
+        results: return values of the successful jobs, in order.
+        failed: error message of each failed job, by the job's name.
     """
 
     results: list[Result] = field(default_factory=list)
@@ -49,10 +48,10 @@ class Done(Generic[Result]):
 
 
 class Pool:
-    """Processes that live until the end of a ``with`` block; they start at the first work that is worth it.
+    """Worker processes that start at the first parallel call and stop at the end of the ``with`` block.
 
     Args:
-        workers: processes; 1 works in this one.
+        workers: number of processes; 1 runs all jobs in the current process.
     """
 
     def __init__(self, workers: int = 1) -> None:
@@ -69,52 +68,50 @@ class Pool:
 
     def run(
         self,
-        work: Callable[[Job], Result],
-        jobs: Sequence[Job],
-        name_of: Callable[[Job], str],
+        work: Callable[..., Result],
+        jobs: Sequence[tuple[Any, ...]],
         progress: Progress = silent,
         title: str = 'files',
-    ) -> Done[Result]:
-        """Call ``work`` for every job.
+    ) -> PoolResult[Result]:
+        """Call ``work(*job)`` for every job.
 
         Args:
-            work: a function of a module; raises one of our errors where its job cannot be done.
-            jobs: what can be pickled.
-            name_of: the file that a message names.
-            progress: shows how far it is.
-            title: what the jobs are about.
+            work: a function at the top level of a module; it raises a :class:`BasicsrError` if a job fails.
+            jobs: arguments that can be pickled; the first one names the job in messages.
+            progress: shows progress.
+            title: of the progress bar.
 
         Raises:
-            OutputError: nothing more can be written; jobs that were not begun are left.
+            OutputError: the disk is full or cannot be written; the remaining jobs are cancelled.
             DataError: a process was killed.
         """
-        done: Done[Result] = Done()
+        done: PoolResult[Result] = PoolResult()
         for job, (result, error) in zip(jobs, progress(self._outcomes(work, jobs), len(jobs), title), strict=True):
             if error is None:
                 done.results.append(result)
             else:
-                logger.warning('%s: %s', name_of(job), error)
-                done.failed[name_of(job)] = error
+                logger.warning('%s: %s', job[0], error)
+                done.failed[str(job[0])] = error
         return done
 
-    def _outcomes(self, work: Callable[[Job], Any], jobs: Sequence[Job]) -> Iterator[tuple[Any, str | None]]:
+    def _outcomes(self, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, str | None]]:
         if min(self.workers, len(jobs)) <= 1:
             yield from (_attempt(work, job) for job in jobs)
             return
         if self._executor is None:
-            context = multiprocessing.get_context('spawn')  # a fork would copy locks that threads of torch hold
+            context = multiprocessing.get_context('spawn')  # a fork would copy locks held by threads of torch
             self._executor = ProcessPoolExecutor(self.workers, context, _begin_worker)
         try:
             futures = [self._executor.submit(_attempt, work, job) for job in jobs]
             yield from (future.result() for future in futures)
         except BrokenProcessPool as error:
-            raise DataError('a worker process was killed, perhaps for want of memory; use fewer --workers') from error
+            raise DataError('a worker process was killed, perhaps for lack of memory; use fewer --workers') from error
 
 
-def _attempt(work: Callable[[Job], Any], job: Job) -> tuple[Any, str | None]:
-    """The result, or why there is none; what ends the whole run is raised."""
+def _attempt(work: Callable[..., Any], job: tuple[Any, ...]) -> tuple[Any, str | None]:
+    """Return the result and None, or None and the error message. Raise errors that stop the whole run."""
     try:
-        return work(job), None
+        return work(*job), None
     except OutputError:
         raise
     except BasicsrError as error:
@@ -122,7 +119,7 @@ def _attempt(work: Callable[[Job], Any], job: Job) -> tuple[Any, str | None]:
 
 
 def _begin_worker() -> None:
-    """One thread for each process, and none that outlives its parent."""
+    """Limit a worker to one thread, and stop it with its parent process."""
     import cv2
 
     cv2.setNumThreads(1)

@@ -1,4 +1,4 @@
-"""Small data sets of generated pairs, made once: photos of scikit-image, pairs as files, a record of the settings."""
+"""Small data sets of synthetic pairs, made from photos of scikit-image and recorded with their settings."""
 
 from __future__ import annotations
 
@@ -9,34 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import skimage
 import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from basicsr.images.arrays import Array
-from basicsr.masks.files import encode_label_map
 from basicsr.masks.generator import build_generator
+from basicsr.preparation.output_files import save_pair
 from basicsr.utils.errors import DataError
 from basicsr.utils.files import whole_folder
 
 
 def photo_file(name: str) -> Path:
-    """A photo in the package of scikit-image.
+    """Return the path of a photo in the package of scikit-image.
 
     Raises:
-        DataError: this version does not bring it along.
+        DataError: the installed version does not contain it.
     """
     folder = Path(skimage.__file__).parent / 'data'
     for path in (folder / f'{name}.png', folder / f'{name}.jpg'):
         if path.is_file():
             return path
-    raise DataError(f'{folder}: holds no {name}; install scikit-image anew, or another version of it')
+    raise DataError(f'{folder}: has no photo {name}; reinstall scikit-image, or install another version')
 
 
 class MasksOfBlurred:
-    """A data set whose masks are made from the blurred picture alone, as one has them for a photo.
+    """A data set with masks made from the blurred images alone, as for a user's photo.
 
     Args:
         dataset: of samples with lq.
@@ -49,63 +47,57 @@ class MasksOfBlurred:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """The item with the other masks."""
+        """Return the sample with new masks."""
         item = self.dataset[index]
         labels = self.generator(item['lq'].permute(1, 2, 0).numpy())
         return {**item, 'masks': torch.from_numpy(labels.astype('int32'))}
 
 
-def write_pictures(dataset: Any, name: str, folder: Path, workers: int) -> None:
+def write_samples(dataset: Any, name: str, folder: Path, workers: int) -> None:
     """Write the samples of a data set as ``{blur,sharp,masks}/<name>_<number>.png``.
 
     Args:
         dataset: of samples with lq, gt and masks.
-        name: what the names of the files start with.
-        folder: gets the three folders.
-        workers: processes that make the samples.
+        name: start of the file names.
+        folder: folder of the three folders.
+        workers: number of processes.
     """
     for part in ('blur', 'sharp', 'masks'):
         (folder / part).mkdir(parents=True, exist_ok=True)
     loader = DataLoader(dataset, batch_size=None, num_workers=workers)  # in order
-    for number, item in enumerate(tqdm(loader, name, unit='picture', dynamic_ncols=True, disable=None)):
-        file = f'{name}_{number:04d}.png'
-        for part, key in (('blur', 'lq'), ('sharp', 'gt')):
-            (folder / part / file).write_bytes(_png(item[key].permute(1, 2, 0).numpy()))
-        (folder / 'masks' / file).write_bytes(encode_label_map(item['masks'].numpy()))
+    for number, item in enumerate(tqdm(loader, name, unit='image', dynamic_ncols=True, disable=None)):
+        lq, gt = (item[key].permute(1, 2, 0).numpy() for key in ('lq', 'gt'))
+        save_pair(folder, f'{name}_{number:04d}', lq, gt, item['masks'].numpy())
 
 
 def make_once(folder: Path, record: str, settings: dict[str, Any], make: Callable[[Path], None]) -> bool:
-    """Make a data set, whole or not at all, unless it is there.
+    """Make a data set, complete or not at all, unless it exists.
 
     Args:
         folder: of the data set.
-        record: name of the file in it that tells the settings.
-        settings: all that decides the pictures, plain values.
+        record: name of the file in it with the settings.
+        settings: all settings that determine the images, as plain values.
         make: called with an empty folder, which then becomes ``folder``.
 
     Returns:
-        whether it was made; False if it was there.
+        whether it was made.
 
     Raises:
-        DataError: the folder holds something else, or the same made with other settings.
+        DataError: the folder holds other files, or the data set with other settings.
     """
     if folder.exists():
         file = folder / record
-        there = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
-        differing = [key for key in settings if there.get(key) != settings[key]]
+        before = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
+        differing = [key for key in settings if before.get(key) != settings[key]]
         if differing:
             raise DataError(
-                f'{folder}: holds other data ({", ".join(differing)} differ); remove it, or name another folder'
+                f'{folder}: holds other data ({", ".join(differing)} differ); remove it, or use another folder'
             )
         return False
-    cv2.setNumThreads(1)  # the work is shared by processes
+    cv2.setNumThreads(1)  # several processes share the processor
     with whole_folder(folder) as new:
         make(new)
         (new / record).write_text(json.dumps(settings, indent=2, sort_keys=True) + '\n', encoding='utf-8')
         if hasattr(os, 'sync'):
-            os.sync()  # once, not for each of thousands of pictures
+            os.sync()  # once for thousands of images
     return True
-
-
-def _png(picture: Array) -> bytes:
-    return cv2.imencode('.png', np.ascontiguousarray(picture[..., ::-1]))[1].tobytes()

@@ -1,0 +1,1 @@
+"""Check data sets: list their folders, examine every pair, compare the pairs, write a report."""
