@@ -134,14 +134,14 @@ def summary_of(entry: Callable[..., Any]) -> str:
 
 
 def argument_texts(entry: Callable[..., Any]) -> dict[str, str]:
-    """What the ``Args`` section of a class's (or its constructor's) docstring says about each argument."""
-    for documented in (entry, getattr(entry, '__init__', None)):
-        text = inspect.cleandoc(getattr(documented, '__doc__', None) or '')
-        section = re.search(r'^Args:\n((?:[ \t]+.*\n?|\n)+)', text, re.MULTILINE)
-        if section:
-            texts = _parse(inspect.cleandoc(section.group(1)))
-            return {name: _as_markdown(text) for name, text in texts.items()}
-    return {}
+    """Return the texts of the ``Args`` section in the docstring of a function, or of a class and its base classes."""
+    texts: dict[str, str] = {}
+    for documented in reversed(getattr(entry, '__mro__', (entry,))):
+        for text in (documented.__doc__, getattr(vars(documented).get('__init__'), '__doc__', None)):
+            section = re.search(r'^Args:\n((?:[ \t]+.*\n?|\n)+)', inspect.cleandoc(text or ''), re.MULTILINE)
+            if section:
+                texts |= _parse(inspect.cleandoc(section.group(1)))
+    return {name: _as_markdown(text) for name, text in texts.items()}
 
 
 def _as_markdown(text: str) -> str:

@@ -57,7 +57,8 @@ def folders_of_options(datasets: Mapping[str, Mapping[str, Any]]) -> list[Folder
         if lq is None:
             continue
         gt, mask, kind = block.get('dataroot_gt'), block.get('dataroot_mask'), str(block.get('type'))
-        masks: tuple[tuple[Path, bool], ...] = () if mask is None else ((Path(mask).expanduser(), kind in GRAY_TYPES),)
+        gray = kind in GRAY_TYPES or block.get('masks') == 'gray'
+        masks: tuple[tuple[Path, bool], ...] = () if mask is None else ((Path(mask).expanduser(), gray),)
         if block.get('masks') == 'auto':  # the data set makes those that are missing
             masks = tuple(each for each in masks if each[0].exists())
         expected, note = (None, '') if block.get('meta_info_file') else known_count(Path(lq).expanduser())

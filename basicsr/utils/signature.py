@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -64,19 +65,30 @@ class Problem:
 
 
 def parameters_of(factory: Callable[..., Any], supplied: Iterable[str] = ()) -> dict[str, inspect.Parameter]:
-    """The parameters an option file may set, with resolved annotations; ``supplied`` ones come from code."""
-    signature = inspect.signature(factory)
-    target = factory.__init__ if inspect.isclass(factory) else factory
-    try:
-        hints = typing.get_type_hints(target, include_extras=True)
-    except (NameError, TypeError):  # annotations of foreign classes may name things that are not importable
-        hints = {}
-    keep = {}
-    for name, parameter in signature.parameters.items():
-        if name in supplied or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        keep[name] = parameter.replace(annotation=hints.get(name, parameter.empty))
-    return keep
+    """Return the parameters that an option file may set, with resolved annotations.
+
+    Where a constructor takes ``**arguments``, the parameters of its base class follow.
+
+    Args:
+        factory: class or function.
+        supplied: names of parameters to leave out because code passes them.
+    """
+    keep: dict[str, inspect.Parameter] = {}
+    constructors = [vars(base)['__init__'] for base in getattr(factory, '__mro__', ()) if '__init__' in vars(base)]
+    for place, target in enumerate(constructors or [factory]):
+        bound = types.MethodType(target, factory) if place else factory
+        parameters = inspect.signature(bound).parameters.values()
+        try:
+            hints = typing.get_type_hints(target, include_extras=True)
+        except (NameError, TypeError):  # annotations of foreign classes may name things that are not importable
+            hints = {}
+        for parameter in parameters:
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                annotation = hints.get(parameter.name, parameter.empty)
+                keep.setdefault(parameter.name, parameter.replace(annotation=annotation))
+        if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return {name: parameter for name, parameter in keep.items() if name not in supplied}
 
 
 def nested_block(parameter: inspect.Parameter) -> TypeBlock | None:
