@@ -1,34 +1,28 @@
-"""Plain values to options, or to all that is wrong with them."""
+"""Turn plain values into options, or into a list of everything wrong with them."""
 
 from __future__ import annotations
 
-import json
-import re
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from basicsr.options.fields import Section
 from basicsr.options.schema import Options
 from basicsr.utils.errors import nearest
-from basicsr.utils.signature import Problem, default_hint, existing_part, message_of, mismatch, value_at
+from basicsr.utils.signature import Location, Problem, existing_part, mismatches, validate
 
 
 def check(data: Mapping[str, Any]) -> tuple[Options | None, list[Problem]]:
     """Check the content of an option file.
 
-    Values are checked as JSON would be: a list fits a tuple, an int fits a float, text never fits a number.
-
     Returns:
-        the options (None if there are problems), and everything that is wrong.
+        the options (None if there are problems), and all problems.
     """
-    try:
-        return Options.model_validate_json(json.dumps(data), context={'mode': data.get('mode')}), []
-    except ValidationError as error:
-        return None, _problems(error, data)
+    options, fitted, mistakes = validate(Options, data, {'mode': data.get('mode')})
+    return options, _problems(mistakes, fitted)
 
 
 def section_at(location: tuple[str | int, ...]) -> type[BaseModel] | None:
@@ -48,11 +42,11 @@ def section_at(location: tuple[str | int, ...]) -> type[BaseModel] | None:
     return model_in(annotation)
 
 
-def _problems(error: ValidationError, data: Any) -> list[Problem]:
-    problems = []
-    mismatches: dict[tuple[str | int, ...], list[Any]] = {}
-    for item in error.errors(include_url=False):
-        location, context = item['loc'], item.get('ctx', {})
+def _problems(mistakes: list[Any], data: Any) -> list[Problem]:
+    problems, others = [], []
+    misnamed = [existing_part(item['loc'], data) for item in mistakes if item['type'] == 'phase']
+    for item in mistakes:
+        location = item['loc']
         section = section_at(location[:-1]) if location else None
         if item['type'] == 'extra_forbidden' and section is not None:
             problems.append(Problem(location, f'unknown key{_hint(str(location[-1]), section)}'))
@@ -60,18 +54,12 @@ def _problems(error: ValidationError, data: Any) -> list[Problem]:
             meaning = section.model_fields[str(location[-1])].description or ''
             problems.append(Problem(location, f'a required key is missing ({meaning.rstrip(".")})'))
         elif item['type'] == 'block':
-            problems += [Problem((*location, *inner.location), inner.message) for inner in context['problems']]
-        elif item['type'] in ('needs', 'phase', 'template', 'path'):
+            problems += [Problem((*location, *inner.location), inner.message) for inner in item['ctx']['problems']]
+        elif item['type'] in ('needs', 'phase', 'path'):
             problems.append(Problem(existing_part(location, data), item['msg']))
         else:
-            mismatches.setdefault(existing_part(location, data), []).append(item)
-    for location, items in mismatches.items():
-        value = value_at(data, location)
-        section = section_at(location[:-1]) if location and value is None else None
-        field = section.model_fields.get(str(location[-1])) if section is not None else None
-        hint = default_hint(field.default) if field is not None else ''
-        problems.append(Problem(location, _mismatch(items, value) + hint))
-    misnamed = [existing_part(item['loc'], data) for item in error.errors() if item['type'] == 'phase']
+            others.append(item)
+    problems += mismatches(others, data, _default_at)
     return [
         p
         for p in problems
@@ -79,30 +67,19 @@ def _problems(error: ValidationError, data: Any) -> list[Problem]:
     ]
 
 
+def _default_at(location: Location) -> Any:
+    section = section_at(location[:-1])
+    field = section.model_fields.get(str(location[-1])) if section is not None else None
+    return None if field is None else field.default
+
+
 def _hint(key: str, section: type[BaseModel]) -> str:
-    """The nearest key of the section, else the sections that have this very key, else all keys of the section."""
+    """Return the nearest key of the section, else the sections that have this very key, else all its keys."""
     own = [*section.model_fields, *(['_base_'] if section is Options else [])]
     elsewhere = ['.'.join(place) or 'the top level' for place, other in sections().items() if key in other.model_fields]
     if nearest(key, own):
         return nearest(key, own)
     return f'; it belongs to {" or ".join(elsewhere)}' if elsewhere else f'; known are {", ".join(own)}'
-
-
-def _mismatch(items: list[Any], value: Any) -> str:
-    message = mismatch(map(message_of, items), value)
-    if isinstance(value, str):
-        choices = [
-            name for item in items if item['type'] == 'literal_error' for name in _quoted(item['ctx']['expected'])
-        ]
-        message += nearest(value, choices)
-    if isinstance(value, (bool, int, float)) and any(item['type'] == 'string_type' for item in items):
-        message += '; write quotes to make it text'
-    return message
-
-
-def _quoted(text: str) -> list[str]:
-    """The choices in ``'a', 'b' or 'c'``."""
-    return re.findall(r"'([^']*)'", text)
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:

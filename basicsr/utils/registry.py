@@ -14,6 +14,8 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from pydantic import BaseModel
+
 from basicsr.utils.errors import ArgumentError, UnknownNameError, nearest
 from basicsr.utils.signature import Problem, fit_arguments, nested_block, parameters_of
 
@@ -94,14 +96,14 @@ class Registry:
         return self._entries[name]
 
     def check(
-        self, options: BlockLike, supplied: Iterable[str] = (), beside: Iterable[str] = ()
+        self, options: BlockLike, supplied: Iterable[str] = (), beside: type[BaseModel] | None = None
     ) -> tuple[dict[str, Any], list[Problem]]:
         """Check a block without building it; blocks inside it (``backbone:``) are checked as well.
 
         Args:
             options: ``type`` and the keyword arguments of the entry that it names.
             supplied: parameters that code passes beside the registry's own ``supplied``.
-            beside: keys that may stand in the block but are not the entry's, for hints.
+            beside: the fields of this model are keys of the block as well, except ``type``.
 
         Returns:
             the block, with whole-number floats turned into ints where an int is expected, and all problems.
