@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import random
@@ -114,7 +115,9 @@ def build_dataloader(
         return DataLoader(
             dataset, batch_size=1, sampler=order, collate_fn=collate, pin_memory=pin_memory, generator=generator
         )
-    batch_size, workers, ratio = options.batch_size_per_gpu, options.num_worker_per_gpu, options.dataset_enlarge_ratio
+    batch_size, ratio = options.batch_size_per_gpu, options.dataset_enlarge_ratio
+    workers = options.num_worker_per_gpu or int(options.prefetch_mode == 'cpu')
+    ahead = options.num_prefetch_queue if options.prefetch_mode == 'cpu' else 1
     sampler: Sampler[int] = EpochSampler(length, samples_per_step or batch_size, world, rank, ratio, seed)
     if options.sampler == 'reference':
         sampler = EnlargedSampler(length, world, rank, ratio)
@@ -123,6 +126,7 @@ def build_dataloader(
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
+        prefetch_factor=max(2, math.ceil(ahead / workers)) if workers else None,  # 2 is the default of torch
         collate_fn=collate,
         drop_last=True,
         pin_memory=pin_memory,

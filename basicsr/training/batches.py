@@ -49,7 +49,7 @@ class TrainingData:
     ) -> None:
         self._dataset, self._batching, self._device = dataset, batching, processes.device
         self._gray_masks = gray_masks
-        self._mode, self._ahead = opt.prefetch_mode, opt.num_prefetch_queue
+        self._mode = opt.prefetch_mode
         self._loader = build_dataloader(
             SkipBadImages(dataset) if skip_bad else dataset,
             opt.model_copy(update={'batch_size_per_gpu': batching.at_once}),
@@ -112,7 +112,7 @@ class TrainingData:
     def _batches(self) -> Iterator[dict[str, Any]]:
         """One pass over the loader, as floats on the device."""
         try:
-            yield from prefetch(self._loader, self._device, self._mode, self._ahead, self._gray_masks)
+            yield from prefetch(self._loader, self._device, self._mode, self._gray_masks)
         except BasicsrError as error:
             raise type(error)(_own_words(str(error))) from error
 

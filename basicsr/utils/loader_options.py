@@ -34,10 +34,11 @@ class LoaderOptions(BaseModel):
     )
     prefetch_mode: Annotated[Literal['cpu', 'cuda'] | None, NotRecipe()] = Field(
         default=None,
-        description='Prepare the next batch in a thread (`cpu`) or on a side stream (`cuda`, needs `pin_memory`).',
+        description='Prepare batches ahead in worker processes, at least one (`cpu`), or copy the next batch on a side '
+        'stream (`cuda`, needs `pin_memory`).',
     )
     num_prefetch_queue: Annotated[Positive, NotRecipe()] = Field(
-        default=1, description='Number of batches that `prefetch_mode: cpu` keeps ready.'
+        default=1, description='Number of batches that `prefetch_mode: cpu` keeps ready, at least two per worker.'
     )
     pin_memory: Annotated[bool, NotRecipe()] = Field(
         default=False, description='Load batches into page-locked memory, which copies to a GPU faster.'
