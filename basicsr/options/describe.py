@@ -88,7 +88,7 @@ def in_words(schema: dict[str, Any]) -> str:
 
 
 def _plural(word: str) -> str:
-    return word if word.startswith('`') or word == _WORDS['boolean'] else f'{word}s'
+    return word if word.startswith('`') or word == _WORDS['boolean'] else re.sub(r'^(\w+)', r'\1s', word)
 
 
 def plain_text(value: Any) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from pydantic import BaseModel
 
 from basicsr.utils.errors import ArgumentError, UnknownNameError, nearest
-from basicsr.utils.signature import Problem, fit_arguments, nested_block, parameters_of
+from basicsr.utils.signature import Problem, fit_arguments, nested_block, parameters_of, refuse
 
 T = TypeVar('T')
 logger = logging.getLogger(__name__)
@@ -151,9 +151,7 @@ class Registry:
         if 'type' in plain:
             self.get(plain['type'])
         block, problems = self.check(plain, (*supplied, *objects))
-        if problems:
-            details = [f'{".".join(map(str, p.location))}: {p.message}' if p.location else p.message for p in problems]
-            raise ArgumentError(f'{self.kind} {plain.get("type", "")}: ' + '; '.join(details))
+        refuse(f'{self.kind} {plain.get("type", "")}', problems)
         entry = self.get(block.pop('type'))
         return entry(**block, **objects, **supplied)
 

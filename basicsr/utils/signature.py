@@ -20,7 +20,7 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
-from basicsr.utils.errors import nearest
+from basicsr.utils.errors import ArgumentError, nearest
 
 Share = Annotated[float, Ge(0), Le(1)]
 """A part of a whole, 0 to 1."""
@@ -198,7 +198,7 @@ def validate(
     fitted, mistakes = dict(data), []
     for _ in range(2):
         try:
-            return model.model_validate_json(json.dumps(fitted), context=context), fitted, []
+            return model.model_validate_json(json.dumps(fitted, default=str), context=context), fitted, []
         except ValidationError as error:
             mistakes = error.errors(include_url=False)
         places = {existing_part(m['loc'], fitted) for m in mistakes if m['type'] in ('int_type', 'literal_error')}
@@ -246,6 +246,31 @@ def fit_arguments(
         elif mistake['type'] not in ('needs_python_object', 'is_instance_of'):
             others.append(mistake)
     return fitted, problems + mismatches(others, arguments, lambda place: keys.get(str(place[0])))
+
+
+def require_arguments(factory: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Check the arguments of a call from Python.
+
+    Args:
+        factory: class or function that was called.
+        given: its arguments; others are ignored, so that it may pass ``locals()``.
+
+    Raises:
+        ArgumentError: they do not fit its signature; the message lists all problems.
+    """
+    known = parameters_of(factory)
+    refuse(factory.__name__, fit_arguments(factory, {name: given[name] for name in known})[1])
+
+
+def refuse(name: str, problems: Iterable[Problem]) -> None:
+    """Raise one error for all problems.
+
+    Raises:
+        ArgumentError: there are problems.
+    """
+    details = [f'{".".join(map(str, p.location))}: {p.message}' if p.location else p.message for p in problems]
+    if details:
+        raise ArgumentError(f'{name}: ' + '; '.join(details))
 
 
 def mismatches(mistakes: Iterable[Any], data: Any, default_at: Callable[[Location], Any]) -> list[Problem]:
@@ -315,7 +340,7 @@ def existing_part(location: Location, value: Any) -> Location:
     keys: list[str | int] = []
     for key in location:
         known: bool = isinstance(value, dict) and key in value
-        if known or (isinstance(value, list) and key in range(len(value))):
+        if known or (isinstance(value, (list, tuple)) and key in range(len(value))):
             keys.append(key)
             value = value[key]
     return tuple(keys)
