@@ -1,4 +1,7 @@
-"""Write docs/options.md and docs/options.schema.json from the schema of the options and the registered classes."""
+"""Write docs/options.md and docs/options.schema.json from the schema of the options and the registered classes.
+
+The introduction of docs/options.md, above the heading "Keys", is written by hand.
+"""
 
 from __future__ import annotations
 
@@ -36,29 +39,8 @@ from basicsr.utils.console import run
 from basicsr.utils.registry import REGISTRIES
 from basicsr.utils.signature import arguments_model
 
+PAGE = ROOT / 'docs' / 'options.md'
 BLOCKS: tuple[type[Block], ...] = (DatasetOptions, NetworkBlock, LossBlock, MetricBlock, OptimizerBlock, SchedulerBlock)
-
-INTRODUCTION = """\
-# Options
-
-Written by `python scripts/generate_option_docs.py`; change the schema or the docstrings instead.
-
-An option file is YAML. Check one with `python scripts/check_options.py -opt FILE`: it names every mistyped key,
-wrong type and unknown name at once, with its line; `--show` prints the file with its includes merged and the
-defaults of all keys filled in (arguments of `type` blocks stay as written).
-
-* `_base_: file` (or a list of files, later ones win), relative to the file that says it, includes other option files.
-  The file itself wins over what it includes. Mappings are merged key by key, lists are replaced whole;
-  `_delete_: true` inside a mapping drops what the included files say there.
-* `-opt` and `_base_` also find shipped files by name: `GoPro/SAMDeblur`, `train/GoPro/SAMDeblur` where there are two.
-* `--force_yml train:optim_g:lr=5e-4 datasets:train:gt_size=128` sets any key on the command line. The value is YAML.
-* `1e-4` is a number; `5e3` is an integer where one is expected; dates are text.
-* `~`, `$VAR` and `${VAR}` in paths are replaced when the file is read. Whether paths exist is asked
-  when something is run, or by `check_options.py --paths`.
-* A block with `type` names a registered class; its other keys are arguments of that class (see [Types](#types)).
-* Editors that know `docs/options.schema.json` complete and check keys while you type: the first line of our files,
-  `# yaml-language-server: $schema=...`, points at it.
-"""
 
 REFERENCE = """\
 Where the original has a defect, we do the right thing unless the file says `mode: reference`. A file without `mode`
@@ -69,7 +51,8 @@ blocks whose class has them and that do not set them:
 
 def markdown() -> str:
     """The text of docs/options.md."""
-    parts = [INTRODUCTION, '## Keys\n']
+    introduction = PAGE.read_text(encoding='utf-8').partition('## Keys\n')[0]  # written by hand
+    parts = [f'{introduction}## Keys\n']
     for place, section in sections().items():
         name = '.'.join(place).replace('datasets.*', 'datasets.<phase>')
         parts += [
@@ -182,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--check', action='store_true', help='write nothing; exit code 1 if a file is out of date')
     check = parser.parse_args(arguments).check
     texts = {
-        ROOT / 'docs' / 'options.md': markdown(),
+        PAGE: markdown(),
         ROOT / 'docs' / 'options.schema.json': json.dumps(json_schema(), indent=1, ensure_ascii=False) + '\n',
     }
     stale = 0

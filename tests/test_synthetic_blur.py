@@ -14,7 +14,6 @@ from scipy.ndimage import convolve
 from basicsr.data.dead_leaves import Layer, dead_leaves, region_map
 from basicsr.data.exposure import add_noise
 from basicsr.data.motion import (
-    kernel_of_path,
     shake_path,
     straight_path,
 )
@@ -24,6 +23,7 @@ from basicsr.images.files import imread
 from basicsr.masks.generator import build_generator
 from basicsr.utils.errors import ArgumentError, DataError, ImageFileError, ShapeError
 from basicsr.utils.registry import DATASET_REGISTRY
+from tests.blur_kernels import kernel_of_path
 
 pytestmark = pytest.mark.numeric
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -25,21 +24,12 @@ def check(data: Mapping[str, Any]) -> tuple[Options | None, list[Problem]]:
     return options, _problems(mistakes, fitted)
 
 
-def section_at(location: tuple[str | int, ...]) -> type[BaseModel] | None:
-    """The class of the section (or block) at a place of the options; None where there is none."""
-    annotation: Any = Options
-    for key in location:
-        model = model_in(annotation)
-        if model is not None:
-            if key not in model.model_fields:
-                return None
-            annotation = model.model_fields[str(key)].annotation
-        else:
-            values = dict_values(annotation)
-            if values is None:
-                return None
-            annotation = values
-    return model_in(annotation)
+def section_at(location: Location) -> type[BaseModel] | None:
+    """Return the class of the section (or block) at a place of the options; None where there is none."""
+    for place, model in _models().items():
+        if len(place) == len(location) and all(a in (b, '*') for a, b in zip(place, location, strict=True)):
+            return model
+    return None
 
 
 def _problems(mistakes: list[Any], data: Any) -> list[Problem]:
@@ -82,28 +72,19 @@ def _hint(key: str, section: type[BaseModel]) -> str:
     return f'; it belongs to {" or ".join(elsewhere)}' if elsewhere else f'; known are {", ".join(own)}'
 
 
-def model_in(annotation: Any) -> type[BaseModel] | None:
-    """The section class that an annotation is, or allows beside None."""
-    if typing.get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        found = [model for part in typing.get_args(annotation) if (model := model_in(part))]
-        return found[0] if found else None
-    return None
+def sections() -> dict[tuple[str, ...], type[Section]]:
+    """Return all sections by place, with ``*`` for any key; the top level comes first."""
+    return {place: model for place, model in _models().items() if issubclass(model, Section)}
 
 
-def dict_values(annotation: Any) -> Any:
-    """The type of the values of a mapping whose keys may be anything, else None."""
-    arguments = typing.get_args(annotation)
-    return arguments[1] if typing.get_origin(annotation) is dict else None
-
-
-def sections(root: type[Section] = Options, above: tuple[str, ...] = ()) -> dict[tuple[str, ...], type[Section]]:
-    """All sections by place, each key that may be anything written as ``*``; the root comes first."""
+def _models(root: type[BaseModel] = Options, above: tuple[str, ...] = ()) -> dict[tuple[str, ...], type[BaseModel]]:
+    """Return all sections and blocks by place."""
     found = {above: root}
     for name, field in root.model_fields.items():
-        values = dict_values(field.annotation)
-        model = model_in(field.annotation if values is None else values)
-        if model is not None and issubclass(model, Section):
-            found.update(sections(model, (*above, name) if values is None else (*above, name, '*')))
+        annotation, place = field.annotation, (*above, name)
+        if typing.get_origin(annotation) is dict:
+            annotation, place = typing.get_args(annotation)[1], (*place, '*')
+        for model in (annotation, *typing.get_args(annotation)):  # beside None
+            if isinstance(model, type) and typing.get_origin(model) is None and issubclass(model, BaseModel):
+                found.update(_models(model, place))
     return found

@@ -88,7 +88,8 @@ def in_words(schema: dict[str, Any]) -> str:
 
 
 def _plural(word: str) -> str:
-    return word if word.startswith('`') or word == _WORDS['boolean'] else re.sub(r'^(\w+)', r'\1s', word)
+    first, limit = re.fullmatch(r'(.*?)( [<>≤≥] .*)?', word).groups('')  # type: ignore[union-attr]
+    return word if word.startswith('`') or word == _WORDS['boolean'] else f'{first}s{limit}'
 
 
 def plain_text(value: Any) -> str:
