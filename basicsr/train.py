@@ -122,7 +122,7 @@ class Training:
         own_weights = 'network_g' in options.path.ignore_resume_networks
         checkpoint = find_checkpoint(self.folder, auto_resume, resume_state, not own_weights, processes)
         seed = choose_seed(options.manual_seed, checkpoint, processes)
-        self.settings = recipe_of(options.as_dict(), seed, self.batching.total)
+        self.settings = recipe_of(options, seed, self.batching.total)
         if checkpoint is not None:
             compare_recipes(checkpoint, self.settings, options.path.resume_with_changes)
 
@@ -142,7 +142,7 @@ class Training:
         self.validation = Validation(options, validated, self.model, processes, self.experiment / 'visualization')
         self.data = TrainingData(
             datasets['train'],
-            block.as_dict(),
+            block,
             self.batching,
             processes,
             seed,

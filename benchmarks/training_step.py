@@ -24,6 +24,7 @@ from basicsr.training import build_optimizer
 from basicsr.training.batches import TrainingData
 from basicsr.training.batching import share_batch
 from basicsr.training.distributed import Processes
+from basicsr.utils.loader_options import LoaderOptions
 from basicsr.utils.measure import peak_memory
 from benchmarks import transcriptions
 from benchmarks.timing import header, paired, row
@@ -125,7 +126,8 @@ def measure_loop(size: int, precision: str, device: torch.device, steps: int = 1
     """Training on generated pictures: how much of the time the loop waits for data."""
     model = recipe_model(precision, device)
     block = {'type': 'SyntheticBlurDataset', 'length': size * steps, 'gt_size': 256}
-    opt = {'num_worker_per_gpu': 14, 'pin_memory': True, 'prefetch_mode': 'cuda' if device.type == 'cuda' else None}
+    mode: Any = 'cuda' if device.type == 'cuda' else None
+    opt = LoaderOptions(num_worker_per_gpu=14, pin_memory=True, prefetch_mode=mode)
     data = TrainingData(
         build_dataset(block, phase='train'), opt, share_batch(size, size, 1), Processes(device=device), 0
     )

@@ -47,23 +47,23 @@ def progress(keys: Iterable[str]) -> Iterator[str]:
 def convert(source: Path, target: Path, kind: str, threads: int) -> int:
     """Pack or unpack, whichever the names ask for; returns the number of files."""
     from basicsr.data.stores.base import FolderStore
-    from basicsr.data.stores.lmdb import LmdbStore, unpack_lmdb, write_lmdb
-    from basicsr.data.stores.raw import unpack_raw, write_raw
+    from basicsr.data.stores.lmdb import LmdbStore, write_lmdb
+    from basicsr.data.stores.opening import unpack
+    from basicsr.data.stores.raw import RawStore, write_raw
     from basicsr.images.files import IMAGE_SUFFIXES
     from basicsr.masks.files import SUFFIXES
     from basicsr.utils.errors import DataError
 
-    if kind == 'images' and source.is_dir() and source.suffix not in ('.raw', '.lmdb'):
+    packed = {'.raw': RawStore, '.lmdb': LmdbStore}
+    if source.suffix in packed and target.suffix not in packed:
+        return unpack(packed[source.suffix](source), target, progress)
+    if source.suffix not in packed and kind == 'images' and source.is_dir():
         refuse_label_maps(FolderStore(source))
-    if source.suffix == '.raw' and target.suffix not in ('.raw', '.lmdb'):
-        return unpack_raw(source, target, progress)
-    if source.suffix == '.lmdb' and target.suffix not in ('.raw', '.lmdb'):
-        return unpack_lmdb(source, target, progress)
     if target.suffix == '.raw' and source.suffix != '.raw':
         suffixes = {'images': IMAGE_SUFFIXES, 'masks': SUFFIXES, 'gray': ('.png',)}[kind]
         files = LmdbStore(source) if source.suffix == '.lmdb' else FolderStore(source, suffixes)
         return write_raw(files, target, kind, max(1, threads), progress)  # type: ignore[arg-type]
-    if target.suffix == '.lmdb' and source.suffix not in ('.raw', '.lmdb'):
+    if target.suffix == '.lmdb' and source.suffix not in packed:
         return write_lmdb(source, target, 'images' if kind == 'images' else 'masks', progress)
     raise DataError(f'{source} to {target}: one of the two is a folder of files; only name.lmdb to name.raw is direct')
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from basicsr.data import build_dataset
-from basicsr.data.stores.lmdb import unpack_lmdb, write_lmdb
+from basicsr.data.stores.lmdb import LmdbStore, write_lmdb
+from basicsr.data.stores.opening import unpack
 from basicsr.images.files import imread
 from basicsr.preparation.benchmark_sets import SETS, benchmark_set
 from basicsr.preparation.checks.data_sets import check_data_sets
@@ -267,7 +268,7 @@ def test_a_set_in_lmdb_is_told_how_to_unpack_and_recognised_then(tree, tmp_path)
         find_benchmark(benchmark_set('reds300'), root, ['val'])
     assert f'make_store.py --input {val}/blur_300.lmdb --output {val}/blur_300\n' in str(caught.value)
     for name in ('blur_300', 'sharp_300'):
-        unpack_lmdb(val / f'{name}.lmdb', val / name)
+        unpack(LmdbStore(val / f'{name}.lmdb'), val / name)
     found = find_benchmark(benchmark_set('reds300'), root, ['val'])
     assert (found.layout.name, [pair.stem for pair in found.pairs['val']]) == ('nafnet', [pairs[0][1]])
 

@@ -107,7 +107,7 @@ def test_what_cannot_be_made_is_said(roots):
     with pytest.raises(DataError, match='makes files for files'):
         build_dataset(block(roots, **lmdb))
     (roots / 'lq' / 'b.png').write_bytes(b'')
-    with pytest.raises(DataError, match=r'no masks could be made of these images:\n  b\.png: .*empty'):
+    with pytest.raises(DataError, match=r'the masks of these images cannot be made:\n  b\.png: .*empty'):
         build_dataset(block(roots))
     assert (roots / 'masks' / 'a.png').is_file()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from basicsr.data import build_dataset
-from basicsr.data.groups import read_groups
+from basicsr.data.image_groups import read_groups
 from basicsr.images.files import imwrite
 from basicsr.utils.errors import DataError
 

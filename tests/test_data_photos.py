@@ -15,6 +15,7 @@ from basicsr.data.sample import SeededDraws, random_crop, turn
 from basicsr.images.files import imread
 from basicsr.masks import masks_from_label_map
 from basicsr.masks.files import read_masks
+from basicsr.utils.errors import ArgumentError
 
 NAMES = ('103041', '15088')  # one upright, one lying
 
@@ -71,7 +72,7 @@ def test_every_kind_reads_them(roots):
                 item = dataset[number]
                 np.testing.assert_array_equal(item['lq'].numpy(), photo)
                 assert item['lq'].dtype == torch.uint8 and item['lq_path'].endswith(f'{name}.jpg')
-                assert ('gt' in item) == hasattr(dataset, 'pairs')
+                assert ('gt' in item) == type(dataset).__name__.startswith('Paired')
                 assert ('masks' in item) == (factor is not None)
                 if factor is not None:
                     np.testing.assert_array_equal(item['masks'].numpy(), labels * factor)
@@ -165,3 +166,25 @@ def test_file_types(tmp_path, form, suffix):
         np.testing.assert_array_equal(item['lq'].numpy(), expected)
     gray = build_dataset({'type': 'SingleImageDataset', 'dataroot_lq': str(tmp_path), 'channels': 1})[0]
     assert gray['lq'].shape == (1, 8, 9)
+
+
+@pytest.mark.parametrize(
+    ('alias', 'masks', 'folder'),
+    [('PairedImageMaskDataset', 'gray', 'gray'), ('PairedImageGroupMaskDataset', 'regions', 'labels')],
+)
+def test_the_names_of_the_original_are_paired_images_with_masks(roots, alias, masks, folder):
+    """Same samples, same required folder; the arguments follow from one constructor."""
+    more = {'phase': 'train', 'gt_size': 16, 'seed': 5}
+    named = build_dataset(block(roots, alias, folder, **more))
+    plain = build_dataset({**block(roots, 'PairedImageDataset', folder, **more), 'masks': masks})
+    assert named.gray_masks == plain.gray_masks == (masks == 'gray')
+    for ours, theirs in zip(named, plain, strict=True):
+        assert ours.keys() == theirs.keys() and torch.equal(ours['masks'], theirs['masks'])
+        assert torch.equal(ours['lq'], theirs['lq']) and ours['mask_seed'] == theirs['mask_seed']
+    without = {key: value for key, value in block(roots, alias, folder).items() if key != 'dataroot_mask'}
+    with pytest.raises(ArgumentError, match='dataroot_mask'):
+        build_dataset(without)
+    with pytest.raises(ArgumentError, match='dataroot_mask'):
+        build_dataset({**without, 'type': 'PairedImageDataset', 'masks': masks})
+    with pytest.raises(ArgumentError, match='masks'):
+        build_dataset(block(roots, 'PairedImageDataset', folder))

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from basicsr.options import add_arguments, dump, from_arguments, load_options
-from basicsr.options.describe import argument_texts, describe_type
+from basicsr.options.describe import argument_texts, in_words, schema_of
 from basicsr.options.includes import read_file
+from basicsr.preflight import build_on_paper
 from basicsr.utils.registry import ARCH_REGISTRY
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted(path for path in (ROOT / 'options').rglob('*.yml') if path.parent.name != '_base_')
-ORIGINAL = sorted((ROOT / 'tests' / 'data' / 'original_options').glob('*.yml'))
+ORIGINAL = sorted((ROOT / 'tests' / 'data' / 'original_options').rglob('*.yml'))
 
 
 def relative(path: Path) -> str:
@@ -75,17 +77,52 @@ def test_the_four_methods() -> None:
 def test_original_files_run_as_reference(path: Path) -> None:
     options = load_options(path)
     assert options.mode == 'reference'
+    training, restormer = 'train' in path.parts, 'Restormer' in path.parts
     named = {notice.split(': ')[0] for notice in options.notices}
-    training = {'datasets.*.use_shuffle', 'train.mixup', 'train.scheduler.type'} if 'train' in path.name else set()
-    masks = {'grouped_masks'} if 'Seg' in path.name else set()
-    assert named == {'mode', 'scale', 'num_gpu', 'val.metrics.*.type'} | training | masks
+    expected = {'mode', 'scale', 'num_gpu', 'val.metrics.*.type'} | ({'grouped_masks'} if 'Seg' in path.name else set())
+    expected |= {'datasets.*.use_shuffle', 'train.scheduler.type'} if training else set()
+    expected |= {'train.mixup'} if training and not restormer else set()
+    if restormer:
+        keys = ('type', 'geometric_augs', 'mini_batch_sizes', 'iters', 'gt_sizes')
+        expected |= {f'datasets.*.{key}' for key in keys} | {'val.window_size'}
+        expected |= {'train.mixing_augs', 'train.mixing_augs.mixup', 'train.scheduler.eta_mins'}
+    assert named == expected
     assert options.network_g.arguments.get('mask_value') == (1 / 255 if 'Seg' in path.name else None)
-    assert {label: metric.type for label, metric in options.val.metrics.items()} == {'psnr': 'psnr', 'ssim': 'ssim'}
+    assert {metric.type for metric in options.val.metrics.values()} <= {'psnr', 'ssim'}
     assert all(metric.arguments['data_range'] == 'guess' for metric in options.val.metrics.values())
-    assert (options.train is not None) == ('train' in path.name)
-    if options.train is not None:
-        assert options.train.optim_g.arguments['lr'] == 1e-3
-        assert options.val.val_freq == 10000
+    assert (options.train is not None) == training
+    build_on_paper(options)
+
+
+def test_values_of_the_original_files() -> None:
+    assert len(ORIGINAL) == 20 + 10 + 1
+    folder = ORIGINAL[0].parents[3]
+    map_ = load_options(folder / 'SAM-Deblur/train/GoPro/SegNAFNet-no-dropout-width32.yml')
+    assert map_.network_g.arguments['mask_dropout'] == 0
+    assert map_.train is not None and map_.train.optim_g.arguments['lr'] == 1e-3
+    assert (map_.val.val_freq, map_.logger.save_checkpoint_freq) == (10000, 5000)
+    cat = load_options(folder / 'SAM-Deblur/test/RealBlurJ/MaskNAFNet-width32.yml')
+    assert cat.datasets['test'].arguments['dataroot_mask'] == './datasets/RealBlurJ/test/masks'
+    denoising = load_options(folder / 'NAFNet/train/SIDD/NAFNet-width64.yml')
+    assert denoising.network_g.arguments['middle_blk_num'] == 12
+    assert denoising.datasets['train'].arguments['io_backend'] == {'type': 'lmdb'}
+    assert (denoising.val.grids, denoising.val.crop_size_h, denoising.val.max_minibatch) == (True, 256, 8)
+    restormer = load_options(folder / 'Restormer/train/GoPro/Deblurring.yml')
+    data = restormer.datasets['train']
+    assert (data.type, data.batch_size_per_gpu, data.num_worker_per_gpu) == ('PairedImageDataset', 8, 8)
+    assert {key: data.arguments[key] for key in ('gt_size', 'use_flip', 'use_rot')} == {
+        'gt_size': 384,
+        'use_flip': True,
+        'use_rot': True,
+    }
+    assert restormer.train is not None
+    assert restormer.train.scheduler.as_dict() == {
+        'type': 'CosineAnnealingRestartLR',
+        'periods': [92000, 208000],
+        'restart_weights': [1, 1],
+        'eta_min': [0.0003, 0.000001],
+    }
+    assert (restormer.val.use_image, restormer.val.max_minibatch, restormer.logger.print_freq) == (False, 8, 1000)
 
 
 @pytest.mark.parametrize('path', SHIPPED + ORIGINAL, ids=relative)
@@ -155,9 +192,9 @@ def test_json_schema_accepts_what_loads_and_refuses_what_does_not() -> None:
 
 
 def test_types_in_words() -> None:
-    assert describe_type(tuple[float, float, float] | None)[0] == 'list of 3 numbers or null'
-    assert describe_type(dict[str, int])[0] == 'mapping of integers'
-    assert describe_type(object) == ('any', {})
+    assert in_words(schema_of(tuple[float, float, float] | None)) == 'list of 3 numbers or null'
+    assert in_words(schema_of(dict[str, int])) == 'mapping of integers'
+    assert in_words(schema_of(Any)) == in_words(schema_of(torch.Tensor)) == 'any'
     assert argument_texts(ARCH_REGISTRY.get('SegNAFNet'))['img_channel']
 
 
@@ -218,8 +255,6 @@ def test_check_options_finds_what_cannot_be_built(override: str, message: str) -
 
 
 def test_builders_take_the_blocks_of_an_option_file() -> None:
-    import torch
-
     from basicsr.archs import build_network
     from basicsr.losses import build_loss
     from basicsr.metrics import build_metric

@@ -203,3 +203,18 @@ def test_the_published_block_and_a_mistyped_one():
         build_optimizer(weight, {**block, 'lr': 'fast'})
     with pytest.raises(UnknownNameError, match="'Adam'"):
         build_optimizer(weight, {'type': 'AdamV'})
+
+
+def test_each_period_may_have_its_own_lowest_rate():
+    rates = [3e-4]
+    optimizer = build_optimizer([torch.zeros(1, requires_grad=True)], {'type': 'SGD', 'lr': rates[0]})
+    block = {'type': 'CosineAnnealingRestartLR', 'periods': [4, 6], 'eta_min': [3e-4, 1e-6]}
+    scheduler = build_scheduler(optimizer, block, 10)
+    for _ in range(10):
+        optimizer.step()
+        scheduler.step()
+        rates += scheduler.get_last_lr()
+    cosine = 1e-6 + (3e-4 - 1e-6) * 0.5 * (1 + np.cos(np.pi * np.arange(1, 7) / 6))
+    np.testing.assert_allclose(rates, [3e-4] * 5 + list(cosine), rtol=1e-12)
+    with pytest.raises(ArgumentError, match='eta_min'):
+        build_scheduler(optimizer, {**block, 'eta_min': [1e-6]}, 10)

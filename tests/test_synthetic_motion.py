@@ -11,7 +11,6 @@ import pytest
 from basicsr.data.motion import (
     at_times,
     draw_length,
-    kernel_of_path,
     load_kernel,
     path_of_kernel,
     samples_for,
@@ -20,6 +19,7 @@ from basicsr.data.motion import (
 )
 from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
 from basicsr.utils.errors import ArgumentError, ImageFileError, ShapeError
+from tests.blur_kernels import kernel_of_path
 
 pytestmark = pytest.mark.numeric
 

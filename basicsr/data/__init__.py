@@ -1,7 +1,4 @@
-"""Samples: image pairs with their masks from disk, data bases or generated blur, cropped and flipped as one.
-
-What makes and checks the files of benchmark data sets lies in ``preparation``, which nothing here imports.
-"""
+"""Samples: image pairs with their masks from files, databases or generated blur, cropped and flipped together."""
 
 from __future__ import annotations
 
@@ -11,31 +8,19 @@ from torch.utils.data import Dataset
 
 from basicsr.data.loading import build_dataloader, collate, to_floats
 from basicsr.data.prefetch import prefetch
+from basicsr.utils.loader_options import LoaderOptions
 from basicsr.utils.registry import DATASET_REGISTRY, BlockLike, plain_block
 from basicsr.utils.signature import parameters_of
 
 __all__ = ['DATASET_REGISTRY', 'build_dataloader', 'build_dataset', 'collate', 'prefetch', 'to_floats']
-
-NOT_OF_DATASETS = (
-    'name',
-    'num_worker_per_gpu',
-    'batch_size_per_gpu',
-    'dataset_enlarge_ratio',
-    'sampler',
-    'prefetch_mode',
-    'num_prefetch_queue',
-    'pin_memory',
-    'use_shuffle',
-)
-"""Keys of a data set in an option file that belong to the loader and the tables."""
 
 
 def build_dataset(opt: BlockLike, **arguments: Any) -> Dataset[Any]:
     """Build the data set that ``opt['type']`` names.
 
     Args:
-        opt: ``type`` and the arguments of the class, or one data set of an option file; left unchanged. Keys of the
-            loader are left out.
+        opt: ``type`` and the arguments of the class, or one data set of an option file; left unchanged. ``name`` and
+            the keys of :class:`~basicsr.utils.loader_options.LoaderOptions` are ignored.
         **arguments: further arguments (``phase``, ``seed``), where the class takes them; the block's own win.
 
     Raises:
@@ -43,7 +28,8 @@ def build_dataset(opt: BlockLike, **arguments: Any) -> Dataset[Any]:
         ArgumentError: the arguments do not fit its signature.
         DataError: files are missing; the message lists them.
     """
-    block = {key: value for key, value in plain_block(opt, 'dataset').items() if key not in NOT_OF_DATASETS}
+    beside = {*LoaderOptions.model_fields, 'name', 'use_shuffle'}
+    block = {key: value for key, value in plain_block(opt, 'dataset').items() if key not in beside}
     known = parameters_of(DATASET_REGISTRY.get(block['type'])) if isinstance(block.get('type'), str) else {}
     block = {key: value for key, value in arguments.items() if key in known} | block
     dataset: Dataset[Any] = DATASET_REGISTRY.build(block)

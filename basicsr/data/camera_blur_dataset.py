@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
-import cv2
 import numpy as np
-import torch
+from annotated_types import Ge
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
+from basicsr.data.blur_pair import BlurPair, Kind, reduced, resampled, resized
 from basicsr.data.camera_shake import CameraShake, expose
-from basicsr.data.exposure import Image, Planes, add_noise, as_jpeg, grey_of, light_of, to_uint8
+from basicsr.data.exposure import Image, JpegRange, Planes, add_noise, as_jpeg, grey_of, light_of, to_uint8
 from basicsr.data.frame_motion import FramePair, Window, mean_motion, times_of
+from basicsr.data.generated_dataset import Ascending, AtLeast0, GeneratedDataset, Range
 from basicsr.data.sample import Sample
 from basicsr.data.sharp_sources import (
     Pair,
@@ -32,11 +31,13 @@ from basicsr.data.sharp_sources import (
 from basicsr.images.files import imread
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.registry import DATASET_REGISTRY
-from basicsr.utils.signature import Folder, NotNegative, Positive, Share
+from basicsr.utils.signature import Folder, NotNegative, Positive, Share, require_arguments
 
-Kind = Literal['shake', 'motion', 'kernel', 'sharp']
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SHARES: dict[Kind, float] = {'shake': 0.4, 'motion': 0.35, 'kernel': 0.1, 'sharp': 0.15}
+
+_Gamma = Annotated[float, Ge(0.1)]
+_Side = Annotated[int, Ge(16)]
 
 _KEPT_BYTES = 256 << 20
 _ROWS = 720  # lengths of paths are those in an image of so many rows
@@ -45,28 +46,8 @@ _AGREEMENT = {'crop': 0.92, 'whole': 0.85}  # the part of pixels at which the fl
 _SMALLER = (0.5, 0.9)  # frames and photos are scaled down for crops: what is a little soft becomes sharp
 
 
-@dataclass(frozen=True)
-class BlurPair:
-    """A generated pair and how it was made.
-
-    Args:
-        lq, gt: (H, W, 3) RGB uint8.
-        kind: of the blur.
-        source: the photo, or the first frame.
-        extent: mean length of the paths of its pixels, in pixels.
-        labels: (1, H, W), regions from 1; None if the source has none.
-    """
-
-    lq: Image
-    gt: Image
-    kind: Kind
-    source: Path
-    extent: float
-    labels: NDArray[np.uint8] | None = None
-
-
 @DATASET_REGISTRY.register()
-class CameraBlurDataset(Dataset[dict[str, Any]]):
+class CameraBlurDataset(GeneratedDataset):
     """Pairs from sharp photos and clips, blurred as cameras do it, made when they are asked for.
 
     Of the kinds, 'shake' is a camera that turns and moves in six degrees of freedom while the shutter is open, 'motion'
@@ -108,39 +89,28 @@ class CameraBlurDataset(Dataset[dict[str, Any]]):
         dataroot_photos: Folder | list[Folder] | None = None,
         dataroot_clips: Folder | list[Folder] | None = None,
         dataroot_clip_masks: Folder | None = None,
-        kinds: dict[Kind, float] | None = None,
+        kinds: dict[Kind, AtLeast0] | None = None,
         length: Positive = 1000,
         gt_size: Positive | None = 128,
-        path_length: tuple[float, float] = (0.0, 60.0),
-        exposure: tuple[float, float] = (0.2, 1.5),
-        gamma: tuple[float, float] = (1.0, 2.4),
+        path_length: Range = (0.0, 60.0),
+        exposure: Range = (0.2, 1.5),
+        gamma: Annotated[tuple[_Gamma, _Gamma], Ascending] = (1.0, 2.4),
         highlights: Share = 0.3,
         degraded: Share = 0.3,
-        noise: tuple[float, float] = (0.0, 0.01),
-        jpeg: tuple[int, int] | None = (75, 98),
+        noise: Range = (0.0, 0.01),
+        jpeg: JpegRange | None = (75, 98),
         candidates: Positive = 4,
-        short_side: tuple[int, int] = (480, 720),
+        short_side: Annotated[tuple[_Side, _Side], Ascending] = (480, 720),
         reduce_to: tuple[int, int] | None = None,
         seed: NotNegative = 0,
     ) -> None:
-        ranges: dict[str, tuple[tuple[float, float] | None, float]] = {
-            'path_length': (path_length, 0.0),
-            'exposure': (exposure, 0.0),
-            'gamma': (gamma, 0.1),
-            'noise': (noise, 0.0),
-            'jpeg': (jpeg, 1),
-            'short_side': (short_side, 16),
-        }
-        for name, (limits, least) in ranges.items():
-            if limits is not None and (len(limits) != 2 or not least <= limits[0] <= limits[1]):
-                raise ArgumentError(f'{name} is the smallest and the largest value, at least {least:g}, got {limits}')
-        if jpeg is not None and jpeg[1] > 100:
-            raise ArgumentError(f'jpeg is a quality from 1 to 100, got {jpeg}')
+        require_arguments(CameraBlurDataset, locals())
+        super().__init__(length, seed)
         self.photos = photos_in(_listed(dataroot_photos))
         self.pairs = frame_pairs_in(_listed(dataroot_clips))
         self.shares = _shares(kinds, bool(self.photos), bool(self.pairs))
         self.clip_masks = None if dataroot_clip_masks is None else Path(dataroot_clip_masks).expanduser()
-        self.length, self.gt_size, self.candidates, self.seed = length, gt_size, candidates, seed
+        self.gt_size, self.candidates = gt_size, candidates
         self.path_length, self.exposure, self.gamma = path_length, exposure, gamma
         self.highlights, self.degraded, self.noise, self.jpeg = highlights, degraded, noise, jpeg
         self.short_side, self.reduce_to = short_side, reduce_to
@@ -151,14 +121,6 @@ class CameraBlurDataset(Dataset[dict[str, Any]]):
         self._photo: Recent[Path, Image] = Recent(
             lambda path: read_sharp(path, longest), lambda image: image.nbytes, _KEPT_BYTES
         )
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers that live on see it change
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose which samples come next; workers that are running already take it over."""
-        self._epoch.fill_(epoch)
-
-    def __len__(self) -> int:
-        return self.length
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """The item of a pair; see the class."""
@@ -166,9 +128,8 @@ class CameraBlurDataset(Dataset[dict[str, Any]]):
         labels = pair.labels
         if labels is None and self.clip_masks is not None:
             labels = np.ones((1, *pair.lq.shape[:2]), np.uint8)
-        rng = np.random.default_rng([self.seed, int(self._epoch), index, 1])
-        name = f'{pair.source}#{pair.kind}'
-        return Sample(pair.lq, name, pair.gt, str(pair.source), labels).as_item(int(rng.integers(2**31)))
+        name, mask_seed = f'{pair.source}#{pair.kind}', int(self.generator_of(index, 1).integers(2**31))
+        return Sample(pair.lq, name, pair.gt, str(pair.source), labels).as_item(mask_seed)
 
     def make(self, index: int) -> BlurPair:
         """The pair as arrays, with how it was made.
@@ -178,9 +139,7 @@ class CameraBlurDataset(Dataset[dict[str, Any]]):
             DataError: no part of the clips is sharp and has flow that can be trusted.
             ImageFileError: a file cannot be read.
         """
-        if not 0 <= index < self.length:
-            raise IndexError(f'sample {index} of {self.length}')
-        rng = np.random.default_rng([self.seed, int(self._epoch), index])
+        rng = self.generator_of(index)
         kind = KINDS[int(rng.choice(len(KINDS), p=self.shares))]
         return self._from_clip(rng) if kind == 'motion' else self._from_photo(kind, rng)
 
@@ -268,12 +227,12 @@ class CameraBlurDataset(Dataset[dict[str, Any]]):
         lights = light_of(frames[0], gamma, gain), light_of(frames[1], gamma, gain)
         top, left, height, width = window
         size = (height, width) if self.gt_size is None else (self.gt_size, self.gt_size)
-        gt = to_uint8(grey_of(_resized(flow.between(lights, np.array([0.5]), window)[0], size), gamma))
+        gt = to_uint8(grey_of(resized(flow.between(lights, np.array([0.5]), window)[0], size), gamma))
         if not is_sharp(gt):
             return None
         path = flow.motion()[top : top + height, left : left + width] * exposure
         mean = flow.between(lights, times_of(exposure, float(np.percentile(path, 95))), window).mean(0)
-        return grey_of(_resized(mean, size), gamma), gt, float(path.mean()) * size[0] / height
+        return grey_of(resized(mean, size), gamma), gt, float(path.mean()) * size[0] / height
 
     def _labels(self, frame: Path, flow: FramePair, window: Window, size: tuple[int, ...]) -> NDArray[np.uint8] | None:
         if self.clip_masks is None:
@@ -283,10 +242,9 @@ class CameraBlurDataset(Dataset[dict[str, Any]]):
             return None
         mask = imread(file, channels=1)[..., 0]
         if mask.shape != flow.size:
-            mask = np.asarray(_resized(mask.astype(np.float32)[..., None], flow.size)[..., 0])
+            mask = np.asarray(resized(mask.astype(np.float32)[..., None], flow.size)[..., 0])
         labels = flow.labels_between((mask > mask.max(initial=0) / 2).astype(np.uint8), window)
-        rows, columns = (np.arange(new) * old // new for new, old in zip(size, labels.shape, strict=False))
-        return np.ascontiguousarray(1 + labels[np.ix_(rows, columns)])[None]
+        return np.ascontiguousarray(1 + resampled(labels, size))[None]
 
     def _finished(
         self,
@@ -302,10 +260,7 @@ class CameraBlurDataset(Dataset[dict[str, Any]]):
         values = np.asarray(lq / np.float32(255) if lq.dtype == np.uint8 else lq, np.float32)
         if self.reduce_to is not None:
             extent *= self.reduce_to[0] / values.shape[1]
-            values = _reduced(values, self.reduce_to)
-            gt = to_uint8(_reduced(np.asarray(gt / np.float32(255), np.float32), self.reduce_to))
-            if labels is not None:
-                labels = _reduced_labels(labels, self.reduce_to)
+            values, gt, labels = reduced(values, gt, labels, self.reduce_to)
         if rng.random() < self.degraded:
             values = add_noise(values, float(rng.uniform(*self.noise)), rng)
         stored = to_uint8(values)
@@ -342,8 +297,7 @@ def _shares(kinds: dict[Kind, float] | None, photos: bool, clips: bool) -> NDArr
         raise ArgumentError('name dataroot_photos, dataroot_clips, or both')
     if kinds is None:
         kinds = {kind: share for kind, share in SHARES.items() if kind != 'motion' or clips}
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown or any(share < 0 for share in kinds.values()) or not sum(kinds.values()) > 0:
+    if not sum(kinds.values()) > 0:
         raise ArgumentError(f'kinds are shares of {", ".join(KINDS)}, not all 0, got {kinds}')
     if kinds.get('motion', 0) > 0 and not clips:
         raise ArgumentError("kinds: 'motion' needs dataroot_clips")
@@ -356,30 +310,3 @@ def _drawn(tried: list[tuple[float, Window, Any]], rng: np.random.Generator) -> 
     weights = np.array([weight for weight, *_ in tried]) + 1e-6
     _, window, shake = tried[int(rng.choice(len(tried), p=weights / weights.sum()))]
     return window, shake
-
-
-def _resized(light: Planes, size: tuple[int, int]) -> Planes:
-    if light.shape[:2] == size:
-        return light
-    resized = np.asarray(cv2.resize(light, size[::-1], interpolation=cv2.INTER_AREA), np.float32)
-    return resized.reshape(*size, light.shape[2])
-
-
-def _reduced(image: Planes, size: tuple[int, int]) -> Planes:
-    """The middle of an image in the proportions of ``size`` (width, height), scaled down to it."""
-    return _resized(image[_middle(image.shape[:2], size)], (size[1], size[0]))
-
-
-def _reduced_labels(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A label map (1, H, W) cut and scaled down as :func:`_reduced` does images, without mixing regions."""
-    cut = labels[0][_middle(labels.shape[1:], size)]
-    rows, columns = (np.arange(new) * old // new for new, old in zip(size[::-1], cut.shape, strict=True))
-    return np.ascontiguousarray(cut[np.ix_(rows, columns)])[None]
-
-
-def _middle(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[slice, slice]:
-    """Rows and columns of the largest centred window in the proportions of ``size`` (width, height)."""
-    height, width = shape
-    rows, columns = min(height, round(width * size[1] / size[0])), min(width, round(height * size[0] / size[1]))
-    top, left = (height - rows) // 2, (width - columns) // 2
-    return slice(top, top + rows), slice(left, left + columns)

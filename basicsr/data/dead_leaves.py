@@ -15,10 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from basicsr.data.exposure import Image, Planes
 from basicsr.utils.errors import ArgumentError
-
-Image = NDArray[np.uint8]
-Planes = NDArray[np.float32]
 
 TEXTURES = ('flat', 'gradient', 'stripes', 'noise', 'smooth noise')
 _SHARES = (0.12, 0.2, 0.16, 0.12, 0.4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from basicsr.data.file_dataset import Augmentation, ImageFileDataset, Phase, read_image
-from basicsr.data.groups import Groups, read_groups
+from basicsr.data.image_groups import Groups, read_groups
 from basicsr.data.pairing import naturally_sorted, refuse, sorted_keys
 from basicsr.data.sample import Sample
 from basicsr.data.stores.base import DISK, IoBackend, Store

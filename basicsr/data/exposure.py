@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import cv2
 import numpy as np
+from annotated_types import Ge, Le
 from numpy.typing import NDArray
+
+from basicsr.data.generated_dataset import Ascending
 
 Image = NDArray[np.uint8]
 Planes = NDArray[np.float32]
+_Quality = Annotated[int, Ge(1), Le(100)]
+JpegRange = Annotated[tuple[_Quality, _Quality], Ascending]
 
 _HIGHLIGHT = 0.6
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from basicsr.data.pairing import Pairing, find_masks, find_pairs, how_to_make_gray, how_to_make_masks
 from basicsr.data.sample import Draws, ReferenceDraws, Sample, SeededDraws, random_crop, turn
-from basicsr.data.stores.base import IoBackend, Store
-from basicsr.data.stores.opening import open_store
+from basicsr.data.stores.base import Store
 from basicsr.images.files import Bits, with_bits
-from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
-from basicsr.utils.errors import ArgumentError, DataError
+from basicsr.utils.errors import ArgumentError
 
 Phase = Literal['train', 'val', 'test']
 Channels = Literal[1, 3]
@@ -74,8 +70,8 @@ class ImageFileDataset(Dataset[dict[str, Any]]):
         augmentation: what becomes of a sample.
     """
 
-    gray_masks: ClassVar[bool] = False
-    """Whether ``masks`` is a gray picture (CAT) and no label map."""
+    gray_masks = False
+    """Whether ``masks`` is a gray image (CAT) instead of a label map."""
 
     def __init__(self, names: Sequence[str], augmentation: Augmentation) -> None:
         self.augmentation = augmentation
@@ -105,96 +101,6 @@ class ImageFileDataset(Dataset[dict[str, Any]]):
         epoch = int(self._epoch)
         sample = self.augmentation(self.sample(index), epoch, index)
         return sample.as_item(mask_seed(self.augmentation.seed, epoch, index))
-
-
-@dataclass(frozen=True)
-class ImagePairs:
-    """Blurred and sharp images by number.
-
-    Args:
-        gt: store of the sharp images.
-        lq: store of the blurred images.
-        keys: (key in ``gt``, key in ``lq``) of each pair.
-        channels: 3 turns gray files into RGB, 1 turns colours into gray.
-        bits: what the files have to hold; see ``decode_image``.
-    """
-
-    gt: Store
-    lq: Store
-    keys: Sequence[tuple[str, str]]
-    channels: Channels
-    bits: Bits = None
-
-    @property
-    def names(self) -> list[str]:
-        """Of the blurred images: the path below their folder, without extension."""
-        return [self.lq.stem(key) for _, key in self.keys]
-
-    def read(self, index: int) -> Sample:
-        """The pair as a sample without masks.
-
-        Raises:
-            ImageFileError: a file is no image, or cut off.
-            ShapeError: the two differ in size; both are named.
-        """
-        gt_key, lq_key = self.keys[index]
-        lq, lq_path = read_image(self.lq, lq_key, self.channels, self.bits)
-        gt, gt_path = read_image(self.gt, gt_key, self.channels, self.bits)
-        return Sample(lq, lq_path, gt, gt_path)
-
-
-def open_pairs(
-    dataroot_gt: str,
-    dataroot_lq: str,
-    filename_tmpl: str,
-    meta_info_file: str | None,
-    pairing: Pairing,
-    io_backend: IoBackend,
-    channels: Channels,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    bits: Bits = None,
-) -> ImagePairs:
-    """The pairs that the arguments of a data set describe (see ``PairedImageDataset``)."""
-    if mean is not None or std is not None:
-        raise ArgumentError('mean and std stay null: images travel as integers and become [0, 1] on the device')
-    check_channels(channels)
-    gt, lq = open_store(dataroot_gt, io_backend), open_store(dataroot_lq, io_backend)
-    return ImagePairs(gt, lq, find_pairs(gt, lq, pairing, filename_tmpl, meta_info_file), channels, bits)
-
-
-def open_masks(dataroot_mask: str, io_backend: IoBackend, lq: Store, keys: Sequence[str]) -> tuple[Store, list[str]]:
-    """The label maps or stacks of the blurred images ``keys``.
-
-    Raises:
-        DataError: masks are missing; the message says how to make them.
-    """
-    return _open_masks(dataroot_mask, io_backend, lq, keys, MASK_SUFFIXES, how_to_make_masks)
-
-
-def open_gray(dataroot_mask: str, io_backend: IoBackend, lq: Store, keys: Sequence[str]) -> tuple[Store, list[str]]:
-    """The gray pictures of the blurred images ``keys``.
-
-    Raises:
-        DataError: some are missing; the message says how to make them.
-    """
-    return _open_masks(dataroot_mask, io_backend, lq, keys, ('.png',), how_to_make_gray)
-
-
-def _open_masks(
-    dataroot_mask: str,
-    io_backend: IoBackend,
-    lq: Store,
-    keys: Sequence[str],
-    suffixes: tuple[str, ...],
-    how_to_make: Callable[[Path, Path], str],
-) -> tuple[Store, list[str]]:
-    advice = how_to_make(lq.root, Path(dataroot_mask).expanduser())
-    try:
-        masks = open_store(dataroot_mask, io_backend, suffixes)
-    except DataError as error:
-        raise DataError(f'{error}\n{advice}') from error
-    return masks, find_masks(lq, keys, masks, advice)
 
 
 def read_image(store: Store, key: str, channels: Channels, bits: Bits = None) -> tuple[NDArray[Any], str]:

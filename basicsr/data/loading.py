@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import random
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from basicsr.data.samplers import EnlargedSampler, EpochSampler
 from basicsr.utils.device import signed
 from basicsr.utils.errors import ShapeError
+from basicsr.utils.loader_options import LoaderOptions
 
 Batch = dict[str, Any]
 _STOP_SIGNALS = {getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1') if hasattr(signal, name)}
@@ -77,28 +79,27 @@ def to_floats(batch: Batch, device: torch.device | str, gray_masks: bool = False
 
 def build_dataloader(
     dataset: Dataset[Any],
-    opt: Mapping[str, Any] | Any = None,
+    opt: LoaderOptions | Mapping[str, Any] | None = None,
     phase: str | None = None,
     world: int = 1,
     rank: int = 0,
     seed: int = 0,
-    sampler: Sampler[int] | None = None,
+    samples_per_step: int | None = None,
     device: torch.device | None = None,
 ) -> DataLoader[Any]:
-    """A loader of batches as :func:`collate` makes them.
+    """Return a loader of batches as :func:`collate` makes them.
 
     Args:
         dataset: of :func:`basicsr.data.build_dataset`.
-        opt: mapping or object with ``num_worker_per_gpu`` (default 0), ``batch_size_per_gpu`` (1),
-            ``dataset_enlarge_ratio`` (1), ``pin_memory`` (False), ``sampler`` ('default', or 'reference' for the
-            original's order); other keys are left alone.
+        opt: see :class:`~basicsr.utils.loader_options.LoaderOptions`; a mapping may have other keys as well, and its
+            defaults are batches of 1 without workers.
         phase: 'train' shuffles and drops incomplete batches; the others go over the images in order, one at a time and
             without workers. The data set's own phase if None.
         world: number of processes.
         rank: number of this process.
         seed: of the order and of the workers.
-        sampler: another order.
-        device: where the batches go: ``pin_memory`` is for GPUs, and would wake one up; None asks whether there is one.
+        samples_per_step: training samples of this process in one step, if a step has several batches.
+        device: where the batches go; ``pin_memory`` is ignored on the CPU. None means a GPU if there is one.
 
     Returns:
         the loader; call ``loader.sampler.set_epoch`` and ``dataset.set_epoch`` before each pass in training.
@@ -107,23 +108,25 @@ def build_dataloader(
     length = len(dataset)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(seed)  # the loader draws from it, not from the one of dropout
     for_gpu = torch.cuda.is_available() if device is None else device.type == 'cuda'
-    pin_memory = for_gpu and bool(_option(opt, 'pin_memory', False))
+    options = LoaderOptions.of(opt)
+    pin_memory = for_gpu and options.pin_memory
     if phase != 'train':
-        order: Any = range(rank, length, world) if sampler is None else sampler
+        order: Any = range(rank, length, world)
         return DataLoader(
             dataset, batch_size=1, sampler=order, collate_fn=collate, pin_memory=pin_memory, generator=generator
         )
-    batch_size, ratio = _option(opt, 'batch_size_per_gpu', 1), _option(opt, 'dataset_enlarge_ratio', 1)
-    workers = _option(opt, 'num_worker_per_gpu', 0)
-    if sampler is None and _option(opt, 'sampler', 'default') == 'reference':
+    batch_size, ratio = options.batch_size_per_gpu, options.dataset_enlarge_ratio
+    workers = options.num_worker_per_gpu or int(options.prefetch_mode == 'cpu')
+    ahead = options.num_prefetch_queue if options.prefetch_mode == 'cpu' else 1
+    sampler: Sampler[int] = EpochSampler(length, samples_per_step or batch_size, world, rank, ratio, seed)
+    if options.sampler == 'reference':
         sampler = EnlargedSampler(length, world, rank, ratio)
-    elif sampler is None:
-        sampler = EpochSampler(length, batch_size, world, rank, ratio, seed)
-    return _Loader(
+    return _WorkerLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
         num_workers=workers,
+        prefetch_factor=max(2, math.ceil(ahead / workers)) if workers else None,  # 2 is the default of torch
         collate_fn=collate,
         drop_last=True,
         pin_memory=pin_memory,
@@ -134,7 +137,7 @@ def build_dataloader(
     )
 
 
-class _Loader(DataLoader[Any]):
+class _WorkerLoader(DataLoader[Any]):
     """Starts its workers with signals held back, which :func:`start_worker` then takes care of."""
 
     def __iter__(self) -> Any:
@@ -186,11 +189,6 @@ def _heed_one_alone(trainer: int) -> None:
         os._exit(0)
 
     threading.Thread(target=wait, name='signals', daemon=True).start()
-
-
-def _option(opt: Any, name: str, default: Any) -> Any:
-    value = opt.get(name) if isinstance(opt, Mapping) else getattr(opt, name, None)
-    return default if value is None else value
 
 
 def _stack_images(images: list[torch.Tensor], items: Sequence[Mapping[str, Any]]) -> torch.Tensor:

@@ -1,46 +1,59 @@
-"""Pairs of blurred and sharp images."""
+"""Pairs of blurred and sharp images, with or without masks."""
 
 from __future__ import annotations
 
-from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, Phase, open_pairs
-from basicsr.data.groups import Groups, read_groups
-from basicsr.data.pairing import Pairing, Template
+from typing import Any, Literal
+
+from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, Phase, check_channels, read_image
+from basicsr.data.image_groups import Groups, read_groups
+from basicsr.data.image_masks import Generator, MaskFolder, open_masks
+from basicsr.data.pairing import Pairing, Template, find_pairs
 from basicsr.data.sample import Sample
 from basicsr.data.stores.base import DISK, IoBackend
+from basicsr.data.stores.opening import open_store
 from basicsr.images.files import Bits
+from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import File, Folder, NotNegative, Positive
 
 
 @DATASET_REGISTRY.register()
 class PairedImageDataset(ImageFileDataset):
-    """Blurred and sharp images from two folders.
+    """Blurred and sharp images from two folders, with or without masks from a third.
 
     ``dataset[i]`` holds ``lq`` and ``gt``, uint8 or uint16 (C, H, W) RGB, ``lq_path``, ``gt_path`` and ``mask_seed``.
+    With masks it also holds ``masks``: a label map (L, H, W) of integers, or a gray image (1, H, W) uint8.
 
     Args:
         dataroot_gt: folder of the sharp images, with sub-folders; or an LMDB or raw store.
         dataroot_lq: folder of the blurred images; or an LMDB or raw store.
         filename_tmpl: name of a blurred image, without extension; ``{}`` is the stem of its sharp image.
         meta_info_file: text file whose lines start with the names of the sharp images to use; None takes all.
-        pairing: how files find their partners: by 'stem' (complete or an error), 'list' (those of ``meta_info_file``),
-            'natural_order', or 'all_in_focus' (LFDOF: several blurred images of one sharp one).
+        pairing: how to find the partner of a file: by 'stem' (complete or an error), 'list' (those of
+            ``meta_info_file``), 'natural_order', or 'all_in_focus' (LFDOF: several blurred images of one sharp one).
         io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` of ``scripts/make_store.py``.
         phase: 'train' crops, flips and transposes at random; 'val' and 'test' return whole images.
         gt_size: side of the training crops in pixels; smaller images are reflected.
-        use_flip: exchange left and right at random.
-        use_rot: exchange top and bottom, and rows and columns, at random.
-        channels: 3 turns gray files into RGB, 1 turns colours into gray; transparency is dropped.
-        bits: what the files have to hold, 8 or 16; None takes both. 'high_byte' reads 16-bit files as 8-bit ones.
+        use_flip: flip horizontally at random.
+        use_rot: flip vertically and transpose at random.
+        channels: 3 converts gray files to RGB, 1 converts colours to gray; transparency is dropped.
         mean, std: must be None: images stay integers until they are on the device.
-        seed: of all random draws.
-        reference: draw from Python's ``random`` as the original does.
-        groups: files by group ({indoor: FILE, outdoor: FILE}) whose images are scored apart as well: ``.npy`` of
-            positions, counted from 1 in natural order, or text, a name a line. Without these files a warning.
+        seed: seed of all random draws.
+        reference: draw from Python's ``random`` as the original does, and rotate label maps against the image in half
+            of the samples, as it does by mistake.
+        bits: required bit depth of the files, 8 or 16; None accepts both. 'high_byte' reads 16-bit files as 8-bit ones.
+        groups: files by group ({indoor: FILE, outdoor: FILE}) whose images are also scored separately: ``.npy`` of
+            positions, counted from 1 in natural order, or text with one name per line. If the files are missing, a
+            warning is logged.
+        dataroot_mask: folder of the mask files, named as the blurred images; or an LMDB or raw store.
+        masks: 'none'; 'regions' reads label maps or gray images (``.png``) or stacks (``.npz``) as label maps; 'auto'
+            also makes the label maps that are missing; 'gray' reads 8-bit gray images for networks with a fourth
+            channel (CAT).
+        generator: mask generator of 'auto'; felzenszwalb with its defaults if None.
 
     Raises:
         DataError: a folder is missing or empty, or partners are missing; the message lists them.
-        ArgumentError: arguments that make no sense.
+        ArgumentError: the arguments contradict each other.
     """
 
     def __init__(
@@ -62,13 +75,80 @@ class PairedImageDataset(ImageFileDataset):
         reference: bool = False,
         bits: Bits = None,
         groups: Groups | None = None,
+        dataroot_mask: MaskFolder | None = None,
+        masks: Literal['none', 'gray', 'regions', 'auto'] = 'none',
+        generator: Generator = None,
     ) -> None:
-        self.pairs = open_pairs(
-            dataroot_gt, dataroot_lq, filename_tmpl, meta_info_file, pairing, io_backend, channels, mean, std, bits
+        if mean is not None or std is not None:
+            raise ArgumentError('mean and std stay null: images are integers that become [0, 1] on the device')
+        if masks == 'none' and dataroot_mask is not None:
+            raise ArgumentError('dataroot_mask needs masks: regions, auto or gray')
+        check_channels(channels)
+        self.gt, self.lq = open_store(dataroot_gt, io_backend), open_store(dataroot_lq, io_backend)
+        self.keys = find_pairs(self.gt, self.lq, pairing, filename_tmpl, meta_info_file)
+        self.channels, self.bits, self.gray_masks = channels, bits, masks == 'gray'
+        lq_keys = [key for _, key in self.keys]
+        self.masks = (
+            None if masks == 'none' else open_masks(masks, dataroot_mask, io_backend, self.lq, lq_keys, generator)
         )
-        super().__init__(self.pairs.names, Augmentation(phase, gt_size, use_flip, use_rot, seed, reference))
+        names = [self.lq.stem(key) for key in lq_keys]
+        super().__init__(names, Augmentation(phase, gt_size, use_flip, use_rot, seed, reference))
         self.groups = read_groups(groups, self.names)
 
     def sample(self, index: int) -> Sample:
-        """The whole pair as it lies on disk."""
-        return self.pairs.read(index)
+        """Read the whole pair with its masks.
+
+        Raises:
+            ImageFileError: a file is not an image, or is truncated.
+            ShapeError: the images differ in size; both are named.
+            MaskError: the masks cannot be read or have another size.
+        """
+        gt_key, lq_key = self.keys[index]
+        lq, lq_path = read_image(self.lq, lq_key, self.channels, self.bits)
+        gt, gt_path = read_image(self.gt, gt_key, self.channels, self.bits)
+        sample = Sample(lq, lq_path, gt, gt_path)
+        return sample if self.masks is None else self.masks.added_to(sample, index)
+
+
+@DATASET_REGISTRY.register()
+class PairedImageMaskDataset(PairedImageDataset):
+    """The original's name for ``PairedImageDataset`` with gray mask images (CAT).
+
+    Args:
+        dataroot_mask: folder of the gray mask images (8-bit PNG), named as the blurred images; or such a store.
+        masks: always 'gray'.
+        generator: must be None: gray mask images are not made on the fly.
+    """
+
+    def __init__(
+        self,
+        dataroot_gt: Folder,
+        dataroot_lq: Folder,
+        dataroot_mask: Folder,
+        masks: Literal['gray'] = 'gray',
+        generator: None = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(dataroot_gt, dataroot_lq, dataroot_mask=dataroot_mask, masks=masks, **arguments)
+
+
+@DATASET_REGISTRY.register()
+class PairedImageGroupMaskDataset(PairedImageDataset):
+    """The original's name for ``PairedImageDataset`` with label maps of regions (MAP, SAM-Deblur).
+
+    Args:
+        dataroot_mask: folder of the mask files, named as the blurred images: label maps or gray images (``.png``), or
+            stacks (``.npz``); or an LMDB or raw store.
+        masks: 'files' reads them; 'auto' also makes the label maps that are missing.
+    """
+
+    def __init__(
+        self,
+        dataroot_gt: Folder,
+        dataroot_lq: Folder,
+        dataroot_mask: MaskFolder,
+        masks: Literal['files', 'auto'] = 'files',
+        **arguments: Any,
+    ) -> None:
+        kind: Literal['regions', 'auto'] = 'auto' if masks == 'auto' else 'regions'
+        super().__init__(dataroot_gt, dataroot_lq, dataroot_mask=dataroot_mask, masks=kind, **arguments)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -16,7 +15,6 @@ from pydantic_core import PydanticCustomError
 from basicsr.data.stores.base import Store
 from basicsr.images.files import IMAGE_SUFFIXES
 from basicsr.utils.errors import ArgumentError, DataError, some_of
-from basicsr.utils.installation import with_commands
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +86,7 @@ def find_pairs(
     return pairs
 
 
-def find_masks(lq: Store, keys: Sequence[str], masks: Store, advice: str) -> list[str]:
+def match_masks(lq: Store, keys: Sequence[str], masks: Store, advice: str) -> list[str]:
     """The key of the mask file of each blurred image: the one with the same stem.
 
     Args:
@@ -110,22 +108,6 @@ def find_masks(lq: Store, keys: Sequence[str], masks: Store, advice: str) -> lis
         ]
     refuse(missing, f'{lq.root} and its masks do not agree', advice)
     return [mask_keys[stem] for stem in stems]
-
-
-def how_to_make_masks(images: Path, masks: Path) -> str:
-    """What to do where label maps are missing."""
-    return f"make the masks with:\n  {_make_masks(images, masks)}\nor let the data set make them: 'masks: auto'"
-
-
-def how_to_make_gray(images: Path, gray: Path) -> str:
-    """What to do where the gray pictures of the CAT method are missing."""
-    labels = gray.with_name(f'{gray.name}_label_maps')
-    return f'make them with:\n  {_make_masks(images, labels)} --gray {shlex.quote(str(gray))}'
-
-
-def _make_masks(images: Path, masks: Path) -> str:
-    command = with_commands('python scripts/make_masks.py')
-    return f'{command} --input {shlex.quote(str(images))} --output {shlex.quote(str(masks))}'
 
 
 def sorted_keys(store: Store) -> list[str]:

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.data.dead_leaves import Image, Layer, Planes
-from basicsr.data.exposure import add_noise, to_uint8
+from basicsr.data.dead_leaves import Layer
+from basicsr.data.exposure import Image, Planes, add_noise, to_uint8
 from basicsr.utils.errors import ArgumentError, ShapeError
 
 Displacements = NDArray[np.float64]

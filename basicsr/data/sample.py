@@ -8,11 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from basicsr.images.arrays import Array
 from basicsr.utils.errors import ShapeError
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,11 @@ class EpochSampler(Sampler[int]):
     def __init__(
         self, length: int, batch_size: int = 1, world: int = 1, rank: int = 0, ratio: int = 1, seed: int = 0
     ) -> None:
-        _check(length, world, rank, ratio)
-        if batch_size < 1:
-            raise ArgumentError(f'batch_size is at least 1, got {batch_size}')
+        if min(length, ratio, batch_size) < 1 or not 0 <= rank < world:
+            raise ArgumentError(
+                f'expected length, ratio and batch_size of at least 1 and a rank below world, got length {length}, '
+                f'ratio {ratio}, batch_size {batch_size}, rank {rank} of {world}'
+            )
         self.length, self.batch_size, self.world, self.rank = length, batch_size, world, rank
         self.ratio, self.seed = ratio, seed
         self.epoch = self.consumed = 0
@@ -75,7 +77,7 @@ class EpochSampler(Sampler[int]):
         return self.consumed + math.ceil((self.total - self.consumed) / together) * together
 
 
-class EnlargedSampler(Sampler[int]):
+class EnlargedSampler(EpochSampler):
     """The order of the original: every ``world``-th of a permutation that is seeded with the epoch.
 
     Args:
@@ -86,15 +88,11 @@ class EnlargedSampler(Sampler[int]):
     """
 
     def __init__(self, length: int, world: int = 1, rank: int = 0, ratio: int = 1) -> None:
-        _check(length, world, rank, ratio)
-        self.length, self.world, self.rank = length, world, rank
-        self.total = math.ceil(length * ratio / world) * world
-        self.epoch = self.consumed = 0
+        super().__init__(length, 1, world, rank, ratio)
 
     def set_epoch(self, epoch: int, consumed: int = 0) -> None:
         """Choose the order of the next pass; arguments as in :meth:`EpochSampler.set_epoch`."""
-        if epoch < 0 or not 0 <= consumed <= self.total:
-            raise ArgumentError(f'epoch {epoch} with {consumed} of {self.total} samples done does not exist')
+        super().set_epoch(epoch, consumed)
         if consumed % self.world:
             raise ArgumentError(f'{consumed} samples done are not the same number in each of {self.world} processes')
         self.epoch, self.consumed = epoch, consumed
@@ -106,11 +104,3 @@ class EnlargedSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return (self.total - self.consumed) // self.world
-
-
-def _check(length: int, world: int, rank: int, ratio: int) -> None:
-    if length < 1 or ratio < 1 or not 0 <= rank < world:
-        raise ArgumentError(
-            f'expected length and ratio of at least 1 and a rank below world, got length {length}, ratio {ratio}, '
-            f'rank {rank} of {world}'
-        )

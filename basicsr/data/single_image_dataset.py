@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from basicsr.data.auto_masks import Generator, MaskFolder, Masks, make_missing_masks
-from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, check_channels, open_masks, read_image
+from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, check_channels, read_image
+from basicsr.data.image_masks import Generator, ImageMasks, MaskFolder, open_masks
 from basicsr.data.pairing import sorted_keys
 from basicsr.data.sample import Sample
-from basicsr.data.stores.base import DISK, IoBackend, Store
+from basicsr.data.stores.base import DISK, IoBackend
 from basicsr.data.stores.opening import open_store
-from basicsr.masks.label_map import small_labels
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import Folder, NotNegative
@@ -45,7 +44,7 @@ class SingleImageDataset(ImageFileDataset):
         io_backend: IoBackend = DISK,
         phase: Literal['val', 'test'] = 'test',
         channels: Channels = 3,
-        masks: Masks = 'files',
+        masks: Literal['files', 'auto'] = 'files',
         generator: Generator = None,
         seed: NotNegative = 0,
     ) -> None:
@@ -54,21 +53,14 @@ class SingleImageDataset(ImageFileDataset):
             raise ArgumentError(f"images without ground truth are for the phases 'val' and 'test', not {phase!r}")
         self.lq = open_store(dataroot_lq, io_backend)
         self.keys = sorted_keys(self.lq)
-        self.masks: Store | None = None
-        if masks == 'auto' and dataroot_mask is None:
-            raise ArgumentError('masks: auto needs dataroot_mask, the folder that the masks go to')
-        if dataroot_mask is not None:
-            if masks == 'auto':
-                make_missing_masks(self.lq, self.keys, dataroot_mask, generator)
-            self.masks, self.mask_keys = open_masks(dataroot_mask, io_backend, self.lq, self.keys)
+        self.masks: ImageMasks | None = None
+        if masks == 'auto' or dataroot_mask is not None:
+            kind: Literal['regions', 'auto'] = 'auto' if masks == 'auto' else 'regions'
+            self.masks = open_masks(kind, dataroot_mask, io_backend, self.lq, self.keys, generator)
         self.channels = channels
         super().__init__([self.lq.stem(key) for key in self.keys], Augmentation(phase, 1, False, False, seed, False))
 
     def sample(self, index: int) -> Sample:
-        """The whole image, with its label map if there is one."""
-        image, path = read_image(self.lq, self.keys[index], self.channels)
-        if self.masks is None:
-            return Sample(image, path)
-        key = self.mask_keys[index]
-        labels = self.masks.labels(key, (image.shape[0], image.shape[1]))
-        return Sample(image, path, masks=small_labels(labels))
+        """Read the whole image, with its label map if there is one."""
+        sample = Sample(*read_image(self.lq, self.keys[index], self.channels))
+        return sample if self.masks is None else self.masks.added_to(sample, index)

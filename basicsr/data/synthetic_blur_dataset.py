@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
-from annotated_types import Ge, Gt
+from annotated_types import MinLen
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
-from basicsr.data.dead_leaves import Image, dead_leaves
-from basicsr.data.exposure import as_jpeg
+from basicsr.data.dead_leaves import dead_leaves
+from basicsr.data.exposure import Image, JpegRange, as_jpeg
+from basicsr.data.generated_dataset import Above0, AtLeast0, GeneratedDataset, Range, RangeAbove0
+from basicsr.data.image_masks import Generator
 from basicsr.data.motion import (
     at_times,
     draw_length,
@@ -25,19 +24,18 @@ from basicsr.data.motion import (
 )
 from basicsr.data.region_blur import Displacements, render, render_photo
 from basicsr.data.sample import Sample
-from basicsr.data.stores.base import FolderStore
+from basicsr.data.sharp_sources import Recent, photos_in
 from basicsr.masks.generator import build_generator
 from basicsr.masks.label_map import compact
 from basicsr.masks.pictures import read_photo
-from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import DATASET_REGISTRY
-from basicsr.utils.signature import File, Folder, NotNegative, Positive, Share, TypeBlock
+from basicsr.utils.signature import File, Folder, NotNegative, Positive, Share, require_arguments
 
 _KEPT_BYTES = 256 << 20
 
 
 @DATASET_REGISTRY.register()
-class SyntheticBlurDataset(Dataset[dict[str, Any]]):
+class SyntheticBlurDataset(GeneratedDataset):
     """Pairs with region-wise motion blur and the label map of the regions, made when they are asked for.
 
     ``dataset[i]`` depends on the seed, the epoch and i alone. It holds lq and gt, uint8 (3, H, W) RGB, ``masks``,
@@ -80,74 +78,40 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
         share_photos: Share = 0.5,
         length: Positive = 1000,
         gt_size: Positive = 128,
-        path_length: Annotated[float, Ge(0)] = 10.0,
-        path_shape: Annotated[float, Gt(0)] = 2.0,
-        path_range: tuple[float, float] | None = None,
+        path_length: AtLeast0 = 10.0,
+        path_shape: Above0 = 2.0,
+        path_range: RangeAbove0 | None = None,
         straight_share: Share = 0.5,
-        directions: Sequence[float] | None = None,
-        shake_length: Annotated[float, Ge(0)] = 3.0,
+        directions: Annotated[Sequence[float], MinLen(1)] | None = None,
+        shake_length: AtLeast0 = 3.0,
         moving_share: Share = 0.7,
-        smoothness: tuple[float, float] = (0.3, 0.3),
-        gamma: Annotated[float, Gt(0)] | tuple[float, float] = 2.2,
-        noise: tuple[float, float] = (0.0, 0.01),
-        jpeg: tuple[int, int] | None = None,
+        smoothness: RangeAbove0 = (0.3, 0.3),
+        gamma: Above0 | RangeAbove0 = 2.2,
+        noise: Range = (0.0, 0.01),
+        jpeg: JpegRange | None = None,
         kernel_files: list[File] | None = None,
         masks: Literal['generator', 'none'] = 'generator',
-        generator: Annotated[dict[str, Any] | None, TypeBlock('mask generator')] = None,
+        generator: Generator = None,
         seed: NotNegative = 0,
     ) -> None:
-        given = locals()
-        for name in ('share_photos', 'straight_share', 'moving_share'):
-            if not 0 <= given[name] <= 1:
-                raise ArgumentError(f'{name} is a share from 0 to 1, got {given[name]}')
-        limits = {'path_length': 0, 'shake_length': 0, 'length': 1, 'gt_size': 1, 'seed': 0}
-        for name, least in limits.items():
-            if given[name] < least:
-                raise ArgumentError(f'{name} is at least {least}, got {given[name]}')
-        if path_shape <= 0:
-            raise ArgumentError(f'path_shape is above 0, got {path_shape}')
+        require_arguments(SyntheticBlurDataset, locals())
+        super().__init__(length, seed)
         self.gamma = (float(gamma), float(gamma)) if isinstance(gamma, (int, float)) else gamma
-        for name, limits_of in (('gamma', self.gamma), ('smoothness', smoothness)):
-            if len(limits_of) != 2 or not 0 < limits_of[0] <= limits_of[1]:
-                raise ArgumentError(f'{name} is above 0, of a range the smallest and the largest, got {given[name]}')
-        if len(noise) != 2 or not 0 <= noise[0] <= noise[1]:
-            raise ArgumentError(f'noise is the smallest and the largest standard deviation, got {noise}')
-        if jpeg is not None and not 1 <= jpeg[0] <= jpeg[1] <= 100:
-            raise ArgumentError(f'jpeg is the smallest and the largest quality, from 1 to 100, got {jpeg}')
-        if path_range is not None and not 0 < path_range[0] <= path_range[1]:
-            raise ArgumentError(f'path_range is the smallest and the largest length, above 0, got {path_range}')
-        if directions is not None and not len(directions):
-            raise ArgumentError('directions: names none; leave it out for any direction')
-        if masks not in ('generator', 'none'):
-            raise ArgumentError(f"masks is 'generator' or 'none', got '{masks}'")
-        self.length = length
         self.gt_size = gt_size
         self.path_length, self.path_shape, self.straight_share = path_length, path_shape, straight_share
         self.path_range, self.directions = path_range, directions
         self.shake_length, self.moving_share = shake_length, moving_share
         self.smoothness, self.noise, self.jpeg = smoothness, noise, jpeg
-        self.seed = seed
         self.margin = int(np.ceil((path_range[1] if path_range else 1.5 * path_length) + shake_length))
-        self.photos = [] if dataroot_gt is None else _photos(FolderStore(dataroot_gt))
+        self.photos = [] if dataroot_gt is None else photos_in([dataroot_gt])
         self.share_photos = share_photos if self.photos else 0.0
         self.kernels = [load_kernel(file) for file in kernel_files or ()]
         use_generator = masks == 'generator' and self.share_photos > 0
         self.generator = build_generator(generator or {'type': 'felzenszwalb'}) if use_generator else None
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # workers that live on see it change
-        self._kept: OrderedDict[Path, Image] = OrderedDict()
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose which samples come next; workers that are running already take it over."""
-        self._epoch[0] = epoch
-
-    def __len__(self) -> int:
-        return self.length
+        self._read: Recent[Path, Image] = Recent(read_photo, lambda image: image.nbytes, _KEPT_BYTES)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        if not 0 <= index < self.length:
-            raise IndexError(f'sample {index} of {self.length}')
-        epoch = int(self._epoch[0])
-        rng = np.random.default_rng([self.seed, epoch, index])
+        rng = self.generator_of(index)
         mask_seed = int(rng.integers(2**31))
         std = float(rng.uniform(*self.noise))
         if rng.random() < self.share_photos:
@@ -156,7 +120,7 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
             name = str(photo)
         else:
             lq, gt, labels = self._from_dead_leaves(std, rng)
-            name = f'dead_leaves:{self.seed}/{epoch}/{index}'
+            name = f'dead_leaves:{self.seed}/{self.epoch}/{index}'
         if self.jpeg is not None:
             lq = as_jpeg(lq, int(rng.integers(self.jpeg[0], self.jpeg[1] + 1)))
         return Sample(lq, name, gt, name, compact(labels)).as_item(mask_seed)
@@ -225,22 +189,7 @@ class SyntheticBlurDataset(Dataset[dict[str, Any]]):
             return float(rng.uniform(0, 2 * np.pi))
         return float(np.deg2rad(self.directions[int(rng.integers(len(self.directions)))]))
 
-    def _read(self, path: Path) -> Image:
-        """The photo as (H, W, 3) uint8; what was read last is kept, up to 256 MiB."""
-        if path in self._kept:
-            self._kept.move_to_end(path)
-            return self._kept[path]
-        photo = read_photo(path)
-        self._kept[path] = photo
-        while sum(image.nbytes for image in self._kept.values()) > _KEPT_BYTES and len(self._kept) > 1:
-            self._kept.popitem(last=False)
-        return photo
-
 
 def _within(limits: tuple[float, float], rng: np.random.Generator) -> float:
     """A number between the two; where they are equal, nothing is drawn."""
     return limits[0] if limits[0] == limits[1] else float(rng.uniform(*limits))
-
-
-def _photos(store: FolderStore) -> list[Path]:
-    return [store.root / key for key in store.keys]

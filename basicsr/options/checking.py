@@ -1,58 +1,42 @@
-"""Plain values to options, or to all that is wrong with them."""
+"""Turn plain values into options, or into a list of everything wrong with them."""
 
 from __future__ import annotations
 
-import json
-import re
-import types
 import typing
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from basicsr.options.fields import Section
 from basicsr.options.schema import Options
 from basicsr.utils.errors import nearest
-from basicsr.utils.signature import Problem, default_hint, existing_part, message_of, mismatch, value_at
+from basicsr.utils.signature import Location, Problem, existing_part, mismatches, validate
 
 
 def check(data: Mapping[str, Any]) -> tuple[Options | None, list[Problem]]:
     """Check the content of an option file.
 
-    Values are checked as JSON would be: a list fits a tuple, an int fits a float, text never fits a number.
-
     Returns:
-        the options (None if there are problems), and everything that is wrong.
+        the options (None if there are problems), and all problems.
     """
-    try:
-        return Options.model_validate_json(json.dumps(data), context={'mode': data.get('mode')}), []
-    except ValidationError as error:
-        return None, _problems(error, data)
+    options, fitted, mistakes = validate(Options, data, {'mode': data.get('mode')})
+    return options, _problems(mistakes, fitted)
 
 
-def section_at(location: tuple[str | int, ...]) -> type[BaseModel] | None:
-    """The class of the section (or block) at a place of the options; None where there is none."""
-    annotation: Any = Options
-    for key in location:
-        model = model_in(annotation)
-        if model is not None:
-            if key not in model.model_fields:
-                return None
-            annotation = model.model_fields[str(key)].annotation
-        else:
-            values = dict_values(annotation)
-            if values is None:
-                return None
-            annotation = values
-    return model_in(annotation)
+def section_at(location: Location) -> type[BaseModel] | None:
+    """Return the class of the section (or block) at a place of the options; None where there is none."""
+    for place, model in _models().items():
+        if len(place) == len(location) and all(a in (b, '*') for a, b in zip(place, location, strict=True)):
+            return model
+    return None
 
 
-def _problems(error: ValidationError, data: Any) -> list[Problem]:
-    problems = []
-    mismatches: dict[tuple[str | int, ...], list[Any]] = {}
-    for item in error.errors(include_url=False):
-        location, context = item['loc'], item.get('ctx', {})
+def _problems(mistakes: list[Any], data: Any) -> list[Problem]:
+    problems, others = [], []
+    misnamed = [existing_part(item['loc'], data) for item in mistakes if item['type'] == 'phase']
+    for item in mistakes:
+        location = item['loc']
         section = section_at(location[:-1]) if location else None
         if item['type'] == 'extra_forbidden' and section is not None:
             problems.append(Problem(location, f'unknown key{_hint(str(location[-1]), section)}'))
@@ -60,18 +44,12 @@ def _problems(error: ValidationError, data: Any) -> list[Problem]:
             meaning = section.model_fields[str(location[-1])].description or ''
             problems.append(Problem(location, f'a required key is missing ({meaning.rstrip(".")})'))
         elif item['type'] == 'block':
-            problems += [Problem((*location, *inner.location), inner.message) for inner in context['problems']]
-        elif item['type'] in ('needs', 'phase', 'template', 'path'):
+            problems += [Problem((*location, *inner.location), inner.message) for inner in item['ctx']['problems']]
+        elif item['type'] in ('needs', 'phase', 'path'):
             problems.append(Problem(existing_part(location, data), item['msg']))
         else:
-            mismatches.setdefault(existing_part(location, data), []).append(item)
-    for location, items in mismatches.items():
-        value = value_at(data, location)
-        section = section_at(location[:-1]) if location and value is None else None
-        field = section.model_fields.get(str(location[-1])) if section is not None else None
-        hint = default_hint(field.default) if field is not None else ''
-        problems.append(Problem(location, _mismatch(items, value) + hint))
-    misnamed = [existing_part(item['loc'], data) for item in error.errors() if item['type'] == 'phase']
+            others.append(item)
+    problems += mismatches(others, data, _default_at)
     return [
         p
         for p in problems
@@ -79,8 +57,14 @@ def _problems(error: ValidationError, data: Any) -> list[Problem]:
     ]
 
 
+def _default_at(location: Location) -> Any:
+    section = section_at(location[:-1])
+    field = section.model_fields.get(str(location[-1])) if section is not None else None
+    return None if field is None else field.default
+
+
 def _hint(key: str, section: type[BaseModel]) -> str:
-    """The nearest key of the section, else the sections that have this very key, else all keys of the section."""
+    """Return the nearest key of the section, else the sections that have this very key, else all its keys."""
     own = [*section.model_fields, *(['_base_'] if section is Options else [])]
     elsewhere = ['.'.join(place) or 'the top level' for place, other in sections().items() if key in other.model_fields]
     if nearest(key, own):
@@ -88,45 +72,19 @@ def _hint(key: str, section: type[BaseModel]) -> str:
     return f'; it belongs to {" or ".join(elsewhere)}' if elsewhere else f'; known are {", ".join(own)}'
 
 
-def _mismatch(items: list[Any], value: Any) -> str:
-    message = mismatch(map(message_of, items), value)
-    if isinstance(value, str):
-        choices = [
-            name for item in items if item['type'] == 'literal_error' for name in _quoted(item['ctx']['expected'])
-        ]
-        message += nearest(value, choices)
-    if isinstance(value, (bool, int, float)) and any(item['type'] == 'string_type' for item in items):
-        message += '; write quotes to make it text'
-    return message
+def sections() -> dict[tuple[str, ...], type[Section]]:
+    """Return all sections by place, with ``*`` for any key; the top level comes first."""
+    return {place: model for place, model in _models().items() if issubclass(model, Section)}
 
 
-def _quoted(text: str) -> list[str]:
-    """The choices in ``'a', 'b' or 'c'``."""
-    return re.findall(r"'([^']*)'", text)
-
-
-def model_in(annotation: Any) -> type[BaseModel] | None:
-    """The section class that an annotation is, or allows beside None."""
-    if typing.get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        found = [model for part in typing.get_args(annotation) if (model := model_in(part))]
-        return found[0] if found else None
-    return None
-
-
-def dict_values(annotation: Any) -> Any:
-    """The type of the values of a mapping whose keys may be anything, else None."""
-    arguments = typing.get_args(annotation)
-    return arguments[1] if typing.get_origin(annotation) is dict else None
-
-
-def sections(root: type[Section] = Options, above: tuple[str, ...] = ()) -> dict[tuple[str, ...], type[Section]]:
-    """All sections by place, each key that may be anything written as ``*``; the root comes first."""
+def _models(root: type[BaseModel] = Options, above: tuple[str, ...] = ()) -> dict[tuple[str, ...], type[BaseModel]]:
+    """Return all sections and blocks by place."""
     found = {above: root}
     for name, field in root.model_fields.items():
-        values = dict_values(field.annotation)
-        model = model_in(field.annotation if values is None else values)
-        if model is not None and issubclass(model, Section):
-            found.update(sections(model, (*above, name) if values is None else (*above, name, '*')))
+        annotation, place = field.annotation, (*above, name)
+        if typing.get_origin(annotation) is dict:
+            annotation, place = typing.get_args(annotation)[1], (*place, '*')
+        for model in (annotation, *typing.get_args(annotation)):  # beside None
+            if isinstance(model, type) and typing.get_origin(model) is None and issubclass(model, BaseModel):
+                found.update(_models(model, place))
     return found

@@ -2,115 +2,94 @@
 
 from __future__ import annotations
 
-import collections.abc
 import inspect
 import json
 import re
-import types
-import typing
 from collections.abc import Callable
 from typing import Any
 
-import annotated_types
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
 
-from basicsr.options.fields import Block, KeyPattern
-from basicsr.utils.signature import PathMark, TypeBlock
+from basicsr.utils.signature import STRICT
 
-_WORDS: dict[Any, tuple[str, dict[str, Any]]] = {
-    bool: ('true or false', {'type': 'boolean'}),
-    int: ('integer', {'type': 'integer'}),
-    float: ('number', {'type': 'number'}),
-    str: ('text', {'type': 'string'}),
-    type(None): ('null', {'type': 'null'}),
-}
-_LISTS = (list, tuple, collections.abc.Sequence)
-_MAPPINGS = (dict, collections.abc.Mapping)
+_WORDS = {'boolean': 'true or false', 'integer': 'integer', 'number': 'number', 'string': 'text', 'null': 'null'}
+_LIMITS = {'exclusiveMinimum': '>', 'minimum': '≥', 'exclusiveMaximum': '<', 'maximum': '≤'}
+_NAMED = ('properties', 'patternProperties')  # keywords whose keys are names
+_DELETE = {'type': 'boolean', 'description': 'true drops what the included files say here.'}
 
 
-def describe_type(annotation: Any, marks: tuple[Any, ...] = ()) -> tuple[str, dict[str, Any]]:
-    """A type in words, and as JSON schema (draft 2020-12).
+class _Generator(GenerateJsonSchema):
+    """Types without a JSON schema, such as tensors, become any value."""
 
-    Python versions print one annotation in different ways, so nothing here depends on how they do.
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
+        return {}
 
-    Args:
-        annotation: a type as in a signature or field.
-        marks: what ``Annotated`` says beside it.
 
-    Returns:
-        'integer > 0', {'type': 'integer', 'exclusiveMinimum': 0}; anything unknown is 'any', {}.
+def schema_of(described: Any) -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of a type, or of a model with the sections it refers to under ``$defs``.
+
+    It accepts ``_delete_`` in each mapping, and refers to the blocks of a kind as ``#/$defs/<kind>``.
     """
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return describe_type(arguments[0], (*arguments[1:], *marks))
-    marks = tuple(inner for mark in marks for inner in (mark.metadata if isinstance(mark, FieldInfo) else [mark]))
-    for mark in marks:
-        if isinstance(mark, TypeBlock):
-            schema = {'$ref': f'#/$defs/{mark.kind}'}
-            several = annotation in _LISTS or origin in _LISTS
-            return (f'list of {mark.kind} blocks', _list_of(schema)) if several else (f'{mark.kind} block', schema)
-    if origin in (typing.Union, types.UnionType):
-        words, schemas = zip(*(describe_type(part, marks) for part in arguments), strict=True)
-        return ' or '.join(dict.fromkeys(words)), {'anyOf': list(schemas)}
-    if origin is typing.Literal:
-        return ' or '.join(f'`{plain_text(value)}`' for value in arguments), {'enum': list(arguments)}
-    if annotation in _LISTS or origin in _LISTS:
-        return _describe_list(origin, arguments)
-    if annotation in _MAPPINGS or origin in _MAPPINGS:
-        words, schema = describe_type(arguments[1]) if len(arguments) == 2 else ('any', {})
-        patterns = [mark.pattern for mark in getattr(arguments[0], '__metadata__', ()) if isinstance(mark, KeyPattern)]
-        return ('mapping' if words == 'any' else f'mapping of {words}s'), _mapping_of(schema, patterns)
-    if isinstance(annotation, type) and issubclass(annotation, Block):
-        return f'{annotation.kind} block', {'$ref': f'#/$defs/{annotation.kind}'}
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return 'section', {'$ref': f'#/$defs/{annotation.__name__}'}
-    if isinstance(annotation, type) and annotation in _WORDS:
-        return _constrained(annotation, marks)
-    return 'any', {}
+    arguments: dict[str, Any] = {'ref_template': '#/$defs/{model}', 'schema_generator': _Generator}
+    if isinstance(described, type) and issubclass(described, BaseModel):
+        schema = described.model_json_schema(**arguments)
+    else:
+        schema = TypeAdapter(described, config=STRICT).json_schema(**arguments)
+    definitions = schema.pop('$defs', {})
+    blocks = {f'#/$defs/{name}': entry['$block'] for name, entry in definitions.items() if '$block' in entry}
+
+    def ours(part: Any) -> Any:
+        if isinstance(part, list):
+            return [ours(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        kind = part.get('$block') or blocks.get(part.get('$ref', ''))
+        if kind is not None:
+            part = {'$ref': f'#/$defs/{kind}', 'description': part.get('description')}
+        changed = {key: ours(value) for key, value in part.items() if key not in ('title', 'default', *_NAMED)}
+        changed |= {key: {name: ours(value) for name, value in part[key].items()} for key in _NAMED if key in part}
+        if isinstance(part.get('default'), (bool, int, float, str)):
+            changed['default'] = part['default']
+        if part.get('type') == 'object':
+            changed['properties'] = {**changed.get('properties', {}), '_delete_': _DELETE}
+            changed.pop('required', None)  # an included file may set it
+            changed.setdefault('additionalProperties', False)
+        return {key: value for key, value in changed.items() if value is not None}
+
+    found: dict[str, Any] = ours(schema)
+    kept = {name: ours(entry) for name, entry in definitions.items() if '$block' not in entry}
+    return {**found, '$defs': kept} if kept else found
 
 
-def _constrained(annotation: type, marks: tuple[Any, ...]) -> tuple[str, dict[str, Any]]:
-    words, schema = _WORDS[annotation][0], dict(_WORDS[annotation][1])
-    limits = []
-    for mark in marks if annotation in (int, float) else ():
-        for kind, field, sign, key in (
-            (annotated_types.Gt, 'gt', '>', 'exclusiveMinimum'),
-            (annotated_types.Ge, 'ge', '≥', 'minimum'),
-            (annotated_types.Lt, 'lt', '<', 'exclusiveMaximum'),
-            (annotated_types.Le, 'le', '≤', 'maximum'),
-        ):
-            if isinstance(mark, kind):
-                limits.append(f'{sign} {getattr(mark, field)}')
-                schema[key] = getattr(mark, field)
-    for mark in marks if annotation is str else ():
-        if isinstance(mark, PathMark):
-            words = f'path of a {mark.kind}'
-    return f'{words} {", ".join(limits)}'.strip(), schema
+def in_words(schema: dict[str, Any]) -> str:
+    """Return the type that a JSON schema of :func:`schema_of` describes, such as 'integer ≥ 1', or 'any'."""
+    if '$ref' in schema:
+        kind = schema['$ref'].removeprefix('#/$defs/')
+        return 'section' if kind[0].isupper() else f'{kind} block'
+    if 'anyOf' in schema:
+        return ' or '.join(dict.fromkeys(map(in_words, schema['anyOf'])))
+    if 'enum' in schema or 'const' in schema:
+        return ' or '.join(f'`{plain_text(value)}`' for value in schema.get('enum', [schema.get('const')]))
+    kind = schema.get('type')
+    if kind == 'array':
+        items = schema.get('prefixItems', [schema.get('items', {})])
+        number = f'{len(items)} ' if 'prefixItems' in schema else ''
+        word = in_words(items[0]) if items else 'any'
+        return 'list' if word == 'any' else f'list of {number}{_plural(word)}'
+    if kind == 'object':
+        inner = [*schema.get('patternProperties', {}).values(), schema['additionalProperties']][0]
+        word = in_words(inner) if isinstance(inner, dict) else 'any'
+        return 'mapping' if word == 'any' else f'mapping of {_plural(word)}'
+    if kind == 'string' and 'format' in schema:
+        return f'path of a {schema["format"]}'
+    limits = ', '.join(f'{sign} {schema[key]:g}' for key, sign in _LIMITS.items() if key in schema)
+    return f'{_WORDS.get(str(kind), "any")} {limits}'.strip()
 
 
-def _describe_list(origin: Any, arguments: tuple[Any, ...]) -> tuple[str, dict[str, Any]]:
-    if not arguments or arguments == ((),):
-        return 'list', {'type': 'array'}
-    words, schema = describe_type(arguments[0])
-    plural = {'any': 'values', 'text': 'texts', 'true or false': 'true or false'}.get(words, f'{words}s')
-    plural = words if words.startswith('`') else plural
-    if origin is tuple and arguments[-1] is not Ellipsis:
-        size = len(arguments)
-        items = [describe_type(part)[1] for part in arguments]
-        return f'list of {size} {plural}', {'type': 'array', 'prefixItems': items, 'minItems': size, 'maxItems': size}
-    return f'list of {plural}', _list_of(schema)
-
-
-def _list_of(schema: dict[str, Any]) -> dict[str, Any]:
-    return {'type': 'array', 'items': schema}
-
-
-def _mapping_of(schema: dict[str, Any], patterns: list[str]) -> dict[str, Any]:
-    mapping: dict[str, Any] = {'type': 'object', 'properties': {'_delete_': {'type': 'boolean'}}}
-    if patterns:
-        return {**mapping, 'patternProperties': dict.fromkeys(patterns, schema), 'additionalProperties': False}
-    return {**mapping, 'additionalProperties': schema or True}
+def _plural(word: str) -> str:
+    first, limit = re.fullmatch(r'(.*?)( [<>≤≥] .*)?', word).groups('')  # type: ignore[union-attr]
+    return word if word.startswith('`') or word == _WORDS['boolean'] else f'{first}s{limit}'
 
 
 def plain_text(value: Any) -> str:
@@ -134,14 +113,14 @@ def summary_of(entry: Callable[..., Any]) -> str:
 
 
 def argument_texts(entry: Callable[..., Any]) -> dict[str, str]:
-    """What the ``Args`` section of a class's (or its constructor's) docstring says about each argument."""
-    for documented in (entry, getattr(entry, '__init__', None)):
-        text = inspect.cleandoc(getattr(documented, '__doc__', None) or '')
-        section = re.search(r'^Args:\n((?:[ \t]+.*\n?|\n)+)', text, re.MULTILINE)
-        if section:
-            texts = _parse(inspect.cleandoc(section.group(1)))
-            return {name: _as_markdown(text) for name, text in texts.items()}
-    return {}
+    """Return the texts of the ``Args`` section in the docstring of a function, or of a class and its base classes."""
+    texts: dict[str, str] = {}
+    for documented in reversed(getattr(entry, '__mro__', (entry,))):
+        for text in (documented.__doc__, getattr(vars(documented).get('__init__'), '__doc__', None)):
+            section = re.search(r'^Args:\n((?:[ \t]+.*\n?|\n)+)', inspect.cleandoc(text or ''), re.MULTILINE)
+            if section:
+                texts |= _parse(inspect.cleandoc(section.group(1)))
+    return {name: _as_markdown(text) for name, text in texts.items()}
 
 
 def _as_markdown(text: str) -> str:

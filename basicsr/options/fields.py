@@ -1,20 +1,17 @@
-"""What option sections are made of: strict sections, whole numbers, and ``type:`` blocks."""
+"""Building blocks of the schema: strict sections, ``type:`` blocks, and marks of fields."""
 
 from __future__ import annotations
 
 import copy
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     model_validator,
 )
@@ -24,21 +21,12 @@ from pydantic_core import PydanticCustomError
 from basicsr.options import reference
 from basicsr.options.paths import expand_block
 from basicsr.utils.errors import nearest
+from basicsr.utils.loader_options import NotRecipe
 from basicsr.utils.registry import REGISTRIES
-from basicsr.utils.signature import Problem, readable
+from basicsr.utils.signature import Problem
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-WholeNumber = Annotated[int, BeforeValidator(_whole)]
-"""An int; ``5e3`` is one too, because people write large numbers so."""
-Positive = Annotated[WholeNumber, Field(gt=0)]
-NotNegative = Annotated[WholeNumber, Field(ge=0)]
 
 
 def _folder_name(name: str) -> str:
@@ -53,17 +41,36 @@ FolderName = Annotated[str, AfterValidator(_folder_name)]
 class Legacy:
     """Marks a field that only option files of the original have; it is written out only where it was set."""
 
+    def __get_pydantic_json_schema__(
+        self, core_schema: Any, handler: Callable[[Any], dict[str, Any]]
+    ) -> dict[str, Any]:
+        return {**handler(core_schema), 'deprecated': True}
 
-def is_legacy(field: FieldInfo) -> bool:
-    """Whether a field bears that mark."""
-    return any(isinstance(mark, Legacy) for mark in field.metadata)
+
+def has_mark(field: FieldInfo, mark: type) -> bool:
+    """Return whether the annotation of a field has a mark of this class."""
+    return any(isinstance(item, mark) for item in field.metadata)
 
 
-@dataclass(frozen=True)
-class KeyPattern:
-    """Marks the keys of a mapping: a regular expression for editors (a validator does the checking)."""
+def plain(value: Any, recipe_only: bool = False) -> Any:
+    """Return options as plain values: defaults included, the original's own keys only where set.
 
-    pattern: str
+    Args:
+        value: a section, a block, or a value of one.
+        recipe_only: leave out the fields of ``value`` that are marked with :class:`NotRecipe`.
+    """
+    if isinstance(value, (Section, Block)):
+        named = {name: plain(getattr(value, name)) for name in type(value).model_fields}
+        kept = {
+            name: item
+            for name, item in named.items()
+            if (item is not None or not has_mark(type(value).model_fields[name], Legacy))
+            and not (recipe_only and has_mark(type(value).model_fields[name], NotRecipe))
+        }
+        return {'type': kept.pop('type'), **value.arguments, **kept} if isinstance(value, Block) else kept
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, tuple) else copy.deepcopy(value)
 
 
 class Section(BaseModel):
@@ -94,8 +101,9 @@ class Block(BaseModel):
         return copy.deepcopy(self.model_extra or {})
 
     def as_dict(self) -> dict[str, Any]:
-        """The block as the registry's ``build`` takes it."""
-        return {'type': self.type, **self.arguments}
+        """Return the block as plain values, as the registry's ``build`` takes it."""
+        values: dict[str, Any] = plain(self)
+        return values
 
     @classmethod
     def names(cls) -> list[str]:
@@ -112,28 +120,23 @@ class Block(BaseModel):
     def _fit(cls, block: Any, make: Callable[[Any], Self], info: ValidationInfo) -> Self:
         if not isinstance(block, Mapping):
             return make(block)
-        own = cls.own_fields()
         if (info.context or {}).get('mode') == 'reference':
-            block = reference.apply(cls.kind, block, own)
-        beside = {key: value for key, value in block.items() if key in own}
-        arguments = {key: value for key, value in block.items() if key not in own}
-        fitted, problems = REGISTRIES[cls.kind].check(arguments, cls.supplied, own)
+            block = reference.apply(cls.kind, block, cls.own_fields())
+        fitted, problems = REGISTRIES[cls.kind].check(block, cls.supplied, cls)
         name = fitted.get('type')
         if isinstance(name, str) and name in REGISTRIES[cls.kind] and name not in cls.names():
             hint = nearest(name, cls.names()) or f'; known are {", ".join(cls.names())}'
             problems = [Problem(('type',), f"'{name}' is called from code, not from option files{hint}")]
         if not problems:
             fitted, problems = expand_block(cls.kind, fitted)
-        try:
-            made = make({**fitted, 'type': name if isinstance(name, str) else '', **beside})
-        except ValidationError as error:
-            if not problems:
-                raise
-            problems += readable(error, beside)
-        if problems:
-            summary = '; '.join(problem.message for problem in problems)
-            raise PydanticCustomError('block', '{summary}', {'summary': summary, 'problems': problems})
-        return made
+        if not problems:
+            return make(fitted)
+        summary = '; '.join(problem.message for problem in problems)
+        raise PydanticCustomError('block', '{summary}', {'summary': summary, 'problems': problems})
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
+        return {'$block': cls.kind}
 
 
 class NetworkBlock(Block):

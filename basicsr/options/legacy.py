@@ -18,6 +18,8 @@ class Key:
     meaning: str
     refused: tuple[str, tuple[Any, ...]] | None = None
     """Why other values than these are an error."""
+    becomes: tuple[str, ...] | None = None
+    """The keys beside it that get its value instead; None keeps the key."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,38 @@ KEYS = (
         ('val', 'metrics', '*', 'input_order'),
         'HWC is the only order images are scored in; ignored',
         ('images are scored in the order HWC; remove the key', ('HWC',)),
+        becomes=(),
     ),
     Key(
         ('train', 'mixup'),
         'false is the only way it ever worked; ignored',
         ('mixup calls a method that the original never had; remove the key', (False, None)),
     ),
+    # Restormer
+    Key(('datasets', '*', 'geometric_augs'), 'read as use_flip and use_rot', becomes=('use_flip', 'use_rot')),
+    *(
+        Key(('datasets', '*', name), 'ignored: the size and number of crops do not change during training', becomes=())
+        for name in ('mini_batch_sizes', 'iters', 'gt_sizes')
+    ),
+    Key(
+        ('train', 'mixing_augs', 'mixup'),
+        'false is the only supported value; ignored',
+        ('mixup is not supported; set it to false', (False, None)),
+    ),
+    Key(('train', 'mixing_augs'), 'ignored: images are not mixed', becomes=()),
+    Key(('train', 'scheduler', 'eta_mins'), 'read as eta_min, one rate per period', becomes=('eta_min',)),
+    Key(('val', 'window_size'), 'ignored: the network pads images to the size it needs', becomes=()),
 )
 
 TYPES = (
     Renamed(('train', 'scheduler', 'type'), 'TrueCosineAnnealingLR', 'CosineAnnealingLR', 'the two are the same'),
+    Renamed(
+        ('train', 'scheduler', 'type'),
+        'CosineAnnealingRestartCyclicLR',
+        'CosineAnnealingRestartLR',
+        'the latter takes one eta_min per period as well',
+    ),
+    Renamed(('datasets', '*', 'type'), 'Dataset_PairedImage', 'PairedImageDataset', 'it reads the same pairs'),
     Renamed(('datasets', '*', 'io_backend', 'type'), 'memcached', 'disk', 'files are read without a server'),
     Renamed(('val', 'metrics', '*', 'type'), 'calculate_psnr', 'psnr', 'metrics go by their short names'),
     Renamed(('val', 'metrics', '*', 'type'), 'calculate_ssim', 'ssim', 'metrics go by their short names'),
@@ -79,8 +103,8 @@ def translate(data: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[Pro
             if key.refused and not any(value == allowed for allowed in key.refused[1]):
                 problems.append(Problem(location, key.refused[0]))
                 del parent[location[-1]]
-            elif key.path[-1] == 'input_order':
-                del parent[location[-1]]
+            elif key.becomes is not None:
+                parent |= dict.fromkeys(key.becomes, parent.pop(location[-1]))
             notices[f'{".".join(key.path)}: {key.meaning}'] = None
     for name in TYPES:
         for location, parent in _matches(data, name.path):

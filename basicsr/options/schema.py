@@ -5,7 +5,7 @@ A key is one field of a section, stated once: the checks, the documentation and 
 
 from __future__ import annotations
 
-import copy
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +14,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
-from basicsr.options.fields import FolderName, Legacy, NetworkBlock, NotNegative, Section, WholeNumber, is_legacy
+from basicsr.options.fields import FolderName, Legacy, NetworkBlock, Section, plain
 from basicsr.options.paths import OptionalFilePath, OptionalNetworkPath
 from basicsr.options.reader import Position, Tree
 from basicsr.options.schema_data import DatasetOptions, Phase, phase_of
 from basicsr.options.schema_train import LoggerOptions, TrainOptions, ValOptions
 from basicsr.utils.errors import OptionError
 from basicsr.utils.registry import REGISTRIES
-from basicsr.utils.signature import fit_value, parameters_of
+from basicsr.utils.signature import NotNegative, parameters_of
 
 
 class PathOptions(Section):
@@ -51,7 +51,7 @@ class DistOptions(Section):
     backend: Literal['nccl', 'gloo'] = Field(
         default='nccl', description='How processes talk: `nccl` (GPUs) or `gloo` (CPUs).'
     )
-    port: Annotated[WholeNumber, Field(gt=0, lt=65536)] | None = Field(
+    port: Annotated[int, Field(gt=0, lt=65536)] | None = Field(
         default=None, description='Port of the first node (Slurm); null derives one from the number of the job.'
     )
 
@@ -86,7 +86,7 @@ class Options(Section):
     val: ValOptions = Field(default_factory=ValOptions, description='Validation and evaluation.')
     logger: LoggerOptions = Field(default_factory=LoggerOptions, description='Logs and checkpoints.')
     dist_params: DistOptions = Field(default_factory=DistOptions, description='Several processes.')
-    scale: Annotated[WholeNumber | None, Legacy()] = Field(
+    scale: Annotated[int | None, Legacy()] = Field(
         default=None, description='Must be 1: images are restored at their own size.'
     )
     num_gpu: Annotated[NotNegative | None, Legacy()] = Field(
@@ -101,7 +101,7 @@ class Options(Section):
         for key, dataset in self.datasets.items():
             parameter = parameters_of(REGISTRIES['dataset'].get(dataset.type)).get('phase')
             phase = phase_of(key)
-            if parameter is not None and fit_value(parameter.annotation, phase)[1]:
+            if parameter is not None and phase not in typing.get_args(parameter.annotation):
                 raise PydanticCustomError(
                     'needs',
                     'datasets.{key}: {type} is not for {phase}',
@@ -162,17 +162,6 @@ class Options(Section):
         return self._origin.tree.locate(parts) if self._origin.tree else None
 
     def as_dict(self) -> dict[str, Any]:
-        """All options as plain values, defaults included, the original's own keys only where set."""
-        return copy.deepcopy(_plain(self))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Section):
-        fields = type(value).model_fields.items()
-        values = {name: (getattr(value, name), is_legacy(info)) for name, info in fields}
-        return {name: _plain(item) for name, (item, legacy) in values.items() if not legacy or item is not None}
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value.as_dict() if hasattr(value, 'as_dict') else value
+        """Return all options as plain values: defaults included, the original's own keys only where set."""
+        values: dict[str, Any] = plain(self)
+        return values

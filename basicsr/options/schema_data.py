@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from basicsr.options.fields import Block, FolderName, KeyPattern, Legacy, NotNegative, Positive, is_legacy
+from basicsr.options.fields import Block, FolderName, Legacy
 from basicsr.utils.errors import nearest
+from basicsr.utils.loader_options import LoaderOptions, NotRecipe
 
 PHASES = ('train', 'val', 'test')
 
 
 def phase_of(key: str) -> str:
-    """The phase in a key of ``datasets``: the text before the first ``_``."""
+    """Return the phase in a key of ``datasets``: the text before the first ``_``."""
     return key.split('_')[0]
 
 
 def _known_phase(key: str) -> str:
-    """A key of ``datasets``: its phase, and optionally ``_`` and anything."""
     phase = phase_of(key)
     if phase not in PHASES:
         raise PydanticCustomError(
@@ -30,48 +30,25 @@ def _known_phase(key: str) -> str:
     return key
 
 
-Phase = Annotated[str, AfterValidator(_known_phase), KeyPattern('^(train|val|test)(_.*)?$')]
+Phase = Annotated[
+    str,
+    AfterValidator(_known_phase),
+    WithJsonSchema({'type': 'string', 'pattern': f'^({"|".join(PHASES)})(_.*)?$'}),
+]
+"""A key of ``datasets``: its phase, and optionally ``_`` and anything."""
 
 
-class DatasetOptions(Block):
-    """One data set. The key of `datasets` that it stands under is its phase: `train`, `val`, `test`, `test_2`, ..."""
+class DatasetOptions(LoaderOptions, Block):
+    """One data set. The key of `datasets` above it is its phase: `train`, `val`, `test`, `test_2`, ..."""
+
+    model_config = Block.model_config
 
     kind = 'dataset'
     supplied = ('phase',)
 
-    name: FolderName = Field(description='Name of the data set in logs, tables and result folders.')
-    num_worker_per_gpu: NotNegative = Field(default=16, description='Processes that load training data, for each GPU.')
-    batch_size_per_gpu: Positive = Field(default=32, description='Training samples at once on each GPU.')
-    dataset_enlarge_ratio: Positive = Field(default=1, description='How often one pass goes over the training set.')
-    sampler: Literal['default', 'reference'] = Field(
-        default='default',
-        description='Order of training samples: ours, the same for any number of processes and workers, or that of '
-        'the original.',
+    name: Annotated[FolderName, NotRecipe()] = Field(
+        description='Name of the data set in logs, tables and result folders.'
     )
-    prefetch_mode: Literal['cpu', 'cuda'] | None = Field(
-        default=None,
-        description='Prepare the next batch in a thread (`cpu`) or on a side stream (`cuda`, needs `pin_memory`).',
+    use_shuffle: Annotated[bool | None, Legacy(), NotRecipe()] = Field(
+        default=None, description='Ignored: training data are always shuffled.'
     )
-    num_prefetch_queue: Positive = Field(default=1, description='Batches that `prefetch_mode: cpu` keeps ready.')
-    pin_memory: bool = Field(
-        default=False, description='Load batches into page-locked memory, which copies to a GPU faster.'
-    )
-    use_shuffle: Annotated[bool | None, Legacy()] = Field(
-        default=None, description='Ignored: training data are shuffled.'
-    )
-
-    def as_dict(self) -> dict[str, Any]:
-        """All keys, those of the loader included; ``build_dataset`` takes it as it is."""
-        own = {name: getattr(self, name) for name in self.own_fields()}
-        shown = {
-            name: own[name]
-            for name, field in self.own_fields().items()
-            if not is_legacy(field) or own[name] is not None
-        }
-        return {'name': shown.pop('name'), 'type': self.type, **self.arguments, **shown}
-
-    @model_validator(mode='after')
-    def _consistent(self) -> DatasetOptions:
-        if self.prefetch_mode == 'cuda' and not self.pin_memory:
-            raise PydanticCustomError('needs', "'prefetch_mode: cuda' needs 'pin_memory: true'")
-        return self

@@ -12,13 +12,12 @@ from basicsr.options.fields import (
     Legacy,
     LossBlock,
     MetricBlock,
-    NotNegative,
     OptimizerBlock,
-    Positive,
     SchedulerBlock,
     Section,
-    WholeNumber,
 )
+from basicsr.utils.loader_options import NotRecipe
+from basicsr.utils.signature import NotNegative, Positive
 
 
 class TrainOptions(Section):
@@ -27,7 +26,7 @@ class TrainOptions(Section):
     optim_g: OptimizerBlock = Field(description='Optimizer of the network.')
     scheduler: SchedulerBlock = Field(description='Learning rate over the iterations.')
     total_iter: Positive = Field(default=200_000, description='Training steps.')
-    warmup_iter: Annotated[WholeNumber, Field(ge=-1)] = Field(
+    warmup_iter: Annotated[int, Field(ge=-1)] = Field(
         default=-1, description='Steps over which the learning rate rises from 0 at the start; -1 is none.'
     )
     pixel_opt: LossBlock | None = Field(default=None, description='Loss between the output and the sharp image.')
@@ -38,7 +37,7 @@ class TrainOptions(Section):
         'batches of at most `batch_size_per_gpu` are added up where needed. null is `batch_size_per_gpu` times the '
         'number of processes.',
     )
-    published_batch_size: Positive | None = Field(
+    published_batch_size: Annotated[Positive | None, NotRecipe()] = Field(
         default=None,
         description='Samples in one step of the published recipe that the file follows; a training with another number '
         'says so. null follows none.',
@@ -54,10 +53,10 @@ class TrainOptions(Section):
     channels_last: bool = Field(default=True, description='Keep the channels of a pixel side by side in memory.')
     compile: bool = Field(default=False, description='Compile the network with `torch.compile`; for GPUs.')
     deterministic: bool = Field(default=False, description='On GPUs: only algorithms that give the same bits again.')
-    max_bad_steps: Positive = Field(
+    max_bad_steps: Annotated[Positive, NotRecipe()] = Field(
         default=10, description='Steps in a row with a loss or gradient that is not finite before training stops.'
     )
-    on_bad_image: Literal['raise', 'skip'] = Field(
+    on_bad_image: Annotated[Literal['raise', 'skip'], NotRecipe()] = Field(
         default='raise', description='An image that cannot be read ends the training, or another one takes its place.'
     )
     mixup: Annotated[bool | None, Legacy()] = Field(default=None, description='Must be false: there is no such method.')

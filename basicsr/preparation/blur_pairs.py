@@ -16,7 +16,8 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from basicsr.data.camera_blur_dataset import KINDS, BlurPair, CameraBlurDataset, Kind
+from basicsr.data.blur_pair import BlurPair, Kind
+from basicsr.data.camera_blur_dataset import KINDS, CameraBlurDataset
 from basicsr.images.arrays import Array
 from basicsr.images.contact_sheet import contact_sheet, sheet_row
 from basicsr.images.files import imread, imwrite

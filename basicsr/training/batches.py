@@ -11,10 +11,10 @@ from torch.utils.data import Dataset
 from basicsr.data import build_dataloader
 from basicsr.data.bad_images import SkipBadImages
 from basicsr.data.prefetch import prefetch
-from basicsr.data.samplers import EnlargedSampler, EpochSampler
 from basicsr.training.batching import Batching
 from basicsr.training.distributed import Processes
 from basicsr.utils.errors import BasicsrError, DataError
+from basicsr.utils.loader_options import LoaderOptions
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +24,7 @@ class TrainingData:
 
     Args:
         dataset: of :func:`basicsr.data.build_dataset`.
-        opt: its keys of the loader: ``num_worker_per_gpu``, ``dataset_enlarge_ratio``, ``sampler``, ``pin_memory``,
-            ``prefetch_mode``, ``num_prefetch_queue``.
+        opt: its data set options; ``batch_size_per_gpu`` is that of ``batching``.
         batching: how many samples a step has.
         processes: this process among those of the job.
         seed: of the order.
@@ -41,7 +40,7 @@ class TrainingData:
     def __init__(
         self,
         dataset: Dataset[Any],
-        opt: Mapping[str, Any],
+        opt: LoaderOptions,
         batching: Batching,
         processes: Processes,
         seed: int,
@@ -50,23 +49,18 @@ class TrainingData:
     ) -> None:
         self._dataset, self._batching, self._device = dataset, batching, processes.device
         self._gray_masks = gray_masks
-        self._mode, self._ahead = opt.get('prefetch_mode'), opt.get('num_prefetch_queue', 1)
-        length, ratio = len(dataset), opt.get('dataset_enlarge_ratio', 1)  # type: ignore[arg-type]
-        world, rank = processes.world, processes.rank
-        if opt.get('sampler') == 'reference':
-            self._sampler: Any = EnlargedSampler(length, world, rank, ratio)
-        else:
-            self._sampler = EpochSampler(length, batching.per_process, world, rank, ratio, seed)
+        self._mode = opt.prefetch_mode
         self._loader = build_dataloader(
             SkipBadImages(dataset) if skip_bad else dataset,
-            {**opt, 'batch_size_per_gpu': batching.at_once},
+            opt.model_copy(update={'batch_size_per_gpu': batching.at_once}),
             'train',
-            world,
-            rank,
+            processes.world,
+            processes.rank,
             seed,
-            self._sampler,
+            batching.per_process,
             processes.device,
         )
+        self._sampler: Any = self._loader.sampler
         self.epoch = self.consumed = self.skipped = 0
 
     @property
@@ -118,7 +112,7 @@ class TrainingData:
     def _batches(self) -> Iterator[dict[str, Any]]:
         """One pass over the loader, as floats on the device."""
         try:
-            yield from prefetch(self._loader, self._device, self._mode, self._ahead, self._gray_masks)
+            yield from prefetch(self._loader, self._device, self._mode, self._gray_masks)
         except BasicsrError as error:
             raise type(error)(_own_words(str(error))) from error
 

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
+from basicsr.options import Options
+from basicsr.options.fields import plain
 from basicsr.training.checkpoints import Checkpoint, CheckpointFolder, read_checkpoint
 from basicsr.training.distributed import Processes
 from basicsr.training.optimizers import adopt_moments
@@ -20,20 +22,6 @@ from basicsr.utils.errors import OptionError
 from basicsr.utils.registry import BlockLike
 
 logger = logging.getLogger(__name__)
-
-NOT_RECIPE = {  # keys whose change leaves a training what it is
-    'train': ('max_bad_steps', 'on_bad_image', 'published_batch_size'),
-    'datasets.train': (
-        'name',
-        'num_worker_per_gpu',
-        'batch_size_per_gpu',
-        'prefetch_mode',
-        'num_prefetch_queue',
-        'pin_memory',
-        'use_shuffle',
-        'io_backend',
-    ),
-}
 
 HOW_TO_STEP = ('fused', 'foreach', 'capturable', 'differentiable')  # of optimizers: changes rounding at most
 PROGRESS = ('last_epoch', 'base_lrs', 'lr_lambdas', 'verbose')  # of schedules: no settings
@@ -104,28 +92,23 @@ def choose_seed(given: int | None, checkpoint: Checkpoint | None, processes: Pro
     return seed
 
 
-def recipe_of(options: Mapping[str, Any], seed: int, total_batch: int) -> dict[str, Any]:
-    """The part of the resolved options that decides what a training computes.
+def recipe_of(options: Options, seed: int, total_batch: int) -> dict[str, Any]:
+    """Return the part of the options that decides what a training computes, as plain values.
 
-    Where data and logs lie, how many processes load data, and what is validated are no part of it.
+    It excludes the fields marked with ``NotRecipe``, the places of data and logs, and validation.
 
     Args:
-        options: all options as plain values.
+        options: all options.
         seed: in force.
         total_batch: samples in a step of all processes together.
     """
-    train = {k: v for k, v in options['train'].items() if k not in NOT_RECIPE['train']}
-    data = {
-        key: value
-        for key, value in options['datasets']['train'].items()
-        if key not in NOT_RECIPE['datasets.train'] and not key.startswith('dataroot')
-    }
+    train, data = (plain(section, recipe_only=True) for section in options.for_training())
     return {
-        'mode': options['mode'],
+        'mode': options.mode,
         'manual_seed': seed,
-        'network_g': options['network_g'],
+        'network_g': options.network_g.as_dict(),
         'train': {**train, 'total_batch_size': total_batch},
-        'datasets.train': data,
+        'datasets.train': {k: v for k, v in data.items() if k != 'io_backend' and not k.startswith('dataroot')},
     }
 
 

@@ -217,10 +217,10 @@ class CosineAnnealingRestartLR(LRScheduler):
         optimizer: whose learning rates are scheduled.
         periods: length of each period in steps.
         restart_weights: one weight a period; all 1 if None.
-        eta_min: lowest rate.
+        eta_min: lowest rate, or that of each period.
 
     Raises:
-        ArgumentError: no periods, periods below 1, or periods and weights that differ in number.
+        ArgumentError: no periods, periods below 1, or periods and weights or rates that differ in number.
     """
 
     def __init__(
@@ -228,7 +228,7 @@ class CosineAnnealingRestartLR(LRScheduler):
         optimizer: torch.optim.Optimizer,
         periods: list[int],
         restart_weights: list[float] | None = None,
-        eta_min: float = 0.0,
+        eta_min: float | list[float] = 0.0,
     ) -> None:
         if not periods or min(periods) < 1:
             raise ArgumentError(f'CosineAnnealingRestartLR: periods is {periods}; it needs one or more lengths above 0')
@@ -236,6 +236,8 @@ class CosineAnnealingRestartLR(LRScheduler):
         self.restart_weights = [1.0] * len(periods) if restart_weights is None else list(restart_weights)
         self.eta_min = eta_min
         _require_same_length('CosineAnnealingRestartLR', 'periods', self.periods, self.restart_weights)
+        if isinstance(eta_min, list) and len(eta_min) != len(periods):
+            raise ArgumentError(f'CosineAnnealingRestartLR: {len(periods)} periods but {len(eta_min)} rates in eta_min')
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float | torch.Tensor]:
@@ -246,7 +248,8 @@ class CosineAnnealingRestartLR(LRScheduler):
         period = self.periods[index]
         progress = (step - (ends[index] - period)) / period
         factor = self.restart_weights[index] * 0.5 * (1 + math.cos(math.pi * progress))
-        return [self.eta_min + factor * (rate - self.eta_min) for rate in self.base_lrs]
+        low = self.eta_min[index] if isinstance(self.eta_min, list) else self.eta_min
+        return [low + factor * (rate - low) for rate in self.base_lrs]
 
     def require_length(self, total_iter: int) -> None:
         """Check that the periods last as long as the training.

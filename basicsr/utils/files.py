@@ -27,30 +27,27 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: the disk is full or the folder cannot be written; its ``filename`` is ``path``.
     """
-    temporary = path.with_name(f'.{secrets.token_hex(8)}.part')  # short, whatever the length of the name
-    try:
-        with temporary.open('xb') as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise _named(error, temporary, path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _replacing(path, '') as temporary, temporary.open('xb') as file:
+        yield file
 
 
 @contextmanager
 def whole_path(path: Path) -> Iterator[Path]:
-    """The path of a new file, for what opens files by name; it takes the place of ``path`` once it is complete.
+    """Yield the path of a new file, for code that opens files by name; it replaces ``path`` once it is complete.
 
     Args:
-        path: its folder must exist; the new path lies in it, hidden, with the same extension.
+        path: its folder must exist; the new path is in the same folder, hidden, with the same extension.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; its ``filename`` is ``path``.
     """
-    temporary = path.with_name(f'.{secrets.token_hex(8)}.part{path.suffix}')
+    with _replacing(path, path.suffix) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _replacing(path: Path, suffix: str) -> Iterator[Path]:
+    temporary = path.with_name(f'.{secrets.token_hex(8)}.part{suffix}')  # short, whatever the length of the name
     try:
         yield temporary
         with temporary.open('rb+') as file:

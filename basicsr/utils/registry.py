@@ -14,8 +14,10 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from pydantic import BaseModel
+
 from basicsr.utils.errors import ArgumentError, UnknownNameError, nearest
-from basicsr.utils.signature import Problem, fit_arguments, nested_block, parameters_of
+from basicsr.utils.signature import Problem, fit_arguments, nested_block, parameters_of, refuse
 
 T = TypeVar('T')
 logger = logging.getLogger(__name__)
@@ -94,14 +96,14 @@ class Registry:
         return self._entries[name]
 
     def check(
-        self, options: BlockLike, supplied: Iterable[str] = (), beside: Iterable[str] = ()
+        self, options: BlockLike, supplied: Iterable[str] = (), beside: type[BaseModel] | None = None
     ) -> tuple[dict[str, Any], list[Problem]]:
         """Check a block without building it; blocks inside it (``backbone:``) are checked as well.
 
         Args:
             options: ``type`` and the keyword arguments of the entry that it names.
             supplied: parameters that code passes beside the registry's own ``supplied``.
-            beside: keys that may stand in the block but are not the entry's, for hints.
+            beside: the fields of this model are keys of the block as well, except ``type``.
 
         Returns:
             the block, with whole-number floats turned into ints where an int is expected, and all problems.
@@ -149,9 +151,7 @@ class Registry:
         if 'type' in plain:
             self.get(plain['type'])
         block, problems = self.check(plain, (*supplied, *objects))
-        if problems:
-            details = [f'{".".join(map(str, p.location))}: {p.message}' if p.location else p.message for p in problems]
-            raise ArgumentError(f'{self.kind} {plain.get("type", "")}: ' + '; '.join(details))
+        refuse(f'{self.kind} {plain.get("type", "")}', problems)
         entry = self.get(block.pop('type'))
         return entry(**block, **objects, **supplied)
 

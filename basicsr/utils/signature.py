@@ -1,32 +1,55 @@
 """Checks the arguments of a ``type:`` block against the signature of the class it names.
 
-The signature is the only description of a block: its names say which keys exist, its defaults which
-are required, its annotations which values they take. pydantic does the type checking.
+The signature is the only description of a block: its names say which keys exist, its defaults which are required, its
+annotations which values they take. pydantic checks the values.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 import inspect
 import json
+import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Le
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic.errors import PydanticSchemaGenerationError
 
-from basicsr.utils.errors import nearest
-
-_NOTHING = 'Input should be None'
+from basicsr.utils.errors import ArgumentError, nearest
 
 Share = Annotated[float, Ge(0), Le(1)]
 """A part of a whole, 0 to 1."""
 Positive = Annotated[int, Ge(1)]
 NotNegative = Annotated[int, Ge(0)]
 
+STRICT = ConfigDict(extra='forbid', strict=True, arbitrary_types_allowed=True, protected_namespaces=())
+_FIELD = 'argument_'  # pydantic reserves names such as "copy" and "_x" for itself
+Location = tuple[str | int, ...]
+
+
+class Mark:
+    """Base class of what annotations say about a value beside its type."""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: Any, handler: Callable[[Any], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Return the JSON schema of the value, with the mark."""
+        schema = handler(core_schema)
+        for part in schema.get('anyOf', [schema]):
+            self.note(part)
+        return schema
+
+    def note(self, schema: dict[str, Any]) -> None:
+        """Change the JSON schema of the value, or of each alternative; in place."""
+
 
 @dataclass(frozen=True)
-class TypeBlock:
+class TypeBlock(Mark):
     """Marks a parameter that is itself a ``type:`` block (or a list of them).
 
     Used as ``backbone: Annotated[dict, TypeBlock('network')]``.
@@ -34,18 +57,31 @@ class TypeBlock:
 
     kind: str
 
+    def note(self, schema: dict[str, Any]) -> None:
+        """Refer to the blocks of this kind."""
+        if schema.get('type') == 'object':
+            schema.clear()
+            schema['$block'] = self.kind
+        elif schema.get('type') == 'array':
+            schema['items'] = {'$block': self.kind}
+
 
 @dataclass(frozen=True)
-class PathMark:
+class PathMark(Mark):
     """Marks a value that names a file or folder, which must exist when something is run.
 
     Args:
-        kind: which of the two.
-        unless: (argument, value) that says it will be made where it is missing.
+        kind: 'file' or 'folder'.
+        unless: (argument, value) with which a missing one is created.
     """
 
     kind: Literal['file', 'folder']
     unless: tuple[str, Any] | None = None
+
+    def note(self, schema: dict[str, Any]) -> None:
+        """Set the format of the text."""
+        if schema.get('type') == 'string':
+            schema['format'] = self.kind
 
 
 Folder = Annotated[str, PathMark('folder')]
@@ -57,40 +93,83 @@ _Mark = TypeVar('_Mark', 'TypeBlock', 'PathMark')
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a value: where (keys below the block) and what."""
+    """One mistake in a value: where (keys below the block) and what."""
 
-    location: tuple[str | int, ...]
+    location: Location
     message: str
 
 
 def parameters_of(factory: Callable[..., Any], supplied: Iterable[str] = ()) -> dict[str, inspect.Parameter]:
-    """The parameters an option file may set, with resolved annotations; ``supplied`` ones come from code."""
-    signature = inspect.signature(factory)
-    target = factory.__init__ if inspect.isclass(factory) else factory
+    """Return the parameters that an option file may set, with resolved annotations.
+
+    Where a constructor takes ``**arguments``, the parameters of its base class follow.
+
+    Args:
+        factory: class or function.
+        supplied: names of parameters to leave out because code passes them.
+    """
+    keep: dict[str, inspect.Parameter] = {}
+    constructors = [vars(base)['__init__'] for base in getattr(factory, '__mro__', ()) if '__init__' in vars(base)]
+    for place, target in enumerate(constructors or [factory]):
+        bound = types.MethodType(target, factory) if place else factory
+        parameters = inspect.signature(bound).parameters.values()
+        try:
+            hints = typing.get_type_hints(target, include_extras=True)
+        except (NameError, TypeError):  # annotations of foreign classes may name things that are not importable
+            hints = {}
+        for parameter in parameters:
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                annotation = hints.get(parameter.name, parameter.empty)
+                keep.setdefault(parameter.name, parameter.replace(annotation=annotation))
+        if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return {name: parameter for name, parameter in keep.items() if name not in supplied}
+
+
+@functools.cache
+def arguments_model(
+    factory: Callable[..., Any], supplied: tuple[str, ...] = (), beside: type[BaseModel] | None = None
+) -> type[BaseModel]:
+    """Return the pydantic model of the arguments that an option file may set; aliases are the names of the arguments.
+
+    Args:
+        factory: class or function.
+        supplied: parameters that code passes (an optimizer's ``params``).
+        beside: the fields of this model are keys of the block as well, except ``type``.
+    """
+    fields: dict[str, Any] = {}
+    for name, parameter in parameters_of(factory, supplied).items():
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[_FIELD + name] = (_checkable(parameter.annotation), Field(default, alias=name))
+    for name, field in beside.model_fields.items() if beside is not None else ():
+        if name != 'type':
+            fields[name] = (field.annotation, field)
+    return create_model(factory.__name__, __config__=STRICT, **fields)
+
+
+def _checkable(annotation: Any) -> Any:
+    """Return the annotation, or Any for types of another library that pydantic does not know: its class checks them."""
+    if annotation is inspect.Parameter.empty:
+        return Any
     try:
-        hints = typing.get_type_hints(target, include_extras=True)
-    except (NameError, TypeError):  # annotations of foreign classes may name things that are not importable
-        hints = {}
-    keep = {}
-    for name, parameter in signature.parameters.items():
-        if name in supplied or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        keep[name] = parameter.replace(annotation=hints.get(name, parameter.empty))
-    return keep
+        TypeAdapter(annotation, config=STRICT)
+    except PydanticSchemaGenerationError:
+        return Any
+    return annotation
 
 
 def nested_block(parameter: inspect.Parameter) -> TypeBlock | None:
-    """The marker of a parameter that holds ``type:`` blocks of its own."""
+    """Return the mark of a parameter that holds ``type:`` blocks of its own."""
     return _mark(parameter.annotation, TypeBlock)
 
 
 def path_mark(annotation: Any) -> PathMark | None:
-    """The mark of a parameter that names a file or folder, or several, or may be None."""
+    """Return the mark of a parameter that names a file or folder, or several, or may be None."""
     return _mark(annotation, PathMark)
 
 
 def _mark(annotation: Any, kind: type[_Mark]) -> _Mark | None:
-    """The mark of an annotation or of a part of it: Python 3.10 wraps those with the default None in Optional."""
+    """Return the mark of an annotation or a part of it: Python 3.10 wraps those with the default None in Optional."""
     for mark in getattr(annotation, '__metadata__', ()):
         if isinstance(mark, kind):
             return mark
@@ -98,94 +177,139 @@ def _mark(annotation: Any, kind: type[_Mark]) -> _Mark | None:
     return found[0] if found else None
 
 
+Model = TypeVar('Model', bound=BaseModel)
+
+
+def validate(
+    model: type[Model], data: Mapping[str, Any], context: Mapping[str, Any] | None = None
+) -> tuple[Model | None, dict[str, Any], list[Any]]:
+    """Check plain values as JSON would be: a list fits a tuple, an int fits a float, text never fits a number.
+
+    Whole-number floats are converted where an int is expected, because ``2e5`` is a float to YAML.
+
+    Args:
+        model: describes the values.
+        data: plain values as read from YAML; left unchanged.
+        context: for validators.
+
+    Returns:
+        the object (None if there are mistakes), the values with these ints, and the mistakes in pydantic's form.
+    """
+    fitted, mistakes = dict(data), []
+    for _ in range(2):
+        try:
+            return model.model_validate_json(json.dumps(fitted, default=str), context=context), fitted, []
+        except ValidationError as error:
+            mistakes = error.errors(include_url=False)
+        places = {existing_part(m['loc'], fitted) for m in mistakes if m['type'] in ('int_type', 'literal_error')}
+        whole = [place for place in places if place and _is_whole(value_at(fitted, place))]
+        if not whole:
+            break
+        fitted = copy.deepcopy(fitted)
+        for *above, key in whole:
+            value_at(fitted, above)[key] = int(value_at(fitted, (*above, key)))
+    return None, fitted, mistakes
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer()
+
+
 def fit_arguments(
-    factory: Callable[..., Any], arguments: Mapping[str, Any], supplied: Iterable[str] = (), beside: Iterable[str] = ()
+    factory: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    supplied: Iterable[str] = (),
+    beside: type[BaseModel] | None = None,
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Check ``arguments`` against ``factory``'s signature without calling it.
 
     Args:
         factory: class or function that the arguments are for.
         arguments: plain values as read from YAML.
-        supplied: parameters that code supplies (an optimizer's ``params``), not the option file.
-        beside: keys that may stand in the block but are not the factory's, for hints.
+        supplied: see :func:`arguments_model`.
+        beside: see :func:`arguments_model`.
 
     Returns:
-        the arguments (whole-number floats where an int is expected became ints), and all problems.
+        the arguments, with ints as :func:`validate` converts them, and all problems.
     """
-    known = parameters_of(factory, supplied)
-    fitted, problems = dict(arguments), []
-    for name in arguments:
-        if name not in known:
-            hint = nearest(str(name), [*known, *beside]) or f'; it takes {", ".join(known) or "no arguments"}'
-            problems.append(Problem((name,), f"unknown key '{name}' of {factory.__name__}{hint}"))
-    for name, parameter in known.items():
-        if name not in arguments:
-            if parameter.default is parameter.empty:
-                problems.append(Problem((), f"{factory.__name__} needs the key '{name}'"))
-        elif parameter.annotation is not parameter.empty:
-            fitted[name], found = fit_value(parameter.annotation, arguments[name])
-            default = parameter.default
-            hint = default_hint(None if default is parameter.empty else default) if arguments[name] is None else ''
-            problems += [Problem((name, *p.location), p.message + hint) for p in found]
-    return fitted, problems
+    model, name = arguments_model(factory, tuple(supplied), beside), factory.__name__
+    keys = {field.alias or key: field.default for key, field in model.model_fields.items()}
+    _, fitted, mistakes = validate(model, arguments)
+    problems, others = [], []
+    for mistake in mistakes:
+        place = mistake['loc']
+        if mistake['type'] == 'extra_forbidden' and len(place) == 1:
+            hint = nearest(str(place[0]), keys) or f'; it takes {", ".join(keys) or "no arguments"}'
+            problems.append(Problem(place, f"unknown key '{place[0]}' of {name}{hint}"))
+        elif mistake['type'] == 'missing' and len(place) == 1:
+            problems.append(Problem((), f"{name} needs the key '{place[0]}'"))
+        elif mistake['type'] not in ('needs_python_object', 'is_instance_of'):
+            others.append(mistake)
+    return fitted, problems + mismatches(others, arguments, lambda place: keys.get(str(place[0])))
 
 
-def fit_value(annotation: Any, value: Any) -> tuple[Any, list[Problem]]:
-    """Check one plain value against a type; 1e4 passes as an int because YAML users write it so.
+def require_arguments(factory: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Check the arguments of a call from Python.
 
-    Values are checked as JSON would be: a list fits a tuple, an int fits a float, a string never fits a number.
+    Args:
+        factory: class or function that was called.
+        given: its arguments; others are ignored, so that it may pass ``locals()``.
+
+    Raises:
+        ArgumentError: they do not fit its signature; the message lists all problems.
     """
-    import pydantic
-
-    try:
-        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(
-            annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True, strict=True)
-        )
-    except pydantic.errors.PydanticSchemaGenerationError:  # a type of another library: its class checks it
-        return value, []
-    mistakes = None
-    for candidate in (value, _whole_numbers_as_ints(value)):
-        try:
-            adapter.validate_json(json.dumps(candidate))
-        except pydantic.ValidationError as error:
-            mistakes = mistakes or error
-        else:
-            return candidate, []
-    return value, readable(mistakes, value)
+    known = parameters_of(factory)
+    refuse(factory.__name__, fit_arguments(factory, {name: given[name] for name in known})[1])
 
 
-def _whole_numbers_as_ints(value: Any) -> Any:
-    """``T_max: 2e5`` is a float to YAML."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return [_whole_numbers_as_ints(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _whole_numbers_as_ints(item) for key, item in value.items()}
-    return value
+def refuse(name: str, problems: Iterable[Problem]) -> None:
+    """Raise one error for all problems.
+
+    Raises:
+        ArgumentError: there are problems.
+    """
+    details = [f'{".".join(map(str, p.location))}: {p.message}' if p.location else p.message for p in problems]
+    if details:
+        raise ArgumentError(f'{name}: ' + '; '.join(details))
 
 
-def readable(error: Any, value: Any) -> list[Problem]:
-    """A ``pydantic.ValidationError`` as one problem for each place in the value; branches of a union joined by 'or'."""
-    messages: dict[tuple[str | int, ...], list[str]] = {}
-    for item in error.errors(include_url=False, include_context=False):
-        location = existing_part(item['loc'], value)
-        if item['type'] not in ('needs_python_object', 'is_instance_of'):
-            messages.setdefault(location, []).append(message_of(item))
-    for texts in messages.values():
-        if len(texts) > 1 and _NOTHING in texts:  # `or None` of optional arguments
-            texts.remove(_NOTHING)
-    return [Problem(place, mismatch(texts, value_at(value, place))) for place, texts in messages.items()]
+def mismatches(mistakes: Iterable[Any], data: Any, default_at: Callable[[Location], Any]) -> list[Problem]:
+    """Return one problem for each place with a wrong value; messages of alternatives are joined by 'or'.
+
+    Args:
+        mistakes: of pydantic.
+        data: the values.
+        default_at: the default of a place, for hints.
+    """
+    found: dict[Location, list[Any]] = {}
+    for mistake in mistakes:
+        found.setdefault(existing_part(mistake['loc'], data), []).append(mistake)
+    problems = []
+    for place, items in found.items():
+        value = value_at(data, place)
+        message = _mismatch(map(_message_of, items), value)
+        if isinstance(value, str):
+            choices = [item['ctx']['expected'] for item in items if item['type'] == 'literal_error']
+            message += nearest(
+                value, [text.strip("'") for text in ' or '.join(choices).replace(', ', ' or ').split(' or ')]
+            )
+        if isinstance(value, (bool, int, float)) and any(item['type'] == 'string_type' for item in items):
+            message += '; write quotes to make it text'
+        default = default_at(place) if place and value is None else None
+        if isinstance(default, (bool, int, float, str, tuple, list)) and default not in ((), []):
+            message += f'; leave the key out for its default, {json.dumps(default)}'
+        problems.append(Problem(place, message))
+    return problems
 
 
-def message_of(item: Mapping[str, Any]) -> str:
-    """What pydantic says in one of its errors, but for too few values of a tuple, where it says 'Field required'."""
-    too_few = item['type'] == 'missing' and item['loc'] and isinstance(item['loc'][-1], int)
-    return 'Input should be a list of more values' if too_few else str(item['msg'])
+def _message_of(mistake: Mapping[str, Any]) -> str:
+    """Return pydantic's message, except where a tuple has too few values: there it says 'Field required'."""
+    too_few = mistake['type'] == 'missing' and mistake['loc'] and isinstance(mistake['loc'][-1], int)
+    return 'Input should be a list of more values' if too_few else str(mistake['msg'])
 
 
-def mismatch(messages: Iterable[str], value: Any) -> str:
-    """One sentence out of pydantic's messages about one value: what was expected, and what there is."""
+def _mismatch(messages: Iterable[str], value: Any) -> str:
+    """Return one sentence for pydantic's messages about a value: the expected values and the value found."""
     prefix = 'Input should be '
     messages = list(dict.fromkeys(messages))
     expected = ' or '.join(text.removeprefix(prefix) for text in messages if text.startswith(prefix))
@@ -204,25 +328,19 @@ def mismatch(messages: Iterable[str], value: Any) -> str:
     return f'{"; ".join(parts)}, got {"nothing (null)" if value is None else got}{kind}'
 
 
-def default_hint(default: Any) -> str:
-    """What to do about ``key: null`` where null is no value: the hint ``; leave the key out for its default, 256``."""
-    plain = isinstance(default, (bool, int, float, str, tuple, list)) and default not in ((), [])
-    return f'; leave the key out for its default, {json.dumps(default)}' if plain else ''
-
-
 def value_at(value: Any, location: Iterable[str | int]) -> Any:
-    """What lies below ``value`` under these keys and indices."""
+    """Return the value below ``value`` under these keys and indices."""
     for key in location:
         value = value[key]
     return value
 
 
-def existing_part(location: tuple[str | int, ...], value: Any) -> tuple[str | int, ...]:
-    """The leading keys of a pydantic location that exist in the value (union branches add names of their own)."""
+def existing_part(location: Location, value: Any) -> Location:
+    """Return the leading keys of a pydantic location that exist in the value; branches of unions add further names."""
     keys: list[str | int] = []
     for key in location:
         known: bool = isinstance(value, dict) and key in value
-        if known or (isinstance(value, list) and key in range(len(value))):
+        if known or (isinstance(value, (list, tuple)) and key in range(len(value))):
             keys.append(key)
             value = value[key]
     return tuple(keys)

@@ -37,6 +37,14 @@ class Store(ABC):
     def stem(self, key: str) -> str:
         """What partners share: the key without its extension; sub-folders and other dots stay."""
 
+    def file_name(self, key: str) -> str:
+        """Return the name of the file outside of the store."""
+        return key
+
+    @abstractmethod
+    def extract(self, key: str, target: Path) -> None:
+        """Write what the store has under a key to a file."""
+
     @abstractmethod
     def path(self, key: str) -> str:
         """Where the file lies, for messages and results."""
@@ -82,6 +90,10 @@ class FileStore(Store):
         Raises:
             DataError: it cannot be read; it is named.
         """
+
+    def extract(self, key: str, target: Path) -> None:
+        """Write the file, byte for byte."""
+        target.write_bytes(self.read(key))
 
     def image(self, key: str, channels: Literal[1, 3] | None = None) -> Array:
         """The file decoded; see :meth:`Store.image`."""

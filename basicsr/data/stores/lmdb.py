@@ -20,7 +20,7 @@ from basicsr.images.files import IMAGE_SUFFIXES, decode_image
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.masks.files import decode_masks, encode_label_map
 from basicsr.utils.errors import DataError
-from basicsr.utils.files import inside, refuse_existing, whole_folder
+from basicsr.utils.files import refuse_existing, whole_folder
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +69,8 @@ class LmdbStore(FileStore):
         """The key itself."""
         return key
 
-    def name(self, key: str) -> str:
-        """The name that the file had."""
+    def file_name(self, key: str) -> str:
+        """Return the name that the file had."""
         return self._names[key]
 
     def path(self, key: str) -> str:
@@ -138,32 +138,6 @@ def write_lmdb(
             raise DataError(f'{target}: cannot be written ({reason}); is the disk full?') from error
     logger.info('%s: %d %s from %s', target, len(stems), kind, store.root)
     return len(stems)
-
-
-def unpack_lmdb(
-    source: str | Path, target: str | Path, progress: Callable[[Iterable[str]], Iterable[str]] = iter
-) -> int:
-    """Write every file of an LMDB into a folder, under the name it had, byte for byte.
-
-    Args:
-        source: ``<name>.lmdb``.
-        target: the folder, which must not exist; it appears complete or not at all.
-        progress: wraps the list of keys, to show how far it is.
-
-    Returns:
-        number of files.
-
-    Raises:
-        DataError: the target exists, the data base is damaged, or one of its names leads out of the folder.
-    """
-    store, target = LmdbStore(source), Path(target).expanduser()
-    refuse_existing(target)
-    with whole_folder(target) as temporary:
-        for key in progress(store.keys):
-            path = inside(temporary, store.name(key), store.root)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(store.read(key))
-    return len(store.keys)
 
 
 def _name_of_meta_line(line: str) -> str:

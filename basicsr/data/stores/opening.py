@@ -1,8 +1,8 @@
-"""Open the store that an option file describes."""
+"""Open the store that an option file describes; unpack a store into a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -11,6 +11,7 @@ from basicsr.data.stores.lmdb import LmdbStore
 from basicsr.data.stores.raw import RawStore
 from basicsr.images.files import IMAGE_SUFFIXES
 from basicsr.utils.errors import ArgumentError
+from basicsr.utils.files import inside, refuse_existing, whole_folder
 
 
 def open_store(root: str | Path, io_backend: IoBackend = DISK, suffixes: Collection[str] = IMAGE_SUFFIXES) -> Store:
@@ -31,3 +32,27 @@ def open_store(root: str | Path, io_backend: IoBackend = DISK, suffixes: Collect
     if kind == 'disk':
         return FolderStore(root, suffixes)
     return LmdbStore(root) if kind == 'lmdb' else RawStore(root)
+
+
+def unpack(store: Store, target: str | Path, progress: Callable[[Iterable[str]], Iterable[str]] = iter) -> int:
+    """Write everything in a store into a folder: files as they were packed, arrays as PNG.
+
+    Args:
+        store: the store.
+        target: the folder, which must not exist; it is created only if all files can be written.
+        progress: wraps the list of keys, to show progress.
+
+    Returns:
+        number of files.
+
+    Raises:
+        DataError: the target exists, the store is damaged, or one of its names is outside of the folder.
+    """
+    target = Path(target).expanduser()
+    refuse_existing(target)
+    with whole_folder(target) as temporary:
+        for key in progress(store.keys):
+            path = inside(temporary, store.file_name(key), store.root)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            store.extract(key, path)
+    return len(store.keys)

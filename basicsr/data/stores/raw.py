@@ -6,17 +6,17 @@ each starts and what it is. A crop reads only the rows it needs; nothing is deco
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from basicsr.data.stores.base import FileStore, Store
 from basicsr.images.arrays import Array
@@ -24,13 +24,13 @@ from basicsr.images.files import imwrite
 from basicsr.masks.files import write_label_map
 from basicsr.masks.label_map import small_labels
 from basicsr.utils.errors import DataError, MaskError
-from basicsr.utils.files import inside, refuse_existing, whole_folder
+from basicsr.utils.files import refuse_existing, whole_folder
+from basicsr.utils.signature import NotNegative, Positive
 
 logger = logging.getLogger(__name__)
 
 Kind = Literal['images', 'masks', 'gray']
-_FORMAT = 'basicsr raw store 1'
-_DTYPES = ('uint8', 'uint16', 'int32')
+_FORMAT: Literal['basicsr raw store 1'] = 'basicsr raw store 1'
 _ALIGNMENT = 64
 
 
@@ -50,12 +50,10 @@ class RawStore(Store):
         self.root = Path(root).expanduser()
         index = _read_index(self.root)
         data = self.root / 'data.bin'
-        if not data.is_file() or data.stat().st_size != index['bytes']:
-            raise DataError(f'{data}: missing or cut off, it should have {index["bytes"]} bytes; make the store again')
-        self.kind: Kind = index['kind']
-        self._entries: dict[str, tuple[int, str, tuple[int, ...]]] = {
-            key: (offset, dtype, tuple(shape)) for key, (offset, dtype, shape) in index['entries'].items()
-        }
+        if not data.is_file() or data.stat().st_size != index.bytes:
+            raise DataError(f'{data}: missing or truncated, expected {index.bytes} bytes; make the store again')
+        self.kind: Kind = index.kind
+        self._entries = index.entries
         self.keys = sorted(self._entries)
         self._bytes: NDArray[np.uint8] | None = None
 
@@ -65,6 +63,15 @@ class RawStore(Store):
     def stem(self, key: str) -> str:
         """The key itself."""
         return key
+
+    def file_name(self, key: str) -> str:
+        """Return the name of the array as a PNG file."""
+        return f'{key}.png'
+
+    def extract(self, key: str, target: Path) -> None:
+        """Write an array as PNG."""
+        array = self._array(key, 'images', 'masks', 'gray')
+        (write_label_map if self.kind == 'masks' else imwrite)(target, array)
 
     def path(self, key: str) -> str:
         """The store, and the key in it."""
@@ -142,43 +149,13 @@ def write_raw(
     with whole_folder(target) as temporary, (temporary / 'data.bin').open('wb') as file:
         for key, array in _decoded(source, kind, threads, progress):
             file.write(b'\0' * (-file.tell() % _ALIGNMENT))
-            entries[source.stem(key)] = [file.tell(), array.dtype.name, array.shape]
+            entries[source.stem(key)] = file.tell(), array.dtype.name, array.shape
             file.write(np.ascontiguousarray(array).data)
-        index = {'format': _FORMAT, 'kind': kind, 'bytes': file.tell(), 'entries': entries}
+        index = _Index(kind=kind, bytes=file.tell(), entries=entries)
         file.close()
-        (temporary / 'index.json').write_text(json.dumps(index, ensure_ascii=False), encoding='utf-8')
+        (temporary / 'index.json').write_text(index.model_dump_json(), encoding='utf-8')
     logger.info('%s: %d %s from %s', target, len(entries), kind, source.root)
     return len(entries)
-
-
-def unpack_raw(
-    source: str | Path, target: str | Path, progress: Callable[[Iterable[str]], Iterable[str]] = iter
-) -> int:
-    """Write every array of a raw store into a folder as PNG.
-
-    Args:
-        source: ``<name>.raw``.
-        target: the folder, which must not exist; it appears complete or not at all.
-        progress: wraps the list of keys, to show how far it is.
-
-    Returns:
-        number of files.
-
-    Raises:
-        DataError: the target exists, the store is damaged, or one of its names leads out of the folder.
-    """
-    store, target = RawStore(source), Path(target).expanduser()
-    refuse_existing(target)
-    with whole_folder(target) as temporary:
-        for key in progress(store.keys):
-            path = inside(temporary, f'{key}.png', store.root)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            array = store._array(key, 'images', 'masks', 'gray')
-            if store.kind == 'masks':
-                write_label_map(path, array)
-            else:
-                imwrite(path, array)
-    return len(store.keys)
 
 
 def _decoded(
@@ -207,33 +184,40 @@ def _decoded(
                 future.cancel()
 
 
-def _read_index(root: Path) -> dict[str, Any]:
-    """The checked content of ``index.json``."""
+class _Index(BaseModel):
+    """The content of ``index.json``."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: Literal['basicsr raw store 1'] = _FORMAT
+    kind: Kind
+    bytes: int
+    entries: Annotated[
+        dict[str, tuple[NotNegative, Literal['uint8', 'uint16', 'int32'], tuple[Positive, Positive, Positive]]],
+        Field(min_length=1),
+    ]
+
+    @model_validator(mode='after')
+    def _fits(self) -> _Index:
+        for key, (offset, dtype, shape) in self.entries.items():
+            width = np.dtype(dtype).itemsize
+            if offset % width or offset + width * math.prod(shape) > self.bytes:
+                raise ValueError(f'{key} is not in the store')
+        return self
+
+
+def _read_index(root: Path) -> _Index:
     path = root / 'index.json'
     try:
-        index = json.loads(path.read_text(encoding='utf-8'))
+        return _Index.model_validate_json(path.read_bytes())
     except OSError as error:
         raise DataError(
             f'{path}: cannot be read ({error.strerror or error}); a raw store is made by scripts/make_store.py'
         ) from error
-    except ValueError as error:
-        raise DataError(f'{path}: damaged ({error}); make the store again') from error
-    if not isinstance(index, dict) or index.get('format') != _FORMAT or index.get('kind') not in get_args(Kind):
-        raise DataError(f"{path}: is not of the format '{_FORMAT}'; make the store again")
-    entries, size = index.get('entries'), index.get('bytes')
-    if not isinstance(entries, dict) or not entries or not all(_is_entry(entry, size) for entry in entries.values()):
-        raise DataError(f'{path}: lists no files, or some that are not in the store; make the store again')
-    return index
-
-
-def _is_entry(entry: Any, size: Any) -> bool:
-    if not (isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], list) and isinstance(size, int)):
-        return False
-    offset, dtype, shape = entry
-    if dtype not in _DTYPES or not all(type(number) is int and number > 0 for number in shape) or len(shape) != 3:
-        return False
-    width = np.dtype(dtype).itemsize
-    return type(offset) is int and offset >= 0 and offset % width == 0 and offset + width * math.prod(shape) <= size
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = '.'.join(map(str, first['loc']))
+        raise DataError(f'{path}: damaged ({where}: {first["msg"]}); make the store again') from error
 
 
 def _map(root: Path) -> NDArray[np.uint8]:

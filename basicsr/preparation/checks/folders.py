@@ -64,7 +64,8 @@ def folders_of_options(datasets: Mapping[str, Mapping[str, Any]]) -> list[DataSe
         )
         if lq is None:
             continue
-        masks = () if mask is None else ((mask, block.get('type') in GRAY_TYPES),)
+        gray = block.get('type') in GRAY_TYPES or block.get('masks') == 'gray'
+        masks = () if mask is None else ((mask, gray),)
         if mask is not None and block.get('masks') == 'auto' and not mask.exists():  # the data set makes them
             masks = ()
         expected, note = (None, '') if block.get('meta_info_file') else known_count(lq)

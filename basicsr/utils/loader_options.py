@@ -1,0 +1,63 @@
+"""The options of a data loader, as option files and code set them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from basicsr.utils.signature import NotNegative, Positive
+
+
+class NotRecipe:
+    """Marks a field whose change does not change what a training computes, so that a run may resume with it."""
+
+
+class LoaderOptions(BaseModel):
+    """How training samples are ordered, batched and loaded."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    num_worker_per_gpu: Annotated[NotNegative, NotRecipe()] = Field(
+        default=16, description='Number of processes that load training data, per GPU.'
+    )
+    batch_size_per_gpu: Annotated[Positive, NotRecipe()] = Field(
+        default=32, description='Training samples per GPU and batch.'
+    )
+    dataset_enlarge_ratio: Positive = Field(default=1, description='Repeats of the training set per epoch.')
+    sampler: Literal['default', 'reference'] = Field(
+        default='default',
+        description='Order of the training samples: `default` is the same for any number of processes and workers, '
+        '`reference` is the order of the original.',
+    )
+    prefetch_mode: Annotated[Literal['cpu', 'cuda'] | None, NotRecipe()] = Field(
+        default=None,
+        description='Prepare batches ahead in worker processes, at least one (`cpu`), or copy the next batch on a side '
+        'stream (`cuda`, needs `pin_memory`).',
+    )
+    num_prefetch_queue: Annotated[Positive, NotRecipe()] = Field(
+        default=1, description='Number of batches that `prefetch_mode: cpu` keeps ready, at least two per worker.'
+    )
+    pin_memory: Annotated[bool, NotRecipe()] = Field(
+        default=False, description='Load batches into page-locked memory, which copies to a GPU faster.'
+    )
+
+    @model_validator(mode='after')
+    def _consistent(self) -> LoaderOptions:
+        if self.prefetch_mode == 'cuda' and not self.pin_memory:
+            raise PydanticCustomError('needs', "'prefetch_mode: cuda' needs 'pin_memory: true'")
+        return self
+
+    @classmethod
+    def of(cls, options: LoaderOptions | Mapping[str, Any] | None) -> LoaderOptions:
+        """Return the options as an object.
+
+        Args:
+            options: a mapping may have other keys; without workers and with batches of 1 unless it sets them.
+        """
+        if isinstance(options, LoaderOptions):
+            return options
+        given = {key: value for key, value in (options or {}).items() if key in cls.model_fields}
+        return cls(**{'num_worker_per_gpu': 0, 'batch_size_per_gpu': 1, **given})
