@@ -13,6 +13,9 @@ from basicsr.metrics.record import Record
 from basicsr.utils.errors import MetricError
 from basicsr.utils.registry import METRIC_REGISTRY
 
+COLLAPSED = 'collapsed'
+"""The mark on the score of a collapsed output."""
+
 
 def is_collapsed(psnr_lq: float, psnr_output: float, threshold: float = 3.0) -> bool:
     """Whether deblurring lost more than ``threshold`` dB on this image.
@@ -137,4 +140,4 @@ class MCR(Metric):
             threshold=self.threshold,
             data_range=self.data_range,
         )
-        return Score(value)
+        return Score(value, (COLLAPSED,) if value else ())

@@ -34,7 +34,8 @@ class Metric(ABC):
 
     A subclass's constructor arguments are the keys of its block; its class data describe it:
     ``name`` (registry key), ``unit``, ``decimals`` (as published tables print it), ``higher_is_better``,
-    ``reads`` (fields of the record) and ``possible_marks`` (all marks that its scores may bear).
+    ``reads`` (fields of the record) and ``scores_input`` (whether scoring the blurred input as output makes sense, as
+    the baseline in tables).
     """
 
     name: ClassVar[str]
@@ -42,7 +43,7 @@ class Metric(ABC):
     decimals: ClassVar[int] = 4
     higher_is_better: ClassVar[bool] = True
     reads: ClassVar[tuple[str, ...]] = ('output_uint8', 'gt')
-    possible_marks: ClassVar[tuple[str, ...]] = ()
+    scores_input: ClassVar[bool] = True
 
     @property
     @abstractmethod

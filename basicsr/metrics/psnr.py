@@ -20,7 +20,7 @@ from basicsr.metrics.arrays import (
     unit_float,
     views_of,
 )
-from basicsr.metrics.metric import INFINITE, Metric, Score, decibels, pair_of, require_rounded_luma
+from basicsr.metrics.metric import Metric, Score, decibels, pair_of, require_rounded_luma
 from basicsr.metrics.record import Record
 from basicsr.utils.registry import METRIC_REGISTRY
 
@@ -114,7 +114,6 @@ class PSNR(Metric):
     name: ClassVar[str] = 'psnr'
     unit: ClassVar[str] = 'dB'
     decimals: ClassVar[int] = 2
-    possible_marks: ClassVar[tuple[str, ...]] = (INFINITE,)
 
     def __init__(
         self,
@@ -159,7 +158,6 @@ class PSNRFloat(Metric):
     unit: ClassVar[str] = 'dB'
     decimals: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ('output', 'gt')
-    possible_marks: ClassVar[tuple[str, ...]] = (INFINITE,)
 
     def __init__(self, crop_border: int = 0) -> None:
         self.crop_border = crop_border

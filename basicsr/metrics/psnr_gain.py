@@ -28,6 +28,7 @@ class PSNRGain(Metric):
     unit: ClassVar[str] = 'dB'
     decimals: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ('output_uint8', 'gt', 'lq')
+    scores_input: ClassVar[bool] = False  # zero
 
     def __init__(self, crop_border: int = 0) -> None:
         self.crop_border = crop_border

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from basicsr.metrics.arrays import FIRST, SECOND, Array, crop, image_pair, require_window, unit_float
-from basicsr.metrics.metric import INFINITE, Metric, Score, decibels
+from basicsr.metrics.metric import Metric, Score, decibels
 from basicsr.metrics.psnr import psnr_of_error
 from basicsr.metrics.record import Record
 from basicsr.metrics.ssim import HALO, ssim_map
@@ -189,7 +189,6 @@ class PSNRRealBlur(_RealBlurMetric):
     name: ClassVar[str] = 'psnr_realblur'
     unit: ClassVar[str] = 'dB'
     decimals: ClassVar[int] = 2
-    possible_marks: ClassVar[tuple[str, ...]] = (INFINITE, NOT_ALIGNED)
 
     @property
     def variant(self) -> str:
@@ -213,7 +212,6 @@ class SSIMRealBlur(_RealBlurMetric):
 
     name: ClassVar[str] = 'ssim_realblur'
     decimals: ClassVar[int] = 3
-    possible_marks: ClassVar[tuple[str, ...]] = (NOT_ALIGNED,)
 
     @property
     def variant(self) -> str:

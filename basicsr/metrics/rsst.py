@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from basicsr.metrics.arrays import Array, image_pair, unit_float
-from basicsr.metrics.metric import INFINITE, Metric, Score, decibels
+from basicsr.metrics.metric import Metric, Score, decibels
 from basicsr.metrics.psnr import mean_squared_error, psnr_of_error
 from basicsr.metrics.record import Record
 from basicsr.metrics.ssim import ssim_map
@@ -57,7 +57,6 @@ class PSNRofRSST(_RowMetric):
     name: ClassVar[str] = 'psnr_rsst'
     unit: ClassVar[str] = 'dB'
     decimals: ClassVar[int] = 2
-    possible_marks: ClassVar[tuple[str, ...]] = (INFINITE,)
 
     @property
     def variant(self) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.reporting.records import MCR, Definition, ImageRow, Report, listed
+from basicsr.reporting.report import MCR, Definition, ImageRow, Report, listed
 from basicsr.utils.errors import ReportError
 
 Method: TypeAlias = Literal['bca', 'percentile']
@@ -123,7 +123,7 @@ def compare(
     differences = [
         _difference(definition, pairs, confidence, method, resamples, seed)
         for definition in definitions
-        if any(a.score(definition.label) is not None and b.score(definition.label) is not None for a, b in pairs)
+        if any(definition.label in a.scores and definition.label in b.scores for a, b in pairs)
     ]
     if not differences:
         raise ReportError(f'{first.dataset}: the two runs share no score; was there ground truth?')
@@ -159,42 +159,22 @@ def bootstrap_interval(
         raise ReportError(f"confidence {confidence} (0 to 1), resamples {resamples}, method '{method}' do not fit")
     if values.min() == values.max():
         return float(values[0]), float(values[0])
-    means = _resampled_means(values, resamples, np.random.default_rng(seed))
-    tails = ((1 - confidence) / 2, (1 + confidence) / 2)
-    if method == 'bca':
-        tails = _bca_tails(values, means, tails)
-    low, high = np.quantile(means, tails)
-    return float(low), float(high)
+    import scipy.stats  # takes a second
 
-
-def _resampled_means(values: NDArray[np.float64], resamples: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    rows = max(1, _CHUNK // len(values))
-    means = []
-    for start in range(0, resamples, rows):
-        drawn = rng.integers(0, len(values), (min(rows, resamples - start), len(values)))
-        means.append(values[drawn].mean(1))
-    return np.concatenate(means)
-
-
-def _bca_tails(
-    values: NDArray[np.float64], means: NDArray[np.float64], tails: tuple[float, float]
-) -> tuple[float, float]:
-    """Where to cut the resampled means: shifted by their bias, stretched by the skewness of the values."""
-    normal = NormalDist()
-    centre = values.mean()
-    below = (np.count_nonzero(means < centre) + 0.5 * np.count_nonzero(means == centre)) / len(means)
-    if not 0 < below < 1:
-        return tails
-    bias = normal.inv_cdf(float(below))
-    # leaving value i out moves the mean by (mean - value i) / (n - 1); the factor cancels
-    deviation = values - centre
-    acceleration = float((deviation**3).sum() / (6 * (deviation**2).sum() ** 1.5))
-
-    def shifted(tail: float) -> float:
-        z = bias + normal.inv_cdf(tail)
-        return normal.cdf(bias + z / (1 - acceleration * z))
-
-    return shifted(tails[0]), shifted(tails[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', RuntimeWarning)  # degenerate data give NaN, see below
+        found = scipy.stats.bootstrap(
+            (values,),
+            np.mean,
+            n_resamples=resamples,
+            batch=max(1, _CHUNK // len(values)),
+            confidence_level=confidence,
+            method=method,
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+    if math.isnan(found.low) and method == 'bca':  # all resampled means are on one side of the mean
+        return bootstrap_interval(values, confidence, 'percentile', resamples, seed)
+    return float(found.low), float(found.high)
 
 
 def _difference(
@@ -205,7 +185,7 @@ def _difference(
     resamples: int,
     seed: int,
 ) -> Difference:
-    both = [(a.name, a.score(definition.label), b.score(definition.label)) for a, b in pairs]
+    both = [(a.name, a.scores.get(definition.label), b.scores.get(definition.label)) for a, b in pairs]
     finite = [(x, y) for _, x, y in both if x is not None and y is not None and math.isfinite(x) and math.isfinite(y)]
     perfect = sum(x is not None and x == y and math.isinf(x) for _, x, y in both)  # no difference, and no finite mean
     left_out = [name for name, x, y in both if x is None or y is None or not (x == y or math.isfinite(y - x))]

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from basicsr.reporting.records import ImageRow, Report
+from basicsr.reporting.report import MCR, ImageRow, Report
 from basicsr.utils.errors import ReportError
 from basicsr.utils.files import whole_file
 
@@ -69,7 +69,8 @@ def json_text(report: Report) -> str:
         for which, average_of in (('output', report.average), ('blurred input', report.input_average))
     }
     not_finite: dict[str, str] = {}
-    body = _finite({'averages': averages, 'report': dataclasses.asdict(report)}, '', not_finite)
+    stored = {**dataclasses.asdict(report), 'rows': [_stored(row) for row in report.rows]}
+    body = _finite({'averages': averages, 'report': stored}, '', not_finite)
     head = {'format': FORMAT, 'note': NOTE, 'not_finite': not_finite}
     return json.dumps({**head, **body}, ensure_ascii=False, allow_nan=False, indent=1) + '\n'
 
@@ -89,10 +90,10 @@ def read_report(path: Path) -> Report:
     try:
         for place, value in tree['not_finite'].items():
             _put(tree, place, float(value))
-        return TypeAdapter(Report).validate_python(tree['report'])
+        stored = tree['report']
+        return _REPORT.validate_python({**stored, 'rows': [_with_mcr(row) for row in stored.get('rows', ())]})
     except ValidationError as error:
-        problems = '; '.join(f'{".".join(map(str, item["loc"]))}: {item["msg"]}' for item in error.errors()[:5])
-        raise ReportError(f'{path}: damaged ({problems}); evaluate again') from error
+        raise ReportError(f'{path}: damaged ({_problems(error)}); evaluate again') from error
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f'{path}: damaged ({error!r}); evaluate again') from error
 
@@ -125,20 +126,10 @@ def csv_text(report: Report) -> str:
     stream = io.StringIO(newline='')
     writer = csv.writer(stream, lineterminator='\r\n')
     writer.writerow([*FIXED_COLUMNS, *(name for label in report.labels for name in (label, label + INPUT))])
-    for row in report.rows:
-        fixed = (
-            row.index,
-            row.name,
-            row.width,
-            row.height,
-            row.seconds,
-            row.tiled,
-            row.collapsed,
-            '; '.join(row.marks),
-            row.group,
-        )
-        scores = [value for label in report.labels for value in (row.scores.get(label), row.input_scores.get(label))]
-        writer.writerow([_cell(value) for value in (*fixed, *scores)])
+    for row in map(_stored, report.rows):
+        row['marks'] = '; '.join(row['marks'])
+        scores = [row[kind].get(label) for label in report.labels for kind in ('scores', 'input_scores')]
+        writer.writerow([_cell(value) for value in (*(row[key] for key in FIXED_COLUMNS), *scores)])
     return stream.getvalue()
 
 
@@ -161,26 +152,45 @@ def read_csv(path: Path) -> list[ImageRow]:
         try:
             rows.append(_row_of_cells(dict(zip(head, cells, strict=True)), head[len(FIXED_COLUMNS) :]))
         except ValueError as error:
-            raise ReportError(f'{path}: row {number} is damaged ({error}); evaluate again') from error
+            reason = _problems(error) if isinstance(error, ValidationError) else error
+            raise ReportError(f'{path}: row {number} is damaged ({reason}); evaluate again') from error
     return rows
 
 
 def _row_of_cells(cells: dict[str, str], columns: Sequence[str]) -> ImageRow:
-    scores = {column: float(cells[column]) for column in columns if cells[column]}
+    given: dict[str, Any] = {key: value for key, value in cells.items() if value}
     outputs, inputs = columns[0::2], columns[1::2]
-    return ImageRow(
-        index=int(cells['index']),
-        name=cells['name'],
-        width=int(cells['width']),
-        height=int(cells['height']),
-        seconds=float(cells['seconds']) if cells['seconds'] else None,
-        tiled=cells['tiled'] == 'true',
-        collapsed=cells['collapsed'] == 'true' if cells['collapsed'] else None,
-        marks=tuple(cells['marks'].split('; ')) if cells['marks'] else (),
-        group=cells['group'],
-        scores={label: scores[label] for label in outputs if label in scores},
-        input_scores={label: scores[name] for label, name in zip(outputs, inputs, strict=True) if name in scores},
-    )
+    scores = {
+        'scores': {label: given[label] for label in outputs if label in given},
+        'input_scores': {label: given[key] for label, key in zip(outputs, inputs, strict=True) if key in given},
+        'marks': given['marks'].split('; ') if 'marks' in given else (),
+        'collapsed': given['collapsed'] == 'true' if 'collapsed' in given else None,
+    }
+    return _ROW.validate_python(_with_mcr({**{key: given[key] for key in FIXED_COLUMNS if key in given}, **scores}))
+
+
+def _stored(row: ImageRow) -> dict[str, Any]:
+    """Return a row as files store it: the score of the mode collapse rate as ``collapsed``."""
+    content = dataclasses.asdict(row)
+    scores = {kind: {label: value for label, value in content.pop(kind).items() if label != MCR} for kind in _SCORES}
+    head = {key: content.pop(key) for key in ('index', 'name', 'height', 'width')}
+    return {**head, **scores, 'collapsed': row.collapsed, **content}
+
+
+def _with_mcr(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored row with the scores of the mode collapse rate; the blurred input is never collapsed."""
+    if stored.get('collapsed') is None:
+        return stored
+    rates = {'scores': 100.0 * stored['collapsed'], 'input_scores': 0.0}
+    return {**stored, **{kind: {**stored.get(kind, {}), MCR: rate} for kind, rate in rates.items()}}
+
+
+def _problems(error: ValidationError) -> str:
+    return '; '.join(f'{".".join(map(str, item["loc"]))}: {item["msg"]}' for item in error.errors()[:5])
+
+
+_SCORES = ('scores', 'input_scores')
+_ROW, _REPORT = TypeAdapter(ImageRow), TypeAdapter(Report)
 
 
 def _cell(value: object) -> str:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
-import json
 import math
 import os
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from basicsr.reporting.comparison import Comparison
 from basicsr.reporting.files import file_stem
-from basicsr.reporting.pictures import error_colours
-from basicsr.reporting.records import MCR, ImageRow, Report
+from basicsr.reporting.images import error_colours
+from basicsr.reporting.report import MCR, ImageRow, Report
 from basicsr.reporting.tables import (
     Published,
     Table,
@@ -185,84 +182,44 @@ def _link(base: str) -> Link:
     return lambda path: quote(path) if prefix == '.' else f'{prefix}/{quote(path)}'
 
 
-def _section(report: Report, tables: Sequence[Table], notes: Sequence[str]) -> str:
-    """Summary of a data set, as HTML."""
-    parts = [f'<h3>{html.escape(report.dataset)}</h3>', *map(_html_table, tables)]
-    return '\n'.join([*parts, *map(_html_note, notes)])
-
-
-def _html_note(note: str) -> str:
-    """A note; a long one, with hundreds of names, can be unfolded."""
-    if len(note) <= LONG_NOTE:
-        return f'<p class="note">{html.escape(note)}</p>'
-    start = html.escape(note[:60])
-    return f'<details><summary>{start} …</summary><p class="note">{html.escape(note)}</p></details>'
-
-
-def _html_table(table: Table) -> str:
-    head = ''.join(f'<th scope="col">{html.escape(cell)}</th>' for cell in table.head)
-    rows = ''.join(
-        f'<tr><th scope="row">{html.escape(first)}</th>{"".join(f"<td>{html.escape(cell)}</td>" for cell in rest)}</tr>'
-        for first, *rest in table.rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
-def _definitions(reports: Sequence[Report]) -> str:
-    unique = {item.label: item for report in reports for item in report.definitions}
-    items = []
-    for item in unique.values():
-        settings = ', '.join(f'{key} = {value}' for key, value in item.settings.items())
-        text = f'{item.text} Data range: {item.data_range}.' + (f' Settings: {settings}.' if settings else '')
-        items.append(f'<dt>{html.escape(item.variant)} <code>{html.escape(item.label)}</code></dt>')
-        items.append(f'<dd>{html.escape(text)}</dd>')
-    return f'<dl>{"".join(items)}</dl>'
-
-
-def _facts(runs: Sequence[Report]) -> str:
-    parts = []
-    for report in runs:
-        lines = ''.join(
-            f'<dt>{html.escape(what)}</dt><dd>{html.escape(value)}</dd>' for what, value in facts_lines(report)
-        )
-        parts.append(f'<h3>{html.escape(report.facts.run)}</h3><dl class="facts">{lines}</dl>')
-    return ''.join(parts)
+def _section(report: Report, tables: Sequence[Table], notes: Sequence[str]) -> dict[str, Any]:
+    """Return the summary of a data set, for the template."""
+    return {'dataset': report.dataset, 'tables': tables, 'notes': notes}
 
 
 def _write_page(
     target: Path,
     title: str,
     sets: list[dict[str, Any]],
-    summaries: Sequence[str],
+    sections: Sequence[dict[str, Any]],
     runs: Sequence[Report],
     reports: Sequence[Report],
 ) -> None:
-    """Put the parts of the page together.
+    """Write the page.
 
-    Nothing from outside (names of files, data sets, runs) reaches the page but escaped: as HTML in the summary, as
-    JSON in the data, from which the script makes text nodes only. The content policy lets this one script run alone.
+    The template escapes all names of files, data sets and runs: as HTML in the summary, as JSON in the data, from which
+    the script creates text nodes only. The content security policy allows no other script.
     """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
     source = resources.files('basicsr.reporting') / PAGE
-    style = (source / 'gallery.css').read_text(encoding='utf-8')
     script = ''.join((source / name).read_text(encoding='utf-8') for name in ('viewer.js', 'gallery.js'))
-    stops = ', '.join('#{:02x}{:02x}{:02x}'.format(*error_colours()[level]) for level in range(0, 256, 17))
-    page = Template((source / 'gallery.html').read_text(encoding='utf-8')).substitute(
-        title=html.escape(title),
-        style=style + f':root {{ --error-colours: {stops}; }}\n',
-        script=script,
+    environment = Environment(
+        loader=PackageLoader('basicsr.reporting', PAGE), autoescape=True, undefined=StrictUndefined
+    )
+    environment.policies['json.dumps_kwargs'] = {'allow_nan': False, 'separators': (',', ':')}
+    page = environment.get_template('gallery.html').render(
+        title=title,
+        style=Markup((source / 'gallery.css').read_text(encoding='utf-8')),  # noqa: S704 - our own file
+        error_colours=['#{:02x}{:02x}{:02x}'.format(*error_colours()[level]) for level in range(0, 256, 17)],
+        script=Markup(script),  # noqa: S704 - our own files
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=_json_in_html({'title': title, 'sets': sets}),
-        summaries='\n'.join(summaries),
-        definitions=_definitions(reports),
-        facts=_facts(runs),
+        data={'title': title, 'sets': sets},
+        sections=sections,
+        long_note=LONG_NOTE,
+        definitions={item.label: item for report in reports for item in report.definitions}.values(),
+        runs=[(report.facts.run, facts_lines(report)) for report in runs],
     )
     with whole_file(target) as file:
         file.write(page.encode())
-
-
-def _json_in_html(value: Any) -> str:
-    """JSON that no browser can take for markup."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':'))
-    for character in '<>&\u2028\u2029':
-        text = text.replace(character, f'\\u{ord(character):04x}')
-    return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from basicsr.reporting.records import MCR
+from basicsr.reporting.report import MCR
 
 SETS = ('GoPro', 'RealBlurJ', 'REDS', 'ReLoBlur')
 METHODS = {'NAFNet': 'w/o SAM', 'CAT': 'CAT', 'MAP': 'MAP', 'SAMDeblur': 'Ours'}

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from basicsr.images.arrays import Array
+from basicsr.metrics import Record
 from basicsr.reporting.files import file_stem
-from basicsr.reporting.pictures import Choice, PictureFolder, Pictures, full_pictures, thumbnails
-from basicsr.reporting.records import Definition, ImageRow, Report, RunFacts, listed
+from basicsr.reporting.images import Choice, ImageFolder, KeptImages, full_images, thumbnails
+from basicsr.reporting.report import Definition, ImageRow, Report, RunFacts, listed
 from basicsr.utils.errors import ReportError
-
-Array: TypeAlias = NDArray[Any]
 
 PARTS = '.parts'
 
@@ -35,7 +34,7 @@ class RowWriter:
         dataset: name of the data set.
         definitions: of the scores' labels.
         total: number of images of the whole data set, over all processes.
-        pictures: which pictures are kept; None writes none.
+        images: which image files to keep; None writes none.
         rank: of this process.
     """
 
@@ -45,13 +44,12 @@ class RowWriter:
         dataset: str,
         definitions: Sequence[Definition],
         total: int,
-        pictures: Pictures | None = None,
+        images: KeptImages | None = None,
         rank: int = 0,
     ) -> None:
-        self._pictures = pictures
-        self._files = PictureFolder(folder, dataset)
-        self._choice = None if pictures is None else Choice(pictures, total, definitions)
-        self._full: dict[int, ImageRow] = {}  # rows whose full pictures are on the disk
+        self._how, self._files = images, ImageFolder(folder, dataset)
+        self._choice = None if images is None else Choice(images, total, definitions)
+        self._full: dict[int, ImageRow] = {}  # rows with full images on the disk
         self._count = 0
         path = _part(folder, dataset, rank)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,64 +65,34 @@ class RowWriter:
             if kind is None:
                 self._line({'complete': self._count})
 
-    def add(
-        self,
-        *,
-        index: int,
-        name: str,
-        lq: Array,
-        output: Array,
-        gt: Array | None = None,
-        labels: Array | None = None,
-        kernel: Array | None = None,
-        scores: Mapping[str, float] | None = None,
-        input_scores: Mapping[str, float] | None = None,
-        collapsed: bool | None = None,
-        seconds: float | None = None,
-        tiled: bool = False,
-        marks: Sequence[str] = (),
-        group: str = '',
-    ) -> ImageRow:
-        """Take one image.
+    def add(self, row: ImageRow, record: Record, labels: Array | None = None, kernel: Array | None = None) -> ImageRow:
+        """Add one image.
 
         Args:
-            index: position in the data set; each image comes once, from one process.
-            name: unlike that of every other image of the data set: the path below its folder, without the suffix.
-            lq: blurred input, (H, W, 3) RGB or (H, W, 1), uint8 or uint16; further channels are left out.
-            output: rounded as a saved file holds it, of the same form.
-            gt: ground truth of the same form; None if there is none.
-            labels: label map (L, H, W) of the masks; None if there are none.
-            kernel: (h, w), not negative: the blur kernel that the network found; None if there is none.
-            scores: of the output, by label; the mode collapse rate goes to ``collapsed``.
-            input_scores: of the blurred input, by label.
-            collapsed: whether the score of ``mcr`` is 100; None if it was not scored.
-            seconds: the network took.
-            tiled: whether the image was cut into tiles.
-            marks: as 'psnr_realblur: not_aligned'.
-            group: of the images that it is scored with apart from the others.
+            row: name and scores; index and name must be unique in the data set.
+            record: input ``lq``, rounded output ``output_uint8`` and, if known, ``gt``, all (H, W, 3) RGB or (H, W, 1),
+                uint8 or uint16; further channels are ignored. Without kept images, they are not used.
+            labels: label map (L, H, W) of the masks; None without masks.
+            kernel: (h, w), not negative: the blur kernel estimated by the network; None if it estimates none.
 
         Returns:
-            the row, with paths of the pictures written now; not all of them need stay.
+            the row with the paths of its image files; full images may be removed later.
 
         Raises:
-            ShapeError: pictures whose sizes differ.
-            OSError: the folder cannot be written, or the disk is full.
+            ShapeError: the sizes of the images differ.
+            OSError: the folder is not writable, or the disk is full.
         """
-        row = ImageRow(
-            index=index,
-            name=name.encode('utf-8', 'backslashreplace').decode(),  # file names need not be valid text
-            height=int(output.shape[0]),
-            width=int(output.shape[1]),
-            scores={label: float(value) for label, value in (scores or {}).items()},
-            input_scores={label: float(value) for label, value in (input_scores or {}).items()},
-            collapsed=None if collapsed is None else bool(collapsed),
-            seconds=None if seconds is None else float(seconds),
-            tiled=tiled,
-            marks=tuple(marks),
-            group=group,
-        )
-        if self._pictures is not None:
-            row = self._with_pictures(row, lq, output, gt, labels, kernel)
+        row = replace(row, name=row.name.encode('utf-8', 'backslashreplace').decode())  # file names may be invalid text
+        if self._how is not None and self._choice is not None:
+            files = thumbnails(record, self._how.thumbnail)
+            self._choice.offer(row)
+            kept = self._choice.kept
+            if row.index in kept:
+                files |= full_images(record, labels, kernel, self._how)
+            row = replace(row, pictures=self._files.write(row.index, row.name, files))
+            self._full[row.index] = row
+            for index in self._full.keys() - kept:
+                self._files.drop_full(self._full.pop(index))
         self._line({'row': dataclasses.asdict(row)})
         self._count += 1
         return row
@@ -139,23 +107,8 @@ class RowWriter:
         self._line({'skipped': [name, reason]})
         self._count += 1
 
-    def _with_pictures(
-        self, row: ImageRow, lq: Array, output: Array, gt: Array | None, labels: Array | None, kernel: Array | None
-    ) -> ImageRow:
-        assert self._pictures is not None and self._choice is not None  # noqa: S101 - for the type checker
-        files = thumbnails(lq, output, gt, self._pictures.thumbnail)
-        self._choice.offer(row)
-        kept = self._choice.kept
-        if row.index in kept:
-            files |= full_pictures(lq, output, gt, labels, self._pictures, kernel)
-        row = replace(row, pictures=self._files.write(row.index, row.name, files))
-        self._full[row.index] = row
-        for index in self._full.keys() - kept:
-            self._files.drop_full(self._full.pop(index))
-        return row
-
     def _line(self, content: dict[str, Any]) -> None:
-        self._part.write(json.dumps(content) + '\n')  # NaN and infinity as Python writes and reads them
+        self._part.write(json.dumps(content, default=float) + '\n')  # NaN and infinity as Python writes and reads them
         self._part.flush()
 
 
@@ -165,7 +118,7 @@ def join(
     dataset: str,
     definitions: Sequence[Definition],
     total: int,
-    pictures: Pictures | None = None,
+    images: KeptImages | None = None,
     ranks: int = 1,
 ) -> Report:
     """Make one report of the rows of all processes, in data set order; their temporary files are removed.
@@ -179,7 +132,7 @@ def join(
         dataset: as for ``RowWriter``.
         definitions: as for ``RowWriter``.
         total: as for ``RowWriter``; so many images must have come.
-        pictures: as for ``RowWriter``.
+        images: as for ``RowWriter``.
         ranks: number of processes; each has had a ``RowWriter``, also one without images.
 
     Raises:
@@ -194,14 +147,14 @@ def join(
     rows.sort(key=lambda row: row.index)
     _check_all_came(dataset, rows, len(skipped), total)
 
-    if pictures is not None:
-        choice, files = Choice(pictures, total, definitions), PictureFolder(folder, dataset)
+    if images is not None:
+        choice, files = Choice(images, total, definitions), ImageFolder(folder, dataset)
         for row in rows:
             choice.offer(row)
         kept = choice.kept
         rows = [row if row.index in kept else files.drop_full(row) for row in rows]
         files.drop_strangers(rows)
-    scale = None if pictures is None else pictures.error_scale
+    scale = None if images is None else images.error_scale
     report = Report(facts, dataset, tuple(definitions), tuple(rows), dict(sorted(skipped.items())), scale)
     for path in (folder / PARTS).glob(f'{file_stem(dataset)}.rank*.jsonl'):
         path.unlink()

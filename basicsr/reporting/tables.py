@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from basicsr.metrics import Average
 from basicsr.reporting.comparison import Comparison, Difference
-from basicsr.reporting.records import MCR, Average, Definition, Report
+from basicsr.reporting.report import Definition, Report
 from basicsr.utils.files import whole_file
 
 SUMMARY = 'summary.md'
@@ -70,7 +72,7 @@ def summary_table(report: Report, published: Mapping[str, float] | None = None) 
             ours.append(cell_of(report.average(label, group), definition))
             if published and label in published:
                 mean = report.average(label).mean if group is None else None
-                change = '' if mean is None else signed(mean - published[label], definition)
+                change = '' if mean is None else with_sign(mean - published[label], definition)
                 blurred += ['', '']
                 ours += [number(published[label], definition) if group is None else '', change]
         rows += [tuple(blurred), tuple(ours)]
@@ -91,7 +93,7 @@ def comparison_table(comparison: Comparison) -> Table:
                 str(item.count),
                 number(item.first, definition),
                 number(item.second, definition),
-                signed(item.mean, definition, more=1),
+                with_sign(item.mean, definition, more=1),
                 interval(item, definition),
                 f'{item.wins} : {item.losses}',
             )
@@ -204,7 +206,7 @@ def title_of(definition: Definition) -> str:
 def cell_of(average: Average, definition: Definition) -> str:
     """A mean as tables print it; the mode collapse rate with the count behind it."""
     text = number(average.mean, definition)
-    if definition.label == MCR and average.count:
+    if definition.unit == '%' and average.count:
         return f'{text} ({round(average.sum / 100)} of {average.count})'
     return f'{text} ({average.infinite} infinite)' if average.infinite else text
 
@@ -216,19 +218,16 @@ def number(value: float | None, definition: Definition) -> str:
     return f'{value:.{definition.decimals}f}' if math.isfinite(value) else str(value)
 
 
-def signed(value: float, definition: Definition, more: int = 0) -> str:
+def with_sign(value: float, definition: Definition, more: int = 0) -> str:
     """A difference with its sign and, on wish, more decimals."""
     return f'{value:+.{definition.decimals + more}f}'
 
 
 def interval(item: Difference, definition: Definition) -> str:
     """A confidence interval."""
-    return f'{signed(item.low, definition, 1)} to {signed(item.high, definition, 1)}'
+    return f'{with_sign(item.low, definition, 1)} to {with_sign(item.high, definition, 1)}'
 
 
 def _escaped(text: str) -> str:
     """Text that Markdown shows as it is."""
-    plain = ' '.join(text.split())
-    for character in '\\`*_[]<>|#':
-        plain = plain.replace(character, f'\\{character}')
-    return plain
+    return re.sub(r'([\\`*_\[\]<>|#])', r'\\\1', ' '.join(text.split()))

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeAlias
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from basicsr.deconvolution.kernels import kernel_picture
+from basicsr.images.arrays import Array
 from basicsr.masks.pictures import region_tints
+from basicsr.metrics import Record
 from basicsr.reporting.files import file_stem
-from basicsr.reporting.records import Definition, ImageRow, ranking_label
+from basicsr.reporting.report import Definition, ImageRow, ranking_label
 from basicsr.utils.errors import OptionError, ShapeError
 from basicsr.utils.files import whole_file
-
-Array: TypeAlias = NDArray[Any]
 
 FULL = ('input', 'output', 'target', 'error', 'masks', 'kernel')
 """Kinds of full pictures; the masks are tints with transparency, to be laid over any other."""
@@ -32,7 +32,7 @@ FOLDER = 'pictures'
 
 
 @dataclass(frozen=True)
-class Pictures:
+class KeptImages:
     """How many pictures are kept, and how.
 
     Every image has thumbnails. Full pictures (input, output, target, error map, masks) are kept for the images that
@@ -61,11 +61,11 @@ class Pictures:
 
     def __post_init__(self) -> None:
         if min(self.best, self.worst, self.others, self.collapsed or 0) < 0:
-            raise OptionError('pictures: the numbers of images are 0 or more')
+            raise OptionError('images: the numbers of images are 0 or more')
         if self.thumbnail < 16 or not 1 <= self.amplify <= 255:
-            raise OptionError('pictures: thumbnail is 16 pixels or more, amplify between 1 and 255')
+            raise OptionError('images: thumbnail is 16 pixels or more, amplify between 1 and 255')
         if self.format not in ('png', 'jpg', 'webp'):
-            raise OptionError(f"pictures: format is {self.format!r}; use 'png', 'jpg' or 'webp'")
+            raise OptionError(f"images: format is {self.format!r}; use 'png', 'jpg' or 'webp'")
 
     @property
     def error_scale(self) -> int:
@@ -97,17 +97,17 @@ class Choice:
     as it goes, and the disk never holds much more than what stays.
 
     Args:
-        pictures: how many.
+        images: how many.
         total: number of images of the whole data set.
         definitions: of the scores; the gain in the first one in dB ranks the images.
     """
 
-    def __init__(self, pictures: Pictures, total: int, definitions: Sequence[Definition]) -> None:
+    def __init__(self, images: KeptImages, total: int, definitions: Sequence[Definition]) -> None:
         self._label = ranking_label(definitions)
         self._sign = 1.0 if all(item.higher_is_better for item in definitions if item.label == self._label) else -1.0
-        self._best, self._worst = _Ranks(pictures.best), _Ranks(pictures.worst)
-        self._collapsed = _Ranks(pictures.collapsed)
-        count = min(pictures.others, total)
+        self._best, self._worst = _Ranks(images.best), _Ranks(images.worst)
+        self._collapsed = _Ranks(images.collapsed)
+        count = min(images.others, total)
         self._others = {index * total // count for index in range(count)}
         self._seen: set[int] = set()
 
@@ -131,23 +131,16 @@ class Choice:
         return leaders | (self._others & self._seen)
 
 
-def full_pictures(
-    lq: Array,
-    output: Array,
-    gt: Array | None,
-    labels: Array | None,
-    pictures: Pictures,
-    kernel: Array | None = None,
+def full_images(
+    record: Record, labels: Array | None, kernel: Array | None, images: KeptImages
 ) -> dict[str, tuple[str, bytes]]:
-    """Encode the full pictures of an image.
+    """Encode the full images of a row.
 
     Args:
-        lq: blurred input, (H, W, 3) RGB or (H, W, 1), uint8 or uint16.
-        output: of the same form.
-        gt: of the same form, or None.
+        record: ``lq``, ``output_uint8`` and, if known, ``gt``: (H, W, 3) RGB or (H, W, 1), uint8 or uint16.
         labels: label map (L, H, W), or None.
-        pictures: format and amplification.
-        kernel: (h, w), not negative: the blur kernel that the network found, or None.
+        kernel: (h, w), not negative: the blur kernel estimated by the network, or None.
+        images: format and amplification.
 
     Returns:
         by kind, the suffix of the file and its content.
@@ -155,14 +148,15 @@ def full_pictures(
     Raises:
         ShapeError: sizes differ.
     """
+    output, gt = record.array('output_uint8'), record.gt
     height, width = output.shape[:2]
-    for name, array in (('lq', lq), ('gt', gt), ('labels', None if labels is None else labels[0])):
+    for name, array in (('lq', record.lq), ('gt', gt), ('labels', None if labels is None else labels[0])):
         if array is not None and array.shape[:2] != (height, width):
             raise ShapeError(f'{name} is {array.shape[0]} x {array.shape[1]}, the output {height} x {width} pixels')
-    shown = {'input': lq, 'output': output} | ({} if gt is None else {'target': gt})
-    files = {kind: (f'.{pictures.format}', encode(eight_bit(image), pictures.format)) for kind, image in shown.items()}
+    shown = {'input': record.array('lq'), 'output': output} | ({} if gt is None else {'target': gt})
+    files = {kind: (f'.{images.format}', encode(eight_bit(image), images.format)) for kind, image in shown.items()}
     if gt is not None:
-        files['error'] = ('.png', encode_error_map(output, gt, pictures.amplify))
+        files['error'] = ('.png', encode_error_map(output, gt, images.amplify))
     if labels is not None:
         tints = (region_tints(labels) * 255).round().astype(np.uint8)
         files['masks'] = ('.png', encode(tints, 'png'))
@@ -171,12 +165,13 @@ def full_pictures(
     return files
 
 
-def thumbnails(lq: Array, output: Array, gt: Array | None, side: int) -> dict[str, tuple[str, bytes]]:
-    """Encode small JPEG pictures of an image; arguments and result as for ``full_pictures``."""
+def thumbnails(record: Record, side: int) -> dict[str, tuple[str, bytes]]:
+    """Encode small JPEG images of a row; arguments and result as for ``full_images``."""
+    output = record.array('output_uint8')
     scale = min(1.0, side / max(output.shape[:2]))
     size = tuple(max(1, round(length * scale)) for length in (output.shape[1], output.shape[0]))
     files = {}
-    for kind, image in zip(THUMBNAILS, (lq, output, gt), strict=True):
+    for kind, image in zip(THUMBNAILS, (record.lq, output, record.gt), strict=True):
         if image is not None:
             small = np.asarray(cv2.resize(eight_bit(image), size, interpolation=cv2.INTER_AREA), np.uint8)
             files[kind] = ('.jpg', encode(small, 'jpg', 80))
@@ -248,7 +243,7 @@ def encode(image: NDArray[np.uint8], kind: str, quality: int = 95) -> bytes:
     return bytes(data)
 
 
-class PictureFolder:
+class ImageFolder:
     """The pictures of one data set, ``<result folder>/pictures/<dataset>/``.
 
     Args:

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-from basicsr.metrics import Metric
+from basicsr.metrics import Average, Metric, average
 from basicsr.utils.errors import ReportError
 from basicsr.utils.files import sha256_of
 from basicsr.version import __version__
@@ -84,7 +84,6 @@ class ImageRow:
         width: pixels.
         scores: of the output, by label; empty without ground truth.
         input_scores: of the blurred input ("do nothing"), by label; labels may be missing.
-        collapsed: whether the output is much worse than the input (MCR); None if that is not known.
         seconds: the network took; None if it was not measured.
         tiled: whether the image was cut into tiles.
         marks: what a reader should know, as 'psnr_realblur: not_aligned'.
@@ -99,18 +98,16 @@ class ImageRow:
     width: int
     scores: Mapping[str, float] = field(default_factory=dict)
     input_scores: Mapping[str, float] = field(default_factory=dict)
-    collapsed: bool | None = None
     seconds: float | None = None
     tiled: bool = False
     marks: tuple[str, ...] = ()
     pictures: Mapping[str, str] = field(default_factory=dict)
     group: str = ''
 
-    def score(self, label: str) -> float | None:
-        """The output's score; 100 or 0 under the label of the mode collapse rate."""
-        if label == MCR and self.collapsed is not None:
-            return 100.0 if self.collapsed else 0.0
-        return self.scores.get(label)
+    @property
+    def collapsed(self) -> bool | None:
+        """Whether the output is much worse than the input (MCR); None if it was not scored."""
+        return self.scores[MCR] > 0 if MCR in self.scores else None
 
     def gain(self, label: str) -> float | None:
         """Output's score minus the input's; None if either is missing or both are infinite."""
@@ -118,39 +115,6 @@ class ImageRow:
             return None
         difference = self.scores[label] - self.input_scores[label]
         return None if math.isnan(difference) else difference
-
-
-@dataclass(frozen=True)
-class Average:
-    """A mean over images that can be checked and joined: sum and count stand beside it.
-
-    Args:
-        sum: exactly rounded sum over images, whatever their order.
-        count: number of images that have this score.
-        infinite: how many of them are infinite (identical images); the mean is then infinite too.
-    """
-
-    sum: float
-    count: int
-    infinite: int = 0
-
-    @property
-    def mean(self) -> float | None:
-        """Simple mean over images; None without images."""
-        return self.sum / self.count if self.count else None
-
-
-def average(values: Iterable[float | None]) -> Average:
-    """The average of the values that are there.
-
-    Example:
-        >>> average([1e16, 1.0, None, -1e16]).sum
-        1.0
-    """
-    present = [value for value in values if value is not None]
-    infinite = [value for value in present if math.isinf(value)]
-    total = math.fsum(present) if len(set(infinite)) < 2 else math.nan  # plus and minus infinity have no sum
-    return Average(total, len(present), len(infinite))
 
 
 @dataclass(frozen=True)
@@ -243,7 +207,7 @@ class Report:
         if twice:
             raise ReportError(f'{self.dataset}: {listed(twice)} stand for several images each; names must differ')
         known = {definition.label for definition in self.definitions}
-        unknown = {label for row in self.rows for label in (*row.scores, *row.input_scores)} - known
+        unknown = {label for row in self.rows for label in (*row.scores, *row.input_scores)} - known - {MCR}
         if unknown:
             raise ReportError(f'{self.dataset}: the rows have scores without definition: {listed(sorted(unknown))}')
 
@@ -267,13 +231,11 @@ class Report:
         return tuple(row for row in self.rows if group in (None, row.group))
 
     def average(self, label: str, group: str | None = None) -> Average:
-        """Of the outputs, of all images or those of a group."""
-        return average(row.score(label) for row in self.members(group))
+        """Return the average of the outputs, of all images or a group."""
+        return average(row.scores.get(label) for row in self.members(group))
 
     def input_average(self, label: str, group: str | None = None) -> Average:
-        """Of the blurred inputs, of all images or those of a group; they never collapse."""
-        if label == MCR:
-            return average(None if row.collapsed is None else 0.0 for row in self.members(group))
+        """Return the average of the blurred inputs, of all images or a group."""
         return average(row.input_scores.get(label) for row in self.members(group))
 
     @property
