@@ -166,7 +166,7 @@ def test_a_training_whose_steps_were_all_skipped_is_no_success(tmp_path, recipe,
     assert latest.is_file()
     state = torch.load(tmp_path / 'experiments/run/training_states/30.state', weights_only=True)
     assert 0 < state['steps_taken'] < 27
-    assert f'of 30 steps {30 - state["steps_taken"]} had no effect' in caplog.text
+    assert f'of 30 steps, {30 - state["steps_taken"]} had no effect' in caplog.text
 
 
 def test_a_trial_of_fp16_may_end_before_its_scale_is_found(tmp_path, recipe, monkeypatch):

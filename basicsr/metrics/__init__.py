@@ -1,4 +1,4 @@
-"""Image quality metrics, each as a pure function and as a class that scores records and adds up over processes."""
+"""Image quality metrics, as functions of two images and as classes that score records."""
 
 from basicsr.metrics.arrays import luma_of_bgr
 from basicsr.metrics.average import Average, average
