@@ -75,7 +75,7 @@ def test_a_gain_needs_both_scores():
 
 
 def test_rows_must_have_names_of_their_own_and_defined_labels():
-    with pytest.raises(ReportError, match="'same' stand for several"):
+    with pytest.raises(ReportError, match="'same' are names of several"):
         Report(FACTS, 'GoPro', DEFINITIONS, (row(0, 30, name='same'), row(1, 30, name='same')))
     with pytest.raises(ReportError, match="without definition: 'ssim'"):
         Report(FACTS, 'GoPro', DEFINITIONS[:1], (row(0, 30),))
@@ -176,7 +176,7 @@ def test_damaged_reports_are_refused_by_name(content, message, tmp_path):
 
 
 def test_folders_without_reports_are_refused(tmp_path):
-    with pytest.raises(ReportError, match='no folder'):
+    with pytest.raises(ReportError, match='not a folder'):
         read_reports(tmp_path / 'gone')
     (tmp_path / 'other.json').write_text('{"a": 1}')
     with pytest.raises(ReportError, match='holds no reports'):
@@ -192,7 +192,7 @@ def test_a_damaged_table_is_refused_with_its_line(line, tmp_path):
     with pytest.raises(ReportError, match='row 3'):
         read_csv(path)
     path.write_text('a,b\n')
-    with pytest.raises(ReportError, match='not a table'):
+    with pytest.raises(ReportError, match='not a CSV report'):
         read_csv(path)
 
 
@@ -273,7 +273,7 @@ def test_the_summary_says_what_was_computed_and_how(tmp_path):
     for part in ('## REDS', 'SSIM 3-D', 'ab' * 32, 'NetA', 'loss \\> 3 dB', 'threshold=3.0', 'gone.png (cut off)'):
         assert part in text, part
     assert '<img' not in text.replace('\\<img', '')
-    assert 'Cut into tiles: 1 of 8 images.' in text
+    assert 'Processed in tiles: 1 of 8 images.' in text
     assert 'Marked psnr: infinite: 1 of 8 images.' in text
     widths = [line.replace('\\|', '').count('|') for line in text.splitlines() if line.startswith('|')]
     assert set(widths) <= {3, 6}

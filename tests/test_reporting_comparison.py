@@ -102,7 +102,7 @@ def test_perfect_images_are_no_difference_and_one_sided_ones_are_left_out():
     psnr = compare(first, second).difference('psnr')
     assert (psnr.count, psnr.mean, psnr.ties, psnr.left_out) == (2, 0.5, 1, ('image2',))
     assert 'psnr: 1 images without' in ' '.join(comparison_notes(compare(first, second)))
-    with pytest.raises(ReportError, match='finite in both runs for no image'):
+    with pytest.raises(ReportError, match='finite score in both runs'):
         compare(report([math.inf]), report([math.inf], OTHER))
 
 
@@ -131,7 +131,7 @@ def test_scores_of_other_meaning_or_other_pictures_are_not_compared():
 def test_runs_without_scores_cannot_be_compared():
     rows = tuple(replace(row, scores={}, input_scores={}) for row in report([30.0]).rows)
     photos = Report(FACTS, 'photos', DEFINITIONS, rows)
-    with pytest.raises(ReportError, match='share no score'):
+    with pytest.raises(ReportError, match='no score in common'):
         compare(photos, photos)
     with pytest.raises(ReportError, match='no images'):
         compare(report([]), report([]))
@@ -192,7 +192,7 @@ def test_the_script_says_what_is_missing_without_a_traceback(tmp_path):
     write_report(tmp_path / 'a', report([30.0]))
     write_report(tmp_path / 'b', replace(report([30.0], OTHER), dataset='REDS'))
     for arguments, message in (
-        ((tmp_path / 'a', tmp_path / 'gone'), 'gone is no folder'),
+        ((tmp_path / 'a', tmp_path / 'gone'), 'gone is not a folder'),
         ((tmp_path / 'a', tmp_path / 'b'), 'any data set is not in both runs'),
         ((tmp_path / 'a', tmp_path / 'a', '--dataset', 'HIDE'), 'HIDE is not in both runs'),
         ((tmp_path / 'a', tmp_path / 'a', '--confidence', '95'), 'confidence 95.0'),

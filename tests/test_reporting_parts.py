@@ -198,9 +198,9 @@ def test_rows_are_on_the_disk_as_they_come(tmp_path):
 @pytest.mark.parametrize(
     ('indices', 'ranks', 'message'),
     [
-        ([[0, 2], [1, 3]], 3, 'rank 2 has written no rows'),
+        ([[0, 2], [1, 3]], 3, 'rank 2 wrote no rows'),
         ([[0, 2], [1, 2, 3]], 2, "more than once: 'image2'"),
-        ([[0, 2], [3]], 2, r'3 images came and 0 were skipped, of 4; see indices \[1\]'),
+        ([[0, 2], [3]], 2, r'3 images scored and 0 skipped, of 4; missing indices: \[1\]'),
     ],
 )
 def test_missing_and_double_images_are_errors(indices, ranks, message, tmp_path):

@@ -1,4 +1,4 @@
-"""Reports as files: JSON that reads back into the same records, CSV for spreadsheets."""
+"""Read and write reports: as JSON without loss, as CSV for spreadsheets."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from basicsr.utils.files import whole_file
 FORMAT = 'basicsr report 1'
 FIXED_COLUMNS = ('index', 'name', 'width', 'height', 'seconds', 'tiled', 'collapsed', 'marks', 'group')
 INPUT = '_input'
-NOTE = 'JSON has no infinity and no NaN: each null listed in not_finite, by its place, stands for that value'
+NOTE = 'JSON cannot store infinity and NaN: they are null, and not_finite lists them by place'
 
 
 def file_stem(name: str) -> str:
-    """A name of a data set or image as part of a file name that every file system takes.
+    """Convert the name of a data set or image to a valid part of a file name.
 
-    Other characters than letters, digits, ``.``, ``_`` and ``-`` are replaced, and a hash keeps such names apart.
+    Characters other than letters, digits, ``.``, ``_`` and ``-`` are replaced, and a hash makes such names unique.
 
     Example:
         >>> file_stem('GoPro'), file_stem('a/b')
@@ -39,17 +39,17 @@ def file_stem(name: str) -> str:
 
 
 def write_report(folder: Path, report: Report) -> tuple[Path, Path]:
-    """Write ``<dataset>.json`` and ``<dataset>.csv``, each whole or not at all.
+    """Write ``<dataset>.json`` and ``<dataset>.csv`` atomically.
 
     Args:
-        folder: the result folder, ``results/<run>``; made if it is missing.
-        report: what to write.
+        folder: the result folder, ``results/<run>``; created if needed.
+        report: of one data set.
 
     Returns:
         paths of the JSON and the CSV file.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full.
+        OSError: the folder is not writable, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = file_stem(report.dataset)
@@ -60,7 +60,7 @@ def write_report(folder: Path, report: Report) -> tuple[Path, Path]:
 
 
 def json_text(report: Report) -> str:
-    """A report as strict JSON."""
+    """Return a report as strict JSON."""
     averages = {
         which: {
             label: {**dataclasses.asdict(average), 'mean': average.mean}
@@ -76,52 +76,52 @@ def json_text(report: Report) -> str:
 
 
 def read_report(path: Path) -> Report:
-    """Read what ``write_report`` wrote as JSON.
+    """Read a JSON report.
 
     Args:
         path: ``results/<run>/<dataset>.json``.
 
     Raises:
-        ReportError: no such file, or not such a report.
+        ReportError: the file is missing, damaged or not a report.
     """
     tree = _read_json(path)
     if not isinstance(tree, dict) or tree.get('format') != FORMAT:
-        raise ReportError(f"{path}: not a report (its 'format' is not '{FORMAT}'); name a JSON file of an evaluation")
+        raise ReportError(f"{path}: not a report (its 'format' is not '{FORMAT}'); use a JSON file of an evaluation")
     try:
         for place, value in tree['not_finite'].items():
             _put(tree, place, float(value))
         stored = tree['report']
         return _REPORT.validate_python({**stored, 'rows': [_with_mcr(row) for row in stored.get('rows', ())]})
     except ValidationError as error:
-        raise ReportError(f'{path}: damaged ({_problems(error)}); evaluate again') from error
+        raise ReportError(f'{path}: damaged ({_problems(error)}); repeat the evaluation') from error
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise ReportError(f'{path}: damaged ({error!r}); evaluate again') from error
+        raise ReportError(f'{path}: damaged ({error!r}); repeat the evaluation') from error
 
 
 def read_reports(folder: Path) -> list[Report]:
-    """All reports of a result folder, in the order of their data sets' names.
+    """Read all reports of a result folder, sorted by the names of their data sets.
 
     Raises:
-        ReportError: no folder, no reports, or a damaged one.
+        ReportError: not a folder, no reports, or a damaged report.
     """
     if not folder.is_dir():
-        raise ReportError(f'{folder} is no folder; name a result folder such as results/<run>')
+        raise ReportError(f'{folder} is not a folder; use a result folder such as results/<run>')
     reports = [read_report(path) for path in sorted(folder.glob('*.json')) if _is_report(path)]
     if not reports:
-        raise ReportError(f'{folder} holds no reports (*.json of an evaluation)')
+        raise ReportError(f'{folder} contains no reports (*.json of an evaluation)')
     return reports
 
 
 def _is_report(path: Path) -> bool:
-    """Whether a JSON file claims to be a report, so that a damaged one is not taken for something else."""
+    """Return whether a JSON file is meant as a report, even if it is damaged."""
     with path.open('rb') as file:
         return FORMAT.encode() in file.read(200)
 
 
 def csv_text(report: Report) -> str:
-    """Rows after RFC 4180: ``index, name, ...``, then each label for the output and, with ``_input``, for the input.
+    """Return the rows as RFC 4180: ``index, name, ...``, then each label for the output and (``_input``) for the input.
 
-    Numbers are written with a point and read back as the same numbers; what is missing is empty.
+    Numbers have a decimal point and read back exactly; missing values are empty.
     """
     stream = io.StringIO(newline='')
     writer = csv.writer(stream, lineterminator='\r\n')
@@ -134,10 +134,10 @@ def csv_text(report: Report) -> str:
 
 
 def read_csv(path: Path) -> list[ImageRow]:
-    """Read the rows of a CSV file that ``write_report`` wrote; they have no pictures.
+    """Read the rows of a CSV report; they have no image files.
 
     Raises:
-        ReportError: no such file, or not such a table; names the line.
+        ReportError: the file is missing or not a CSV report; the message contains the line.
     """
     try:
         text = path.read_bytes().decode()
@@ -146,14 +146,14 @@ def read_csv(path: Path) -> list[ImageRow]:
     lines = csv.reader(io.StringIO(text, newline=''))
     head = next(lines, [])
     if tuple(head[: len(FIXED_COLUMNS)]) != FIXED_COLUMNS:
-        raise ReportError(f'{path}: not a table of an evaluation; its first line begins with {",".join(FIXED_COLUMNS)}')
+        raise ReportError(f'{path}: not a CSV report; its first line must begin with {",".join(FIXED_COLUMNS)}')
     rows = []
     for number, cells in enumerate(lines, start=2):
         try:
             rows.append(_row_of_cells(dict(zip(head, cells, strict=True)), head[len(FIXED_COLUMNS) :]))
         except ValueError as error:
             reason = _problems(error) if isinstance(error, ValidationError) else error
-            raise ReportError(f'{path}: row {number} is damaged ({reason}); evaluate again') from error
+            raise ReportError(f'{path}: row {number} is damaged ({reason}); repeat the evaluation') from error
     return rows
 
 
@@ -202,14 +202,14 @@ def _cell(value: object) -> str:
 
 
 def _finite(value: Any, place: str, not_finite: dict[str, str]) -> Any:
-    """The tree with null for NaN and infinity, which are noted under their JSON pointer (RFC 6901)."""
+    """Replace NaN and infinity in a tree by null, and collect them by JSON pointer (RFC 6901)."""
     if isinstance(value, dict):
         escaped = ((key, str(key).replace('~', '~0').replace('/', '~1')) for key in value)
         return {key: _finite(value[key], f'{place}/{part}', not_finite) for key, part in escaped}
     if isinstance(value, list | tuple):
         return [_finite(item, f'{place}/{number}', not_finite) for number, item in enumerate(value)]
     if isinstance(value, float):
-        value = float(value)  # of NumPy's own kind, too
+        value = float(value)  # also NumPy's floats
         if not math.isfinite(value):
             not_finite[place] = str(value)
             return None
@@ -217,7 +217,7 @@ def _finite(value: Any, place: str, not_finite: dict[str, str]) -> Any:
 
 
 def _put(tree: Any, place: str, value: float) -> None:
-    """Set what a JSON pointer names."""
+    """Set the value at a JSON pointer."""
     *parents, last = _keys(place)
     for key in parents:
         tree = tree[int(key)] if isinstance(tree, list) else tree[key]
@@ -235,4 +235,4 @@ def _read_json(path: Path) -> Any:
     except OSError as error:
         raise ReportError(f'{path}: cannot be read ({error.strerror or error})') from error
     except ValueError as error:
-        raise ReportError(f'{path}: damaged ({error}); evaluate again') from error
+        raise ReportError(f'{path}: damaged ({error}); repeat the evaluation') from error

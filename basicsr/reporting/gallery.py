@@ -1,4 +1,4 @@
-"""The gallery: one static HTML page that opens from the disk, for one run or for two."""
+"""The gallery: one static HTML page for one run or two runs, which needs no server."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ from basicsr.utils.files import whole_file
 GALLERY = 'gallery.html'
 PAGE = 'page'
 ENDS = 10
-"""How many of the best and of the worst images stand above the table."""
+"""Number of the best and of the worst images above the table."""
 LONG_NOTE = 400
 
 Link: TypeAlias = Callable[[str], str]
 
 
 def write_gallery(folder: Path, reports: Sequence[Report], published: Published | None = None) -> Path:
-    """Write ``gallery.html`` into the result folder, whole or not at all; it shows the pictures that lie there.
+    """Write ``gallery.html`` to the result folder, atomically; it shows the image files of the folder.
 
     Args:
-        folder: the result folder, to which the rows' pictures are relative.
-        reports: of one run, one for each data set.
-        published: values of the paper by data set and label, for the summary.
+        folder: the result folder.
+        reports: of one run, one per data set.
+        published: scores of a paper by data set and label, for the summary.
 
     Returns:
         path of the page.
 
     Raises:
         ReportError: no reports.
-        OSError: the folder cannot be written, or the disk is full.
+        OSError: the folder is not writable, or the disk is full.
     """
     if not reports:
         raise ReportError(f'{folder}: a gallery needs at least one report')
@@ -69,24 +69,24 @@ def write_gallery(folder: Path, reports: Sequence[Report], published: Published 
 
 
 def write_comparison(target: Path, first_folder: Path, second_folder: Path, comparisons: Sequence[Comparison]) -> Path:
-    """Write a gallery of two runs side by side, whole or not at all.
+    """Write a gallery of two runs side by side, atomically.
 
     Args:
-        target: the page; its folder is made if it is missing. It refers to the pictures in both result folders by
-            relative paths, so the three must move together.
+        target: the page; its folder is created if needed. It links to the images in both result folders by relative
+            paths, so move the three folders together.
         first_folder: result folder of the first run.
         second_folder: result folder of the second run.
-        comparisons: one for each data set that both have.
+        comparisons: one per data set of both runs.
 
     Returns:
         ``target``.
 
     Raises:
         ReportError: no comparisons.
-        OSError: the folder cannot be written, or the disk is full.
+        OSError: the folder is not writable, or the disk is full.
     """
     if not comparisons:
-        raise ReportError(f'{target}: a comparison needs at least one data set that both runs have')
+        raise ReportError(f'{target}: a comparison needs at least one data set in both runs')
     links = [_link(_relative(folder, target.parent)) for folder in (first_folder, second_folder)]
     sets, summaries = [], []
     for comparison in comparisons:
@@ -106,14 +106,14 @@ def write_comparison(target: Path, first_folder: Path, second_folder: Path, comp
 
 
 def comparison_file(first_folder: Path, second_folder: Path) -> Path:
-    """Where the comparison of two runs goes unless somebody says otherwise: into the second run's folder."""
+    """Return the default path for the comparison of two runs, in the second run's folder."""
     return second_folder / f'compared_with_{file_stem(first_folder.resolve().name)}.html'
 
 
 def _both_summaries(comparison: Comparison) -> Table:
-    """The averages of both runs below those of the blurred input."""
+    """Return the averages of the blurred input and of both runs."""
     first, second = summary_table(comparison.first), summary_table(comparison.second)
-    if first.head != second.head:  # one run has scores that the other lacks
+    if first.head != second.head:  # one run has more scores than the other
         return first
     names = names_of(comparison)
     return Table(first.head, (first.rows[0], (names[0], *first.rows[1][1:]), (names[1], *second.rows[1][1:])))
@@ -164,12 +164,12 @@ def _run_of_row(row: ImageRow, link: Link) -> dict[str, Any]:
 
 
 def _plain(value: float) -> float | str:
-    """A number of strict JSON; infinity and NaN as text, which the page reads."""
+    """Return a number for strict JSON; infinity and NaN as text, which the page parses."""
     return round(value, 6) if math.isfinite(value) else str(value)
 
 
 def _relative(folder: Path, start: Path) -> str:
-    """Path of a folder as seen from the page; absolute where there is none (another drive)."""
+    """Return the path of a folder relative to the page; absolute if on another drive."""
     try:
         return Path(os.path.relpath(folder.resolve(), start.resolve())).as_posix()
     except ValueError:
@@ -177,7 +177,7 @@ def _relative(folder: Path, start: Path) -> str:
 
 
 def _link(base: str) -> Link:
-    """What turns a path relative to ``base`` into an address, with every special character encoded."""
+    """Return a function that converts a path relative to ``base`` to a URL."""
     prefix = base if base.startswith('file:') else quote(base)
     return lambda path: quote(path) if prefix == '.' else f'{prefix}/{quote(path)}'
 

@@ -1,12 +1,11 @@
-"""Pictures for the gallery: which images keep full ones, how they are drawn and written."""
+"""Image files of the gallery: which images to keep, how to draw and how to encode them."""
 
 from __future__ import annotations
 
-import heapq
 import io
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -25,7 +24,7 @@ from basicsr.utils.errors import OptionError, ShapeError
 from basicsr.utils.files import whole_file
 
 FULL = ('input', 'output', 'target', 'error', 'masks', 'kernel')
-"""Kinds of full pictures; the masks are tints with transparency, to be laid over any other."""
+"""Kinds of full images; masks are transparent tints, as an overlay."""
 
 THUMBNAILS = ('input_thumb', 'output_thumb', 'target_thumb')
 FOLDER = 'pictures'
@@ -33,22 +32,22 @@ FOLDER = 'pictures'
 
 @dataclass(frozen=True)
 class KeptImages:
-    """How many pictures are kept, and how.
+    """Which full images to keep, and their format.
 
-    Every image has thumbnails. Full pictures (input, output, target, error map, masks) are kept for the images that
-    one looks at: collapsed ones, the best and the worst by gain over the blurred input, and some spread evenly.
+    Every image has thumbnails. Full images (input, output, target, error map, masks) are kept for collapsed images, for
+    the best and the worst by gain over the blurred input, and for some at regular intervals.
 
     Args:
         best: number of images with the largest gain.
         worst: number of images with the smallest gain that are not collapsed.
-        collapsed: number of collapsed images, those that lost most; None keeps all of them.
-        others: number of further images, spread evenly over the data set.
-        format: of input, output and target: 'png' and 'webp' keep every pixel, 'jpg' is small and does not.
-        thumbnail: longer side of the thumbnails, pixels.
-        amplify: error maps show |output - target| times this, so 8 makes a difference of 32 (of 255) brightest.
+        collapsed: number of collapsed images, those with the largest loss; None keeps all.
+        others: number of further images at regular intervals of the data set.
+        format: of input, output and target: 'png' and 'webp' are lossless, 'jpg' is small.
+        thumbnail: longer side of the thumbnails in pixels.
+        amplify: factor of |output - target| in error maps; with 8, a difference of 32 (of 255) is brightest.
 
     Raises:
-        OptionError: a number is negative, or the format is none of the three.
+        OptionError: a number is negative, or the format is unknown.
     """
 
     best: int = 10
@@ -61,74 +60,40 @@ class KeptImages:
 
     def __post_init__(self) -> None:
         if min(self.best, self.worst, self.others, self.collapsed or 0) < 0:
-            raise OptionError('images: the numbers of images are 0 or more')
+            raise OptionError('images: numbers of images must be at least 0')
         if self.thumbnail < 16 or not 1 <= self.amplify <= 255:
-            raise OptionError('images: thumbnail is 16 pixels or more, amplify between 1 and 255')
+            raise OptionError('images: thumbnail must be at least 16 pixels, amplify between 1 and 255')
         if self.format not in ('png', 'jpg', 'webp'):
             raise OptionError(f"images: format is {self.format!r}; use 'png', 'jpg' or 'webp'")
 
     @property
     def error_scale(self) -> int:
-        """The difference (of 255) that error maps show brightest."""
+        """Difference (of 255) shown brightest in error maps."""
         return math.ceil(255 / self.amplify)
 
+    def choose(self, rows: Iterable[ImageRow], total: int, definitions: Sequence[Definition]) -> set[int]:
+        """Return the indices of the rows that keep full images.
 
-@dataclass
-class _Ranks:
-    """The images that lead in one respect, with what they are ranked by."""
+        The choice from all rows is contained in the choice from any part of them plus the rows outside. So each process
+        can choose from the rows it kept so far and a new one, and delete the files of the others.
 
-    most: int | None
-    leaders: list[tuple[float, int]] = field(default_factory=list)  # a heap, the least leading first
-
-    def offer(self, value: float, index: int) -> None:
-        heapq.heappush(self.leaders, (value, -index))  # of equals the first image stays
-        if self.most is not None and len(self.leaders) > self.most:
-            heapq.heappop(self.leaders)
-
-    @property
-    def indices(self) -> set[int]:
-        return {-index for _, index in self.leaders}
-
-
-class Choice:
-    """Decides, image by image, which ones keep full pictures.
-
-    What is chosen of a part of the images contains what will be chosen of all of them, so each process can throw away
-    as it goes, and the disk never holds much more than what stays.
-
-    Args:
-        images: how many.
-        total: number of images of the whole data set.
-        definitions: of the scores; the gain in the first one in dB ranks the images.
-    """
-
-    def __init__(self, images: KeptImages, total: int, definitions: Sequence[Definition]) -> None:
-        self._label = ranking_label(definitions)
-        self._sign = 1.0 if all(item.higher_is_better for item in definitions if item.label == self._label) else -1.0
-        self._best, self._worst = _Ranks(images.best), _Ranks(images.worst)
-        self._collapsed = _Ranks(images.collapsed)
-        count = min(images.others, total)
-        self._others = {index * total // count for index in range(count)}
-        self._seen: set[int] = set()
-
-    def offer(self, row: ImageRow) -> None:
-        """Take one more image into account."""
-        self._seen.add(row.index)
-        gain = None if self._label is None else row.gain(self._label)
-        if gain is None:
-            return
-        gain *= self._sign
-        if row.collapsed:
-            self._collapsed.offer(-gain, row.index)
-        else:
-            self._best.offer(gain, row.index)
-            self._worst.offer(-gain, row.index)
-
-    @property
-    def kept(self) -> set[int]:
-        """Indices of the images that keep full pictures, of those offered so far."""
-        leaders = self._best.indices | self._worst.indices | self._collapsed.indices
-        return leaders | (self._others & self._seen)
+        Args:
+            rows: sorted by index.
+            total: number of images of the whole data set.
+            definitions: of the scores; rows are ranked by the gain of the first score in dB.
+        """
+        label = ranking_label(definitions)
+        better = {item.label: 1.0 if item.higher_is_better else -1.0 for item in definitions}
+        rows = list(rows)
+        gains = [(row, better[label] * gain) for row in rows if label and (gain := row.gain(label)) is not None]
+        ranked = sorted(gains, key=lambda pair: pair[1])
+        collapsed = [row for row, _ in ranked if row.collapsed]
+        worst = [row for row, _ in ranked if not row.collapsed]
+        best = [row for row, _ in sorted(gains, key=lambda pair: -pair[1]) if not row.collapsed]
+        leaders = best[: self.best] + worst[: self.worst] + collapsed[: self.collapsed]
+        count = min(self.others, total)
+        others = {index * total // count for index in range(count)}
+        return {row.index for row in leaders} | (others & {row.index for row in rows})
 
 
 def full_images(
@@ -179,12 +144,12 @@ def thumbnails(record: Record, side: int) -> dict[str, tuple[str, bytes]]:
 
 
 def error_map(output: Array, gt: Array, amplify: int) -> NDArray[np.uint8]:
-    """Where an output is wrong: the largest difference of the channels in the colours of 'inferno', black to yellow.
+    """Return the largest difference over the channels, in the colours of 'inferno' (black to yellow).
 
     Args:
         output: (H, W, C), uint8 or uint16.
-        gt: of the same form.
-        amplify: a difference of 255 / amplify (of 255) and above is brightest.
+        gt: same shape and dtype.
+        amplify: differences of at least 255 / amplify (of 255) are brightest.
 
     Returns:
         (H, W, 3) RGB uint8.
@@ -193,11 +158,11 @@ def error_map(output: Array, gt: Array, amplify: int) -> NDArray[np.uint8]:
 
 
 def encode_error_map(output: Array, gt: Array, amplify: int) -> bytes:
-    """The error map as a PNG file with a palette: a third of the size; arguments as for ``error_map``."""
-    picture = Image.fromarray(_error_levels(output, gt, amplify)).convert('P')
-    picture.putpalette(error_colours().tobytes())
+    """Encode an error map as PNG with a palette, a third of the size; arguments as for ``error_map``."""
+    image = Image.fromarray(_error_levels(output, gt, amplify)).convert('P')
+    image.putpalette(error_colours().tobytes())
     stream = io.BytesIO()
-    picture.save(stream, 'png', compress_level=1)
+    image.save(stream, 'png', compress_level=1)
     return stream.getvalue()
 
 
@@ -207,22 +172,22 @@ def _error_levels(output: Array, gt: Array, amplify: int) -> NDArray[np.uint8]:
 
 
 def error_colours() -> NDArray[np.uint8]:
-    """The 256 colours of error maps, (256, 3) RGB, evenly stepped to the eye."""
+    """Return the 256 colours of error maps, (256, 3) RGB, perceptually uniform."""
     ramp = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)
     return np.ascontiguousarray(ramp[:, 0, ::-1])
 
 
 def eight_bit(image: Array) -> NDArray[np.uint8]:
-    """An image as (H, W, 3) RGB uint8, for people to look at.
+    """Convert an image to (H, W, 3) RGB uint8 for display.
 
     Args:
-        image: (H, W, 3) or (H, W, 1); further channels are left out; uint8 or uint16.
+        image: (H, W, 3) or (H, W, 1), further channels are ignored; uint8 or uint16.
 
     Raises:
-        ShapeError: another form or type.
+        ShapeError: another shape or dtype.
     """
     if image.ndim != 3 or image.dtype not in (np.uint8, np.uint16):
-        raise ShapeError(f'a picture is (H, W, C) of 8 or 16 bits, got {image.dtype} {image.shape}')
+        raise ShapeError(f'expected an image (H, W, C) of 8 or 16 bits, got {image.dtype} {image.shape}')
     if image.dtype == np.uint16:
         image = np.round(image / 257).astype(np.uint8)
     image = np.repeat(image[..., :1], 3, -1) if image.shape[2] < 3 else image[..., :3]
@@ -230,7 +195,7 @@ def eight_bit(image: Array) -> NDArray[np.uint8]:
 
 
 def encode(image: NDArray[np.uint8], kind: str, quality: int = 95) -> bytes:
-    """An RGB or RGBA picture as the content of a file: 'png' and 'webp' without loss, 'jpg' with ``quality``."""
+    """Encode an RGB or RGBA image: 'png' and 'webp' without loss, 'jpg' with ``quality``."""
     swapped = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
     settings = {
         'png': [cv2.IMWRITE_PNG_COMPRESSION, 1],  # twice as fast as the default, for 3 % more
@@ -239,12 +204,12 @@ def encode(image: NDArray[np.uint8], kind: str, quality: int = 95) -> bytes:
     }
     done, data = cv2.imencode(f'.{kind}', swapped, settings[kind])
     if not done:  # for WebP: more than 16383 pixels a side
-        raise ShapeError(f'a picture of {image.shape[0]} x {image.shape[1]} cannot be written as {kind}; use png')
+        raise ShapeError(f'cannot write an image of {image.shape[0]} x {image.shape[1]} pixels as {kind}; use png')
     return bytes(data)
 
 
 class ImageFolder:
-    """The pictures of one data set, ``<result folder>/pictures/<dataset>/``.
+    """The image files of one data set, in ``<result folder>/pictures/<dataset>/``.
 
     Args:
         folder: the result folder.
@@ -256,13 +221,13 @@ class ImageFolder:
         self._relative = PurePosixPath(FOLDER) / file_stem(dataset)
 
     def write(self, index: int, name: str, files: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
-        """Write pictures of one image, each whole or not at all.
+        """Write the files of one row, each atomically.
 
         Returns:
             paths by kind, relative to the result folder.
 
         Raises:
-            OSError: the folder cannot be written, or the disk is full.
+            OSError: the folder is not writable, or the disk is full.
         """
         (self._root / self._relative).mkdir(parents=True, exist_ok=True)
         written = {}
@@ -274,14 +239,14 @@ class ImageFolder:
         return written
 
     def drop_full(self, row: ImageRow) -> ImageRow:
-        """Remove the full pictures of an image; its thumbnails stay."""
+        """Delete the full images of a row, and return the row with its thumbnails only."""
         for kind in FULL:
             if kind in row.pictures:
                 (self._root / row.pictures[kind]).unlink(missing_ok=True)
         return replace(row, pictures={kind: path for kind, path in row.pictures.items() if kind not in FULL})
 
     def drop_strangers(self, rows: Sequence[ImageRow]) -> None:
-        """Remove what no row refers to, left by an earlier run."""
+        """Delete files of an earlier run, to which no row refers."""
         named = {self._root / path for row in rows for path in row.pictures.values()}
         here = self._root / self._relative
         for path in here.iterdir() if here.is_dir() else ():

@@ -1,4 +1,4 @@
-"""Rows that arrive one by one, in one process or several, and become one report."""
+"""Collect rows one by one, in one or several processes, and join them into one report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from basicsr.images.arrays import Array
 from basicsr.metrics import Record
 from basicsr.reporting.files import file_stem
-from basicsr.reporting.images import Choice, ImageFolder, KeptImages, full_images, thumbnails
+from basicsr.reporting.images import ImageFolder, KeptImages, full_images, thumbnails
 from basicsr.reporting.report import Definition, ImageRow, Report, RunFacts, listed
 from basicsr.utils.errors import ReportError
 
@@ -24,15 +24,15 @@ PARTS = '.parts'
 
 
 class RowWriter:
-    """Takes the images of one process as they are done, and keeps their rows and pictures on the disk.
+    """Writer of the rows and images of one process.
 
-    A context manager: rows count once the block has ended without an error. Afterwards, and after a barrier,
+    It is a context manager: the rows are complete when the block ends without an error. After that and a barrier,
     rank 0 calls :func:`join`.
 
     Args:
-        folder: the result folder, ``results/<run>``; made if it is missing.
+        folder: the result folder, ``results/<run>``; created if needed.
         dataset: name of the data set.
-        definitions: of the scores' labels.
+        definitions: of the scores.
         total: number of images of the whole data set, over all processes.
         images: which image files to keep; None writes none.
         rank: of this process.
@@ -48,7 +48,7 @@ class RowWriter:
         rank: int = 0,
     ) -> None:
         self._how, self._files = images, ImageFolder(folder, dataset)
-        self._choice = None if images is None else Choice(images, total, definitions)
+        self._total, self._definitions = total, definitions
         self._full: dict[int, ImageRow] = {}  # rows with full images on the disk
         self._count = 0
         path = _part(folder, dataset, rank)
@@ -83,10 +83,9 @@ class RowWriter:
             OSError: the folder is not writable, or the disk is full.
         """
         row = replace(row, name=row.name.encode('utf-8', 'backslashreplace').decode())  # file names may be invalid text
-        if self._how is not None and self._choice is not None:
+        if self._how is not None:
             files = thumbnails(record, self._how.thumbnail)
-            self._choice.offer(row)
-            kept = self._choice.kept
+            kept = self._how.choose([*self._full.values(), row], self._total, self._definitions)
             if row.index in kept:
                 files |= full_images(record, labels, kernel, self._how)
             row = replace(row, pictures=self._files.write(row.index, row.name, files))
@@ -98,17 +97,17 @@ class RowWriter:
         return row
 
     def skip(self, name: str, reason: str) -> None:
-        """Note an image that cannot be evaluated; it is named in the report and in no average.
+        """Record an image that cannot be evaluated; the report lists it, averages do not include it.
 
         Args:
-            name: as for ``add``.
-            reason: what is wrong with it.
+            name: of the image.
+            reason: the error.
         """
         self._line({'skipped': [name, reason]})
         self._count += 1
 
     def _line(self, content: dict[str, Any]) -> None:
-        self._part.write(json.dumps(content, default=float) + '\n')  # NaN and infinity as Python writes and reads them
+        self._part.write(json.dumps(content, default=float) + '\n')  # NaN and infinity in Python's notation
         self._part.flush()
 
 
@@ -121,22 +120,22 @@ def join(
     images: KeptImages | None = None,
     ranks: int = 1,
 ) -> Report:
-    """Make one report of the rows of all processes, in data set order; their temporary files are removed.
+    """Join the rows of all processes into one report in data set order, and delete their temporary files.
 
-    Full pictures that lead among the images of one process but not among all are removed, as are those of an
-    earlier run.
+    Full images that one process kept, but that are not chosen among all images, are deleted, as are those of an earlier
+    run.
 
     Args:
         folder: as for ``RowWriter``.
         facts: about the run.
         dataset: as for ``RowWriter``.
         definitions: as for ``RowWriter``.
-        total: as for ``RowWriter``; so many images must have come.
+        total: as for ``RowWriter``; the rows must be complete.
         images: as for ``RowWriter``.
-        ranks: number of processes; each has had a ``RowWriter``, also one without images.
+        ranks: number of processes; each must have used a ``RowWriter``, even without images.
 
     Raises:
-        ReportError: a process has not finished, or images are missing or came twice.
+        ReportError: a process did not finish, or images are missing or duplicate.
     """
     rows: list[ImageRow] = []
     skipped: dict[str, str] = {}
@@ -148,10 +147,8 @@ def join(
     _check_all_came(dataset, rows, len(skipped), total)
 
     if images is not None:
-        choice, files = Choice(images, total, definitions), ImageFolder(folder, dataset)
-        for row in rows:
-            choice.offer(row)
-        kept = choice.kept
+        files = ImageFolder(folder, dataset)
+        kept = images.choose(rows, total, definitions)
         rows = [row if row.index in kept else files.drop_full(row) for row in rows]
         files.drop_strangers(rows)
     scale = None if images is None else images.error_scale
@@ -179,11 +176,11 @@ def _read_part(path: Path, rank: int) -> tuple[list[ImageRow], dict[str, str]]:
             else:
                 complete = line['complete']
     except FileNotFoundError as error:
-        raise ReportError(f'{path}: rank {rank} has written no rows; did it fail, or not see this folder?') from error
+        raise ReportError(f'{path}: rank {rank} wrote no rows; did it fail, or use another folder?') from error
     except (ValueError, ValidationError) as error:
-        raise ReportError(f'{path}: the rows of rank {rank} are damaged ({error}); evaluate again') from error
+        raise ReportError(f'{path}: the rows of rank {rank} are damaged ({error}); repeat the evaluation') from error
     if complete != len(rows) + len(skipped):
-        raise ReportError(f'{path}: rank {rank} has stopped after {len(rows)} images; evaluate again')
+        raise ReportError(f'{path}: rank {rank} stopped after {len(rows)} images; repeat the evaluation')
     return rows, skipped
 
 
@@ -194,9 +191,9 @@ def _check_all_came(dataset: str, rows: Sequence[ImageRow], skipped: int, total:
     indices = [row.index for row in rows]
     twice = [row.name for row, following in zip(rows, indices[1:], strict=False) if row.index == following]
     if twice:
-        raise ReportError(f'{dataset}: evaluated more than once: {listed(twice)}; each image goes to one process')
+        raise ReportError(f'{dataset}: evaluated more than once: {listed(twice)}; each image must go to one process')
     if len(rows) + skipped != total:
         gone = np.setdiff1d(np.arange(total), indices)[:10].tolist()
         raise ReportError(
-            f'{dataset}: {len(rows)} images came and {skipped} were skipped, of {total}; see indices {gone}'
+            f'{dataset}: {len(rows)} images scored and {skipped} skipped, of {total}; missing indices: {gone}'
         )
