@@ -1,8 +1,8 @@
 """Train a network: python basicsr/train.py -opt options/train/GoPro/SAMDeblur.yml
 
-Exit codes: 0 done; 1 an error, which its message explains; 3 too many steps in a row were not finite (the training is
-saved), or all were skipped; 4 another process of the job failed; 75 a signal (SIGTERM, SIGINT, SIGUSR1) came and the
-training is saved: the same command with --auto_resume continues it.
+Exit codes: 0 finished; 1 error, see the message; 3 too many consecutive steps were not finite (a checkpoint was saved),
+or all steps were skipped; 4 another process of the job failed; 75 stopped by a signal (SIGTERM, SIGINT, SIGUSR1) after
+saving a checkpoint: run the same command with --auto_resume to continue.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # --help needs no torch
+    from basicsr.models.image_restoration_model import StepResult
     from basicsr.options import Options
     from basicsr.training.checkpoints import Checkpoint
     from basicsr.training.distributed import Processes
@@ -31,44 +32,48 @@ logger = logging.getLogger('basicsr.train')
 EXIT_NOT_FINITE = 3
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+def command_line(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that training and evaluation share."""
     from basicsr.options import add_arguments
     from basicsr.utils.installation import with_commands
 
     parser = argparse.ArgumentParser(
-        description=with_commands(__doc__ or ''), formatter_class=argparse.RawDescriptionHelpFormatter
+        description=with_commands(description), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_arguments(parser)
-    parser.add_argument(
-        '--launcher',
-        choices=('none', 'pytorch', 'slurm'),
-        default='none',
-        help='what started the processes: pytorch is torchrun, slurm is srun',
-    )
-    parser.add_argument(
-        '--auto_resume', action='store_true', help='continue from the last checkpoint of the experiment, if any'
-    )
-    parser.add_argument('--debug', action='store_true', help='try it out: two small steps, two images, one checkpoint')
+    launchers = ('none', 'pytorch', 'slurm')
+    text = 'how processes were started: pytorch for torchrun, slurm for srun'
+    parser.add_argument('--launcher', choices=launchers, default='none', help=text)
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)  # old launchers pass it
-    return parser.parse_args(arguments)
+    return parser
+
+
+def join_job(options: Options, launcher: Any) -> Processes:
+    """Join the processes that the launcher started; ``num_gpu: 0`` keeps this process on the CPU."""
+    from basicsr.training.distributed import start_processes
+
+    device = 'cpu' if options.num_gpu == 0 else 'auto'
+    return start_processes(launcher, device, options.dist_params.port, options.dist_params.backend)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train as the command line says; returns the exit code."""
-    args = parse(arguments)
+    """Train a network; return the exit code."""
+    parser = command_line(__doc__ or '')
+    text = 'continue from the latest checkpoint of the experiment, if any'
+    parser.add_argument('--auto_resume', action='store_true', help=text)
+    text = 'test run: two small steps, two validation images, one checkpoint'
+    parser.add_argument('--debug', action='store_true', help=text)
+    args = parser.parse_args(arguments)
     logging.basicConfig(format='%(asctime)s %(levelname)s: %(message)s', datefmt='%m-%d %H:%M:%S')
     from basicsr.options import load_options
     from basicsr.training.debugging import debug_overrides
-    from basicsr.training.distributed import start_processes
     from basicsr.training.signals import stop_on_signals
     from basicsr.utils.device import hide_gpus
 
     options = load_options(args.opt, args.force_yml, 'train')
-    device = 'cpu' if options.num_gpu == 0 else 'auto'
-    if device == 'cpu':
+    if options.num_gpu == 0:
         hide_gpus()
-    processes = start_processes(args.launcher, device, options.dist_params.port, options.dist_params.backend)
+    processes = join_job(options, args.launcher)
     logging.getLogger('basicsr').setLevel(logging.INFO if processes.is_first else logging.ERROR)
     if args.debug:
         changes = debug_overrides(options.name, options.datasets, processes.world)
@@ -84,8 +89,8 @@ class Training:
         options: with ``train`` and ``datasets.train``.
         processes: this process among those of the job.
         stop: set by a signal.
-        auto_resume: continue from the last checkpoint of the experiment, if there is one.
-        debug: a trial, whose folder is cleared first and whose checkpoint is read back.
+        auto_resume: continue from the latest checkpoint of the experiment, if any.
+        debug: test run: clear the experiment folder first, and read the checkpoint back.
 
     Raises:
         BasicsrError: what the user can mend: options, data, checkpoints.
@@ -95,7 +100,7 @@ class Training:
         self, options: Options, processes: Processes, stop: StopRequest, auto_resume: bool, debug: bool = False
     ) -> None:
         from basicsr.data import build_dataset
-        from basicsr.data.bad_images import first_sample
+        from basicsr.evaluation.scoring import samples_that_fit
         from basicsr.evaluation.validation import Validation
         from basicsr.models import build_model
         from basicsr.options.reference import TOTAL_BATCH
@@ -127,130 +132,113 @@ class Training:
             compare_recipes(checkpoint, self.settings, options.path.resume_with_changes)
 
         seed_everything(seed, self.recipe.deterministic)  # every process builds the same network
-        datasets = {
-            key: build_dataset(
-                opt, phase=phase_of(key), seed=seed if key == 'train' else derived_seed(seed, f'datasets.{key}')
-            )
+        train = build_dataset(block, phase='train', seed=seed)
+        validated = {
+            key: build_dataset(opt, phase='val', seed=derived_seed(seed, f'datasets.{key}'))
             for key, opt in options.datasets.items()
-            if key == 'train' or phase_of(key) == 'val'
+            if phase_of(key) == 'val'
         }
         self.model = build_model(options, processes=processes)
-        for key, dataset in datasets.items():
-            policy = self.recipe.on_bad_image if key == 'train' else options.val.on_bad_image
-            self.model.require_fit(f'datasets.{key}', dataset, first_sample(dataset, policy == 'skip'))
-        validated = {key: dataset for key, dataset in datasets.items() if key != 'train'}
-        self.validation = Validation(options, validated, self.model, processes, self.experiment / 'visualization')
-        self.data = TrainingData(
-            datasets['train'],
-            block,
-            self.batching,
-            processes,
-            seed,
-            skip_bad=self.recipe.on_bad_image == 'skip',
-            gray_masks=self.model.prior == 'gray',
-        )
+        samples = samples_that_fit(self.model, options, {'train': train, **validated})
+        images = self.experiment / 'visualization'
+        self.validation = Validation(options, validated, samples, self.model, processes, images)
+        skip_bad, gray = self.recipe.on_bad_image == 'skip', self.model.prior == 'gray'
+        self.data = TrainingData(train, block, self.batching, processes, seed, skip_bad, gray)
         seed_everything(seed + processes.rank, self.recipe.deterministic)
-        self.best: float | None = None
-        self.validation_pending = False
         if checkpoint is not None:
             self.continue_from(checkpoint, own_weights)
 
     def run(self) -> int:
-        """Train to the end, or until a signal comes or too many steps are not finite; returns the exit code."""
-        from basicsr.models.fitting import step_that_fits
-        from basicsr.training.loggers import Timer
+        """Train until the last step, a signal, or too many steps that are not finite; return the exit code."""
+        from basicsr.models.fitting import train_step_or_advise
+        from basicsr.training.loggers import Timer, open_log
         from basicsr.training.signals import EXIT_STOPPED
 
-        model, logging_options = self.model, self.options.logger
+        model, every, start = self.model, self.options.logger, self.model.iteration
         stopped = diverged = False
-        with contextlib.closing(self.data), self.open_log() as log:
-            if log is not None and self.experiment.is_dir():
-                log.open()
+        result: StepResult | None = None
+        with (
+            contextlib.closing(self.data),
+            open_log(self.experiment, self.options, start, self.processes.is_first) as log,
+        ):
             self.announce()
-            if self.validation_pending:
+            if self.validation.pending:
                 stopped = not self.validate(log)
             steps, timer = self.data.steps(), Timer()
             while model.iteration < self.recipe.total_iter and not (stopped or diverged):
                 batches = next(steps)
                 timer.data_is_here()
-                losses = step_that_fits(model, batches, self.batching)
+                result = train_step_or_advise(model, batches, self.batching)
                 timer.step_is_done()
                 if log is not None:
-                    log.open()  # not before: a start that fails leaves no experiment behind
-
-                if model.problem is not None:
-                    logger.warning('step %d skipped: %s', model.iteration, model.problem)
-                if model.iteration % logging_options.print_freq == 0 or model.iteration == 1:
-                    means = self.processes.mean(losses)
+                    log.open()  # not earlier: a start that fails leaves no experiment behind
+                if result.problem is not None:
+                    logger.warning('step %d skipped: %s', model.iteration, result.problem)
+                if model.iteration % every.print_freq == 0 or model.iteration == 1:
+                    means = self.processes.mean(result.losses)
                     if log is not None:
-                        log.step(model.iteration, self.data.epoch, means, model.lr, model.grad_norm, *timer.means())
+                        log.step(model.iteration, self.data.epoch, means, result.lr, result.grad_norm, *timer.means())
                 diverged = model.bad_steps >= self.recipe.max_bad_steps
                 (stopped,) = self.processes.any(bool(self.stop))
                 if self.validation.is_due(model.iteration):
-                    self.validation_pending = True
+                    self.validation.pending = True
                     stopped = stopped or not self.validate(log)
                     timer = Timer()
                 last = model.iteration == self.recipe.total_iter
-                if model.iteration % logging_options.save_checkpoint_freq == 0 or last or stopped or diverged:
+                if model.iteration % every.save_checkpoint_freq == 0 or last or stopped or diverged:
                     self.save()
             steps.close()
 
             if model.iteration >= self.recipe.total_iter:
-                return self.finish()
+                return self.finish(result)
             if diverged:
-                logger.error(
-                    'stopped after %d steps in a row that were not finite; the weights before them are saved',
-                    model.bad_steps,
-                )
+                text = 'stopped after %d steps in a row that were not finite; saved the weights from before them'
+                logger.error(text, model.bad_steps)
                 return EXIT_NOT_FINITE
             logger.info('stopped by %s after step %d; --auto_resume continues', self.stop.name, model.iteration)
             return EXIT_STOPPED
 
-    def finish(self) -> int:
-        """The end of the last step: keep the network, unless nothing was learnt; returns the exit code."""
+    def finish(self, result: StepResult | None) -> int:
+        """Save the network after the last step, unless all steps were skipped; return the exit code."""
+        from basicsr.training.checkpoints import read_checkpoint
+
         model = self.model
         too_short = self.debug and model.bad_steps == 0  # two steps may end before fp16 has found its loss scale
         if not model.steps_taken and not too_short:
-            logger.error('nothing was learnt: every step was skipped; %s', model.problem or 'the log says why')
+            reason = result.problem if result is not None and result.problem else 'see the log'
+            logger.error('the network did not learn: every step was skipped; %s', reason)
             return EXIT_NOT_FINITE
         self.save_network('latest')
         if self.debug:
-            self.read_back()
-        without = model.iteration - model.steps_taken
-        lost = f' (of {model.iteration:,} steps {without:,} were without effect)' if without else ''
+            model.load(read_checkpoint(self.folder.state_file(model.iteration)))
+            logger.info(
+                'trial: data, network, steps, validation and checkpoint work; see %s', self.experiment.resolve()
+            )
+        skipped = model.iteration - model.steps_taken
+        lost = f' (of {model.iteration:,} steps, {skipped:,} had no effect)' if skipped else ''
         logger.info('done%s: %s', lost, self.folder.network_file('latest').resolve())
         return 0
 
     def announce(self) -> None:
-        """Say what is going to happen."""
+        """Log the plan of the training, and warn if the schedule does not fit its length."""
         from basicsr.training.schedule_remarks import schedule_remarks
 
         if not self.debug:
             for remark in schedule_remarks(self.model.scheduler, self.recipe.total_iter, self.recipe.warmup_iter):
                 logger.warning('train.scheduler: %s', remark)
         logger.info(
-            'experiment %s: %s of %s steps done, %d in an epoch; %s process(es) on %s in %s; %s',
-            self.experiment.resolve(),
-            f'{self.model.iteration:,}',
-            f'{self.recipe.total_iter:,}',
-            self.data.steps_per_epoch,
-            self.processes.world,
-            self.processes.device.type,
-            self.recipe.precision,
+            'experiment %s: %s of %s steps done, %d steps per epoch; %d process(es) on %s in %s; %s',
+            self.experiment.resolve(), f'{self.model.iteration:,}', f'{self.recipe.total_iter:,}',
+            self.data.steps_per_epoch, self.processes.world, self.processes.device.type, self.recipe.precision,
             self.batching,
-        )
+        )  # fmt: skip
 
     def validate(self, log: RunLog | None) -> bool:
-        """Validate, and keep the network if it is the best so far; False if a signal came meanwhile."""
-        scores = self.validation.run(self.model.iteration, log, lambda: bool(self.stop))
-        if scores is None:
-            return False
-        self.validation_pending = False
-        label = self.options.logger.best_metric
-        if label is not None and self.validation.is_better(scores[label], self.best):
-            self.best = scores[label]
+        """Validate, and save the network if it is the best so far; return False if interrupted by a signal."""
+        is_best = self.validation.run(self.model.iteration, log, lambda: bool(self.stop))
+        if is_best:
             self.save_network('best')
-        return True
+        return is_best is not None
 
     def save(self) -> None:
         """Write a checkpoint; every process takes part."""
@@ -263,18 +251,16 @@ class Training:
             **model.state_dict(),
             'generators': self.processes.gather(generator_states(self.processes.device)),
             'recipe': self.settings,
-            'best': self.best,
-            'best_metric': self.validation.chosen_by,
-            'validation_pending': self.validation_pending,
+            **self.validation.state_dict(),
         }
         self.processes.first_does(lambda: self.folder.save(model.iteration, model.net, self.about_network(), state))
 
     def save_network(self, name: str) -> None:
-        """Write the network alone, as ``net_g_<name>.pth``."""
+        """Write the network without a training state, as ``net_g_<name>.pth``."""
         self.processes.first_does(lambda: self.folder.save_network(name, self.model.net, self.about_network()))
 
     def about_network(self) -> dict[str, Any]:
-        """What a network file holds beside the weights: their average, what they come from, what wrote them."""
+        """Return the entries of a network file besides the weights: EMA weights, options, versions."""
         options = {**self.options.as_dict(), 'manual_seed': self.settings['manual_seed']}
         about = {'iter': self.model.iteration, 'options': options, **self.provenance}
         if self.model.ema is not None:
@@ -282,10 +268,10 @@ class Training:
         return about
 
     def continue_from(self, checkpoint: Checkpoint, own_weights: bool) -> None:
-        """Take up the training where a checkpoint left it.
+        """Restore the state of a checkpoint.
 
         Args:
-            checkpoint: of the same recipe, unless the user wants another one.
+            checkpoint: of the same recipe, unless ``path.resume_with_changes`` is set.
             own_weights: keep the weights that the network has.
         """
         from basicsr.training.randomness import restore_generators
@@ -295,43 +281,15 @@ class Training:
         self.model.load(checkpoint, keep_weights=own_weights, new_recipe=self.options.path.resume_with_changes)
         self.processes.first_does(lambda: self.folder.set_aside_after(checkpoint.iteration))
         self.data.resume_at(int(state['epoch']), int(state['consumed']))
-        self.validation_pending = bool(state.get('validation_pending'))
-        self.best = state.get('best')
-        if state.get('best_metric', self.validation.chosen_by) != self.validation.chosen_by and self.best is not None:
-            logger.warning('the best network so far was chosen by another metric; the next validation starts afresh')
-            self.best = None
+        self.validation.load_state_dict(state)
         generators = own_generators(state['generators'], self.processes, checkpoint.iteration)
         if generators is not None and state['recipe'].get('manual_seed') == self.settings['manual_seed']:
             restore_generators(generators, self.processes.device)
         logger.info('continuing from %s', checkpoint.path)
 
-    def open_log(self) -> Any:
-        """The log of the first process; nothing in the others."""
-        from basicsr.training.loggers import RunLog
-
-        if not self.processes.is_first:
-            return contextlib.nullcontext()
-        options = self.options.logger
-        return RunLog(
-            self.experiment,
-            self.options.name,
-            self.recipe.total_iter,
-            self.model.iteration,
-            options.use_tb_logger,
-            None if options.wandb is None else options.wandb.model_dump(),
-            self.options.as_dict(),
-        )
-
-    def read_back(self) -> None:
-        """Make sure that the checkpoint of a trial can be continued from."""
-        from basicsr.training.checkpoints import read_checkpoint
-
-        self.model.load(read_checkpoint(self.folder.state_file(self.model.iteration)))
-        logger.info('trial: data, network, steps, validation and checkpoint work; see %s', self.experiment.resolve())
-
 
 def command() -> int:
-    """Run :func:`main` as a program; returns the exit code."""
+    """Run :func:`main` as a program; return the exit code."""
     from basicsr.utils.console import run
 
     return run(main)

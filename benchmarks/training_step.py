@@ -97,7 +97,7 @@ def compare_steps(precision: str, size: int, masks: int, device: torch.device, r
     """Whole steps, losses of the first one beside."""
     model, batch = recipe_model(precision, device), batch_of(size, masks, device)
     original = OriginalStep(model.net, batch, masks)
-    losses = original(), model.train_step(batch)['l_pix']
+    losses = original(), model.train_step(batch).losses['l_pix']
     sides = {
         'transcription': waiting(original, device),
         'ours': waiting(lambda: model.train_step(batch), device),

@@ -31,7 +31,7 @@ def main() -> int:
         write_comparison,
     )
     from basicsr.reporting.gallery import comparison_file
-    from basicsr.reporting.tables import interval, signed, title_of
+    from basicsr.reporting.tables import interval, title_of, with_sign
 
     baseline, ours = (read_reports(folder)[0] for folder in (arguments.baseline, arguments.ours))
     comparison = compare(baseline, ours)
@@ -43,7 +43,7 @@ def main() -> int:
     for item in comparison.differences:
         definition = definitions[item.label]
         print(
-            f'  {title_of(definition)}: {signed(item.mean, definition, more=1)} ({interval(item, definition)}), '
+            f'  {title_of(definition)}: {with_sign(item.mean, definition, more=1)} ({interval(item, definition)}), '
             f'{item.wins} of {item.count} pictures better, {item.losses} worse'
         )
     print('  Pictures cut from one photo resemble each other: for photos in general the intervals are too narrow.')

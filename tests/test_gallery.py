@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 
 from basicsr.images.files import imread
-from basicsr.reporting import Pictures, RowWriter, compare, join, write_comparison, write_gallery
+from basicsr.reporting import KeptImages, RowWriter, compare, join, write_comparison, write_gallery
 from basicsr.utils.errors import ReportError
 from tests.conftest import ROOT, absent
-from tests.reports import DEFINITIONS, FACTS, evaluate, pictures_of, report
+from tests.reports import DEFINITIONS, FACTS, add, evaluate, report
 
 INJECTION = '</script><script>document.title="hacked"</script><img src=x onerror=alert(1)>"\' &lt; #%$data ${x}'
 
@@ -73,11 +73,11 @@ def test_every_picture_is_a_file_beside_the_page(tmp_path):
 def test_a_kernel_is_one_more_picture(tmp_path):
     kernel = np.zeros((5, 7), np.float32)
     kernel[2, 3], kernel[2, 4] = 0.75, 0.25
-    with RowWriter(tmp_path, 'GoPro', DEFINITIONS, 1, Pictures()) as rows:
-        row = rows.add(index=0, name='a', kernel=kernel, **pictures_of(0))
+    with RowWriter(tmp_path, 'GoPro', DEFINITIONS, 1, KeptImages()) as rows:
+        row = add(rows, 0, 'a', kernel=kernel)
     shown = imread(tmp_path / row.pictures['kernel'], channels=1)[..., 0]
     assert shown.shape == (20, 28) and shown[8, 12] == 255 and shown[8, 16] == 85 and shown[0, 0] == 0
-    write_gallery(tmp_path, [join(tmp_path, FACTS, 'GoPro', DEFINITIONS, 1, Pictures(), 1)])
+    write_gallery(tmp_path, [join(tmp_path, FACTS, 'GoPro', DEFINITIONS, 1, KeptImages(), 1)])
     page = (tmp_path / 'gallery.html').read_text()
     assert row.pictures['kernel'].split('/')[-1] in page and '<figure id="kernel" hidden>' in page
 
@@ -88,7 +88,7 @@ def test_addresses_are_encoded_whatever_the_file_is_called(tmp_path):
     assert links(Page(write_gallery(tmp_path, [done]))) == ['p/a%20%231%2050%25.png', 'javascript%3Ax']
 
 
-def test_pictures_of_runs_in_folders_with_odd_names_are_found(tmp_path):
+def test_record_of_runs_in_folders_with_odd_names_are_found(tmp_path):
     folders = tmp_path / 'a #1 %41', tmp_path / 'sub' / 'ü?'
     reports = [evaluate(folder, [1.0, 2.0], replace(FACTS, run=folder.name)) for folder in folders]
     target = tmp_path / 'pages' / 'both.html'
@@ -199,9 +199,10 @@ def test_the_page_travels_with_the_package(tmp_path):
         found = '0'
     if int(found.split('.')[0]) < 77:
         absent('setuptools 77 or newer is not installed')
-    for name in ('pyproject.toml', 'setup.py', 'README.md', 'LICENSE', 'requirements.txt'):
+    for name in ('pyproject.toml', 'setup.py', 'README.md', 'LICENSE', 'requirements.txt', 'basicsr_commands.py'):
         shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / 'basicsr', tmp_path / 'basicsr', ignore=shutil.ignore_patterns('__pycache__'))
+    for name in ('basicsr', 'options', 'experiments/pretrained_models'):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns('__pycache__'))
     code = "from setuptools import build_meta; build_meta.build_wheel('dist')"
     done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

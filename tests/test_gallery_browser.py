@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from basicsr.reporting import Pictures, compare, write_comparison, write_gallery
+from basicsr.reporting import KeptImages, compare, write_comparison, write_gallery
 from tests.browser import Browser
 from tests.reports import FACTS, evaluate, report
 
@@ -30,8 +30,8 @@ EVIL = [
 def folder(tmp_path_factory: Any) -> Path:
     """A gallery of ten images, two of them collapsed; a second run; both compared; and one of hostile names."""
     root: Path = tmp_path_factory.mktemp('results')
-    few = Pictures(best=2, worst=2, others=0)
-    first = evaluate(root / 'a', GAINS, pictures=few)
+    few = KeptImages(best=2, worst=2, others=0)
+    first = evaluate(root / 'a', GAINS, images=few)
     other = replace(FACTS, run='run b', network='NetB')
     second = evaluate(root / 'b', [gain + (2.0 if index == 4 else -0.25) for index, gain in enumerate(GAINS)], other)
     write_gallery(root / 'a', [first, replace(first, dataset='REDS', rows=first.rows[:3])])
@@ -294,7 +294,7 @@ def test_the_error_map_comes_with_its_scale(gallery):
     assert gallery.run("byId('left').value") == 'input'
 
 
-def test_images_without_full_pictures_show_thumbnails_and_say_so(gallery):
+def test_images_without_full_images_show_thumbnails_and_say_so(gallery):
     open_first(gallery, 'image0')
     assert not gallery.run("byId('small').hidden")
     assert gallery.run("byId('masks-choice').hidden")

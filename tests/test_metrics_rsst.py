@@ -31,7 +31,7 @@ def test_variants_and_what_has_no_thirds():
     metric = build_metric({'type': 'psnr_rsst', 'rows': 'top'})
     assert metric.variant == 'PSNR not clipped, top third'
     image = np.zeros((2, 9, 3), np.float32)
-    with pytest.raises(MetricError, match='an image of 2 rows has no thirds'):
+    with pytest.raises(MetricError, match='2 rows'):
         metric(Record(output=image, gt=image))
     gray = np.full((4, 4, 3), 51, np.uint8)
     score = build_metric({'type': 'psnr_rsst'})(Record(output=gray.astype(np.float32) / 255, gt=gray))

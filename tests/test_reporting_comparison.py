@@ -30,16 +30,20 @@ OTHER = replace(FACTS, run='run b', network='NetB')
 SKEWED = np.random.default_rng(1).exponential(1.0, 60) - 0.8
 
 
-@pytest.mark.parametrize('method', ['bca', 'percentile'])
-def test_intervals_agree_with_scipy(method):
-    from scipy.stats import bootstrap
+@pytest.mark.parametrize(
+    ('method', 'low', 'high'),
+    [
+        ('bca', 0.05481306388146559, 0.7957766060532656),
+        ('percentile', 0.011019596256878225, 0.6955667172695632),
+    ],
+)
+def test_intervals_are_those_of_the_formulas(method, low, high):
+    """Computed once from Efron and Tibshirani's formulas 14.9 to 14.15 (1993), on the same resampled means."""
+    assert bootstrap_interval(SKEWED, method=method) == (pytest.approx(low, abs=1e-12), pytest.approx(high, abs=1e-12))
 
-    low, high = bootstrap_interval(SKEWED, 0.9, method, resamples=20000)
-    theirs = bootstrap(
-        (SKEWED,), np.mean, confidence_level=0.9, method={'bca': 'BCa'}.get(method, method), n_resamples=20000, rng=0
-    ).confidence_interval
-    assert (low, high) == (pytest.approx(theirs.low, abs=0.01), pytest.approx(theirs.high, abs=0.01))
-    assert low < SKEWED.mean() < high
+
+def test_with_too_few_resamples_for_bca_the_interval_is_that_of_percentiles():
+    assert bootstrap_interval([0.0, 0.0, 100.0], resamples=1) == (100 / 3, 100 / 3)
 
 
 def test_bca_follows_the_skewness():
@@ -98,7 +102,7 @@ def test_perfect_images_are_no_difference_and_one_sided_ones_are_left_out():
     psnr = compare(first, second).difference('psnr')
     assert (psnr.count, psnr.mean, psnr.ties, psnr.left_out) == (2, 0.5, 1, ('image2',))
     assert 'psnr: 1 images without' in ' '.join(comparison_notes(compare(first, second)))
-    with pytest.raises(ReportError, match='finite in both runs for no image'):
+    with pytest.raises(ReportError, match='finite score in both runs'):
         compare(report([math.inf]), report([math.inf], OTHER))
 
 
@@ -125,9 +129,9 @@ def test_scores_of_other_meaning_or_other_pictures_are_not_compared():
 
 
 def test_runs_without_scores_cannot_be_compared():
-    rows = tuple(replace(row, scores={}, input_scores={}, collapsed=None) for row in report([30.0]).rows)
+    rows = tuple(replace(row, scores={}, input_scores={}) for row in report([30.0]).rows)
     photos = Report(FACTS, 'photos', DEFINITIONS, rows)
-    with pytest.raises(ReportError, match='share no score'):
+    with pytest.raises(ReportError, match='no score in common'):
         compare(photos, photos)
     with pytest.raises(ReportError, match='no images'):
         compare(report([]), report([]))
@@ -188,7 +192,7 @@ def test_the_script_says_what_is_missing_without_a_traceback(tmp_path):
     write_report(tmp_path / 'a', report([30.0]))
     write_report(tmp_path / 'b', replace(report([30.0], OTHER), dataset='REDS'))
     for arguments, message in (
-        ((tmp_path / 'a', tmp_path / 'gone'), 'gone is no folder'),
+        ((tmp_path / 'a', tmp_path / 'gone'), 'gone is not a folder'),
         ((tmp_path / 'a', tmp_path / 'b'), 'any data set is not in both runs'),
         ((tmp_path / 'a', tmp_path / 'a', '--dataset', 'HIDE'), 'HIDE is not in both runs'),
         ((tmp_path / 'a', tmp_path / 'a', '--confidence', '95'), 'confidence 95.0'),

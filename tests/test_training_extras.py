@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from basicsr.evaluation.validation import Validation
+from basicsr.evaluation import validation
 from basicsr.models.image_restoration_model import ImageRestorationModel
 from basicsr.options import load_options
 from basicsr.training import loggers
@@ -127,7 +127,7 @@ def test_the_best_network_by_a_metric_that_is_missing_is_refused_at_once(tmp_pat
 
 def test_the_best_network_by_a_metric_that_falls(tmp_path, recipe, monkeypatch):
     scores = iter([3.0, 1.0, 2.0])
-    monkeypatch.setattr(Validation, 'run', lambda *arguments: {'mcr': next(scores)})
+    monkeypatch.setattr(validation, 'validate', lambda *arguments: {'mcr': next(scores)})
     content = recipe(val__metrics={'mcr': {'type': 'mcr'}}, logger__best_metric='mcr')
     assert runs.train(tmp_path, content) == 0
     best = torch.load(tmp_path / 'experiments/run/models/net_g_best.pth', weights_only=True)

@@ -74,8 +74,8 @@ def test_the_error_on_a_fixed_batch_halves(tmp_path, name, masked):
     before = error()
     nothing = float((batch['lq'] - batch['gt']).square().mean())
     for _ in range(150):
-        losses = model.train_step(batch)
-        assert model.problem is None
+        done = model.train_step(batch)
+        assert done.problem is None
     assert error() < min(before / 2, nothing)
     still = [key for key, value in model.net.state_dict().items() if torch.equal(start[key], value)]
     assert not still
@@ -83,7 +83,7 @@ def test_the_error_on_a_fixed_batch_halves(tmp_path, name, masked):
         net = model.net.backbone if masked else model.net
         for scale in range(4):  # every output is compared with the ground truth of its size
             assert net.get_submodule(f'out_proj{scale}').main[0].weight.grad.abs().sum() > 0
-        assert set(losses) == {'l_pix', 'l_pix_CharbonnierLoss', 'l_pix_FFTLoss'}
+        assert set(done.losses) == {'l_pix', 'l_pix_CharbonnierLoss', 'l_pix_FFTLoss'}
 
 
 def test_the_pair_takes_steps_on_flat_images(tmp_path):
@@ -92,6 +92,5 @@ def test_the_pair_takes_steps_on_flat_images(tmp_path):
     model = build_model(load_options(option_file(tmp_path, 'AnalysisSynthesisNet', False)))
     flat = torch.full((2, 3, 32, 32), 0.4)
     for lq in (flat, torch.zeros_like(flat), torch.cat([flat[:1], torch.rand(1, 3, 32, 32)])):
-        model.train_step({'lq': lq, 'gt': lq})
-        assert model.problem is None
+        assert model.train_step({'lq': lq, 'gt': lq}).problem is None
     assert all(parameter.isfinite().all() for parameter in model.net.parameters())

@@ -49,7 +49,7 @@ def ten_steps(options_file: Path, dtype: torch.dtype, at_once: int, result: Path
         )
         losses = []
         for _, batches in zip(range(10), data.steps(), strict=False):
-            losses.append(processes.mean(model.train_step(*batches))['l_pix'])
+            losses.append(processes.mean(model.train_step(*batches).losses)['l_pix'])
         metrics = {'psnr': build_metric({'type': 'psnr'}), 'mcr': build_metric({'type': 'mcr'})}
         scores = [validate(model, val, metrics, processes, ValOptions(max_images=count)) for count in (5, 2, None)]
         if processes.is_first:

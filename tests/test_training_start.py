@@ -146,7 +146,7 @@ def always_overflow(patch):
     def limit_gradient(model):
         return torch.tensor(torch.inf)
 
-    patch.setattr(ImageRestorationModel, '_limit_gradient', limit_gradient)
+    patch.setattr(ImageRestorationModel, '_clip_gradient', limit_gradient)
 
 
 def test_a_training_whose_steps_were_all_skipped_is_no_success(tmp_path, recipe, monkeypatch, caplog):
@@ -155,7 +155,7 @@ def test_a_training_whose_steps_were_all_skipped_is_no_success(tmp_path, recipe,
     with monkeypatch.context() as patch:
         always_overflow(patch)
         assert runs.train(tmp_path, content) == 3
-        assert 'nothing was learnt: every step was skipped; fp16 overflowed' in caplog.text
+        assert 'every step was skipped; fp16 overflowed' in caplog.text
         assert not latest.exists()
         assert runs.train(tmp_path, content, '--auto_resume') == 3  # nor is it when there is nothing left to do
     caplog.clear()
@@ -166,7 +166,7 @@ def test_a_training_whose_steps_were_all_skipped_is_no_success(tmp_path, recipe,
     assert latest.is_file()
     state = torch.load(tmp_path / 'experiments/run/training_states/30.state', weights_only=True)
     assert 0 < state['steps_taken'] < 27
-    assert f'of 30 steps {30 - state["steps_taken"]} were without effect' in caplog.text
+    assert f'of 30 steps, {30 - state["steps_taken"]} had no effect' in caplog.text
 
 
 def test_a_trial_of_fp16_may_end_before_its_scale_is_found(tmp_path, recipe, monkeypatch):
@@ -241,7 +241,7 @@ def test_a_batch_that_does_not_fit_names_the_one_that_does(tmp_path, recipe, mon
 
 def test_not_even_one_sample_fits(tmp_path, recipe, monkeypatch):
     need_memory_for(monkeypatch, 0)
-    with pytest.raises(TrainingError, match=r'Not even one sample fits: set datasets\.train\.gt_size lower'):
+    with pytest.raises(TrainingError, match=r'Not even one sample fits: .*datasets\.train\.gt_size'):
         runs.train(tmp_path, recipe())
 
 

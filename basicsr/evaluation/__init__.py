@@ -1,1 +1,1 @@
-"""Restore and score the images of data sets, for one validation or a whole report."""
+"""Restore and score the images of data sets, during training and for reports."""

@@ -1,57 +1,58 @@
-"""Restoring and scoring the images of a data set: reading, network and metrics overlap, processes share the images."""
+"""Restore and score the images of a data set; reading, network and metrics overlap, and processes share the images."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from basicsr.data import collate, to_floats
-from basicsr.images.files import same_depth, tensor2img
-from basicsr.metrics import Metric, Record, Score
+from basicsr.data.bad_images import first_sample
+from basicsr.images.arrays import Array
+from basicsr.images.files import imwrite, same_depth, tensor2img
+from basicsr.metrics import Metric, Record
 from basicsr.metrics.arrays import unit_float
+from basicsr.metrics.mcr import COLLAPSED
+from basicsr.models import ImageRestorationModel
+from basicsr.options import Options
 from basicsr.options.schema_train import ValOptions
+from basicsr.reporting import ImageRow
 from basicsr.training.distributed import Processes
 from basicsr.utils.errors import BasicsrError, MetricError
 
-Array = NDArray[Any]
-_WAITING = 2  # images whose metrics are being computed while the network goes on
+logger = logging.getLogger(__name__)
+
+_WAITING = 2  # images whose metrics are computed while the network restores the next ones
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """One image after the network and the metrics.
+class ScoredImage:
+    """One restored image with its scores.
 
     Args:
-        index: position in the data set.
-        name: of the image within its data set, sub-folders included, without extension.
+        row: name, scores and all else that a report lists.
         record: input, output and ground truth.
-        labels: label map (L, H, W), or the gray picture (1, H, W); None without masks.
-        scores: of the output, by label; empty without ground truth.
-        input_scores: of the blurred input, by label.
-        seconds: the network took.
-        tile: side of the tiles; None for the whole image, 0 for the original's grid.
-        group: of the image within its data set; empty without groups.
-        kernel: (h, w) float32, the blur kernel that the network found; None by networks that find none.
+        labels: label map (L, H, W), or the gray mask (1, H, W); None without masks.
+        kernel: (h, w) float32, the blur kernel estimated by the network; None if it estimates none.
     """
 
-    index: int
-    name: str
+    row: ImageRow
     record: Record
     labels: Array | None = None
-    scores: Mapping[str, Score] = field(default_factory=dict)
-    input_scores: Mapping[str, Score] = field(default_factory=dict)
-    seconds: float = 0.0
-    tile: int | None = None
-    group: str = ''
     kernel: Array | None = None
+
+    def save(self, path: Path) -> None:
+        """Write the rounded output; create the folder if needed."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        imwrite(path, self.record.array('output_uint8'))
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,40 @@ class Unreadable:
     """An image that cannot be read.
 
     Args:
-        index: position in the data set.
         name: of the image.
-        error: what is wrong.
+        error: the reason.
     """
 
-    index: int
     name: str
     error: Exception
+
+
+def samples_that_fit(model: ImageRestorationModel, options: Options, datasets: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the first readable sample of each data set, after checking that it has the masks that the network needs.
+
+    Args:
+        model: of the option file.
+        options: with the policies for unreadable images.
+        datasets: by key.
+
+    Raises:
+        OptionError: a data set does not fit the network.
+        BasicsrError: (or OSError) an image cannot be read.
+    """
+    samples = {}
+    for key, dataset in datasets.items():
+        train = options.train if key == 'train' else None
+        policy = options.val.on_bad_image if train is None else train.on_bad_image
+        samples[key] = first_sample(dataset, policy == 'skip')
+        model.require_fit(f'datasets.{key}', dataset, samples[key])
+    return samples
+
+
+def warn_of_missing(metrics: Mapping[str, Metric]) -> None:
+    """Log the metrics that cannot be computed on this machine."""
+    for label, metric in metrics.items():
+        if metric.missing:
+            logger.warning('val.metrics.%s is not scored: %s', label, metric.missing)
 
 
 def evaluate(
@@ -76,86 +103,89 @@ def evaluate(
     processes: Processes,
     options: ValOptions,
     with_input: bool = False,
-) -> Generator[Evaluated | Unreadable, None, None]:
-    """The images that are this process's share, in order: image k is done by process k mod world.
+) -> Generator[ScoredImage | Unreadable, None, None]:
+    """Restore and score the images of this process in order; process k mod world takes image k.
 
-    The next image is read and the last ones are scored while the network works. Scores are computed from the output
-    in float32 and from its rounding, whatever arithmetic the network uses.
+    While the network restores an image, the next one is read and the previous ones are scored. Metrics see the output
+    in float32 and its rounded form, whatever the precision of the network.
 
     Args:
         model: with ``restore``, as ``ImageRestorationModel``.
         dataset: of :func:`basicsr.data.build_dataset`, for the phase 'val' or 'test'.
-        metrics: by label; images without ground truth are not scored, nor are metrics that are ``missing``.
+        metrics: by label; images without ground truth are not scored, and metrics that are ``missing`` are ignored.
         processes: this process among those of the job.
-        options: how images are cut, and how many there are.
-        with_input: score the blurred input as well ("do nothing"), by the metrics that look at output and ground truth.
+        options: tiling, number of images, and the policy for unreadable images.
+        with_input: also score the blurred input, as the baseline.
 
     Yields:
-        one result for each image; images that cannot be read are results too.
+        one result per image. With ``on_bad_image: skip``, unreadable images are results, too.
 
     Raises:
+        BasicsrError: (or OSError) an image cannot be read, with ``on_bad_image: raise``.
         MetricError: an output cannot be scored (NaN).
     """
     metrics = {label: metric for label, metric in metrics.items() if not metric.missing}
     indices = range(processes.rank, images_of(dataset, options), processes.world)
-    waiting: deque[Future[Evaluated]] = deque()
+    waiting: deque[Future[ScoredImage]] = deque()
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(_WAITING) as scorer:
-        coming = reader.submit(dataset.__getitem__, indices[0]) if indices else None
+        following = reader.submit(dataset.__getitem__, indices[0]) if indices else None
         for place, index in enumerate(indices):
-            assert coming is not None  # noqa: S101 - for the type checker
-            current = coming
+            assert following is not None  # noqa: S101 - for the type checker
+            current = following
             if place + 1 < len(indices):
-                coming = reader.submit(dataset.__getitem__, indices[place + 1])
+                following = reader.submit(dataset.__getitem__, indices[place + 1])
             try:
                 item = current.result()
             except (BasicsrError, OSError) as error:
                 yield from (waiting.popleft().result() for _ in range(len(waiting)))
-                yield Unreadable(index, name_of(dataset, index), error)
+                if options.on_bad_image == 'raise':
+                    raise
+                yield Unreadable(name_of(dataset, index), error)
                 continue
-            done = _restore(model, collate([item]), index, dataset, processes.device, options)
-            waiting.append(scorer.submit(_score, done, metrics, with_input))
+            restored = _restore(model, collate([item]), index, dataset, processes.device, options)
+            waiting.append(scorer.submit(_score, restored, metrics, with_input))
             if len(waiting) > _WAITING:
                 yield waiting.popleft().result()
         yield from (future.result() for future in waiting)
 
 
 def images_of(dataset: Any, options: ValOptions) -> int:
-    """How many images are evaluated: all, or ``val.max_images``."""
+    """Return the number of images to evaluate: all, or ``val.max_images``."""
     return min(len(dataset), options.max_images or len(dataset))
 
 
 def name_of(dataset: Any, index: int) -> str:
-    """The name of an image within its data set; a number for data that are made."""
+    """Return the name of an image within its data set; its number for generated images."""
     names = getattr(dataset, 'names', None)
     return str(names[index]) if names is not None else f'{index:06d}'
 
 
 def _restore(
     model: Any, batch: dict[str, Any], index: int, dataset: Any, device: torch.device, options: ValOptions
-) -> Evaluated:
+) -> ScoredImage:
     floats = to_floats(batch, device, gray_masks=model.prior == 'gray')
-    _wait_for(device)
+    _synchronize(device)
     start = time.perf_counter()
     restored = model.restore(floats, options)
-    _wait_for(device)
+    _synchronize(device)
     seconds = time.perf_counter() - start
-    labels = batch['masks'][0].numpy() if 'masks' in batch else None
-    record = record_of(batch, restored.image)
     groups = getattr(dataset, 'groups', ())
-    return Evaluated(
+    row = ImageRow(
         index,
         name_of(dataset, index),
-        record,
-        labels,
+        height=restored.image.shape[-2],
+        width=restored.image.shape[-1],
         seconds=seconds,
-        tile=restored.tile,
+        tiled=restored.tile is not None,
         group=groups[index] if groups else '',
-        kernel=None if restored.kernel is None else restored.kernel[0].float().cpu().numpy(),
     )
+    labels = batch['masks'][0].numpy() if 'masks' in batch else None
+    kernel = None if restored.kernel is None else restored.kernel[0].float().cpu().numpy()
+    return ScoredImage(row, record_of(batch, restored.image), labels, kernel)
 
 
 def record_of(batch: Mapping[str, Any], output: torch.Tensor) -> Record:
-    """What metrics see of the only image of a batch.
+    """Return the input of the metrics for a batch of one image.
 
     Args:
         batch: of :func:`basicsr.data.collate`, integers.
@@ -175,21 +205,23 @@ def record_of(batch: Mapping[str, Any], output: torch.Tensor) -> Record:
     )
 
 
-def _score(done: Evaluated, metrics: Mapping[str, Metric], with_input: bool) -> Evaluated:
-    record = done.record
+def _score(image: ScoredImage, metrics: Mapping[str, Metric], with_input: bool) -> ScoredImage:
+    record = image.record
     if record.gt is None:
-        return done
+        return image
     try:
         scores = {label: metric(record) for label, metric in metrics.items()}
     except MetricError as error:
-        raise MetricError(f'{done.name}: {error}') from error
-    input_scores = {}
+        raise MetricError(f'{image.row.name}: {error}') from error
+    baseline = {}
     if with_input and record.lq is not None:
-        nothing = Record(output=unit_float(record.lq, 'lq'), output_uint8=record.lq, gt=record.gt)
-        input_scores = {label: metric(nothing) for label, metric in metrics.items() if 'lq' not in metric.reads}
-    return replace(done, scores=scores, input_scores=input_scores)
+        unchanged = Record(unit_float(record.lq, 'lq'), record.lq, record.gt, record.lq)
+        baseline = {label: metric(unchanged).value for label, metric in metrics.items() if metric.scores_input}
+    marks = [f'{label}: {mark}' for label, score in scores.items() for mark in score.marks if mark != COLLAPSED]
+    values = {label: score.value for label, score in scores.items()}
+    return replace(image, row=replace(image.row, scores=values, input_scores=baseline, marks=tuple(marks)))
 
 
-def _wait_for(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == 'cuda':
         torch.cuda.synchronize(device)

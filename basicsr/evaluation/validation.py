@@ -1,25 +1,25 @@
-"""Scores of a network on a validation set, its images shared by all processes."""
+"""Validation during training, with the images shared by all processes."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from basicsr.data.bad_images import first_sample
-from basicsr.evaluation.scoring import Evaluated, Unreadable, evaluate, images_of
-from basicsr.images.files import imwrite
+from basicsr.evaluation.scoring import ScoredImage, Unreadable, evaluate, images_of, warn_of_missing
 from basicsr.masks.pictures import eight_bits, overlay
-from basicsr.metrics import Accumulator, Metric, build_metric
+from basicsr.metrics import Metric, average, build_metric
 from basicsr.options import Options
 from basicsr.options.schema_train import ValOptions
 from basicsr.training.distributed import Processes
 from basicsr.training.loggers import RunLog
-from basicsr.utils.errors import OptionError
+from basicsr.utils.errors import MetricError, OptionError
 
 logger = logging.getLogger(__name__)
 
@@ -31,146 +31,180 @@ def validate(
     processes: Processes,
     options: ValOptions | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    show: Callable[[Evaluated], None] = lambda result: None,
+    show: Callable[[ScoredImage], None] = lambda image: None,
 ) -> dict[str, float] | None:
-    """Mean scores over a data set.
+    """Return the mean scores over a data set.
 
     Args:
         model: restores batches.
         dataset: of pairs.
         metrics: by label.
-        processes: image k is restored by process k mod world.
-        options: how many images, how they are cut, and what becomes of those that cannot be read.
-        should_stop: asked after every round of images.
-        show: gets every image of this process.
+        processes: process k mod world restores image k.
+        options: number of images, tiling, and the policy for unreadable images.
+        should_stop: called after every round of images.
+        show: called with every image of this process.
 
     Returns:
-        the means over all images by label, the same in every process; None if one of them was to stop.
+        the means over all images by label, the same in every process; None if ``should_stop`` returned True in one.
 
     Raises:
-        BasicsrError: an image cannot be read, or an output not be scored.
+        BasicsrError: an image cannot be read, or an output cannot be scored.
     """
     options = options or ValOptions()
-    totals = {label: Accumulator(metric) for label, metric in metrics.items()}
+    rounds = range(0, images_of(dataset, options), processes.world)
+    scores = torch.full((len(metrics), len(rounds)), math.nan, dtype=torch.float64)  # NaN for images not scored
     results = evaluate(model, dataset, metrics, processes, options)
-    for _ in range(0, images_of(dataset, options), processes.world):
+    for place, _ in enumerate(rounds):
         if any(processes.any(should_stop())):
             results.close()
             return None
         result = next(results, None)
         if isinstance(result, Unreadable):
-            if options.on_bad_image == 'raise':
-                raise result.error
-            logger.warning('validation leaves out %s: %s', result.name, result.error)
+            logger.warning('validation skips %s: %s', result.name, result.error)
         elif result is not None:
-            for label, total in totals.items():
-                total.add(result.scores[label])
+            values = [result.row.scores[label] for label in metrics]
+            if any(map(math.isnan, values)):
+                raise MetricError(f'{result.row.name}: a score is NaN: {dict(result.row.scores)}')
+            scores[:, place] = torch.tensor(values, dtype=torch.float64)
             show(result)
-    for total in totals.values():
-        total.sync()
-    return {label: total.compute() for label, total in totals.items()}
+    gathered = torch.cat(processes.gather(scores), 1).tolist() if metrics else []
+    means = {}
+    for label, values in zip(metrics, gathered, strict=True):
+        mean = average(value for value in values if not math.isnan(value)).mean
+        if mean is None:
+            raise MetricError(f'{label}: no image was scored; is the data set empty?')
+        means[label] = mean
+    return means
 
 
 class Validation:
-    """The validation sets of an option file, and what becomes of their scores.
+    """The validation sets of an option file, and the selection of the best network.
 
     Args:
-        options: whose ``val``, ``logger`` and data sets are used.
-        datasets: by key; those that are there are validated, in this order.
+        options: uses ``val``, ``logger`` and the data sets.
+        datasets: by key, in the order of validation.
+        samples: the first sample of each data set.
         model: restores batches.
         processes: this process among those of the job.
-        folder: of the pictures that ``val.save_img`` asks for.
+        folder: for the images of ``val.save_img``.
+
+    Attributes:
+        pending: whether a validation is due and was not finished.
+        best: the best score of ``logger.best_metric`` so far; None before the first one.
 
     Raises:
-        OptionError: a data set lacks what the metrics compare with, or the best network is chosen by a metric that
-            cannot be scored here.
+        OptionError: a data set has no ground truth for a metric, or ``logger.best_metric`` cannot be computed here.
     """
 
     def __init__(
-        self, options: Options, datasets: Mapping[str, Any], model: Any, processes: Processes, folder: Path
+        self,
+        options: Options,
+        datasets: Mapping[str, Any],
+        samples: Mapping[str, Any],
+        model: Any,
+        processes: Processes,
+        folder: Path,
     ) -> None:
         self._options, self._datasets, self._model = options, dict(datasets), model
         self._processes, self._folder = processes, folder
         self._shown = options.logger.images if options.logger.use_tb_logger else 0
+        self.pending = False
+        self.best: float | None = None
         metrics = {label: build_metric(block, options.val.use_image) for label, block in options.val.metrics.items()}
+        warn_of_missing(metrics)
         self._metrics = {label: metric for label, metric in metrics.items() if not metric.missing}
-        for label in metrics.keys() - self._metrics.keys():
-            logger.warning('val.metrics.%s is not scored: %s', label, metrics[label].missing)
         best = options.logger.best_metric
         if best is not None and best not in self._metrics:
             raise OptionError(f'logger.best_metric: {best} cannot be scored here: {metrics[best].missing}')
-        for key, dataset in self._datasets.items():
-            item = first_sample(dataset, options.val.on_bad_image == 'skip')
+        for key in self._datasets:
             for label, metric in self._metrics.items():
-                if 'gt' in metric.reads and 'gt' not in item:
+                if 'gt' in metric.reads and 'gt' not in samples[key]:
                     raise OptionError(f'val.metrics.{label}: datasets.{key} has no ground truth to compare with')
 
     def is_due(self, iteration: int) -> bool:
-        """Whether the option file asks for a validation after that step."""
+        """Return whether the option file asks for a validation after that step."""
         val, train = self._options.val, self._options.train
         last = train is not None and iteration == train.total_iter
         due = iteration % val.val_freq == 0 or last or (iteration == 1 and val.validate_first)
         return due and bool(self._datasets)
 
-    def run(self, iteration: int, log: RunLog | None, should_stop: Callable[[], bool]) -> dict[str, float] | None:
+    def run(self, iteration: int, log: RunLog | None, should_stop: Callable[[], bool]) -> bool | None:
         """Validate on every set and log the scores.
 
         Args:
             iteration: training steps done.
             log: of the first process.
-            should_stop: asked after every round of images.
+            should_stop: called after every round of images.
 
         Returns:
-            the scores on the first set; None if it was to stop.
+            whether the network is the best so far; None if ``should_stop`` interrupted the validation.
         """
+        self.pending = True
         results: list[tuple[str, dict[str, float], dict[int, NDArray[np.uint8]]]] = []
         for key, dataset in self._datasets.items():
-            pictures: dict[int, NDArray[np.uint8]] = {}
+            images: dict[int, NDArray[np.uint8]] = {}
 
-            def show(result: Evaluated, pictures: dict[int, NDArray[np.uint8]] = pictures) -> None:
+            def show(image: ScoredImage, images: dict[int, NDArray[np.uint8]] = images) -> None:
+                name, index = image.row.name, image.row.index
                 if self._options.val.save_img:
-                    path = self._folder / result.name / f'{Path(result.name).name}_{iteration}.png'
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    imwrite(path, result.record.array('output_uint8'))
-                if result.index < self._shown:
-                    pictures[result.index] = picture(result)
+                    image.save(self._folder / name / f'{Path(name).name}_{iteration}.png')
+                if index < self._shown:
+                    images[index] = panel(image)
 
             scores = validate(
                 self._model, dataset, self._metrics, self._processes, self._options.val, should_stop, show
             )
             if scores is None:
                 return None
-            results.append((self._options.datasets[key].name, scores, pictures))
-        for name, scores, pictures in results:  # an interrupted validation is made up for later, and told of once
+            results.append((self._options.datasets[key].name, scores, images))
+        self.pending = False
+        for name, scores, images in results:  # not earlier: an interrupted validation is repeated, and logged once
             if log is not None:
                 log.scores(iteration, name, scores)
-            for index in range(self._shown):  # the same pictures for any number of processes
-                image = self._processes.from_rank(index % self._processes.world, pictures.get(index))
+            for index in range(self._shown):  # the same images for any number of processes
+                image = self._processes.from_rank(index % self._processes.world, images.get(index))
                 if log is not None and image is not None:
-                    log.picture(iteration, f'{name}/{index}', image)
-        return results[0][1]
+                    log.image(iteration, f'{name}/{index}', image)
+        return self._is_best(results[0][1])
+
+    def _is_best(self, scores: Mapping[str, float]) -> bool:
+        """Return whether scores on the first set are the best so far, and keep them if so."""
+        label = self._options.logger.best_metric
+        if label is None:
+            return False
+        score, higher = scores[label], self._metrics[label].higher_is_better
+        if self.best is not None and not (score > self.best if higher else score < self.best):
+            return False
+        self.best = score
+        return True
 
     @property
-    def chosen_by(self) -> dict[str, Any] | None:
-        """What decides which network is best, as plain values: data set, label and metric; None chooses none."""
+    def _criterion(self) -> dict[str, Any] | None:
+        """The criterion that selects the best network, as plain values: data set, label and metric."""
         label = self._options.logger.best_metric
         if label is None or not self._datasets:
             return None
         first = self._options.datasets[next(iter(self._datasets))].name
         return {'dataset': first, 'label': label, 'metric': self._options.val.metrics[label].as_dict()}
 
-    def is_better(self, score: float, best: float | None) -> bool:
-        """Whether a score of ``logger.best_metric`` is better than the best so far."""
-        metric = self._metrics[self._options.logger.best_metric or '']
-        return best is None or (score > best if metric.higher_is_better else score < best)
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state for a checkpoint, as plain values."""
+        return {'best': self.best, 'best_metric': self._criterion, 'validation_pending': self.pending}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the state of a checkpoint; if the criterion changed, start the selection over."""
+        self.pending, self.best = bool(state.get('validation_pending')), state.get('best')
+        if self.best is not None and state.get('best_metric', self._criterion) != self._criterion:
+            logger.warning('the best network so far was selected by another metric; starting the selection over')
+            self.best = None
 
 
-def picture(result: Evaluated) -> NDArray[np.uint8]:
-    """Input, output, target and the regions over the input, side by side: (H, W, 3) uint8 RGB."""
-    record = result.record
-    shown = [image for image in (record.lq, record.output_uint8, record.gt) if image is not None]
+def panel(image: ScoredImage) -> NDArray[np.uint8]:
+    """Return input, output, target and the regions over the input, side by side: (H, W, 3) uint8 RGB."""
+    record = image.record
+    shown = [array for array in (record.lq, record.output_uint8, record.gt) if array is not None]
     channels = record.array('output_uint8').shape[2]
-    parts = [eight_bits(image[..., -channels:]) for image in shown]  # several views: the last one
-    if result.labels is not None:
-        parts.append(overlay(parts[0], result.labels))
+    parts = [eight_bits(array[..., -channels:]) for array in shown]  # several views: the last one
+    if image.labels is not None:
+        parts.append(overlay(parts[0], image.labels))
     return np.concatenate(parts, 1)

@@ -1,7 +1,7 @@
-"""Image quality metrics, each as a pure function and as a class that scores records and adds up over processes."""
+"""Image quality metrics, as functions of two images and as classes that score records."""
 
-from basicsr.metrics.accumulator import Accumulator
 from basicsr.metrics.arrays import luma_of_bgr
+from basicsr.metrics.average import Average, average
 from basicsr.metrics.build import build_metric, calculate_metric
 from basicsr.metrics.gaussian import channel_mixing_matrix, gaussian_taps
 from basicsr.metrics.mcr import calculate_mcr, is_collapsed, mode_collapse_rate
@@ -12,12 +12,13 @@ from basicsr.metrics.record import Record
 from basicsr.metrics.ssim import calculate_ssim
 
 __all__ = [
-    'Accumulator',
     'Alignment',
+    'Average',
     'Metric',
     'Record',
     'Score',
     'align',
+    'average',
     'build_metric',
     'calculate_mcr',
     'calculate_metric',

@@ -1,16 +1,15 @@
-"""From what a caller passes (arrays, tensors) to a pair of equal HWC arrays that can be scored."""
+"""Convert arrays and tensors to pairs of HWC arrays that can be scored."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from basicsr.images.arrays import Array
 from basicsr.utils.errors import MetricError
 
-Array: TypeAlias = npt.NDArray[Any]
 Image: TypeAlias = Array | torch.Tensor
 InputOrder: TypeAlias = Literal['HWC', 'CHW']
 DataRange: TypeAlias = float | Literal['guess'] | None
@@ -24,19 +23,19 @@ _RED_BLUE_SWAPPED = {3: [2, 1, 0], 4: [2, 1, 0, 3], 6: [2, 1, 0, 5, 4, 3]}
 
 
 def to_hwc(image: Image, input_order: InputOrder = 'HWC', name: str = 'the image') -> Array:
-    """View an image as an HWC array.
+    """Return an image as an HWC array.
 
     Args:
         image: array (H, W), (H, W, C) or, with ``input_order='CHW'``, (C, H, W); or a tensor (H, W), (C, H, W)
-            or (1, C, H, W), whose order is known and which ``input_order`` does not concern.
-        input_order: 'HWC' or 'CHW', of three-dimensional arrays.
-        name: how an error message calls the image.
+            or (1, C, H, W), for which ``input_order`` is ignored.
+        input_order: 'HWC' or 'CHW', for three-dimensional arrays.
+        name: of the image in error messages.
 
     Returns:
         array (H, W, C), C = 1 for two-dimensional input; bfloat16 becomes float32, other dtypes stay.
 
     Raises:
-        MetricError: not an image of these forms, or not made of integers or floats.
+        MetricError: another shape, or neither integers nor floats.
 
     Example:
         >>> to_hwc(torch.zeros(1, 3, 4, 5)).shape
@@ -57,19 +56,19 @@ def to_hwc(image: Image, input_order: InputOrder = 'HWC', name: str = 'the image
 
 
 def image_pair(img: Image, img2: Image, crop_border: int, input_order: InputOrder) -> tuple[Array, Array]:
-    """Bring two images to HWC, check that they can be compared, and crop them.
+    """Convert two images to HWC, check that they can be compared, and crop them.
 
     Args:
-        img: output, in any form that ``to_hwc`` takes.
+        img: output, as for ``to_hwc``.
         img2: ground truth of the same size.
-        crop_border: pixels left out on each of the four sides.
-        input_order: 'HWC' or 'CHW', of three-dimensional arrays.
+        crop_border: number of pixels to crop on each side.
+        input_order: 'HWC' or 'CHW', for three-dimensional arrays.
 
     Returns:
         two arrays (H - 2 crop, W - 2 crop, C); views where possible.
 
     Raises:
-        MetricError: shapes differ, NaN or infinity, or a crop that leaves nothing.
+        MetricError: shapes differ, NaN or infinity, or cropping removes all pixels.
     """
     first, second = to_hwc(img, input_order, FIRST), to_hwc(img2, input_order, SECOND)
     if first.shape != second.shape:
@@ -80,44 +79,44 @@ def image_pair(img: Image, img2: Image, crop_border: int, input_order: InputOrde
 
 
 def require_finite(image: Array, name: str) -> None:
-    """Refuse NaN and infinity, which would turn a mean over a whole data set into NaN.
+    """Check for NaN and infinity, which would make the mean over a data set NaN.
 
     Args:
         image: array of any shape.
-        name: how the error message calls it.
+        name: in the error message.
 
     Raises:
-        MetricError: with the number of such values.
+        MetricError: NaN or infinity, with the number of such values.
     """
     if image.dtype.kind == 'f' and not np.isfinite(image).all():
         count = int(image.size - np.isfinite(image).sum())
-        raise MetricError(f'{name} holds {count} NaN or infinite values of {image.size}; the network diverged?')
+        raise MetricError(f'{name} contains {count} NaN or infinite values of {image.size}; has the network diverged?')
 
 
 def crop(image: Array, border: int) -> Array:
-    """Leave out ``border`` pixels on each side.
+    """Crop ``border`` pixels on each side.
 
     Args:
         image: array (H, W, C).
-        border: pixels, 0 or more.
+        border: pixels, at least 0.
 
     Raises:
-        MetricError: border is negative, or nothing would be left.
+        MetricError: border is negative, or removes all pixels.
     """
     if not isinstance(border, int) or border < 0:
-        raise MetricError(f'crop_border is {border!r}; it must be a whole number, 0 or more')
+        raise MetricError(f'crop_border is {border!r}; it must be an integer, at least 0')
     height, width = image.shape[:2]
     if min(height, width) <= 2 * border or image.size == 0:
-        raise MetricError(f'crop_border {border} leaves nothing of an image of {height} x {width} pixels')
+        raise MetricError(f'crop_border {border} removes all pixels of a {height} x {width} image')
     return image[border : height - border, border : width - border]
 
 
 def require_window(image: Array, what: str, taps: int = 11) -> None:
-    """Refuse images in which a window that must lie inside has no place.
+    """Check that an image is at least as large as the window of a metric.
 
     Args:
         image: array (H, W, C).
-        what: the metric, for the message.
+        what: the metric, for the error message.
         taps: side of the window in pixels.
 
     Raises:
@@ -129,18 +128,18 @@ def require_window(image: Array, what: str, taps: int = 11) -> None:
 
 
 def resolve_data_range(first: Array, second: Array, data_range: DataRange) -> float:
-    """The distance between black and white that a metric counts with.
+    """Return the distance between black and white for a metric.
 
     Args:
         first: output (H, W, C).
         second: ground truth (H, W, C).
-        data_range: a number; None takes it from the dtype (uint8 255, uint16 65535, float 1.0); 'guess' is the
-            rule of the original code, 1 if no value of the first image exceeds 1, else 255 (which
-            takes an almost black 8-bit image for one with range 1).
+        data_range: a number; None uses the dtype (uint8 255, uint16 65535, float 1.0); 'guess' is the rule of the
+            original code: 1 if no value of the first image exceeds 1, else 255 (an almost black 8-bit image gets
+            range 1).
 
     Raises:
-        MetricError: the dtypes differ or are no image dtypes, a float ground truth exceeds 2 (so it is hardly in
-            [0, 1]), or data_range is no positive number.
+        MetricError: the dtypes differ or are not supported, a float ground truth exceeds 2 (so is not in [0, 1]), or
+            data_range is not a positive number.
     """
     if data_range == 'guess':
         return 1.0 if first.max() <= 1 else 255.0
@@ -154,14 +153,14 @@ def resolve_data_range(first: Array, second: Array, data_range: DataRange) -> fl
         return 1.0
     if first.dtype != second.dtype or first.dtype not in _RANGE_OF_DTYPE:
         raise MetricError(
-            f'no data range is known for {first.dtype} and {second.dtype}; '
-            'pass data_range, or two images that are both uint8, both uint16 or both float in [0, 1]'
+            f'unknown data range of {first.dtype} and {second.dtype}; '
+            'pass data_range, or two images of the same dtype: uint8, uint16, or float in [0, 1]'
         )
     return _RANGE_OF_DTYPE[first.dtype]
 
 
 def luma_of_bgr(image: Array) -> Array:
-    """The luma (Y) of ITU-R BT.601 in studio range, 16..235, not rounded (as the original computes it).
+    """Return the luma (Y) of ITU-R BT.601 in studio range, 16..235, not rounded (as in the original code).
 
     Args:
         image: uint8 (H, W, 3) in **BGR** order; a gray image (H, W, 1) is its own luma.
@@ -170,7 +169,7 @@ def luma_of_bgr(image: Array) -> Array:
         float64 (H, W, 1).
 
     Raises:
-        MetricError: not 8 bits, or another number of channels.
+        MetricError: not 8 bits, or not 1 or 3 channels.
 
     Example:
         >>> float(luma_of_bgr(np.full((1, 1, 3), 255, np.uint8))[0, 0, 0])
@@ -187,7 +186,7 @@ def luma_of_bgr(image: Array) -> Array:
 
 
 def views_of(first: Array, second: Array) -> list[tuple[Array, Array]]:
-    """The pairs that are scored one by one: both halves of six-channel stereo images, else the pair itself.
+    """Return the pairs to score: both halves of six-channel stereo images, otherwise the pair itself.
 
     Args:
         first: output (H, W, C).
@@ -199,20 +198,20 @@ def views_of(first: Array, second: Array) -> list[tuple[Array, Array]]:
 
 
 def swap_red_and_blue(image: Array) -> Array:
-    """RGB to BGR and back; a fourth channel stays, both halves of six channels are swapped each.
+    """Convert RGB to BGR or back; keep a fourth channel, and convert both halves of six channels.
 
     Args:
-        image: array (H, W, C); other channel counts are returned as they are.
+        image: array (H, W, C); other numbers of channels are returned unchanged.
     """
     order = _RED_BLUE_SWAPPED.get(image.shape[2])
     return image if order is None else image[..., order]
 
 
 def unit_float(image: Array, name: str = 'the image') -> Array:
-    """An image as float64 in [0, 1].
+    """Return an image as float64 in [0, 1].
 
     Args:
-        image: uint8 or uint16 of any shape, divided by 255 or 65535; floats are taken as they are.
+        image: uint8 or uint16 of any shape, divided by 255 or 65535; floats are not scaled.
         name: how an error message calls it.
 
     Raises:
@@ -226,9 +225,9 @@ def unit_float(image: Array, name: str = 'the image') -> Array:
 
 
 def _array_of_tensor(tensor: torch.Tensor, name: str) -> Array:
-    """(H, W), (C, H, W) or (1, C, H, W) as an array (C, H, W) or (H, W)."""
+    """Convert a tensor (H, W), (C, H, W) or (1, C, H, W) to an array (C, H, W) or (H, W)."""
     if tensor.ndim == 4 and tensor.shape[0] != 1:
-        raise MetricError(f'{name} is a batch of shape {tuple(tensor.shape)}; score its images one by one')
+        raise MetricError(f'{name} is a batch of shape {tuple(tensor.shape)}; pass single images')
     tensor = tensor.detach().cpu()
     tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
     return np.asarray((tensor[0] if tensor.ndim == 4 else tensor).numpy())

@@ -1,4 +1,4 @@
-"""From a ``type:`` block of an option file to a metric, under our names or those of BasicSR."""
+"""Build metrics from ``type:`` blocks of option files, with our names or those of BasicSR."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ METRIC_OF_FUNCTION = {'calculate_psnr': 'psnr', 'calculate_ssim': 'ssim', 'calcu
 
 
 def build_metric(opt: BlockLike, rounded: bool = True) -> Metric:
-    """Build the metric that a block names; the block is left as it is.
+    """Build the metric of a block; the block is not modified.
 
     Args:
-        opt: ``type`` ('psnr', 'ssim', ..., or 'calculate_psnr' etc. as BasicSR's files write) and keyword arguments.
-        rounded: what metrics score that can do both and whose block says nothing about it: rounded images, or outputs
-            before that (``val.use_image: false``).
+        opt: ``type`` ('psnr', 'ssim', ..., or 'calculate_psnr' etc. as in BasicSR's files) and keyword arguments.
+        rounded: default of metrics that can score both: rounded images, or outputs before rounding
+            (``val.use_image: false``).
 
     Raises:
-        ArgumentError: missing ``type``, unknown or unfit arguments.
-        UnknownNameError: no metric of that name.
-        MetricError: a registered function that has no metric class, or ``input_order: CHW`` (records are HWC).
+        ArgumentError: missing ``type``, unknown or invalid arguments.
+        UnknownNameError: unknown metric.
+        MetricError: a registered function without a metric class, or ``input_order: CHW`` (records are HWC).
 
     Example:
         >>> build_metric({'type': 'calculate_ssim', 'crop_border': 0, 'test_y_channel': False}).variant
@@ -37,9 +37,9 @@ def build_metric(opt: BlockLike, rounded: bool = True) -> Metric:
     if name in METRIC_OF_FUNCTION:
         options['type'] = METRIC_OF_FUNCTION[name]
         if options.pop('input_order', 'HWC') != 'HWC':
-            raise MetricError(f'{name}: images of an evaluation are HWC; remove input_order from its block')
+            raise MetricError(f'{name}: evaluations use HWC images; remove input_order from its block')
     elif name is not None and not _is_metric_class(METRIC_REGISTRY.get(name)):
-        raise MetricError(f"'{name}' is a function without a metric class; it can be used by calculate_metric only")
+        raise MetricError(f"'{name}' is a function without a metric class; only calculate_metric supports it")
     name = options.get('type')
     if not rounded and name is not None and 'rounded' in inspect.signature(METRIC_REGISTRY.get(name)).parameters:
         options.setdefault('rounded', False)
@@ -48,19 +48,19 @@ def build_metric(opt: BlockLike, rounded: bool = True) -> Metric:
 
 
 def calculate_metric(data: Mapping[str, Any] | Record, opt: BlockLike) -> float:
-    """Score one image, as BasicSR's function of that name.
+    """Score one image, as BasicSR's function of the same name.
 
     Args:
-        data: a Record, or a dict with ``img``, ``img2`` and, where the metric needs it, ``lq``: arrays or tensors in
-            any form that ``calculate_psnr`` takes, three channels in BGR order (it matters for luma only).
-        opt: ``type`` and keyword arguments; it is left as it is.
+        data: a Record, or a dict with ``img``, ``img2`` and, where the metric needs it, ``lq``: arrays or tensors as
+            for ``calculate_psnr``, with three channels in BGR order (relevant for luma only).
+        opt: ``type`` and keyword arguments; it is not modified.
 
     Returns:
         the score in the metric's unit.
 
     Raises:
-        ArgumentError: missing ``type``, unknown or unfit arguments.
-        UnknownNameError: no metric of that name.
+        ArgumentError: missing ``type``, unknown or invalid arguments.
+        UnknownNameError: unknown metric.
         MetricError: the images cannot be scored.
 
     Example:
@@ -85,16 +85,16 @@ def calculate_metric(data: Mapping[str, Any] | Record, opt: BlockLike) -> float:
 
 
 def record_of_images(img: Image, img2: Image, lq: Image | None = None, input_order: InputOrder = 'HWC') -> Record:
-    """Make a record of images in BasicSR's form.
+    """Create a record from images in BasicSR's format.
 
     Args:
         img: output, BGR if it has three channels, 8 bit, 16 bit or float in [0, 1].
         img2: ground truth.
         lq: blurred input.
-        input_order: 'HWC' or 'CHW', of three-dimensional arrays.
+        input_order: 'HWC' or 'CHW', for three-dimensional arrays.
 
     Raises:
-        MetricError: something is not an image.
+        MetricError: an argument is not an image.
     """
     output = swap_red_and_blue(to_hwc(img, input_order, 'img'))
     return Record(
@@ -108,9 +108,8 @@ def record_of_images(img: Image, img2: Image, lq: Image | None = None, input_ord
 def _require_images(data: Mapping[str, Any], keys: tuple[str, ...]) -> None:
     for key in keys:
         if data.get(key) is None:
-            raise MetricError(
-                f"the data of a metric lack '{key}'; pass img (output), img2 (ground truth), lq (blurred)"
-            )
+            text = 'pass img (output), img2 (ground truth), lq (blurred)'
+            raise MetricError(f"the data of a metric have no '{key}'; {text}")
 
 
 def _is_metric_class(entry: Any) -> bool:

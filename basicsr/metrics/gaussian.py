@@ -1,4 +1,4 @@
-"""The Gaussian window of SSIM and what it does along the channel axis."""
+"""The Gaussian window of SSIM, and its filter along the channel axis."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 
 def gaussian_taps(size: int = 11, sigma: float = 1.5) -> npt.NDArray[np.float64]:
-    """A sampled Gaussian, normalised to sum 1 (Wang et al. 2004, section III.C: 11 taps, sigma 1.5).
+    """Return a sampled Gaussian, normalized to sum 1 (Wang et al. 2004, section III.C: 11 taps, sigma 1.5).
 
     Args:
         size: number of taps, odd.
@@ -26,13 +26,13 @@ def gaussian_taps(size: int = 11, sigma: float = 1.5) -> npt.NDArray[np.float64]
 
 
 def channel_mixing_matrix(channels: int, taps: npt.NDArray[np.float64] | None = None) -> npt.NDArray[np.float64]:
-    """What a filter along the channel axis with replicated borders does, as a matrix.
+    """Return the filter along the channel axis with replicated borders as a matrix.
 
-    The window is longer than an image has channels: most taps fall outside and meet the first or last channel,
-    so the filter is a small dense matrix. It is symmetric under reversal: RGB and BGR score the same.
+    The window is longer than the number of channels, so most taps fall on the replicated first or last channel, and the
+    filter is a small dense matrix. It is symmetric under reversal: RGB and BGR have the same score.
 
     Args:
-        channels: number of channels, 1 or more.
+        channels: number of channels, at least 1.
         taps: window of odd length; ``gaussian_taps()`` if None.
 
     Returns:

@@ -1,4 +1,4 @@
-"""LPIPS, a learned distance of images (arXiv 1801.03924), through the optional package torchmetrics."""
+"""LPIPS, a learned image distance (arXiv 1801.03924), from the optional package torchmetrics."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from basicsr.metrics.arrays import image_pair, unit_float
-from basicsr.metrics.metric import Metric, Score
+from basicsr.metrics.arrays import image_pair
+from basicsr.metrics.metric import Metric, Score, pair_of
 from basicsr.metrics.record import Record
 from basicsr.utils.installation import pip_install
 from basicsr.utils.registry import METRIC_REGISTRY
@@ -26,13 +26,14 @@ BACKBONE = 'alexnet-owt-7be5be79.pth'
 class LPIPS(Metric):
     """LPIPS with AlexNet, version 0.1, of the output before rounding, clamped to [0, 1] (LaKDNet's evaluation).
 
-    Nothing is downloaded. Without torchmetrics or without AlexNet's weights it is ``missing`` and scores nothing.
+    Nothing is downloaded. Without torchmetrics or the weights of AlexNet, this metric is not scored.
 
     Args:
-        backbone_file: AlexNet's weights; None looks for ``alexnet-owt-7be5be79.pth`` where PyTorch keeps downloads.
+        backbone_file: weights of AlexNet; None uses ``alexnet-owt-7be5be79.pth`` in PyTorch's download folder.
     """
 
     name: ClassVar[str] = 'lpips'
+    variant = 'LPIPS AlexNet 0.1'
     higher_is_better: ClassVar[bool] = False
     reads: ClassVar[tuple[str, ...]] = ('output', 'gt')
 
@@ -40,13 +41,8 @@ class LPIPS(Metric):
         self.backbone_file = backbone_file
 
     @property
-    def variant(self) -> str:
-        """Which network and version."""
-        return 'LPIPS AlexNet 0.1'
-
-    @property
     def missing(self) -> str:
-        """What is not there and where it would come from."""
+        """Name of the missing package or file, with its source."""
         if importlib.util.find_spec('torchmetrics') is None:
             return f'lpips needs torchmetrics: {pip_install("lpips")}'
         if not self._file.is_file():
@@ -56,14 +52,10 @@ class LPIPS(Metric):
     def score(self, record: Record) -> Score:
         """Score the float output against the ground truth divided by its range.
 
-        Args:
-            record: one image.
-
         Raises:
-            WeightsError: the backbone's file is damaged, or of another network.
+            WeightsError: the backbone file is damaged or contains another network.
         """
-        output = unit_float(record.array('output'), "the record's output").clip(0, 1)
-        pair = image_pair(output, unit_float(record.array('gt'), "the record's gt"), 0, 'HWC')
+        pair = image_pair(*pair_of(record, rounded=False), 0, 'HWC')
         first, second = (torch.from_numpy(image.transpose(2, 0, 1)[None]).float() for image in pair)
         return Score(distance(_network(self._file), first, second))
 
@@ -73,17 +65,17 @@ class LPIPS(Metric):
 
 
 def network(backbone: dict[str, Tensor]) -> nn.Module:
-    """LPIPS with the linear heads that torchmetrics brings along.
+    """Build LPIPS with the linear heads included in torchmetrics.
 
     Args:
-        backbone: AlexNet's convolutions, by torchvision's names (``features.0.weight``); others are left alone.
+        backbone: convolutions of AlexNet by torchvision's names (``features.0.weight``); other keys are ignored.
 
     Raises:
-        WeightsError: one is missing, or of another shape.
+        WeightsError: a convolution is missing or has another shape.
     """
     from torchmetrics.functional.image.lpips import _LPIPS
 
-    net: Any = _LPIPS(pretrained=True, net='alex', pnet_rand=True)  # heads from the package, convolutions from here
+    net: Any = _LPIPS(pretrained=True, net='alex', pnet_rand=True)  # pretrained heads, random convolutions
     names = {key: f'features.{key.split(".", 1)[1]}' for key in net.net.state_dict()}
     own = {key: backbone[name] for key, name in names.items() if name in backbone}
     load_weights(net.net, Weights(Path(BACKBONE), own))
@@ -92,12 +84,12 @@ def network(backbone: dict[str, Tensor]) -> nn.Module:
 
 
 def distance(net: nn.Module, first: Tensor, second: Tensor) -> float:
-    """LPIPS of two images.
+    """Return the LPIPS distance of two images.
 
     Args:
         net: of :func:`network`.
         first: (1, 3, H, W) RGB in [0, 1].
-        second: of the same form.
+        second: same shape.
     """
     with torch.inference_mode():
         return float(net(2 * first - 1, 2 * second - 1))

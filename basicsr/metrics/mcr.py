@@ -1,4 +1,4 @@
-"""Mode collapse rate: how many outputs are much worse than the blurred input (SAM-Deblur, section 3)."""
+"""Mode collapse rate: the share of outputs much worse than the blurred input (SAM-Deblur, section 3)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from basicsr.metrics.record import Record
 from basicsr.utils.errors import MetricError
 from basicsr.utils.registry import METRIC_REGISTRY
 
+COLLAPSED = 'collapsed'
+"""The mark on the score of a collapsed output."""
+
 
 def is_collapsed(psnr_lq: float, psnr_output: float, threshold: float = 3.0) -> bool:
-    """Whether deblurring lost more than ``threshold`` dB on this image.
+    """Return whether deblurring lost more than ``threshold`` dB on this image.
 
     A perfect output (infinite PSNR) is never collapsed; a perfect input with an imperfect output always is.
 
     Args:
         psnr_lq: PSNR of the blurred input against the ground truth, dB.
         psnr_output: PSNR of the output against the ground truth, dB.
-        threshold: dB; a loss of exactly this much is not collapsed.
+        threshold: dB; a loss of exactly this value is not a collapse.
 
     Raises:
         MetricError: a PSNR is NaN.
@@ -32,14 +35,14 @@ def is_collapsed(psnr_lq: float, psnr_output: float, threshold: float = 3.0) -> 
         (True, False)
     """
     if math.isnan(psnr_lq) or math.isnan(psnr_output):
-        raise MetricError(f'mode collapse cannot be decided on NaN (PSNR of lq {psnr_lq}, of the output {psnr_output})')
+        raise MetricError(f'cannot detect mode collapse, a PSNR is NaN: {psnr_lq} of lq, {psnr_output} of the output')
     if psnr_output == math.inf:
         return False
     return psnr_lq - psnr_output > threshold
 
 
 def mode_collapse_rate(psnr_lq: Sequence[float], psnr_output: Sequence[float], threshold: float = 3.0) -> float:
-    """The share of collapsed images in percent.
+    """Return the share of collapsed images in percent.
 
     Args:
         psnr_lq: PSNR of each blurred input, dB.
@@ -47,14 +50,16 @@ def mode_collapse_rate(psnr_lq: Sequence[float], psnr_output: Sequence[float], t
         threshold: dB, see ``is_collapsed``.
 
     Raises:
-        MetricError: no images, numbers of images that differ, or NaN.
+        MetricError: no images, different numbers of images, or NaN.
 
     Example:
         >>> mode_collapse_rate([30.0, 28.0], [26.9, 25.0])
         50.0
     """
     if len(psnr_lq) != len(psnr_output) or len(psnr_lq) == 0:
-        raise MetricError(f'MCR needs one PSNR of lq and of output an image; got {len(psnr_lq)} and {len(psnr_output)}')
+        raise MetricError(
+            f'MCR needs one PSNR of lq and one of the output per image; got {len(psnr_lq)} and {len(psnr_output)}'
+        )
     collapsed = [is_collapsed(float(a), float(b), threshold) for a, b in zip(psnr_lq, psnr_output, strict=True)]
     return 100.0 * sum(collapsed) / len(collapsed)
 
@@ -69,23 +74,20 @@ def calculate_mcr(
     threshold: float = 3.0,
     data_range: DataRange = None,
 ) -> float:
-    """Mode collapse of one image: the mean over images is the MCR in percent.
+    """Return 100.0 if one image collapsed, else 0.0; the mean over images is the MCR in percent.
 
     Args:
-        img: output; array (H, W, C), (H, W) or, by ``input_order``, (C, H, W); tensor (C, H, W) or (1, C, H, W).
+        img: output; array (H, W, C), (H, W), or (C, H, W) with ``input_order='CHW'``; tensor (C, H, W), (1, C, H, W).
         img2: ground truth of the same size and dtype.
-        lq: blurred input of the same size and dtype; channels beyond those of ``img2`` (the mask that the
-            CAT method appends) are left out.
-        crop_border: pixels left out on each side.
-        input_order: 'HWC' or 'CHW', of three-dimensional arrays.
-        threshold: dB that must be lost, and more.
-        data_range: a number, None (from the dtype) or 'guess' (the original's rule), for both PSNRs.
-
-    Returns:
-        100.0 if collapsed, else 0.0.
+        lq: blurred input of the same size and dtype; channels beyond those of ``img2`` (the mask of the CAT
+            method) are ignored.
+        crop_border: number of pixels to crop on each side.
+        input_order: 'HWC' or 'CHW', for three-dimensional arrays.
+        threshold: dB; larger losses are collapses.
+        data_range: a number, None (from the dtype) or 'guess' (rule of the original code), for both PSNRs.
 
     Raises:
-        MetricError: as ``calculate_psnr``, for the output or for the blurred input.
+        MetricError: as in ``calculate_psnr``, for the output or the blurred input.
     """
     psnr_output = calculate_psnr(img, img2, crop_border, input_order, data_range=data_range)
     gt = to_hwc(img2, input_order)
@@ -102,9 +104,9 @@ class MCR(Metric):
     """Mode collapse rate on rounded images; its mean over images is the percentage of the paper's tables.
 
     Args:
-        threshold: dB that an output must lose against its input, and more, to count as collapsed.
-        crop_border: pixels left out on each side.
-        data_range: a number, None (from the dtype) or 'guess' (the original's rule).
+        threshold: dB; an output that loses more than this against its input is collapsed.
+        crop_border: number of pixels to crop on each side.
+        data_range: a number, None (from the dtype) or 'guess' (rule of the original code).
     """
 
     name: ClassVar[str] = 'mcr'
@@ -120,21 +122,11 @@ class MCR(Metric):
 
     @property
     def variant(self) -> str:
-        """The threshold."""
+        """Name with the threshold."""
         return f'MCR, loss > {self.threshold:g} dB'
 
     def score(self, record: Record) -> Score:
-        """100 if the output is collapsed, else 0.
-
-        Args:
-            record: one image.
-        """
-        value = calculate_mcr(
-            record.array('output_uint8'),
-            record.array('gt'),
-            record.array('lq'),
-            crop_border=self.crop_border,
-            threshold=self.threshold,
-            data_range=self.data_range,
-        )
-        return Score(value)
+        """Return 100 if the output is collapsed, else 0."""
+        images = [record.array(name) for name in self.reads]
+        value = calculate_mcr(*images, self.crop_border, threshold=self.threshold, data_range=self.data_range)
+        return Score(value, (COLLAPSED,) if value else ())

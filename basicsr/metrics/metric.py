@@ -1,4 +1,4 @@
-"""What every metric offers: a record in, a score out, and the facts that a table needs."""
+"""The base class of metrics, and their scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from basicsr.metrics.arrays import Array, DataRange, unit_float
+from basicsr.images.arrays import Array
+from basicsr.metrics.arrays import DataRange, unit_float
 from basicsr.metrics.record import Record
 from basicsr.utils.errors import MetricError
 
@@ -18,11 +19,11 @@ INFINITE = 'infinite'
 
 @dataclass(frozen=True)
 class Score:
-    """One metric of one image.
+    """The score of one image.
 
     Args:
-        value: the number, in the metric's unit.
-        marks: what a reader of the table should know about this image ('not_aligned').
+        value: in the metric's unit.
+        marks: remarks for readers of a table, such as 'not_aligned'.
     """
 
     value: float
@@ -30,11 +31,11 @@ class Score:
 
 
 class Metric(ABC):
-    """Base of the metrics that an option file names.
+    """Base class of the metrics in option files.
 
-    A subclass's constructor arguments are the keys of its block; its class data describe it:
-    ``name`` (registry key), ``unit``, ``decimals`` (as published tables print it), ``higher_is_better``,
-    ``reads`` (fields of the record) and ``possible_marks`` (all marks that its scores may bear).
+    The constructor arguments of a subclass are the keys of its block. Its class attributes describe it: ``name``
+    (registry key), ``unit``, ``decimals`` (as in published tables), ``higher_is_better``, ``reads`` (required fields of
+    the record) and ``scores_input`` (whether tables list the score of the blurred input as a baseline).
     """
 
     name: ClassVar[str]
@@ -42,53 +43,56 @@ class Metric(ABC):
     decimals: ClassVar[int] = 4
     higher_is_better: ClassVar[bool] = True
     reads: ClassVar[tuple[str, ...]] = ('output_uint8', 'gt')
-    possible_marks: ClassVar[tuple[str, ...]] = ()
+    scores_input: ClassVar[bool] = True
 
     @property
     @abstractmethod
     def variant(self) -> str:
-        """What exactly is computed, for the head of a table: 'SSIM 3-D'."""
+        """Exact name of the metric for table headers, such as 'SSIM 3-D'; subclasses may set a plain attribute."""
 
     @property
     def missing(self) -> str:
-        """Why the metric cannot be computed on this machine (an optional package, weights); '' if it can.
+        """Reason why the metric cannot be computed on this machine (optional package, weights); '' if it can.
 
-        Such a metric stays in the tables and scores nothing; evaluations go on without it.
+        Evaluations continue without such a metric; tables list it without scores.
         """
         return ''
 
     @abstractmethod
     def score(self, record: Record) -> Score:
-        """Score a record that has all fields the metric reads.
-
-        Args:
-            record: one image.
-        """
+        """Score a record that has all fields in ``reads``."""
 
     def __call__(self, record: Record) -> Score:
         """Score one image.
 
         Args:
-            record: one image; the fields in ``reads`` must be there.
+            record: with all fields in ``reads``.
 
         Raises:
-            MetricError: a field is missing, the images do not fit each other or hold NaN.
+            MetricError: a field is missing, the shapes differ, or an image contains NaN.
         """
         record.require(self.name, self.reads)
         return self.score(record)
 
 
-def pair_of(record: Record, rounded: bool, data_range: DataRange) -> tuple[Array, Array]:
-    """What PSNR and SSIM compare: output and ground truth.
+class DecibelMetric(Metric):
+    """Base class of metrics in dB."""
+
+    unit: ClassVar[str] = 'dB'
+    decimals: ClassVar[int] = 2
+
+
+def pair_of(record: Record, rounded: bool, data_range: DataRange = None) -> tuple[Array, Array]:
+    """Return output and ground truth for PSNR and SSIM.
 
     Args:
         record: one image.
-        rounded: the output as a saved file holds it; otherwise the network's own values, clamped to [0, 1].
-        data_range: 'guess' is the original's rule, and its way: values before rounding are not clamped, then, so that
-            an output with a value above 1 is taken for one of range 255.
+        rounded: use the rounded output; otherwise the network's output before rounding, clamped to [0, 1].
+        data_range: 'guess' does not clamp, as in the original code, where an output with a value above 1 then gets
+            range 255.
 
     Returns:
-        integers of one kind, or floats with 1 as white: (H, W, C) in RGB order.
+        integers of one dtype, or floats with 1 as white: (H, W, C), RGB.
     """
     if rounded:
         return record.array('output_uint8'), record.array('gt')
@@ -97,19 +101,15 @@ def pair_of(record: Record, rounded: bool, data_range: DataRange) -> tuple[Array
 
 
 def require_rounded_luma(luma: bool, rounded: bool) -> None:
-    """Refuse the luma of values that are not rounded: it is defined on 8 bits.
+    """Check that luma is only used with rounded images, since it is defined on 8 bits.
 
     Raises:
-        MetricError: both are asked for.
+        MetricError: luma of images before rounding.
     """
     if luma and not rounded:
         raise MetricError("'test_y_channel' scores the luma, which is defined on 8 bits; it needs 'use_image: true'")
 
 
 def decibels(value: float) -> Score:
-    """A PSNR as a score: identical images (infinity) are marked, since they make the mean infinite.
-
-    Args:
-        value: dB.
-    """
+    """Return a score in dB; mark identical images (infinity), since they make the mean infinite."""
     return Score(value, (INFINITE,) if math.isinf(value) else ())

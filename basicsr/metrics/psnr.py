@@ -8,8 +8,8 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
+from basicsr.images.arrays import Array
 from basicsr.metrics.arrays import (
-    Array,
     DataRange,
     Image,
     InputOrder,
@@ -17,10 +17,9 @@ from basicsr.metrics.arrays import (
     luma_of_bgr,
     resolve_data_range,
     swap_red_and_blue,
-    unit_float,
     views_of,
 )
-from basicsr.metrics.metric import INFINITE, Metric, Score, decibels, pair_of, require_rounded_luma
+from basicsr.metrics.metric import DecibelMetric, Score, decibels, pair_of, require_rounded_luma
 from basicsr.metrics.record import Record
 from basicsr.utils.registry import METRIC_REGISTRY
 
@@ -34,25 +33,25 @@ def calculate_psnr(
     test_y_channel: bool = False,
     data_range: DataRange = None,
 ) -> float:
-    """PSNR of one image in dB; one mean squared error over all pixels and channels.
+    """Return the PSNR of one image in dB, from one mean squared error over all pixels and channels.
 
-    The figures of the SAM-Deblur and NAFNet tables are means of this over images, on uint8 RGB, crop 0.
+    The SAM-Deblur and NAFNet tables contain means of this over images, on uint8 RGB, without cropping.
 
     Args:
-        img: output; array (H, W, C), (H, W) or, by ``input_order``, (C, H, W); tensor (C, H, W) or (1, C, H, W).
-            Six channels are a stereo pair: mean of both.
+        img: output; array (H, W, C), (H, W), or (C, H, W) with ``input_order='CHW'``; tensor (C, H, W), (1, C, H, W).
+            Six channels are a stereo pair; the result is the mean of both.
         img2: ground truth of the same size and dtype.
-        crop_border: pixels left out on each side.
-        input_order: 'HWC' or 'CHW', of three-dimensional arrays (tensors are always CHW).
+        crop_border: number of pixels to crop on each side.
+        input_order: 'HWC' or 'CHW', for three-dimensional arrays (tensors are always CHW).
         test_y_channel: score the luma of 8-bit images; channels must then be in **BGR** order, as in BasicSR.
-        data_range: a number; None takes it from the dtype (uint8 255, uint16 65535, float 1.0); 'guess' is the
-            original's rule, 1 if no value of ``img`` exceeds 1, else 255.
+        data_range: a number; None uses the dtype (uint8 255, uint16 65535, float 1.0); 'guess' is the rule of
+            the original code: 1 if no value of ``img`` exceeds 1, else 255.
 
     Returns:
         dB; infinity for identical images.
 
     Raises:
-        MetricError: shapes differ, NaN, nothing left after cropping, unknown data range, luma of other than 8 bits.
+        MetricError: shapes differ, NaN, cropping removes all pixels, unknown data range, luma of other than 8 bits.
 
     Example:
         >>> black, grey = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 9, np.uint8)
@@ -65,29 +64,29 @@ def calculate_psnr(
 
 
 def mean_squared_error(first: Array, second: Array) -> float:
-    """The mean squared difference over all samples, exact for integers up to 2^53 in sum.
+    """Return the mean squared difference over all samples, exact for integers with sums up to 2^53.
 
     Args:
         first: array (H, W, C).
-        second: array of the same shape.
+        second: same shape.
     """
     if first.dtype == second.dtype and first.dtype in (np.uint8, np.uint16):
         if first.shape[2] > 4:  # OpenCV limits the number of channels
             first, second = first.reshape(len(first), -1), second.reshape(len(second), -1)
-        # one pass over the integers; OpenCV returns the sum through a square root, rounding restores it
+        # one pass over the integers; OpenCV returns the sum through a square root, which rounding reverts
         return round(cv2.norm(first, second, cv2.NORM_L2SQR)) / first.size
     difference = np.subtract(first, second, dtype=np.float64)
     return float(np.mean(np.square(difference, out=difference)))
 
 
 def psnr_of_error(error: float, data_range: float) -> float:
-    """From a mean squared error to dB.
+    """Convert a mean squared error to dB.
 
     Args:
-        error: mean squared error, 0 or more.
+        error: mean squared error, at least 0.
         data_range: distance between black and white.
     """
-    if error == 0 or not math.isfinite(error):  # identical, or so far apart that squares overflow
+    if error == 0 or not math.isfinite(error):  # identical, or the squares overflow
         return math.inf if error == 0 else -math.inf
     return 20 * math.log10(data_range / math.sqrt(error))
 
@@ -100,21 +99,18 @@ def _psnr(first: Array, second: Array, luma: bool, data_range: DataRange) -> flo
 
 
 @METRIC_REGISTRY.register(name='psnr')
-class PSNR(Metric):
+class PSNR(DecibelMetric):
     """PSNR on the rounded image, as ``calculate_psnr``.
 
     Args:
-        crop_border: pixels left out on each side.
-        test_y_channel: score the luma (the record is RGB; the order is taken care of).
-        data_range: a number, None (from the dtype) or 'guess' (the original's rule).
-        rounded: score the rounded image; otherwise the output as the network returns it, clamped to [0, 1]. By default
-            what ``val.use_image`` says.
+        crop_border: number of pixels to crop on each side.
+        test_y_channel: score the luma.
+        data_range: a number, None (from the dtype) or 'guess' (rule of the original code).
+        rounded: score the rounded image; otherwise the output before rounding, clamped to [0, 1]. The default follows
+            ``val.use_image``.
     """
 
     name: ClassVar[str] = 'psnr'
-    unit: ClassVar[str] = 'dB'
-    decimals: ClassVar[int] = 2
-    possible_marks: ClassVar[tuple[str, ...]] = (INFINITE,)
 
     def __init__(
         self,
@@ -131,15 +127,11 @@ class PSNR(Metric):
 
     @property
     def variant(self) -> str:
-        """Whether colours or luma are scored."""
+        """Name with the scored channels."""
         return 'PSNR luma' if self.test_y_channel else 'PSNR' if self._rounded else 'PSNR before rounding'
 
     def score(self, record: Record) -> Score:
-        """Score the output against the ground truth.
-
-        Args:
-            record: one image.
-        """
+        """Score the output against the ground truth."""
         first, second = pair_of(record, self._rounded, self.data_range)
         if self.test_y_channel:
             first, second = swap_red_and_blue(first), swap_red_and_blue(second)
@@ -148,33 +140,20 @@ class PSNR(Metric):
 
 
 @METRIC_REGISTRY.register(name='psnr_float')
-class PSNRFloat(Metric):
+class PSNRFloat(DecibelMetric):
     """PSNR of the output before rounding, clamped to [0, 1] (LaKDNet's evaluation of defocus deblurring).
 
     Args:
-        crop_border: pixels left out on each side.
+        crop_border: number of pixels to crop on each side.
     """
 
     name: ClassVar[str] = 'psnr_float'
-    unit: ClassVar[str] = 'dB'
-    decimals: ClassVar[int] = 2
+    variant = 'PSNR before rounding'
     reads: ClassVar[tuple[str, ...]] = ('output', 'gt')
-    possible_marks: ClassVar[tuple[str, ...]] = (INFINITE,)
 
     def __init__(self, crop_border: int = 0) -> None:
         self.crop_border = crop_border
 
-    @property
-    def variant(self) -> str:
-        """That nothing was rounded."""
-        return 'PSNR before rounding'
-
     def score(self, record: Record) -> Score:
-        """Score the float output against the ground truth divided by its range.
-
-        Args:
-            record: one image.
-        """
-        output = np.clip(unit_float(record.array('output'), "the record's output"), 0, 1)
-        gt = unit_float(record.array('gt'), "the record's gt")
-        return decibels(calculate_psnr(output, gt, self.crop_border))
+        """Score the float output against the ground truth divided by its range."""
+        return decibels(calculate_psnr(*pair_of(record, rounded=False), self.crop_border))

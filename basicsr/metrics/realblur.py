@@ -1,7 +1,7 @@
 """PSNR and SSIM after alignment, the protocol of RealBlur (Rim et al. 2020) used by MPRNet, Restormer and later tables.
 
-Blurred and sharp pictures of RealBlur come from two cameras behind a beam splitter; small shifts and gains between
-them remain and would dominate the score. The output is therefore scaled and warped onto the ground truth first.
+RealBlur captures blurred and sharp images with two cameras behind a beam splitter. Small shifts and brightness
+differences between them would dominate the score. Therefore, the output is scaled and warped onto the ground truth.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from basicsr.metrics.arrays import FIRST, SECOND, Array, crop, image_pair, require_window, unit_float
-from basicsr.metrics.metric import INFINITE, Metric, Score, decibels
+from basicsr.images.arrays import Array
+from basicsr.metrics.arrays import FIRST, SECOND, crop, image_pair, require_window, unit_float
+from basicsr.metrics.metric import DecibelMetric, Metric, Score, decibels
 from basicsr.metrics.psnr import psnr_of_error
 from basicsr.metrics.record import Record
 from basicsr.metrics.ssim import HALO, ssim_map
@@ -30,13 +31,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """An output brought onto its ground truth.
+    """An output aligned with its ground truth.
 
     Args:
-        output: float32 (H, W, C), scaled, warped and masked; as it came if not converged.
+        output: float32 (H, W, C), scaled, warped and masked; unchanged if not converged.
         gt: float32 (H, W, C), masked.
         mask: float32 (H, W, C), 1 where the warped output is known, else 0.
-        converged: whether the alignment was found.
+        converged: whether the alignment succeeded.
     """
 
     output: Array
@@ -48,16 +49,16 @@ class Alignment:
 def align(output: Array, gt: Array) -> Alignment:
     """Scale the output by one gain and warp it onto the ground truth by a homography.
 
-    The gain is the least-squares one; the homography maximises the enhanced correlation coefficient of the grey
-    images (OpenCV, 100 iterations from the identity, Gaussian filter 5). Where no alignment is found, as on a black
-    or collapsed output, both images stay as they are and ``converged`` is False.
+    The gain minimizes the squared error; the homography maximizes the enhanced correlation coefficient of the gray
+    images (OpenCV, 100 iterations from the identity, Gaussian filter of size 5). If the alignment fails, for example
+    on a black or collapsed output, both images stay unchanged and ``converged`` is False.
 
     Args:
         output: (H, W, 3) or (H, W, 1) RGB, float in [0, 1].
-        gt: ground truth of the same shape.
+        gt: ground truth, same shape.
 
     Raises:
-        MetricError: shapes differ, NaN, other channel counts, or a ground truth that is not in [0, 1].
+        MetricError: shapes differ, NaN, other channel counts, or values outside of [0, 1].
     """
     output, gt = _checked(output, gt)
     identity = Alignment(output, gt, np.ones_like(gt), converged=False)
@@ -72,23 +73,23 @@ def align(output: Array, gt: Array) -> Alignment:
     warped = _warp(scaled, homography, cv2.INTER_CUBIC, cv2.BORDER_REFLECT)
     mask = _warp(np.ones_like(scaled), homography, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
     if min(mask.shape[:2]) <= 2 * HALO or crop(mask, HALO).sum() == 0:
-        return identity  # warped out of the picture
+        return identity  # warped out of the image
     return Alignment(warped * mask, gt * mask, mask, converged=True)
 
 
 def psnr_realblur(output: Array, gt: Array, alignment: Alignment | None = None) -> float:
-    """PSNR in dB after alignment, over the pixels that the warped output covers.
+    """Return the PSNR in dB after alignment, over the pixels covered by the warped output.
 
     Args:
         output: (H, W, 3) RGB, float in [0, 1], read from an 8-bit file.
-        gt: ground truth of the same shape.
-        alignment: ``align(output, gt)`` if at hand already.
+        gt: ground truth, same shape.
+        alignment: result of ``align(output, gt)``, if already computed.
 
     Returns:
-        dB; of the images as they are, with a logged warning, if the alignment does not converge.
+        dB; if the alignment fails, of the unaligned images, with a logged warning.
 
     Raises:
-        MetricError: as ``align``.
+        MetricError: see ``align``.
     """
     pair = alignment or _align_or_warn(output, gt)
     squared_error = float(np.sum(np.square(np.subtract(pair.output, pair.gt, dtype=np.float64))))
@@ -96,18 +97,18 @@ def psnr_realblur(output: Array, gt: Array, alignment: Alignment | None = None) 
 
 
 def ssim_realblur(output: Array, gt: Array, alignment: Alignment | None = None) -> float:
-    """SSIM after alignment: 2-D Gaussian window, range 1, 5 pixels left out, weighted by the mask, channel by channel.
+    """Return the SSIM after alignment: 2-D Gaussian window, range 1, 5 pixels cropped, mask as weights, per channel.
 
     Args:
         output: (H, W, 3) RGB, float in [0, 1], read from an 8-bit file.
-        gt: ground truth of the same shape.
-        alignment: ``align(output, gt)`` if at hand already.
+        gt: ground truth, same shape.
+        alignment: result of ``align(output, gt)``, if already computed.
 
     Returns:
-        SSIM; of the images as they are, with a logged warning, if the alignment does not converge.
+        SSIM; if the alignment fails, of the unaligned images, with a logged warning.
 
     Raises:
-        MetricError: as ``align``, or fewer than 11 pixels a side.
+        MetricError: see ``align``; or a side is shorter than 11 pixels.
     """
     pair = alignment or _align_or_warn(output, gt)
     require_window(pair.gt, 'ssim_realblur')
@@ -132,10 +133,10 @@ def _grey(image: Array) -> Array:
 
 
 def _find_homography(template: Array, image: Array) -> Array | None:
-    """The 3 x 3 warp from template to image coordinates, or None if the search does not converge."""
+    """Return the 3 x 3 warp from template to image coordinates, or None if the search does not converge."""
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, ITERATIONS, 0.0)
     start = np.eye(3, dtype=np.float32)
-    everywhere = np.full(template.shape, 255, np.uint8)  # the same as no mask, which OpenCV's type stubs forbid here
+    everywhere = np.full(template.shape, 255, np.uint8)  # the same as no mask, which OpenCV's type stubs do not allow
     try:
         _, found = cv2.findTransformECC(
             template, image, start, cv2.MOTION_HOMOGRAPHY, criteria, everywhere, ECC_FILTER_SIZE
@@ -157,19 +158,15 @@ def _warp(image: Array, homography: Array, interpolation: int, border: int) -> A
 def _align_or_warn(output: Array, gt: Array) -> Alignment:
     alignment = align(output, gt)
     if not alignment.converged:
-        logger.warning('the alignment did not converge; the score is that of the images as they are')
+        logger.warning('the alignment did not converge; scoring the images without alignment')
     return alignment
 
 
 class _RealBlurMetric(Metric):
-    """What both aligned metrics share: one alignment a record, and the mark where it was not found."""
+    """Base class with one alignment per record."""
 
     def alignment(self, record: Record) -> Alignment:
-        """The alignment of the rounded output, computed once for all metrics of a record.
-
-        Args:
-            record: one image.
-        """
+        """Return the alignment of the rounded output, computed once for all metrics of a record."""
 
         def compute() -> Alignment:
             output = unit_float(record.array('output_uint8'), "the record's output_uint8")
@@ -183,25 +180,14 @@ def _marks(alignment: Alignment) -> tuple[str, ...]:
 
 
 @METRIC_REGISTRY.register(name='psnr_realblur')
-class PSNRRealBlur(_RealBlurMetric):
-    """PSNR after RealBlur's alignment; an image that cannot be aligned counts un-aligned and is marked."""
+class PSNRRealBlur(_RealBlurMetric, DecibelMetric):
+    """PSNR after RealBlur's alignment; if the alignment fails, the unaligned image is scored and marked."""
 
     name: ClassVar[str] = 'psnr_realblur'
-    unit: ClassVar[str] = 'dB'
-    decimals: ClassVar[int] = 2
-    possible_marks: ClassVar[tuple[str, ...]] = (INFINITE, NOT_ALIGNED)
-
-    @property
-    def variant(self) -> str:
-        """That images are aligned."""
-        return 'PSNR aligned (RealBlur)'
+    variant = 'PSNR aligned (RealBlur)'
 
     def score(self, record: Record) -> Score:
-        """Score the aligned 8-bit output.
-
-        Args:
-            record: one image.
-        """
+        """Score the aligned 8-bit output."""
         alignment = self.alignment(record)
         plain = decibels(psnr_realblur(alignment.output, alignment.gt, alignment))
         return Score(plain.value, plain.marks + _marks(alignment))
@@ -209,22 +195,13 @@ class PSNRRealBlur(_RealBlurMetric):
 
 @METRIC_REGISTRY.register(name='ssim_realblur')
 class SSIMRealBlur(_RealBlurMetric):
-    """SSIM after RealBlur's alignment; an image that cannot be aligned counts un-aligned and is marked."""
+    """SSIM after RealBlur's alignment; if the alignment fails, the unaligned image is scored and marked."""
 
     name: ClassVar[str] = 'ssim_realblur'
+    variant = 'SSIM aligned (RealBlur)'
     decimals: ClassVar[int] = 3
-    possible_marks: ClassVar[tuple[str, ...]] = (NOT_ALIGNED,)
-
-    @property
-    def variant(self) -> str:
-        """That images are aligned."""
-        return 'SSIM aligned (RealBlur)'
 
     def score(self, record: Record) -> Score:
-        """Score the aligned 8-bit output.
-
-        Args:
-            record: one image.
-        """
+        """Score the aligned 8-bit output."""
         alignment = self.alignment(record)
         return Score(ssim_realblur(alignment.output, alignment.gt, alignment), _marks(alignment))

@@ -1,4 +1,4 @@
-"""What the evaluation knows about one image, handed to every metric."""
+"""The input of metrics: one restored image with its blurred input and ground truth."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from basicsr.metrics.arrays import Array, require_finite
+from basicsr.images.arrays import Array
+from basicsr.metrics.arrays import require_finite
 from basicsr.utils.errors import MetricError
 
 T = TypeVar('T')
@@ -16,20 +17,20 @@ T = TypeVar('T')
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One image of an evaluation; all arrays are (H, W, C) in RGB order.
+    """One restored image; all arrays are (H, W, C), RGB.
 
     Args:
-        output: float32, what the network returned, before rounding and not clamped, nominally in [0, 1].
-        output_uint8: the same as a saved file holds it, rounded: uint8, or uint16 for 16-bit data.
-        gt: ground truth, integers as read from the file.
-        lq: blurred input, integers as read from the file; further channels (the mask of the CAT method) may follow.
+        output: float32, the network's output before rounding, nominally in [0, 1], not clamped.
+        output_uint8: the rounded output, as saved in a file: uint8, or uint16 for 16-bit data.
+        gt: ground truth, integers as in the file.
+        lq: blurred input, integers as in the file; may have further channels (the mask of the CAT method).
 
     Example:
         >>> import numpy as np
         >>> black = np.zeros((4, 4, 3), np.uint8)
         >>> Record(output_uint8=black, gt=black).require('mcr', ('gt', 'lq'))
         Traceback (most recent call last):
-        basicsr.utils.errors.MetricError: mcr reads 'lq', which this record lacks
+        basicsr.utils.errors.MetricError: mcr reads 'lq', which is missing in this record
     """
 
     output: Array | None = None
@@ -46,26 +47,26 @@ class Record:
                 raise MetricError(f"a record's {name} is an array (H, W, C), got {what}; see tensor2img")
 
     def require(self, metric: str, fields: tuple[str, ...]) -> None:
-        """Check that the fields are there and that the network's output is made of finite numbers.
+        """Check that the record has certain fields and that the network's output is finite.
 
-        Rounding to integers hides NaN, hence the float output is looked at whichever field a metric reads.
+        Rounding to integers hides NaN, so the float output is always checked, whatever a metric reads.
 
         Args:
-            metric: who asks, for the message.
+            metric: name for the error message.
             fields: names of fields.
 
         Raises:
-            MetricError: a field is missing, or the output holds NaN or infinity.
+            MetricError: a field is missing, or the output contains NaN or infinity.
         """
         for name in fields:
             if getattr(self, name) is None:
-                raise MetricError(f"{metric} reads '{name}', which this record lacks")
+                raise MetricError(f"{metric} reads '{name}', which is missing in this record")
         if self.output is not None:
             output = self.output
             self.cached('output is finite', lambda: require_finite(output, "the record's output"))
 
     def array(self, name: str) -> Array:
-        """A field that must be there.
+        """Return a required field.
 
         Args:
             name: 'output', 'output_uint8', 'gt' or 'lq'.
@@ -75,15 +76,15 @@ class Record:
         """
         value: Array | None = getattr(self, name)
         if value is None:
-            raise MetricError(f"a metric reads '{name}', which this record lacks")
+            raise MetricError(f"a metric reads '{name}', which is missing in this record")
         return value
 
     def cached(self, key: Hashable, function: Callable[[], T]) -> T:
-        """The result of ``function()``, computed once for this record, so that two metrics may share it.
+        """Return the result of ``function()``, computed once per record and shared by metrics.
 
         Args:
-            key: names the result.
-            function: called without arguments the first time.
+            key: of the cached result.
+            function: called without arguments, only the first time.
         """
         if key not in self._cache:
             self._cache[key] = function()

@@ -1,9 +1,9 @@
-"""Structural similarity in its variants; one core in float64, without a GPU and without TF32.
+"""Variants of structural similarity, with one implementation in float64 on the CPU.
 
 | variant | window | border | channels |
 |---|---|---|---|
 | 3-D (behind the published tables) | 11 x 11 x 11 | replicated, map of full size | one volume |
-| 2-D | 11 x 11 | window inside the image | one by one, then the mean |
+| 2-D | 11 x 11 | window inside the image | mean over channels |
 | luma | 11 x 11 | replicated ('reference') or inside ('valid', BasicSR) | Y only |
 """
 
@@ -14,8 +14,8 @@ from typing import Literal, TypeAlias
 import cv2
 import numpy as np
 
+from basicsr.images.arrays import Array
 from basicsr.metrics.arrays import (
-    Array,
     DataRange,
     Image,
     InputOrder,
@@ -47,28 +47,28 @@ def calculate_ssim(
     data_range: DataRange = None,
     luma_border: LumaBorder = 'reference',
 ) -> float:
-    """SSIM of one image (Wang et al. 2004), by default the 3-D variant of the SAM-Deblur and NAFNet tables.
+    """Return the SSIM of one image (Wang et al. 2004), by default the 3-D variant of the SAM-Deblur and NAFNet tables.
 
-    Never compare across variants: 3-D values are much higher than 2-D ones (0.92 and 0.79 on the same photo).
+    Do not compare different variants: 3-D values are much higher than 2-D values (0.92 and 0.79 on the same image).
 
     Args:
-        img: output; array (H, W, C), (H, W) or, by ``input_order``, (C, H, W); tensor (C, H, W) or (1, C, H, W).
-            Six channels are a stereo pair: mean of both.
+        img: output; array (H, W, C), (H, W), or (C, H, W) with ``input_order='CHW'``; tensor (C, H, W), (1, C, H, W).
+            Six channels are a stereo pair; the result is the mean of both.
         img2: ground truth of the same size and dtype.
-        crop_border: pixels left out on each side.
-        input_order: 'HWC' or 'CHW', of three-dimensional arrays (tensors are always CHW).
+        crop_border: number of pixels to crop on each side.
+        input_order: 'HWC' or 'CHW', for three-dimensional arrays (tensors are always CHW).
         test_y_channel: score the luma of 8-bit images; channels must then be in **BGR** order, as in BasicSR.
-        ssim3d: one 11 x 11 x 11 window over rows, columns and channels; otherwise 11 x 11 channel by channel.
-        data_range: a number; None takes it from the dtype (uint8 255, uint16 65535, float 1.0); 'guess' is the
-            original's rule, 1 if no value of ``img`` exceeds 1, else 255 (255 for luma).
-        luma_border: 'reference' replicates the border as the original does, 'valid' leaves it out as BasicSR does.
+        ssim3d: one 11 x 11 x 11 window over rows, columns and channels; otherwise 11 x 11 per channel.
+        data_range: a number; None uses the dtype (uint8 255, uint16 65535, float 1.0); 'guess' is the rule of
+            the original code: 1 if no value of ``img`` exceeds 1, else 255 (255 for luma).
+        luma_border: 'reference' replicates the border as the original code, 'valid' crops it as BasicSR.
 
     Returns:
         SSIM, at most 1; 1 for identical images.
 
     Raises:
-        MetricError: shapes differ, NaN, nothing left after cropping, unknown data range, luma of other than 8 bits,
-            or (2-D and 'valid') fewer than 11 pixels a side.
+        MetricError: shapes differ, NaN, cropping removes all pixels, unknown data range, luma of other than 8 bits,
+            or (2-D and 'valid') a side is shorter than 11 pixels.
 
     Example:
         >>> image = np.arange(300, dtype=np.uint8).reshape(10, 10, 3)
@@ -90,9 +90,9 @@ def calculate_ssim(
 
 
 def ssim_map(first: Array, second: Array, data_range: float, volume: bool) -> Array:
-    """SSIM at every pixel and channel, borders replicated.
+    """Return the SSIM at every pixel and channel, with replicated borders.
 
-    Four filter passes suffice: the two variances occur only as their sum.
+    Four filter passes are enough, since only the sum of the two variances is needed.
 
     Args:
         first: array (H, W, C).
@@ -129,20 +129,20 @@ def ssim_map(first: Array, second: Array, data_range: float, volume: bool) -> Ar
 
 
 def _window_mean(image: Array, volume: bool) -> Array:
-    """Gaussian mean over rows and columns, and over channels as a small matrix."""
+    """Return the Gaussian mean over rows and columns, and optionally over channels, as a small matrix."""
     rows_and_columns = cv2.sepFilter2D(image, cv2.CV_64F, TAPS, TAPS, borderType=cv2.BORDER_REPLICATE)
     mean = np.asarray(rows_and_columns).reshape(image.shape)
     return np.asarray(mean @ channel_mixing_matrix(image.shape[2], TAPS).T) if volume else mean
 
 
 def _ssim_valid(first: Array, second: Array, data_range: float) -> float:
-    """Mean over the positions where the 11 x 11 window lies inside the image."""
+    """Return the mean over all positions of the 11 x 11 window inside the image."""
     require_window(first, 'SSIM without border (2-D, or valid luma)', len(TAPS))
     return float(crop(ssim_map(first, second, data_range, volume=False), HALO).mean())
 
 
 def _ssim_luma(first: Array, second: Array, data_range: DataRange, border: LumaBorder) -> float:
-    # the original counts luma with 255 whatever the image holds
+    # the original code always uses range 255 for luma
     peak = 255.0 if data_range in (None, 'guess') else resolve_data_range(first, second, data_range)
     first, second = luma_of_bgr(first), luma_of_bgr(second)
     if border == 'valid':

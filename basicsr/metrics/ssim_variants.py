@@ -1,12 +1,10 @@
-"""The SSIM variants under the names that an option file uses."""
+"""The SSIM variants under their names in option files."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
-from basicsr.metrics.arrays import DataRange, image_pair, require_window, swap_red_and_blue, unit_float
+from basicsr.metrics.arrays import DataRange, image_pair, require_window, swap_red_and_blue
 from basicsr.metrics.metric import Metric, Score, pair_of, require_rounded_luma
 from basicsr.metrics.record import Record
 from basicsr.metrics.ssim import LumaBorder, calculate_ssim
@@ -18,13 +16,13 @@ class SSIM(Metric):
     """SSIM on the rounded image, as ``calculate_ssim``: by default the 3-D variant of the published tables.
 
     Args:
-        crop_border: pixels left out on each side.
-        test_y_channel: score the luma (the record is RGB; the order is taken care of).
+        crop_border: number of pixels to crop on each side.
+        test_y_channel: score the luma.
         ssim3d: 3-D window; otherwise 2-D.
-        data_range: a number, None (from the dtype) or 'guess' (the original's rule).
-        luma_border: 'reference' (replicated) or 'valid' (left out), for luma.
-        rounded: score the rounded image; otherwise the output as the network returns it, clamped to [0, 1]. By default
-            what ``val.use_image`` says.
+        data_range: a number, None (from the dtype) or 'guess' (rule of the original code).
+        luma_border: 'reference' (replicated) or 'valid' (cropped), for luma.
+        rounded: score the rounded image; otherwise the output before rounding, clamped to [0, 1]. The default follows
+            ``val.use_image``.
     """
 
     name: ClassVar[str] = 'ssim'
@@ -49,41 +47,29 @@ class SSIM(Metric):
 
     @property
     def variant(self) -> str:
-        """Window and channels."""
+        """Name with window and channels."""
         if self.test_y_channel:
             return f'SSIM luma, {self.luma_border} border'
         return ('SSIM 3-D' if self.ssim3d else 'SSIM 2-D') + ('' if self._rounded else ' before rounding')
 
     def score(self, record: Record) -> Score:
-        """Score the output against the ground truth.
-
-        Args:
-            record: one image.
-        """
-        first, second = pair_of(record, self._rounded, self.data_range)
+        """Score the output against the ground truth."""
+        pair = pair_of(record, self._rounded, self.data_range)
         if self.test_y_channel:
-            first, second = swap_red_and_blue(first), swap_red_and_blue(second)
-        value = calculate_ssim(
-            first,
-            second,
-            crop_border=self.crop_border,
-            test_y_channel=self.test_y_channel,
-            ssim3d=self.ssim3d,
-            data_range=self.data_range,
-            luma_border=self.luma_border,
-        )
-        return Score(value)
+            pair = swap_red_and_blue(pair[0]), swap_red_and_blue(pair[1])
+        how = {key: value for key, value in vars(self).items() if key != '_rounded'}
+        return Score(calculate_ssim(*pair, **how))
 
 
 @METRIC_REGISTRY.register(name='ssim_2d')
 class SSIM2D(SSIM):
-    """SSIM channel by channel with an 11 x 11 window inside the image (the code of Wang et al. on colours).
+    """SSIM per channel with an 11 x 11 window inside the image (the code of Wang et al. on colors).
 
     Args:
-        crop_border: pixels left out on each side.
-        data_range: a number, None (from the dtype) or 'guess' (the original's rule).
-        rounded: score the rounded image; otherwise the output as the network returns it, clamped to [0, 1]. By default
-            what ``val.use_image`` says.
+        crop_border: number of pixels to crop on each side.
+        data_range: a number, None (from the dtype) or 'guess' (rule of the original code).
+        rounded: score the rounded image; otherwise the output before rounding, clamped to [0, 1]. The default follows
+            ``val.use_image``.
     """
 
     name: ClassVar[str] = 'ssim_2d'
@@ -97,8 +83,8 @@ class SSIMLuma(SSIM):
     """SSIM of the luma of 8-bit images.
 
     Args:
-        crop_border: pixels left out on each side.
-        luma_border: 'reference' (replicated, the SAM-Deblur code) or 'valid' (left out, BasicSR).
+        crop_border: number of pixels to crop on each side.
+        luma_border: 'reference' (replicated, the SAM-Deblur code) or 'valid' (cropped, BasicSR).
         data_range: a number; None and 'guess' mean 255.
     """
 
@@ -114,34 +100,25 @@ class SSIMLuma(SSIM):
 class SSIMSkimage(Metric):
     """SSIM with the defaults of scikit-image on the clamped output before rounding (LaKDNet's evaluation).
 
-    7 x 7 uniform window, sample covariance, channel by channel, data range 1.
+    7 x 7 uniform window, sample covariance, per channel, data range 1.
 
     Args:
-        crop_border: pixels left out on each side.
+        crop_border: number of pixels to crop on each side.
     """
 
     name: ClassVar[str] = 'ssim_skimage'
+    variant = 'SSIM scikit-image 7x7'
     decimals: ClassVar[int] = 3
     reads: ClassVar[tuple[str, ...]] = ('output', 'gt')
 
     def __init__(self, crop_border: int = 0) -> None:
         self.crop_border = crop_border
 
-    @property
-    def variant(self) -> str:
-        """Whose defaults these are."""
-        return 'SSIM scikit-image 7x7'
-
     def score(self, record: Record) -> Score:
-        """Score the float output against the ground truth divided by its range.
-
-        Args:
-            record: one image.
-        """
+        """Score the float output against the ground truth divided by its range."""
         import skimage.metrics
 
-        output = np.clip(unit_float(record.array('output'), "the record's output"), 0, 1)
-        output, gt = image_pair(output, unit_float(record.array('gt'), "the record's gt"), self.crop_border, 'HWC')
+        output, gt = image_pair(*pair_of(record, rounded=False), self.crop_border, 'HWC')
         require_window(output, self.name, taps=7)
-        structural_similarity: Any = skimage.metrics.structural_similarity  # carries no types
+        structural_similarity: Any = skimage.metrics.structural_similarity  # untyped
         return Score(float(structural_similarity(gt, output, channel_axis=2, data_range=1.0)))

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,6 +36,23 @@ from basicsr.weights.files import Weights, load_weights, read_weights
 logger = logging.getLogger(__name__)
 
 Batch = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """The outcome of one training step.
+
+    Args:
+        losses: losses of this process by name, means over the accumulated batches.
+        grad_norm: global norm of the gradient before clipping.
+        lr: learning rate of the first parameter group.
+        problem: why the optimizer step was skipped, with the images of all processes; None if it was not.
+    """
+
+    losses: dict[str, float]
+    grad_norm: float
+    lr: float
+    problem: str | None = None
 
 
 @MODEL_REGISTRY.register()
@@ -74,8 +91,6 @@ class ImageRestorationModel:
         set_memory_format(self.net.to(self.device, dtype), self._memory_format)
         self.ema: MovingAverage | None = None
         self.iteration = 0
-        self.grad_norm = math.nan
-        self.problem: str | None = None
         if train is not None:
             self._prepare_training(train, options.find_unused_parameters)
 
@@ -106,49 +121,39 @@ class ImageRestorationModel:
         self.bad_steps = self.steps_taken = 0
 
     @property
-    def lr(self) -> float:
-        """The learning rate of the last step (of the first parameter group)."""
-        return float(self.optimizer.param_groups[0]['lr'])
-
-    @property
     def result_net(self) -> nn.Module:
         """The network that validation and results use: the moving average if there is one."""
         return self.net if self.ema is None else self.ema.net
 
-    def train_step(self, *batches: Batch) -> dict[str, float]:
-        """One step of the optimizer.
+    def train_step(self, *batches: Batch) -> StepResult:
+        """Run one optimizer step.
 
-        A loss or gradient that is not finite, in whichever process, makes all of them skip the step; ``problem`` then
-        says what and where, and ``bad_steps`` counts such steps in a row.
+        If a loss or gradient is not finite in any process, all processes skip the step; ``bad_steps`` counts such
+        steps in a row, without overflows of fp16.
 
         Args:
-            batches: one, or several whose gradients are averaged: ``lq``, ``gt`` (B, C, H, W) floats in [0, 1] on the
-                device, and ``masks`` and ``mask_seed`` for networks that take masks.
-
-        Returns:
-            the losses of this process by name, means over the batches.
+            batches: one, or several whose gradients are accumulated: ``lq``, ``gt`` (B, C, H, W) floats in [0, 1] on
+                the device, and ``masks`` and ``mask_seed`` for networks that take masks.
         """
         self.iteration += 1
         advance(self.optimizer, self.scheduler, self.iteration, self.recipe.warmup_iter)
         self.net.train()
         self.optimizer.zero_grad()
         sums: dict[str, Tensor] = {}
+        keep_gradients = getattr(self._forward, 'no_sync', contextlib.nullcontext)
         for number, batch in enumerate(batches, 1):
-            with self._without_exchange() if number < len(batches) else contextlib.nullcontext():
+            # until the last batch, gradients stay in this process
+            with keep_gradients() if number < len(batches) else contextlib.nullcontext():
                 loss, terms = self.loss_of(batch, self._forward)
                 self.arithmetic.backward(loss / len(batches))
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0) + value.detach() / len(batches)
         self.arithmetic.unscale(self.optimizer)
-        norm = self._limit_gradient()
-        *values, self.grad_norm = torch.stack([*sums.values(), norm]).tolist()  # the one time the host waits
+        norm = self._clip_gradient()
+        *values, grad_norm = torch.stack([*sums.values(), norm]).tolist()  # the only host-device synchronization
         losses = dict(zip(sums, values, strict=True))
-        self._step_if_finite(losses, batches)
-        return losses
-
-    def _without_exchange(self) -> contextlib.AbstractContextManager[Any]:
-        """Gradients stay in this process until the last batch of a step."""
-        return getattr(self._forward, 'no_sync', contextlib.nullcontext)()
+        problem = self._step_if_finite(losses, grad_norm, batches)
+        return StepResult(losses, grad_norm, float(self.optimizer.param_groups[0]['lr']), problem)
 
     def loss_of(self, batch: Batch, net: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and what it is the sum of.
@@ -176,33 +181,33 @@ class ImageRestorationModel:
                     terms[key] = terms[key] + part if key in terms else part
         return torch.stack([terms[name] for name in self.losses]).sum(), terms
 
-    def _limit_gradient(self) -> Tensor:
-        """Clip the gradient if the recipe says so; its norm before that."""
+    def _clip_gradient(self) -> Tensor:
+        """Clip the gradient if the recipe says so; return its norm before that."""
         parameters = [p for p in self.net.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.recipe.use_grad_clip:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.grad_clip_norm, norm)
         return norm.to(self.device)
 
-    def _step_if_finite(self, losses: Mapping[str, float], batches: Sequence[Batch]) -> None:
+    def _step_if_finite(self, losses: Mapping[str, float], grad_norm: float, batches: Sequence[Batch]) -> str | None:
+        """Update the weights, or return the reason for skipping the step."""
         wrong = [name for name, value in losses.items() if not math.isfinite(value)]
-        bad_loss, bad_gradient = self.processes.any(bool(wrong), not math.isfinite(self.grad_norm))
+        bad_loss, bad_gradient = self.processes.any(bool(wrong), not math.isfinite(grad_norm))
         if not (bad_loss or bad_gradient):
             self.arithmetic.step(self.optimizer)
             if self.ema is not None:
                 self.ema.update(self.net)
-            self.bad_steps, self.problem = 0, None
+            self.bad_steps = 0
             self.steps_taken += 1
-            return
+            return None
         overflow = not bad_loss and self.arithmetic.scale > 1  # fp16 has too small a range for this loss scale
         self.arithmetic.skip(overflow)
-        self.bad_steps += 0 if overflow else 1
         if overflow:
-            self.problem = f'fp16 overflowed; the loss scale is {self.arithmetic.scale:g} now'
-            return
+            return f'fp16 overflowed; reduced the loss scale to {self.arithmetic.scale:g}'
+        self.bad_steps += 1
         files = ', '.join(path for batch in batches for path in batch.get('lq_path', ()))
         own = f'{", ".join(wrong) or "the gradient"} not finite, images: {files}' if wrong or not bad_loss else ''
-        self.problem = '; '.join(text for text in self.processes.gather_text(own) if text)
+        return '; '.join(text for text in self.processes.gather_text(own) if text)
 
     def inputs(self, batch: Batch) -> tuple[Any, ...]:
         """What the network is called with: image, gray masks as a fourth channel, or region masks and their seeds."""

@@ -1,26 +1,15 @@
-"""What an evaluation leaves behind: rows, tables, files, pictures, the gallery, and comparisons of two runs.
+"""Reports of evaluations: rows, tables, files, image galleries, and comparisons of two runs.
 
-How an evaluation uses it (every process does the first part, rank 0 alone the second)::
-
-    definitions = [definition_of('psnr', psnr), definition_of('mcr', mcr)]
-    with RowWriter(folder, 'GoPro', definitions, total=len(dataset), pictures=Pictures(), rank=rank) as rows:
-        for ...:
-            rows.add(index=index, name=name, lq=lq, output=output, gt=gt, labels=labels, scores={'psnr': 32.8}, ...)
-    # barrier
-    facts = facts_of_run('SAMDeblur', network='SegNAFNet', options=file, checkpoint=path, device=str(device))
-    report = join(folder, facts, 'GoPro', definitions, total=len(dataset), pictures=Pictures(), ranks=world_size)
-    write_report(folder, report)
-    write_summary(folder, [report])
-    write_gallery(folder, [report])
+Every process adds its images to a :class:`RowWriter`. After a barrier, rank 0 calls :func:`join`,
+:func:`write_report`, :func:`write_summary` and :func:`write_gallery`. docs/reports.md has a complete example.
 """
 
 from basicsr.reporting.comparison import Comparison, Difference, bootstrap_interval, compare
 from basicsr.reporting.files import read_csv, read_report, read_reports, write_report
 from basicsr.reporting.gallery import GALLERY, write_comparison, write_gallery
-from basicsr.reporting.pictures import Pictures
-from basicsr.reporting.records import (
+from basicsr.reporting.images import KeptImages
+from basicsr.reporting.report import (
     MCR,
-    Average,
     Definition,
     ImageRow,
     Report,
@@ -34,12 +23,11 @@ from basicsr.reporting.tables import Table, comparison_notes, comparison_table, 
 __all__ = [
     'GALLERY',
     'MCR',
-    'Average',
     'Comparison',
     'Definition',
     'Difference',
     'ImageRow',
-    'Pictures',
+    'KeptImages',
     'Report',
     'RowWriter',
     'RunFacts',

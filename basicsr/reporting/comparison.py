@@ -1,17 +1,17 @@
-"""Two runs on the same images: the difference, and how sure it is."""
+"""Compare two runs on the same images, with confidence intervals."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.reporting.records import MCR, Definition, ImageRow, Report, listed
+from basicsr.reporting.report import MCR, Definition, ImageRow, Report, listed
 from basicsr.utils.errors import ReportError
 
 Method: TypeAlias = Literal['bca', 'percentile']
@@ -21,19 +21,19 @@ _CHUNK = 4_000_000  # random draws held at once, 32 MB
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of (second - first) over the images of one label.
+    """The mean difference (second - first) of one score.
 
     Args:
         label: key in the rows' scores.
         count: number of images.
-        first: mean of the first run over the images whose scores are finite in both.
-        second: mean of the second run over the same.
-        mean: mean difference; images that are perfect in both runs count as no difference.
+        first: mean of the first run over images with finite scores in both runs.
+        second: mean of the second run over the same images.
+        mean: mean difference; it is zero for images that are perfect in both runs.
         low: lower end of the confidence interval.
         high: upper end.
-        wins: images on which the second run is better, by the metric's own direction.
-        ties: images with equal scores.
-        left_out: images with a score that is missing, or infinite in one run alone.
+        wins: number of images on which the second run is better.
+        ties: number of images with equal scores.
+        left_out: images with a missing score, or with an infinite score in one run only.
     """
 
     label: str
@@ -49,23 +49,23 @@ class Difference:
 
     @property
     def losses(self) -> int:
-        """Images on which the first run is better."""
+        """Number of images on which the first run is better."""
         return self.count - self.wins - self.ties
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves zero out."""
+        """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs on one data set.
+    """The comparison of two runs on one data set.
 
     Args:
         first: report of the first run.
-        second: report of the second run, whose differences are counted positive where its scores are larger.
-        differences: one for each label that both have, the mode collapse rate last.
+        second: report of the second run; differences are positive if its scores are larger.
+        differences: one per label of both runs, the mode collapse rate last.
         confidence: of the intervals, 0 to 1.
         method: of the intervals.
         resamples: of the bootstrap.
@@ -81,15 +81,15 @@ class Comparison:
     seed: int
 
     def difference(self, label: str) -> Difference:
-        """The difference under that label.
+        """Return the difference of a label.
 
         Raises:
-            ReportError: the two runs do not share this label.
+            ReportError: the label is not in both runs.
         """
         for item in self.differences:
             if item.label == label:
                 return item
-        raise ReportError(f"no '{label}' in both runs; there are {listed(item.label for item in self.differences)}")
+        raise ReportError(f"'{label}' is not in both runs; use {listed(item.label for item in self.differences)}")
 
 
 def compare(
@@ -107,12 +107,12 @@ def compare(
         second: report of the second run on the same images, in any order.
         confidence: of the intervals, between 0 and 1.
         method: 'bca' (bias-corrected and accelerated) or 'percentile'; Efron and Tibshirani 1993, chapters 13, 14.
-        resamples: how often the images are drawn anew.
-        seed: the same seed gives the same intervals.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
 
     Raises:
-        ReportError: the images differ (with their names), were not blurred alike, a label means different things, or
-            there is no common score.
+        ReportError: the images (or their blurred inputs) differ, a label has different definitions, or the runs have no
+            score in common.
     """
     pairs = _pairs(first, second)
     definitions = [item for item in first.definitions if item.label in {other.label for other in second.definitions}]
@@ -123,10 +123,10 @@ def compare(
     differences = [
         _difference(definition, pairs, confidence, method, resamples, seed)
         for definition in definitions
-        if any(a.score(definition.label) is not None and b.score(definition.label) is not None for a, b in pairs)
+        if any(definition.label in a.scores and definition.label in b.scores for a, b in pairs)
     ]
     if not differences:
-        raise ReportError(f'{first.dataset}: the two runs share no score; was there ground truth?')
+        raise ReportError(f'{first.dataset}: the two runs have no score in common; do they have ground truth?')
     return Comparison(first, second, tuple(differences), confidence, method, resamples, seed)
 
 
@@ -137,64 +137,44 @@ def bootstrap_interval(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """A confidence interval of the mean.
+    """Return a bootstrap confidence interval of the mean.
 
     Args:
-        values: one number an image (for a paired comparison, the differences); finite.
+        values: one finite number per image (the differences, for a paired comparison).
         confidence: between 0 and 1.
-        method: 'bca' or 'percentile'; without spread both are the mean itself.
-        resamples: how often the values are drawn anew, with replacement.
-        seed: of the draws.
+        method: 'bca' or 'percentile'; if all values are equal, both ends are the mean.
+        resamples: number of resamples.
+        seed: of the resampling.
 
     Returns:
         lower and upper end.
 
     Raises:
-        ReportError: no values, or a confidence that is none.
+        ReportError: no values, values that are not finite, or invalid arguments.
     """
     values = np.asarray(values, np.float64)
     if not values.size or not np.isfinite(values).all():
         raise ReportError(f'a confidence interval needs finite numbers, got {values.size} values')
     if not 0 < confidence < 1 or resamples < 1 or method not in ('bca', 'percentile'):
-        raise ReportError(f"confidence {confidence} (0 to 1), resamples {resamples}, method '{method}' do not fit")
+        raise ReportError(f"confidence {confidence} (0 to 1), resamples {resamples}, method '{method}': invalid")
     if values.min() == values.max():
         return float(values[0]), float(values[0])
-    means = _resampled_means(values, resamples, np.random.default_rng(seed))
-    tails = ((1 - confidence) / 2, (1 + confidence) / 2)
-    if method == 'bca':
-        tails = _bca_tails(values, means, tails)
-    low, high = np.quantile(means, tails)
-    return float(low), float(high)
+    import scipy.stats  # slow to import
 
-
-def _resampled_means(values: NDArray[np.float64], resamples: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    rows = max(1, _CHUNK // len(values))
-    means = []
-    for start in range(0, resamples, rows):
-        drawn = rng.integers(0, len(values), (min(rows, resamples - start), len(values)))
-        means.append(values[drawn].mean(1))
-    return np.concatenate(means)
-
-
-def _bca_tails(
-    values: NDArray[np.float64], means: NDArray[np.float64], tails: tuple[float, float]
-) -> tuple[float, float]:
-    """Where to cut the resampled means: shifted by their bias, stretched by the skewness of the values."""
-    normal = NormalDist()
-    centre = values.mean()
-    below = (np.count_nonzero(means < centre) + 0.5 * np.count_nonzero(means == centre)) / len(means)
-    if not 0 < below < 1:
-        return tails
-    bias = normal.inv_cdf(float(below))
-    # leaving value i out moves the mean by (mean - value i) / (n - 1); the factor cancels
-    deviation = values - centre
-    acceleration = float((deviation**3).sum() / (6 * (deviation**2).sum() ** 1.5))
-
-    def shifted(tail: float) -> float:
-        z = bias + normal.inv_cdf(tail)
-        return normal.cdf(bias + z / (1 - acceleration * z))
-
-    return shifted(tails[0]), shifted(tails[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', RuntimeWarning)  # degenerate data give NaN, see below
+        found = scipy.stats.bootstrap(
+            (values,),
+            np.mean,
+            n_resamples=resamples,
+            batch=max(1, _CHUNK // len(values)),
+            confidence_level=confidence,
+            method=method,
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+    if math.isnan(found.low) and method == 'bca':  # all resampled means are on one side of the mean
+        return bootstrap_interval(values, confidence, 'percentile', resamples, seed)
+    return float(found.low), float(found.high)
 
 
 def _difference(
@@ -205,12 +185,12 @@ def _difference(
     resamples: int,
     seed: int,
 ) -> Difference:
-    both = [(a.name, a.score(definition.label), b.score(definition.label)) for a, b in pairs]
+    both = [(a.name, a.scores.get(definition.label), b.scores.get(definition.label)) for a, b in pairs]
     finite = [(x, y) for _, x, y in both if x is not None and y is not None and math.isfinite(x) and math.isfinite(y)]
-    perfect = sum(x is not None and x == y and math.isinf(x) for _, x, y in both)  # no difference, and no finite mean
+    perfect = sum(x is not None and x == y and math.isinf(x) for _, x, y in both)  # no difference
     left_out = [name for name, x, y in both if x is None or y is None or not (x == y or math.isfinite(y - x))]
     if not finite:
-        raise ReportError(f"'{definition.label}' is finite in both runs for no image; nothing can be compared")
+        raise ReportError(f"'{definition.label}': no image has a finite score in both runs")
     x, y = np.array(finite).T
     change = np.concatenate([y - x, np.zeros(perfect)])
     low, high = bootstrap_interval(change, confidence, method, resamples, seed)
@@ -241,7 +221,7 @@ def _pairs(first: Report, second: Report) -> list[tuple[ImageRow, ImageRow]]:
         if missing
     ]
     if problems:
-        raise ReportError(f'{first.dataset}: the runs have different images; {"; ".join(problems)}')
+        raise ReportError(f'{first.dataset}: the runs have different images: {"; ".join(problems)}')
     if not names:
         raise ReportError(f'{first.dataset}: the runs have no images')
     return [(row, others[row.name]) for row in first.rows]
@@ -255,7 +235,7 @@ def _check_same_meaning(a: Definition, b: Definition) -> None:
     if (a.variant, dict(a.settings)) != (b.variant, dict(b.settings)):
         raise ReportError(
             f"'{a.label}' is {a.variant} {dict(a.settings)} in the first run and {b.variant} {dict(b.settings)} "
-            'in the second; such scores cannot be compared, evaluate one of them again'
+            'in the second; such scores cannot be compared, repeat one of the evaluations'
         )
 
 
@@ -270,5 +250,5 @@ def _check_same_inputs(pairs: Sequence[tuple[ImageRow, ImageRow]], label: str) -
     if differing:
         raise ReportError(
             f"the blurred inputs of {listed(differing)} have another '{label}' in the second run; "
-            'the runs were made on different pictures of the same names'
+            'the runs used different images with the same names'
         )

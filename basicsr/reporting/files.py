@@ -1,4 +1,4 @@
-"""Reports as files: JSON that reads back into the same records, CSV for spreadsheets."""
+"""Read and write reports: as JSON without loss, as CSV for spreadsheets."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from basicsr.reporting.records import ImageRow, Report
+from basicsr.reporting.report import MCR, ImageRow, Report
 from basicsr.utils.errors import ReportError
 from basicsr.utils.files import whole_file
 
 FORMAT = 'basicsr report 1'
 FIXED_COLUMNS = ('index', 'name', 'width', 'height', 'seconds', 'tiled', 'collapsed', 'marks', 'group')
 INPUT = '_input'
-NOTE = 'JSON has no infinity and no NaN: each null listed in not_finite, by its place, stands for that value'
+NOTE = 'JSON cannot store infinity and NaN: they are null, and not_finite lists them by place'
 
 
 def file_stem(name: str) -> str:
-    """A name of a data set or image as part of a file name that every file system takes.
+    """Convert the name of a data set or image to a valid part of a file name.
 
-    Other characters than letters, digits, ``.``, ``_`` and ``-`` are replaced, and a hash keeps such names apart.
+    Characters other than letters, digits, ``.``, ``_`` and ``-`` are replaced, and a hash makes such names unique.
 
     Example:
         >>> file_stem('GoPro'), file_stem('a/b')
@@ -39,17 +39,17 @@ def file_stem(name: str) -> str:
 
 
 def write_report(folder: Path, report: Report) -> tuple[Path, Path]:
-    """Write ``<dataset>.json`` and ``<dataset>.csv``, each whole or not at all.
+    """Write ``<dataset>.json`` and ``<dataset>.csv`` atomically.
 
     Args:
-        folder: the result folder, ``results/<run>``; made if it is missing.
-        report: what to write.
+        folder: the result folder, ``results/<run>``; created if needed.
+        report: of one data set.
 
     Returns:
         paths of the JSON and the CSV file.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full.
+        OSError: the folder is not writable, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = file_stem(report.dataset)
@@ -60,7 +60,7 @@ def write_report(folder: Path, report: Report) -> tuple[Path, Path]:
 
 
 def json_text(report: Report) -> str:
-    """A report as strict JSON."""
+    """Return a report as strict JSON."""
     averages = {
         which: {
             label: {**dataclasses.asdict(average), 'mean': average.mean}
@@ -69,84 +69,75 @@ def json_text(report: Report) -> str:
         for which, average_of in (('output', report.average), ('blurred input', report.input_average))
     }
     not_finite: dict[str, str] = {}
-    body = _finite({'averages': averages, 'report': dataclasses.asdict(report)}, '', not_finite)
+    stored = {**dataclasses.asdict(report), 'rows': [_stored(row) for row in report.rows]}
+    body = _finite({'averages': averages, 'report': stored}, '', not_finite)
     head = {'format': FORMAT, 'note': NOTE, 'not_finite': not_finite}
     return json.dumps({**head, **body}, ensure_ascii=False, allow_nan=False, indent=1) + '\n'
 
 
 def read_report(path: Path) -> Report:
-    """Read what ``write_report`` wrote as JSON.
+    """Read a JSON report.
 
     Args:
         path: ``results/<run>/<dataset>.json``.
 
     Raises:
-        ReportError: no such file, or not such a report.
+        ReportError: the file is missing, damaged or not a report.
     """
     tree = _read_json(path)
     if not isinstance(tree, dict) or tree.get('format') != FORMAT:
-        raise ReportError(f"{path}: not a report (its 'format' is not '{FORMAT}'); name a JSON file of an evaluation")
+        raise ReportError(f"{path}: not a report (its 'format' is not '{FORMAT}'); use a JSON file of an evaluation")
     try:
         for place, value in tree['not_finite'].items():
             _put(tree, place, float(value))
-        return TypeAdapter(Report).validate_python(tree['report'])
+        stored = tree['report']
+        return _REPORT.validate_python({**stored, 'rows': [_with_mcr(row) for row in stored.get('rows', ())]})
     except ValidationError as error:
-        problems = '; '.join(f'{".".join(map(str, item["loc"]))}: {item["msg"]}' for item in error.errors()[:5])
-        raise ReportError(f'{path}: damaged ({problems}); evaluate again') from error
+        raise ReportError(f'{path}: damaged ({_problems(error)}); repeat the evaluation') from error
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise ReportError(f'{path}: damaged ({error!r}); evaluate again') from error
+        raise ReportError(f'{path}: damaged ({error!r}); repeat the evaluation') from error
 
 
 def read_reports(folder: Path) -> list[Report]:
-    """All reports of a result folder, in the order of their data sets' names.
+    """Read all reports of a result folder, sorted by the names of their data sets.
 
     Raises:
-        ReportError: no folder, no reports, or a damaged one.
+        ReportError: not a folder, no reports, or a damaged report.
     """
     if not folder.is_dir():
-        raise ReportError(f'{folder} is no folder; name a result folder such as results/<run>')
+        raise ReportError(f'{folder} is not a folder; use a result folder such as results/<run>')
     reports = [read_report(path) for path in sorted(folder.glob('*.json')) if _is_report(path)]
     if not reports:
-        raise ReportError(f'{folder} holds no reports (*.json of an evaluation)')
+        raise ReportError(f'{folder} contains no reports (*.json of an evaluation)')
     return reports
 
 
 def _is_report(path: Path) -> bool:
-    """Whether a JSON file claims to be a report, so that a damaged one is not taken for something else."""
+    """Return whether a JSON file is meant as a report, even if it is damaged."""
     with path.open('rb') as file:
         return FORMAT.encode() in file.read(200)
 
 
 def csv_text(report: Report) -> str:
-    """Rows after RFC 4180: ``index, name, ...``, then each label for the output and, with ``_input``, for the input.
+    """Return the rows as RFC 4180: ``index, name, ...``, then each label for the output and (``_input``) for the input.
 
-    Numbers are written with a point and read back as the same numbers; what is missing is empty.
+    Numbers have a decimal point and read back exactly; missing values are empty.
     """
     stream = io.StringIO(newline='')
     writer = csv.writer(stream, lineterminator='\r\n')
     writer.writerow([*FIXED_COLUMNS, *(name for label in report.labels for name in (label, label + INPUT))])
-    for row in report.rows:
-        fixed = (
-            row.index,
-            row.name,
-            row.width,
-            row.height,
-            row.seconds,
-            row.tiled,
-            row.collapsed,
-            '; '.join(row.marks),
-            row.group,
-        )
-        scores = [value for label in report.labels for value in (row.scores.get(label), row.input_scores.get(label))]
-        writer.writerow([_cell(value) for value in (*fixed, *scores)])
+    for row in map(_stored, report.rows):
+        row['marks'] = '; '.join(row['marks'])
+        scores = [row[kind].get(label) for label in report.labels for kind in ('scores', 'input_scores')]
+        writer.writerow([_cell(value) for value in (*(row[key] for key in FIXED_COLUMNS), *scores)])
     return stream.getvalue()
 
 
 def read_csv(path: Path) -> list[ImageRow]:
-    """Read the rows of a CSV file that ``write_report`` wrote; they have no pictures.
+    """Read the rows of a CSV report; they have no image files.
 
     Raises:
-        ReportError: no such file, or not such a table; names the line.
+        ReportError: the file is missing or not a CSV report; the message contains the line.
     """
     try:
         text = path.read_bytes().decode()
@@ -155,32 +146,51 @@ def read_csv(path: Path) -> list[ImageRow]:
     lines = csv.reader(io.StringIO(text, newline=''))
     head = next(lines, [])
     if tuple(head[: len(FIXED_COLUMNS)]) != FIXED_COLUMNS:
-        raise ReportError(f'{path}: not a table of an evaluation; its first line begins with {",".join(FIXED_COLUMNS)}')
+        raise ReportError(f'{path}: not a CSV report; its first line must begin with {",".join(FIXED_COLUMNS)}')
     rows = []
     for number, cells in enumerate(lines, start=2):
         try:
             rows.append(_row_of_cells(dict(zip(head, cells, strict=True)), head[len(FIXED_COLUMNS) :]))
         except ValueError as error:
-            raise ReportError(f'{path}: row {number} is damaged ({error}); evaluate again') from error
+            reason = _problems(error) if isinstance(error, ValidationError) else error
+            raise ReportError(f'{path}: row {number} is damaged ({reason}); repeat the evaluation') from error
     return rows
 
 
 def _row_of_cells(cells: dict[str, str], columns: Sequence[str]) -> ImageRow:
-    scores = {column: float(cells[column]) for column in columns if cells[column]}
+    given: dict[str, Any] = {key: value for key, value in cells.items() if value}
     outputs, inputs = columns[0::2], columns[1::2]
-    return ImageRow(
-        index=int(cells['index']),
-        name=cells['name'],
-        width=int(cells['width']),
-        height=int(cells['height']),
-        seconds=float(cells['seconds']) if cells['seconds'] else None,
-        tiled=cells['tiled'] == 'true',
-        collapsed=cells['collapsed'] == 'true' if cells['collapsed'] else None,
-        marks=tuple(cells['marks'].split('; ')) if cells['marks'] else (),
-        group=cells['group'],
-        scores={label: scores[label] for label in outputs if label in scores},
-        input_scores={label: scores[name] for label, name in zip(outputs, inputs, strict=True) if name in scores},
-    )
+    scores = {
+        'scores': {label: given[label] for label in outputs if label in given},
+        'input_scores': {label: given[key] for label, key in zip(outputs, inputs, strict=True) if key in given},
+        'marks': given['marks'].split('; ') if 'marks' in given else (),
+        'collapsed': given['collapsed'] == 'true' if 'collapsed' in given else None,
+    }
+    return _ROW.validate_python(_with_mcr({**{key: given[key] for key in FIXED_COLUMNS if key in given}, **scores}))
+
+
+def _stored(row: ImageRow) -> dict[str, Any]:
+    """Return a row as files store it: the score of the mode collapse rate as ``collapsed``."""
+    content = dataclasses.asdict(row)
+    scores = {kind: {label: value for label, value in content.pop(kind).items() if label != MCR} for kind in _SCORES}
+    head = {key: content.pop(key) for key in ('index', 'name', 'height', 'width')}
+    return {**head, **scores, 'collapsed': row.collapsed, **content}
+
+
+def _with_mcr(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored row with the scores of the mode collapse rate; the blurred input is never collapsed."""
+    if stored.get('collapsed') is None:
+        return stored
+    rates = {'scores': 100.0 * stored['collapsed'], 'input_scores': 0.0}
+    return {**stored, **{kind: {**stored.get(kind, {}), MCR: rate} for kind, rate in rates.items()}}
+
+
+def _problems(error: ValidationError) -> str:
+    return '; '.join(f'{".".join(map(str, item["loc"]))}: {item["msg"]}' for item in error.errors()[:5])
+
+
+_SCORES = ('scores', 'input_scores')
+_ROW, _REPORT = TypeAdapter(ImageRow), TypeAdapter(Report)
 
 
 def _cell(value: object) -> str:
@@ -192,14 +202,14 @@ def _cell(value: object) -> str:
 
 
 def _finite(value: Any, place: str, not_finite: dict[str, str]) -> Any:
-    """The tree with null for NaN and infinity, which are noted under their JSON pointer (RFC 6901)."""
+    """Replace NaN and infinity in a tree by null, and collect them by JSON pointer (RFC 6901)."""
     if isinstance(value, dict):
         escaped = ((key, str(key).replace('~', '~0').replace('/', '~1')) for key in value)
         return {key: _finite(value[key], f'{place}/{part}', not_finite) for key, part in escaped}
     if isinstance(value, list | tuple):
         return [_finite(item, f'{place}/{number}', not_finite) for number, item in enumerate(value)]
     if isinstance(value, float):
-        value = float(value)  # of NumPy's own kind, too
+        value = float(value)  # also NumPy's floats
         if not math.isfinite(value):
             not_finite[place] = str(value)
             return None
@@ -207,7 +217,7 @@ def _finite(value: Any, place: str, not_finite: dict[str, str]) -> Any:
 
 
 def _put(tree: Any, place: str, value: float) -> None:
-    """Set what a JSON pointer names."""
+    """Set the value at a JSON pointer."""
     *parents, last = _keys(place)
     for key in parents:
         tree = tree[int(key)] if isinstance(tree, list) else tree[key]
@@ -225,4 +235,4 @@ def _read_json(path: Path) -> Any:
     except OSError as error:
         raise ReportError(f'{path}: cannot be read ({error.strerror or error})') from error
     except ValueError as error:
-        raise ReportError(f'{path}: damaged ({error}); evaluate again') from error
+        raise ReportError(f'{path}: damaged ({error}); repeat the evaluation') from error

@@ -1,24 +1,21 @@
-"""The gallery: one static HTML page that opens from the disk, for one run or for two."""
+"""The gallery: one static HTML page for one run or two runs, which needs no server."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import html
-import json
 import math
 import os
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from basicsr.reporting.comparison import Comparison
 from basicsr.reporting.files import file_stem
-from basicsr.reporting.pictures import error_colours
-from basicsr.reporting.records import MCR, ImageRow, Report
+from basicsr.reporting.images import error_colours
+from basicsr.reporting.report import MCR, ImageRow, Report
 from basicsr.reporting.tables import (
     Published,
     Table,
@@ -35,26 +32,26 @@ from basicsr.utils.files import whole_file
 GALLERY = 'gallery.html'
 PAGE = 'page'
 ENDS = 10
-"""How many of the best and of the worst images stand above the table."""
+"""Number of the best and of the worst images above the table."""
 LONG_NOTE = 400
 
 Link: TypeAlias = Callable[[str], str]
 
 
 def write_gallery(folder: Path, reports: Sequence[Report], published: Published | None = None) -> Path:
-    """Write ``gallery.html`` into the result folder, whole or not at all; it shows the pictures that lie there.
+    """Write ``gallery.html`` to the result folder, atomically; it shows the image files of the folder.
 
     Args:
-        folder: the result folder, to which the rows' pictures are relative.
-        reports: of one run, one for each data set.
-        published: values of the paper by data set and label, for the summary.
+        folder: the result folder.
+        reports: of one run, one per data set.
+        published: scores of a paper by data set and label, for the summary.
 
     Returns:
         path of the page.
 
     Raises:
         ReportError: no reports.
-        OSError: the folder cannot be written, or the disk is full.
+        OSError: the folder is not writable, or the disk is full.
     """
     if not reports:
         raise ReportError(f'{folder}: a gallery needs at least one report')
@@ -72,24 +69,24 @@ def write_gallery(folder: Path, reports: Sequence[Report], published: Published 
 
 
 def write_comparison(target: Path, first_folder: Path, second_folder: Path, comparisons: Sequence[Comparison]) -> Path:
-    """Write a gallery of two runs side by side, whole or not at all.
+    """Write a gallery of two runs side by side, atomically.
 
     Args:
-        target: the page; its folder is made if it is missing. It refers to the pictures in both result folders by
-            relative paths, so the three must move together.
+        target: the page; its folder is created if needed. It links to the images in both result folders by relative
+            paths, so move the three folders together.
         first_folder: result folder of the first run.
         second_folder: result folder of the second run.
-        comparisons: one for each data set that both have.
+        comparisons: one per data set of both runs.
 
     Returns:
         ``target``.
 
     Raises:
         ReportError: no comparisons.
-        OSError: the folder cannot be written, or the disk is full.
+        OSError: the folder is not writable, or the disk is full.
     """
     if not comparisons:
-        raise ReportError(f'{target}: a comparison needs at least one data set that both runs have')
+        raise ReportError(f'{target}: a comparison needs at least one data set in both runs')
     links = [_link(_relative(folder, target.parent)) for folder in (first_folder, second_folder)]
     sets, summaries = [], []
     for comparison in comparisons:
@@ -109,14 +106,14 @@ def write_comparison(target: Path, first_folder: Path, second_folder: Path, comp
 
 
 def comparison_file(first_folder: Path, second_folder: Path) -> Path:
-    """Where the comparison of two runs goes unless somebody says otherwise: into the second run's folder."""
+    """Return the default path for the comparison of two runs, in the second run's folder."""
     return second_folder / f'compared_with_{file_stem(first_folder.resolve().name)}.html'
 
 
 def _both_summaries(comparison: Comparison) -> Table:
-    """The averages of both runs below those of the blurred input."""
+    """Return the averages of the blurred input and of both runs."""
     first, second = summary_table(comparison.first), summary_table(comparison.second)
-    if first.head != second.head:  # one run has scores that the other lacks
+    if first.head != second.head:  # one run has more scores than the other
         return first
     names = names_of(comparison)
     return Table(first.head, (first.rows[0], (names[0], *first.rows[1][1:]), (names[1], *second.rows[1][1:])))
@@ -167,12 +164,12 @@ def _run_of_row(row: ImageRow, link: Link) -> dict[str, Any]:
 
 
 def _plain(value: float) -> float | str:
-    """A number of strict JSON; infinity and NaN as text, which the page reads."""
+    """Return a number for strict JSON; infinity and NaN as text, which the page parses."""
     return round(value, 6) if math.isfinite(value) else str(value)
 
 
 def _relative(folder: Path, start: Path) -> str:
-    """Path of a folder as seen from the page; absolute where there is none (another drive)."""
+    """Return the path of a folder relative to the page; absolute if on another drive."""
     try:
         return Path(os.path.relpath(folder.resolve(), start.resolve())).as_posix()
     except ValueError:
@@ -180,89 +177,49 @@ def _relative(folder: Path, start: Path) -> str:
 
 
 def _link(base: str) -> Link:
-    """What turns a path relative to ``base`` into an address, with every special character encoded."""
+    """Return a function that converts a path relative to ``base`` to a URL."""
     prefix = base if base.startswith('file:') else quote(base)
     return lambda path: quote(path) if prefix == '.' else f'{prefix}/{quote(path)}'
 
 
-def _section(report: Report, tables: Sequence[Table], notes: Sequence[str]) -> str:
-    """Summary of a data set, as HTML."""
-    parts = [f'<h3>{html.escape(report.dataset)}</h3>', *map(_html_table, tables)]
-    return '\n'.join([*parts, *map(_html_note, notes)])
-
-
-def _html_note(note: str) -> str:
-    """A note; a long one, with hundreds of names, can be unfolded."""
-    if len(note) <= LONG_NOTE:
-        return f'<p class="note">{html.escape(note)}</p>'
-    start = html.escape(note[:60])
-    return f'<details><summary>{start} …</summary><p class="note">{html.escape(note)}</p></details>'
-
-
-def _html_table(table: Table) -> str:
-    head = ''.join(f'<th scope="col">{html.escape(cell)}</th>' for cell in table.head)
-    rows = ''.join(
-        f'<tr><th scope="row">{html.escape(first)}</th>{"".join(f"<td>{html.escape(cell)}</td>" for cell in rest)}</tr>'
-        for first, *rest in table.rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
-def _definitions(reports: Sequence[Report]) -> str:
-    unique = {item.label: item for report in reports for item in report.definitions}
-    items = []
-    for item in unique.values():
-        settings = ', '.join(f'{key} = {value}' for key, value in item.settings.items())
-        text = f'{item.text} Data range: {item.data_range}.' + (f' Settings: {settings}.' if settings else '')
-        items.append(f'<dt>{html.escape(item.variant)} <code>{html.escape(item.label)}</code></dt>')
-        items.append(f'<dd>{html.escape(text)}</dd>')
-    return f'<dl>{"".join(items)}</dl>'
-
-
-def _facts(runs: Sequence[Report]) -> str:
-    parts = []
-    for report in runs:
-        lines = ''.join(
-            f'<dt>{html.escape(what)}</dt><dd>{html.escape(value)}</dd>' for what, value in facts_lines(report)
-        )
-        parts.append(f'<h3>{html.escape(report.facts.run)}</h3><dl class="facts">{lines}</dl>')
-    return ''.join(parts)
+def _section(report: Report, tables: Sequence[Table], notes: Sequence[str]) -> dict[str, Any]:
+    """Return the summary of a data set, for the template."""
+    return {'dataset': report.dataset, 'tables': tables, 'notes': notes}
 
 
 def _write_page(
     target: Path,
     title: str,
     sets: list[dict[str, Any]],
-    summaries: Sequence[str],
+    sections: Sequence[dict[str, Any]],
     runs: Sequence[Report],
     reports: Sequence[Report],
 ) -> None:
-    """Put the parts of the page together.
+    """Write the page.
 
-    Nothing from outside (names of files, data sets, runs) reaches the page but escaped: as HTML in the summary, as
-    JSON in the data, from which the script makes text nodes only. The content policy lets this one script run alone.
+    The template escapes all names of files, data sets and runs: as HTML in the summary, as JSON in the data, from which
+    the script creates text nodes only. The content security policy allows no other script.
     """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
     source = resources.files('basicsr.reporting') / PAGE
-    style = (source / 'gallery.css').read_text(encoding='utf-8')
     script = ''.join((source / name).read_text(encoding='utf-8') for name in ('viewer.js', 'gallery.js'))
-    stops = ', '.join('#{:02x}{:02x}{:02x}'.format(*error_colours()[level]) for level in range(0, 256, 17))
-    page = Template((source / 'gallery.html').read_text(encoding='utf-8')).substitute(
-        title=html.escape(title),
-        style=style + f':root {{ --error-colours: {stops}; }}\n',
-        script=script,
+    environment = Environment(
+        loader=PackageLoader('basicsr.reporting', PAGE), autoescape=True, undefined=StrictUndefined
+    )
+    environment.policies['json.dumps_kwargs'] = {'allow_nan': False, 'separators': (',', ':')}
+    page = environment.get_template('gallery.html').render(
+        title=title,
+        style=Markup((source / 'gallery.css').read_text(encoding='utf-8')),  # noqa: S704 - our own file
+        error_colours=['#{:02x}{:02x}{:02x}'.format(*error_colours()[level]) for level in range(0, 256, 17)],
+        script=Markup(script),  # noqa: S704 - our own files
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=_json_in_html({'title': title, 'sets': sets}),
-        summaries='\n'.join(summaries),
-        definitions=_definitions(reports),
-        facts=_facts(runs),
+        data={'title': title, 'sets': sets},
+        sections=sections,
+        long_note=LONG_NOTE,
+        definitions={item.label: item for report in reports for item in report.definitions}.values(),
+        runs=[(report.facts.run, facts_lines(report)) for report in runs],
     )
     with whole_file(target) as file:
         file.write(page.encode())
-
-
-def _json_in_html(value: Any) -> str:
-    """JSON that no browser can take for markup."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(',', ':'))
-    for character in '<>&\u2028\u2029':
-        text = text.replace(character, f'\\u{ord(character):04x}')
-    return text

@@ -1,14 +1,14 @@
-"""Scores that the paper prints (arXiv 2309.02270, table 1): width 32, trained on GoPro. Not measured here."""
+"""Published scores of the paper (arXiv 2309.02270, table 1): width 32, trained on GoPro. They are not measured here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from basicsr.reporting.records import MCR
+from basicsr.reporting.report import MCR
 
 SETS = ('GoPro', 'RealBlurJ', 'REDS', 'ReLoBlur')
 METHODS = {'NAFNet': 'w/o SAM', 'CAT': 'CAT', 'MAP': 'MAP', 'SAMDeblur': 'Ours'}
-"""Our names of the methods, and those of the paper."""
+"""Our names of the methods, and the names in the paper."""
 
 _TABLE = {  # PSNR, 3-D SSIM, MCR in percent
     'NAFNet': ((32.85, 0.960, None), (26.57, 0.866, 0.20), (25.97, 0.844, 3.80), (25.26, 0.687, 54.68)),
@@ -19,7 +19,7 @@ _TABLE = {  # PSNR, 3-D SSIM, MCR in percent
 
 
 def published_scores(method: str, dataset: str) -> Mapping[str, float]:
-    """What the paper prints for a method on a data set, by label (psnr, ssim, mcr).
+    """Return the published scores of a method on a data set by label (psnr, ssim, mcr).
 
     Args:
         method: one of ``METHODS``.

@@ -1,30 +1,33 @@
-"""Tables of averages and of differences, for the console and as Markdown; and ``summary.md``."""
+"""Tables of averages and differences, as text and Markdown, and ``summary.md``."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from basicsr.metrics import Average
 from basicsr.reporting.comparison import Comparison, Difference
-from basicsr.reporting.records import MCR, Average, Definition, Report
+from basicsr.reporting.report import Definition, Report
 from basicsr.utils.files import whole_file
 
 SUMMARY = 'summary.md'
 
 Published = Mapping[str, Mapping[str, float]]
-"""Values printed in a paper, by data set and label."""
+"""Scores of a paper by data set and label."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A head and rows of text.
+    """A table of text cells.
 
     Args:
-        head: one cell a column.
-        rows: so many cells each.
-        numbers: whether all columns but the first are numbers, which stand to the right.
+        head: column titles.
+        rows: as many cells per row.
+        numbers: whether all columns except the first contain numbers, which are right-aligned.
     """
 
     head: tuple[str, ...]
@@ -32,7 +35,7 @@ class Table:
     numbers: bool = True
 
     def text(self) -> str:
-        """Columns of equal width, the first to the left, the others to the right."""
+        """Return plain text with aligned columns, the first to the left, the others to the right."""
         lines = [self.head, *self.rows]
         widths = [max(len(line[column]) for line in lines) for column in range(len(self.head))]
         return '\n'.join(
@@ -44,18 +47,18 @@ class Table:
         )
 
     def markdown(self) -> str:
-        """A Markdown table; text of the cells is escaped."""
+        """Return Markdown with escaped cells."""
         rule = '|'.join(['---', *['---:' if self.numbers else '---'] * (len(self.head) - 1)])
         rows = ['| ' + ' | '.join(_escaped(cell) for cell in line) + ' |' for line in (self.head, *self.rows)]
         return '\n'.join([rows[0], f'|{rule}|', *rows[1:]])
 
 
 def summary_table(report: Report, published: Mapping[str, float] | None = None) -> Table:
-    """Averages of one data set: a row for the blurred input, one for the network, and two for each group of images.
+    """Return the averages of a report: rows for the blurred input and the network, of all images and of each group.
 
     Args:
-        report: whose averages.
-        published: values of the paper by label; a column beside ours, and the difference.
+        report: of one data set.
+        published: scores of a paper by label, for two more columns: the score and the difference.
     """
     head, rows = ['', 'images'], []
     for definition in shown_definitions(report):
@@ -70,7 +73,7 @@ def summary_table(report: Report, published: Mapping[str, float] | None = None) 
             ours.append(cell_of(report.average(label, group), definition))
             if published and label in published:
                 mean = report.average(label).mean if group is None else None
-                change = '' if mean is None else signed(mean - published[label], definition)
+                change = '' if mean is None else with_sign(mean - published[label], definition)
                 blurred += ['', '']
                 ours += [number(published[label], definition) if group is None else '', change]
         rows += [tuple(blurred), tuple(ours)]
@@ -78,7 +81,7 @@ def summary_table(report: Report, published: Mapping[str, float] | None = None) 
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """Differences of two runs: one row a label."""
+    """Return the differences of two runs, one row per label."""
     first, second = names_of(comparison)
     head = ('', 'images', first, second, 'difference', f'{100 * comparison.confidence:g} % interval', 'better : worse')
     definitions = {definition.label: definition for definition in comparison.first.definitions}
@@ -91,7 +94,7 @@ def comparison_table(comparison: Comparison) -> Table:
                 str(item.count),
                 number(item.first, definition),
                 number(item.second, definition),
-                signed(item.mean, definition, more=1),
+                with_sign(item.mean, definition, more=1),
                 interval(item, definition),
                 f'{item.wins} : {item.losses}',
             )
@@ -100,20 +103,20 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def comparison_notes(comparison: Comparison) -> list[str]:
-    """What stands below a comparison table."""
+    """Return the notes below a comparison table."""
     name = {'bca': 'bias-corrected accelerated (BCa)', 'percentile': 'percentile'}[comparison.method]
     notes = [
         f'Difference: {names_of(comparison)[1]} minus {names_of(comparison)[0]}. Paired bootstrap over images, {name}, '
-        f'{comparison.resamples} resamples, seed {comparison.seed}; frames of one scene are taken for independent.'
+        f'{comparison.resamples} resamples, seed {comparison.seed}; frames of one scene are treated as independent.'
     ]
     for item in comparison.differences:
         if item.left_out:
-            notes.append(f'{item.label}: {len(item.left_out)} images without a finite score in both runs left out.')
+            notes.append(f'{item.label}: {len(item.left_out)} images without a finite score in both runs excluded.')
     return notes
 
 
 def summary_markdown(reports: Sequence[Report], published: Published | None = None) -> str:
-    """All data sets of a run, with definitions and where the numbers come from."""
+    """Return the averages of all data sets of a run, with definitions and facts."""
     parts = [f'# {_escaped(reports[0].facts.run)}']
     for report in reports:
         parts += [
@@ -127,23 +130,23 @@ def summary_markdown(reports: Sequence[Report], published: Published | None = No
         for item in definitions.values()
     )
     parts += [
-        '## What was computed',
+        '## Definitions',
         Table(('label', 'variant', 'definition', 'data range', 'settings'), rows, numbers=False).markdown(),
     ]
-    parts += ['## How', Table(('', ''), tuple(facts_lines(reports[0])), numbers=False).markdown()]
+    parts += ['## Run', Table(('', ''), tuple(facts_lines(reports[0])), numbers=False).markdown()]
     return '\n\n'.join(parts) + '\n'
 
 
 def write_summary(folder: Path, reports: Sequence[Report], published: Published | None = None) -> Path:
-    """Write ``summary.md``, whole or not at all.
+    """Write ``summary.md`` atomically.
 
     Args:
-        folder: the result folder; made if it is missing.
-        reports: of one run, one or more.
-        published: values of the paper by data set and label.
+        folder: the result folder; created if needed.
+        reports: of one run.
+        published: scores of a paper by data set and label.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full.
+        OSError: the folder is not writable, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / SUMMARY) as file:
@@ -152,26 +155,23 @@ def write_summary(folder: Path, reports: Sequence[Report], published: Published 
 
 
 def notes_of(report: Report) -> list[str]:
-    """What stands below the averages of a data set."""
+    """Return the notes below the averages of a data set."""
     notes = []
     if report.collapsed:
         notes.append(f'Collapsed: {", ".join(report.collapsed)}.')
     if report.skipped:
         listed = '; '.join(f'{name} ({reason})' for name, reason in report.skipped.items())
-        notes.append(f'Skipped, and in no average: {listed}.')
+        notes.append(f'Skipped, not in the averages: {listed}.')
     tiled = sum(row.tiled for row in report.rows)
     if tiled:
-        notes.append(f'Cut into tiles: {tiled} of {len(report.rows)} images.')
+        notes.append(f'Processed in tiles: {tiled} of {len(report.rows)} images.')
     notes += [f'Not scored: {item.label}. {item.missing}.' for item in report.definitions if item.missing]
-    marks: dict[str, int] = {}
-    for row in report.rows:
-        for mark in row.marks:
-            marks[mark] = marks.get(mark, 0) + 1
+    marks = Counter(mark for row in report.rows for mark in row.marks)
     return notes + [f'Marked {mark}: {count} of {len(report.rows)} images.' for mark, count in sorted(marks.items())]
 
 
 def facts_lines(report: Report) -> list[tuple[str, str]]:
-    """Where the numbers come from, what and value; empty values are left out."""
+    """Return the facts of a run as names and values, without empty values."""
     facts = report.facts
     lines = [
         ('network', facts.network),
@@ -186,49 +186,46 @@ def facts_lines(report: Report) -> list[tuple[str, str]]:
 
 
 def shown_definitions(report: Report) -> list[Definition]:
-    """The columns of the averages: labels with at least one score."""
+    """Return the definitions of labels with at least one score."""
     return [item for item in report.definitions if report.average(item.label).count]
 
 
 def names_of(comparison: Comparison) -> tuple[str, str]:
-    """How tables call two runs: by their names, numbered if they have the same."""
+    """Return the names of two runs for tables, numbered if equal."""
     first, second = comparison.first.facts.run, comparison.second.facts.run
     return (first, second) if first != second else (f'{first} (1)', f'{second} (2)')
 
 
 def title_of(definition: Definition) -> str:
-    """Head of a column: what exactly was computed, and its unit."""
+    """Return a column title: the exact name of the metric and its unit."""
     return f'{definition.variant}, {definition.unit}' if definition.unit else definition.variant
 
 
 def cell_of(average: Average, definition: Definition) -> str:
-    """A mean as tables print it; the mode collapse rate with the count behind it."""
+    """Format a mean; rates in percent with their counts."""
     text = number(average.mean, definition)
-    if definition.label == MCR and average.count:
+    if definition.unit == '%' and average.count:
         return f'{text} ({round(average.sum / 100)} of {average.count})'
     return f'{text} ({average.infinite} infinite)' if average.infinite else text
 
 
 def number(value: float | None, definition: Definition) -> str:
-    """A score with the decimals of its metric; an empty cell for None."""
+    """Format a score with the decimals of its metric; return an empty cell for None."""
     if value is None:
         return ''
     return f'{value:.{definition.decimals}f}' if math.isfinite(value) else str(value)
 
 
-def signed(value: float, definition: Definition, more: int = 0) -> str:
-    """A difference with its sign and, on wish, more decimals."""
+def with_sign(value: float, definition: Definition, more: int = 0) -> str:
+    """Format a difference with its sign and optionally more decimals."""
     return f'{value:+.{definition.decimals + more}f}'
 
 
 def interval(item: Difference, definition: Definition) -> str:
-    """A confidence interval."""
-    return f'{signed(item.low, definition, 1)} to {signed(item.high, definition, 1)}'
+    """Format a confidence interval."""
+    return f'{with_sign(item.low, definition, 1)} to {with_sign(item.high, definition, 1)}'
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    plain = ' '.join(text.split())
-    for character in '\\`*_[]<>|#':
-        plain = plain.replace(character, f'\\{character}')
-    return plain
+    """Escape text for Markdown."""
+    return re.sub(r'([\\`*_\[\]<>|#])', r'\\\1', ' '.join(text.split()))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -15,6 +18,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from basicsr.options import Options
 from basicsr.utils.console import missing_package
 from basicsr.utils.errors import OptionError
 from basicsr.utils.files import whole_file
@@ -60,7 +64,8 @@ class RunLog:
         self.path = self._folder / f'{name}.jsonl'
         self._name, self._total_iter, self._start = name, total_iter, start
         self._begin = time.monotonic()
-        self._text = _LateFile(self._folder / f'{name}.log')
+        # keeps records in memory until the file exists
+        self._text = MemoryHandler(sys.maxsize, flushLevel=sys.maxsize, flushOnClose=False)
         self._file: TextIO | None = None
         self._board: Any = None
         self._make_board = _tensorboard(self._folder / 'tensorboard', start) if tensorboard else None
@@ -74,7 +79,11 @@ class RunLog:
         self._folder.mkdir(parents=True, exist_ok=True)
         cut_back(self.path, self._start)
         self._file = self.path.open('a', encoding='utf-8')
-        self._text.open()
+        file = logging.FileHandler(self._folder / f'{self._name}.log', encoding='utf-8')
+        file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s: %(message)s'))
+        self._text.setTarget(file)
+        self._text.flush()
+        self._text.capacity = 0  # from now on, write each record at once
         self._board = self._make_board() if self._make_board else None
 
     def __enter__(self) -> RunLog:
@@ -87,6 +96,8 @@ class RunLog:
         if error is not None and not isinstance(error, KeyboardInterrupt):
             self._text.handle(logging.LogRecord('basicsr', logging.ERROR, '', 0, str(error), (), None))
         logging.getLogger('basicsr').removeHandler(self._text)
+        if self._text.target is not None:
+            self._text.target.close()
         self._text.close()
         if self._file is not None:
             self._file.close()
@@ -136,7 +147,7 @@ class RunLog:
         self._write({'iter': iteration, 'dataset': dataset, **scores})
         self._scalars(iteration, {f'metrics/{dataset}/{label}': value for label, value in scores.items()})
 
-    def picture(self, iteration: int, name: str, image: NDArray[np.uint8]) -> None:
+    def image(self, iteration: int, name: str, image: NDArray[np.uint8]) -> None:
         """Show an image (H, W, 3) RGB in TensorBoard."""
         self.open()
         if self._board is not None:
@@ -157,34 +168,26 @@ class RunLog:
             self._wandb.log(dict(values), step=iteration)
 
 
-class _LateFile(logging.Handler):
-    """A log file that is made by :meth:`open`; what comes before is kept until then."""
+def open_log(
+    experiment: Path, options: Options, start: int, is_first: bool
+) -> contextlib.AbstractContextManager[RunLog | None]:
+    """Return the log of a training in its first process, and None in the others.
 
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path, self._early = path, list[logging.LogRecord]()
-        self._file: logging.FileHandler | None = None
-
-    def open(self) -> None:
-        """Make the file and write what has come so far."""
-        self._file = logging.FileHandler(self._path, encoding='utf-8')
-        self._file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s: %(message)s'))
-        for record in self._early:
-            self._file.emit(record)
-        self._early.clear()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a line, now or later."""
-        if self._file is None:
-            self._early.append(record)
-        else:
-            self._file.emit(record)
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-        super().close()
+    Args:
+        experiment: folder of the experiment; if it exists, the log files are opened at once.
+        options: of the option file.
+        start: iteration that the run starts after.
+        is_first: whether this is the process that writes files.
+    """
+    if not is_first or options.train is None:
+        return contextlib.nullcontext()
+    how = options.logger
+    wandb = None if how.wandb is None else how.wandb.model_dump()
+    total = options.train.total_iter
+    log = RunLog(experiment, options.name, total, start, how.use_tb_logger, wandb, options.as_dict())
+    if experiment.is_dir():
+        log.open()
+    return log
 
 
 class Timer:

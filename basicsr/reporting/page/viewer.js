@@ -1,5 +1,5 @@
 'use strict';
-/* The window in which two pictures of an image are compared: divider or side by side, one pan and zoom for both. */
+/* The viewer compares two images: with a divider or side by side, with the same pan and zoom. */
 
 const byId = (id) => document.getElementById(id);
 
@@ -16,7 +16,7 @@ const viewer = {
   row: null,
   order: [],           // rows that "next" and "previous" go through
   sources: [],         // what can be shown: {id, title, url, small}
-  scale: 1, x: 0, y: 0, fitted: true, // a picture's pixel p lies at (x, y) + p * scale, in CSS pixels of its pane
+  scale: 1, x: 0, y: 0, fitted: true, // pixel p of an image is at (x, y) + p * scale, in CSS pixels of its pane
   divider: 0.5,
   beside: false,
   pointers: new Map(), // of those that are down, the last place
@@ -143,7 +143,7 @@ function pan(dx, dy) {
   draw();
 }
 
-/* Some of the picture always stays in sight. */
+/* Keep part of the image visible. */
 function hold(place, length, room) {
   const margin = Math.min(80, length, room);
   return Math.min(Math.max(place, margin - length), room - margin);

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: one row an image, one report a data set and run."""
+"""The content of reports: one row per image, one report per data set and run."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-from basicsr.metrics import Metric
+from basicsr.metrics import Average, Metric, average
 from basicsr.utils.errors import ReportError
 from basicsr.utils.files import sha256_of
 from basicsr.version import __version__
 
 MCR = 'mcr'
-"""The label of the mode collapse rate, whose scores are the rows' ``collapsed``."""
+"""The label of the mode collapse rate."""
 
 _PACKAGES = ('torch', 'numpy', 'opencv-python-headless', 'scikit-image')
 
 
 @dataclass(frozen=True)
 class Definition:
-    """What stands behind a label of a table, so that nobody compares what cannot be compared.
+    """The definition of a score; only scores with the same definition can be compared.
 
     Args:
-        label: key in the rows' scores, as the option file calls the metric.
-        variant: what exactly is computed: 'SSIM 3-D'.
+        label: key in the rows' scores, from the option file.
+        variant: exact name of the metric: 'SSIM 3-D'.
         unit: 'dB', '%' or empty.
-        decimals: digits after the point in tables.
-        higher_is_better: which direction is an improvement.
-        text: one sentence.
-        data_range: the distance between black and white, in words.
+        decimals: number of decimals in tables.
+        higher_is_better: whether a larger score is better.
+        text: description in one sentence.
+        data_range: distance between black and white, as text.
         settings: arguments of the metric, as text.
-        missing: why nothing was scored (an optional package, weights); empty if it was.
+        missing: reason why nothing was scored (optional package, weights); empty if it was.
     """
 
     label: str
@@ -51,11 +51,11 @@ class Definition:
 
 
 def definition_of(label: str, metric: Metric) -> Definition:
-    """Describe a metric for the reports.
+    """Return the definition of a metric.
 
     Args:
-        label: key in the rows' scores; ``MCR`` for the mode collapse rate, whatever the option file calls it.
-        metric: what computed the scores.
+        label: key in the rows' scores; always ``MCR`` for the mode collapse rate.
+        metric: of the scores.
     """
     settings = {key: str(value) for key, value in vars(metric).items() if not key.startswith('_')}
     data_range = settings.get('data_range', 'None')
@@ -79,18 +79,17 @@ class ImageRow:
 
     Args:
         index: position in the data set, from 0.
-        name: names the image within its data set, sub-folders included; any characters.
+        name: of the image within its data set, with sub-folders; any characters.
         height: pixels.
         width: pixels.
         scores: of the output, by label; empty without ground truth.
-        input_scores: of the blurred input ("do nothing"), by label; labels may be missing.
-        collapsed: whether the output is much worse than the input (MCR); None if that is not known.
-        seconds: the network took; None if it was not measured.
-        tiled: whether the image was cut into tiles.
-        marks: what a reader should know, as 'psnr_realblur: not_aligned'.
-        pictures: files by kind (``FULL`` and ``THUMBNAILS`` of ``pictures.py``), relative to the result folder, with
-            forward slashes.
-        group: of the images that it is scored with apart from the others ('indoor'); empty without groups.
+        input_scores: of the blurred input (the baseline), by label; labels may be missing.
+        seconds: time of the network; None if not measured.
+        tiled: whether the image was processed in tiles.
+        marks: remarks for readers, such as 'psnr_realblur: not_aligned'.
+        pictures: image files by kind (``FULL`` and ``THUMBNAILS`` of ``images.py``), relative to the result folder,
+            with forward slashes.
+        group: name of the group of images with separate averages ('indoor'); empty without groups.
     """
 
     index: int
@@ -99,21 +98,19 @@ class ImageRow:
     width: int
     scores: Mapping[str, float] = field(default_factory=dict)
     input_scores: Mapping[str, float] = field(default_factory=dict)
-    collapsed: bool | None = None
     seconds: float | None = None
     tiled: bool = False
     marks: tuple[str, ...] = ()
     pictures: Mapping[str, str] = field(default_factory=dict)
     group: str = ''
 
-    def score(self, label: str) -> float | None:
-        """The output's score; 100 or 0 under the label of the mode collapse rate."""
-        if label == MCR and self.collapsed is not None:
-            return 100.0 if self.collapsed else 0.0
-        return self.scores.get(label)
+    @property
+    def collapsed(self) -> bool | None:
+        """Whether the output is much worse than the input (MCR); None if it was not scored."""
+        return self.scores[MCR] > 0 if MCR in self.scores else None
 
     def gain(self, label: str) -> float | None:
-        """Output's score minus the input's; None if either is missing or both are infinite."""
+        """Return the output's score minus the input's; None if one is missing or both are infinite."""
         if label not in self.scores or label not in self.input_scores:
             return None
         difference = self.scores[label] - self.input_scores[label]
@@ -121,51 +118,18 @@ class ImageRow:
 
 
 @dataclass(frozen=True)
-class Average:
-    """A mean over images that can be checked and joined: sum and count stand beside it.
-
-    Args:
-        sum: exactly rounded sum over images, whatever their order.
-        count: number of images that have this score.
-        infinite: how many of them are infinite (identical images); the mean is then infinite too.
-    """
-
-    sum: float
-    count: int
-    infinite: int = 0
-
-    @property
-    def mean(self) -> float | None:
-        """Simple mean over images; None without images."""
-        return self.sum / self.count if self.count else None
-
-
-def average(values: Iterable[float | None]) -> Average:
-    """The average of the values that are there.
-
-    Example:
-        >>> average([1e16, 1.0, None, -1e16]).sum
-        1.0
-    """
-    present = [value for value in values if value is not None]
-    infinite = [value for value in present if math.isinf(value)]
-    total = math.fsum(present) if len(set(infinite)) < 2 else math.nan  # plus and minus infinity have no sum
-    return Average(total, len(present), len(infinite))
-
-
-@dataclass(frozen=True)
 class RunFacts:
-    """What must be known to make a report again.
+    """The information needed to reproduce a report.
 
     Args:
         run: name of the run, as in ``results/<run>``.
-        network: name of the network, as tables call it.
+        network: name of the network in tables.
         options: the option file.
-        checkpoint: path of the network's file; empty if there is none.
-        checkpoint_sha256: hash of its content; empty if there is none.
+        checkpoint: path of the network file; empty without one.
+        checkpoint_sha256: hash of its content; empty without one.
         date: ISO 8601, UTC.
-        device: what computed the outputs.
-        versions: of Python and the libraries that scores depend on.
+        device: that computed the outputs.
+        versions: of Python and of libraries that affect scores.
     """
 
     run: str
@@ -181,14 +145,14 @@ class RunFacts:
 def facts_of_run(
     run: str, network: str, options: str = '', checkpoint: Path | None = None, device: str = ''
 ) -> RunFacts:
-    """Collect hash, date and versions.
+    """Collect the facts of a run, with hash, date and versions.
 
     Args:
         run: name of the run.
         network: name of the network.
         options: path of the option file.
-        checkpoint: file of the network, which is read once for its hash.
-        device: as ``str(torch.device)``, or a fuller description.
+        checkpoint: network file; read once for its hash.
+        device: ``str(torch.device)``, or a longer description.
 
     Raises:
         OSError: the checkpoint cannot be read.
@@ -210,25 +174,25 @@ def _versions() -> dict[str, str]:
     for package in _PACKAGES:
         try:
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # OpenCV may be installed under another name
+        except metadata.PackageNotFoundError:  # OpenCV has several distributions
             continue
     return found
 
 
 @dataclass(frozen=True)
 class Report:
-    """One data set evaluated by one run.
+    """The scores of one run on one data set.
 
     Args:
         facts: about the run.
         dataset: name of the data set.
-        definitions: of all labels, in the order of the tables' columns.
+        definitions: of all labels, in the order of table columns.
         rows: in data set order.
-        skipped: images that could not be evaluated, by name, with the reason; they are in no average.
-        error_scale: the difference (of 255) that the error maps show brightest; None without pictures.
+        skipped: reasons of images that could not be evaluated, by name; averages do not include them.
+        error_scale: difference (of 255) shown brightest in error maps; None without images.
 
     Raises:
-        ReportError: two rows share a name, or a row has a label without definition.
+        ReportError: two rows have the same name, or a label has no definition.
     """
 
     facts: RunFacts
@@ -241,39 +205,37 @@ class Report:
     def __post_init__(self) -> None:
         twice = [name for name, count in Counter(row.name for row in self.rows).items() if count > 1]
         if twice:
-            raise ReportError(f'{self.dataset}: {listed(twice)} stand for several images each; names must differ')
+            raise ReportError(f'{self.dataset}: {listed(twice)} are names of several images; names must be unique')
         known = {definition.label for definition in self.definitions}
-        unknown = {label for row in self.rows for label in (*row.scores, *row.input_scores)} - known
+        unknown = {label for row in self.rows for label in (*row.scores, *row.input_scores)} - known - {MCR}
         if unknown:
-            raise ReportError(f'{self.dataset}: the rows have scores without definition: {listed(sorted(unknown))}')
+            raise ReportError(f'{self.dataset}: scores without definition: {listed(sorted(unknown))}')
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """All labels but that of the mode collapse rate, in the order of the columns."""
+        """All labels except the mode collapse rate, in the order of the columns."""
         return tuple(definition.label for definition in self.definitions if definition.label != MCR)
 
     @property
     def main_label(self) -> str | None:
-        """What images are ranked by."""
+        """The label by which images are ranked."""
         return ranking_label(self.definitions)
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Names of the groups that images are scored by, in the order of the rows."""
+        """Names of the groups with separate averages, in the order of the rows."""
         return tuple(dict.fromkeys(row.group for row in self.rows if row.group))
 
     def members(self, group: str | None = None) -> tuple[ImageRow, ...]:
-        """The rows of a group; None is all of them."""
+        """Return the rows of a group; None returns all."""
         return tuple(row for row in self.rows if group in (None, row.group))
 
     def average(self, label: str, group: str | None = None) -> Average:
-        """Of the outputs, of all images or those of a group."""
-        return average(row.score(label) for row in self.members(group))
+        """Return the average of the outputs, of all images or a group."""
+        return average(row.scores.get(label) for row in self.members(group))
 
     def input_average(self, label: str, group: str | None = None) -> Average:
-        """Of the blurred inputs, of all images or those of a group; they never collapse."""
-        if label == MCR:
-            return average(None if row.collapsed is None else 0.0 for row in self.members(group))
+        """Return the average of the blurred inputs, of all images or a group."""
         return average(row.input_scores.get(label) for row in self.members(group))
 
     @property
@@ -283,13 +245,13 @@ class Report:
 
 
 def ranking_label(definitions: Iterable[Definition]) -> str | None:
-    """What images are ranked by: the first label in dB, else the first that is not the mode collapse rate."""
+    """Return the label that ranks images: the first in dB, otherwise the first except the mode collapse rate."""
     labels = [item for item in definitions if item.label != MCR]
     return next((item.label for item in [*(item for item in labels if item.unit == 'dB'), *labels]), None)
 
 
 def listed(names: Iterable[str], most: int = 10) -> str:
-    """Names for a message, the first few and how many more there are."""
+    """Return names for a message: the first few, and the number of further ones."""
     names = list(names)
     more = f' and {len(names) - most} more' if len(names) > most else ''
     return ', '.join(repr(name) for name in names[:most]) + more
