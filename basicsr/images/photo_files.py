@@ -136,8 +136,7 @@ def _by_pillow(kind: str, colour: Array, alpha: Array | None, stored: Stored) ->
 def _jpeg_settings(stored: Stored, gray: bool) -> dict[str, Any]:
     """Return the photo's tables and subsampling, at least as fine as quality 90; quality 95 for other sources."""
     more: dict[str, Any] = {'optimize': True, 'progressive': bool(stored.more.get('progressive'))}
-    if stored.more.get('comment'):
-        more['comment'] = stored.more['comment']
+    more |= {'comment': stored.more['comment']} if stored.more.get('comment') else {}
     tables = stored.more.get('qtables')
     if not tables:
         return {**more, 'quality': 95, 'subsampling': -1 if gray else 0}

@@ -149,8 +149,7 @@ def _from_cmyk(page: Any, colour: Array) -> tuple[Array, str]:
             return rgb.astype(np.uint16), f'CMYK became RGB {WITHOUT_PROFILE}'
         colour, note = (colour >> 8).astype(np.uint8), '16 bits became 8; '
     image = Image.frombytes('CMYK', colour.shape[1::-1], colour.tobytes())
-    if profile is not None:
-        image.info['icc_profile'] = bytes(profile)
+    image.info['icc_profile'] = bytes(profile or b'')
     planes = planes_of_pil(image)
     return planes.colour, note + planes.note
 

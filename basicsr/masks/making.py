@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import time
@@ -20,7 +18,7 @@ from basicsr.images.files import IMAGE_SUFFIXES, image_size
 from basicsr.masks.files import read_masks, read_stamp, write_label_map
 from basicsr.masks.generator import MaskGenerator
 from basicsr.masks.pictures import Companion, read_photo
-from basicsr.masks.record import claim_mask_folder
+from basicsr.masks.record import claim_mask_folder, stamp_of
 from basicsr.utils.errors import BasicsrError, MaskError
 from basicsr.utils.files import files_below
 
@@ -149,7 +147,7 @@ def make_masks(
     if not 0 <= index < count:
         raise MaskError(f'shard {index}/{count} does not exist; it goes from 0/{count} to {count - 1}/{count}')
     images = (list_images(source) if names is None else names)[index::count]
-    stamp = hashlib.sha256(json.dumps(generator.settings, sort_keys=True).encode()).hexdigest()[:16]
+    stamp = stamp_of(generator.settings)
 
     summary = begin(target, generator.settings, companions, force)
     for name in progress(images):
