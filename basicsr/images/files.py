@@ -129,9 +129,7 @@ def with_bits(image: Array, bits: Bits, name: str) -> Array:
     if bits == 16 and image.dtype == np.uint8:
         raise ImageFileError(f'{name}: has 8 bits per sample, expected 16; use the 16-bit original')
     if bits == 8 and image.dtype == np.uint16:
-        raise ImageFileError(
-            f'{name}: has 16 bits per sample, expected 8; bits: high_byte keeps the upper ones, null keeps all'
-        )
+        raise ImageFileError(f'{name}: has 16 bits per sample, expected 8; set bits to high_byte or null')
     return image
 
 

@@ -13,13 +13,13 @@ from basicsr.utils.errors import ImageFileError
 
 WITHOUT_PROFILE = 'without a colour profile: its colours may be off'
 """The end of the note on colours that were converted without a profile."""
-PALETTE_NOTE, BLACK_AND_WHITE_NOTE = 'a palette became RGB', 'black and white became 8-bit gray'
+PALETTE_NOTE, BILEVEL_NOTE = 'a palette became RGB', 'black and white became 8-bit gray'
 """Notes on other conversions."""
 
 # Pillow's modes: the mode of the result
 _TARGETS = {mode: mode for mode in ('L', 'LA', 'RGB', 'RGBA')}
 _TARGETS |= {'1': 'L', 'P': 'RGB', 'PA': 'RGBA', 'La': 'LA', 'RGBa': 'RGBA', 'RGBX': 'RGB'}
-_NOTES = {'1': BLACK_AND_WHITE_NOTE, 'P': PALETTE_NOTE, 'PA': PALETTE_NOTE}
+_NOTES = {'1': BILEVEL_NOTE, 'P': PALETTE_NOTE, 'PA': PALETTE_NOTE}
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from basicsr.images.arrays import Array
-from basicsr.images.pixels import (
-    BLACK_AND_WHITE_NOTE,
-    PALETTE_NOTE,
-    WITHOUT_PROFILE,
-    Planes,
-    divided_by_alpha,
-    planes_of_pil,
-)
+from basicsr.images.pixels import BILEVEL_NOTE, PALETTE_NOTE, WITHOUT_PROFILE, Planes, divided_by_alpha, planes_of_pil
 from basicsr.utils.errors import ImageFileError
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB, _ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
@@ -71,7 +64,7 @@ def planes_of_page(page: Any, data: bytes, name: str) -> Planes:
         return Planes(_by_libtiff(page, data, name), note='YCbCr became RGB', keeps_profile=False)
     if page.compression in _FAX and page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):
         gray = np.ascontiguousarray(_by_libtiff(page, data, name)[..., :1])
-        return Planes(gray, note=BLACK_AND_WHITE_NOTE)
+        return Planes(gray, note=BILEVEL_NOTE)
     samples, bits = _samples(page), page.bitspersample
     count = _COLOURS[page.photometric]
     colour = samples[..., :count]

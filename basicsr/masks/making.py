@@ -108,9 +108,7 @@ def list_images(folder: Path) -> list[Path]:
     for path in images:
         other = by_stem.setdefault(path.with_suffix(''), path)
         if other != path:
-            raise MaskError(
-                f'{other} and {path} in {folder} would share the mask file {path.with_suffix(".png")}; rename one'
-            )
+            raise MaskError(f'{folder}: {other} and {path} would share the mask file {path.stem}.png; rename one')
     return images
 
 
@@ -171,13 +169,22 @@ def _finished(path: Path, image: Path | None, stamp: str) -> NDArray[Any] | None
     """Read the masks of a complete file with this stamp and the size of the image; None without one."""
     if not path.is_file() or read_stamp(path) != stamp:
         return None
-    size = None if image is None else image_size(image)
-    if image is not None and size is None:
-        return None
     try:
-        return read_masks(path, size)
+        return read_masks(path, size_of_photo(image))
     except MaskError:
         return None
+
+
+def size_of_photo(photo: Path | None) -> tuple[int, int] | None:
+    """Return the size (H, W) of a photo; None without one.
+
+    Raises:
+        MaskError: the photo cannot be read.
+    """
+    size = None if photo is None else image_size(photo)
+    if photo is not None and size is None:
+        raise MaskError(f'{photo}: its image cannot be read')
+    return size
 
 
 def shards_of_environment() -> tuple[int, int]:

@@ -95,9 +95,7 @@ def require_whole(path: Path) -> None:
     with mapped(path) as data:
         stated = _length(data)
         if stated is not None and stated > len(data):
-            raise ImageFileError(
-                f'{path}: cut off: it should have {stated} bytes and has {len(data)}; copy or download it again'
-            )
+            raise ImageFileError(f'{path}: cut off: {len(data)} of {stated} bytes; copy or download it again')
         if is_mp4(data):
             _check_samples(path, data)
         for width, height in _sizes(data):
