@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import mmap
 import re
 import struct
 from collections.abc import Iterator
@@ -12,9 +11,9 @@ from typing import TypeAlias
 
 from PIL import Image
 
+from basicsr.images.boxes import Buffer, boxes
 from basicsr.utils.errors import ImageFileError
 
-Buffer: TypeAlias = 'bytes | mmap.mmap'
 _Found: TypeAlias = tuple[tuple[int, int], int]  # (H, W), and the number of bits that the data lack at least
 
 MAX_PIXELS = 150_000_000
@@ -181,17 +180,13 @@ def _webp(data: Buffer, name: str) -> None:
 
 def _boxes(data: Buffer, name: str) -> None:
     """Check that the boxes ``meta`` and ``mdat`` of an AVIF or HEIC file are complete."""
-    place = 0
     seen: set[bytes] = set()
-    while place + 8 <= len(data) and not {b'meta', b'mdat'} <= seen:
-        length, kind = struct.unpack_from('>I4s', data, place)
-        if length == 1:
-            (length,) = struct.unpack_from('>Q', data, place + 8)
-        length = length or len(data) - place
-        if length < 8 or place + length > len(data):
+    for box in boxes(data, 0, len(data)):
+        if box.end > len(data):
             raise _cut_off(data, name)
-        seen.add(kind)
-        place += length
+        seen.add(box.kind)
+        if {b'meta', b'mdat'} <= seen:
+            return
     if b'meta' not in seen:
         raise _cut_off(data, name)
 
