@@ -95,12 +95,12 @@ def _fitting(photo: Photo, kind: str) -> tuple[Photo, tuple[str, ...]]:
     if photo.pixels.dtype == np.uint16 and kind not in ('PNG', 'TIFF'):
         high = (photo.pixels >> 8).astype(np.uint8)
         photo = replace(photo, pixels=high, alpha=None if photo.alpha is None else (photo.alpha >> 8).astype(np.uint8))
-        notes.append(f'{kind} holds 8 bits of the 16')
+        notes.append(f'{kind} supports only 8 of the 16 bits')
     if photo.alpha is not None and kind in ('JPEG', 'BMP'):
         photo = replace(photo, alpha=None)
-        notes.append(f'{kind} holds no transparency')
+        notes.append(f'{kind} does not support transparency')
     if kind == 'BMP' and (photo.stored.exif or 'icc_profile' in photo.stored.more):
-        notes.append('BMP holds neither EXIF nor colour profile')
+        notes.append('BMP supports neither EXIF nor colour profiles')
     tags = photo.stored.more.get('colour_tags')
     if isinstance(tags, ColourTags) and not tags.is_srgb and kind not in ('PNG', 'AVIF'):
         profile = photo.stored.more.get('icc_profile') or profile_of(tags)

@@ -108,7 +108,7 @@ def _alpha(page: Any, extra: Array) -> tuple[Array | None, bool, list[str]]:
         return None, False, []
     kinds, notes = [int(kind) for kind in page.extrasamples], []
     if not kinds:  # OpenCV writes such files
-        kinds, notes = [_STRAIGHT], ['its file does not say what the extra channel is; taken for transparency']
+        kinds, notes = [_STRAIGHT], ['its extra channel is not specified; used as transparency']
     place = next((index for index, kind in enumerate(kinds) if kind in (_ASSOCIATED, _STRAIGHT)), None)
     if dropped := extra.shape[2] - (place is not None):
         notes.append(f'extra channels that are not transparency are left out: {dropped}')

@@ -166,7 +166,7 @@ def begin(target: Path, settings: dict[str, Any], companions: Sequence[Companion
 
 
 def _finished(path: Path, image: Path | None, stamp: str) -> NDArray[Any] | None:
-    """Read the masks of a complete file with this stamp and the size of the image; None without one."""
+    """Read the masks of a complete file with this stamp and the size of the image; None if there are none."""
     if not path.is_file() or read_stamp(path) != stamp:
         return None
     try:
