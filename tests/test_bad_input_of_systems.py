@@ -78,7 +78,7 @@ def test_files_of_other_bits(refused):
     assert 'test_l/source/9.png: has 8 bits per sample, expected 16' in message
     dpdd(DEFOCUS)
     message = refused('test/DPDD/LaKDNet_S.yml', *SMALL, WEIGHTS, 'datasets:test:bits=8')
-    assert '9.png: has 16 bits per sample, expected 8; bits: high_byte' in message
+    assert '9.png: has 16 bits per sample, expected 8; set bits to high_byte' in message
 
 
 def test_a_view_that_is_not_there(refused):

@@ -308,7 +308,7 @@ def test_folders_without_photos_and_ambiguous_names_are_refused(photos, tmp_path
     with pytest.raises(MaskError, match='is not a folder'):
         make_masks(tmp_path / 'gone', tmp_path / 'masks', Halves())
     Image.new('RGB', (30, 20)).save(photos / 'a.jpg')
-    with pytest.raises(MaskError, match=r'a\.jpg and a\.png .* would share'):
+    with pytest.raises(MaskError, match=r'a\.jpg and a\.png would share'):
         make_masks(photos, tmp_path / 'masks', Halves())
 
 

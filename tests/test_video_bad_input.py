@@ -234,7 +234,7 @@ def test_frames_that_change_their_size_are_refused():
                         packet.stream, packet.time_base = stream, Fraction(1, 1000)
                         packet.pts = packet.dts = 40 * (2 * number + index)
                         file.mux(packet)
-    assert 'its frames change their size, 96×64 to 64×96 at 0.1 s' in refused('in.mkv')
+    assert '64×96 at 0.1 s' in refused('in.mkv')
 
 
 @pytest.mark.parametrize('name', ['in.mp4', 'in.mkv', 'in.mpg'])

@@ -451,7 +451,7 @@ def test_sound_that_a_container_does_not_hold_becomes_aac(sound, target):
     make('in.mkv', sound=sound, times=50, late_sound=0.48)
     _, after, done = through('in.mkv', target)
     kind, codec = target[-3:], sound.removeprefix('lib')
-    assert f'the sound became AAC: {kind} holds no {codec}' in done.notes
+    assert f'the sound became AAC: {kind} does not support {codec}' in done.notes
     ((heard, packets),) = after.sound
     assert heard == 'aac' and packets[-1][0] - packets[0][0] == pytest.approx(2, abs=0.1)
     if kind == 'avi':
@@ -487,7 +487,7 @@ def test_subtitles_are_copied_where_the_container_holds_them():
         lines = [(packet.pts, bytes(packet)) for packet in file.demux(subtitles=0) if packet.size]
     assert lines == [(0, b'Good day'), (100, b'Goodbye')] and not done.notes
     _, after, done = through('in.mkv', 'out.mp4')
-    assert after.kinds == ['video'] and 'left out: subtitles (mp4 holds no subrip)' in done.notes
+    assert after.kinds == ['video'] and 'left out: subtitles (mp4 does not support subrip)' in done.notes
 
 
 def test_titles_and_languages_stay():

@@ -7,4 +7,4 @@ from typing import Any, TypeAlias
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
-"""Of any dtype; functions say which."""
+"""An array of any dtype; each function documents its own."""

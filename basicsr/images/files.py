@@ -96,7 +96,7 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None, 
     if image is None:
         raise ImageFileError(f'{name}: damaged, or not an image format that OpenCV supports')
     if image.dtype not in _WHITE:
-        raise ImageFileError(f'{name}: holds {image.dtype} values; only 8- and 16-bit images are read')
+        raise ImageFileError(f'{name}: holds {image.dtype} values; only 8- and 16-bit images are supported')
     image = with_bits(np.asarray(image), bits, name)
     return image[:, :, np.newaxis] if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
@@ -129,9 +129,7 @@ def with_bits(image: Array, bits: Bits, name: str) -> Array:
     if bits == 16 and image.dtype == np.uint8:
         raise ImageFileError(f'{name}: has 8 bits per sample, expected 16; use the 16-bit original')
     if bits == 8 and image.dtype == np.uint16:
-        raise ImageFileError(
-            f'{name}: has 16 bits per sample, expected 8; bits: high_byte keeps the upper ones, null keeps all'
-        )
+        raise ImageFileError(f'{name}: has 16 bits per sample, expected 8; set bits to high_byte or null')
     return image
 
 

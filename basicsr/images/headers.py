@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import mmap
+import io
 import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from PIL import Image
+
+from basicsr.images.boxes import Buffer, boxes
 from basicsr.utils.errors import ImageFileError
 
-Buffer: TypeAlias = 'bytes | mmap.mmap'
 _Found: TypeAlias = tuple[tuple[int, int], int]  # (H, W), and the number of bits that the data lack at least
 
 MAX_PIXELS = 150_000_000
@@ -22,7 +24,7 @@ _WITHOUT_LENGTH = (0x01, 0xD8, 0xD9)
 _END, _SCAN = 0xD9, 0xDA
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _HUFFMAN = {0xC0: 2, 0xC1: 2, 0xC2: 1}  # start of frame: fewest bits of a block of 8x8 samples
-_DEFLATE, _LZW = 1032, 2600  # the highest compression ratios of PNG and GIF
+_DEFLATE = 1032  # its highest compression ratio
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _HEIC = {b'heic', b'heix', b'hevc', b'hevx', b'heim', b'heis', b'mif1', b'msf1'}
 _MARKS = {
@@ -159,33 +161,16 @@ def _bmp(data: Buffer, name: str) -> _Found | None:
 
 
 def _gif(data: Buffer, name: str) -> _Found:
-    """Check the first image; further images and the trailer are ignored."""
-    width, height, flags = struct.unpack_from('<HHB', data, 6)
-    place = 13 + _palette_size(flags)
-    while data[place] == 0x21:  # an extension
-        place = _after_blocks(data, place + 2)
-    if data[place] != 0x2C:  # an image
-        raise _cut_off(data, name)
-    columns, rows, flags = struct.unpack_from('<HHB', data, place + 5)
-    start = place + 10 + _palette_size(flags) + 1
-    coded = _after_blocks(data, start) - start
-    return (max(height, rows), max(width, columns)), rows * columns - _LZW * coded
-
-
-def _palette_size(flags: int) -> int:
-    """Return the bytes of the palette of a GIF; 0 without one."""
-    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
-
-
-def _after_blocks(data: Buffer, place: int) -> int:
-    """Return the end of a series of GIF blocks, each preceded by its length.
-
-    Raises:
-        IndexError: it is cut off.
-    """
-    while data[place]:
-        place += 1 + data[place]
-    return place + 1
+    """Decode the first image, whose length is not in the header."""
+    try:
+        with Image.open(io.BytesIO(data), formats=['GIF']) as image:
+            if image.height * image.width <= MAX_PIXELS:
+                image.load()
+            return (image.height, image.width), 0
+    except Image.DecompressionBombError as error:
+        raise too_many_pixels(name, MAX_PIXELS) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _cut_off(data, name) from error
 
 
 def _webp(data: Buffer, name: str) -> None:
@@ -195,17 +180,13 @@ def _webp(data: Buffer, name: str) -> None:
 
 def _boxes(data: Buffer, name: str) -> None:
     """Check that the boxes ``meta`` and ``mdat`` of an AVIF or HEIC file are complete."""
-    place = 0
     seen: set[bytes] = set()
-    while place + 8 <= len(data) and not {b'meta', b'mdat'} <= seen:
-        length, kind = struct.unpack_from('>I4s', data, place)
-        if length == 1:
-            (length,) = struct.unpack_from('>Q', data, place + 8)
-        length = length or len(data) - place
-        if length < 8 or place + length > len(data):
+    for box in boxes(data, 0, len(data)):
+        if box.end > len(data):
             raise _cut_off(data, name)
-        seen.add(kind)
-        place += length
+        seen.add(box.kind)
+        if {b'meta', b'mdat'} <= seen:
+            return
     if b'meta' not in seen:
         raise _cut_off(data, name)
 

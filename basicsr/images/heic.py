@@ -18,7 +18,7 @@ from basicsr.utils.installation import pip_install
 HEIC_SUFFIXES = ('.heic', '.heif')
 """Extensions of HEIC files, in lower case."""
 INSTALL = f'run `{pip_install("heic")}` (or `pip install pillow-heif`), or save it as JPEG or PNG first'
-"""The advice of errors about HEIC files."""
+"""The advice in errors about HEIC files."""
 
 _ALPHA = (b'urn:mpeg:hevc:2015:auxid:1', b'urn:mpeg:mpegB:cicp:systems:auxiliary:alpha')
 _HEAD = 2**16  # bytes; contain the description of the images

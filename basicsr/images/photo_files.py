@@ -95,12 +95,12 @@ def _fitting(photo: Photo, kind: str) -> tuple[Photo, tuple[str, ...]]:
     if photo.pixels.dtype == np.uint16 and kind not in ('PNG', 'TIFF'):
         high = (photo.pixels >> 8).astype(np.uint8)
         photo = replace(photo, pixels=high, alpha=None if photo.alpha is None else (photo.alpha >> 8).astype(np.uint8))
-        notes.append(f'{kind} holds 8 bits of the 16')
+        notes.append(f'{kind} supports only 8 of the 16 bits')
     if photo.alpha is not None and kind in ('JPEG', 'BMP'):
         photo = replace(photo, alpha=None)
-        notes.append(f'{kind} holds no transparency')
+        notes.append(f'{kind} does not support transparency')
     if kind == 'BMP' and (photo.stored.exif or 'icc_profile' in photo.stored.more):
-        notes.append('BMP holds neither EXIF nor colour profile')
+        notes.append('BMP supports neither EXIF nor colour profiles')
     tags = photo.stored.more.get('colour_tags')
     if isinstance(tags, ColourTags) and not tags.is_srgb and kind not in ('PNG', 'AVIF'):
         profile = photo.stored.more.get('icc_profile') or profile_of(tags)
@@ -136,8 +136,7 @@ def _by_pillow(kind: str, colour: Array, alpha: Array | None, stored: Stored) ->
 def _jpeg_settings(stored: Stored, gray: bool) -> dict[str, Any]:
     """Return the photo's tables and subsampling, at least as fine as quality 90; quality 95 for other sources."""
     more: dict[str, Any] = {'optimize': True, 'progressive': bool(stored.more.get('progressive'))}
-    if stored.more.get('comment'):
-        more['comment'] = stored.more['comment']
+    more |= {'comment': stored.more['comment']} if stored.more.get('comment') else {}
     tables = stored.more.get('qtables')
     if not tables:
         return {**more, 'quality': 95, 'subsampling': -1 if gray else 0}

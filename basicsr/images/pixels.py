@@ -12,14 +12,14 @@ from basicsr.images.arrays import Array
 from basicsr.utils.errors import ImageFileError
 
 WITHOUT_PROFILE = 'without a colour profile: its colours may be off'
-"""The end of the note on colours that were converted without a profile."""
-PALETTE_NOTE, BLACK_AND_WHITE_NOTE = 'a palette became RGB', 'black and white became 8-bit gray'
+"""The end of a note on colours converted without a profile."""
+PALETTE_NOTE, BILEVEL_NOTE = 'a palette became RGB', 'black and white became 8-bit gray'
 """Notes on other conversions."""
 
 # Pillow's modes: the mode of the result
 _TARGETS = {mode: mode for mode in ('L', 'LA', 'RGB', 'RGBA')}
 _TARGETS |= {'1': 'L', 'P': 'RGB', 'PA': 'RGBA', 'La': 'LA', 'RGBa': 'RGBA', 'RGBX': 'RGB'}
-_NOTES = {'1': BLACK_AND_WHITE_NOTE, 'P': PALETTE_NOTE, 'PA': PALETTE_NOTE}
+_NOTES = {'1': BILEVEL_NOTE, 'P': PALETTE_NOTE, 'PA': PALETTE_NOTE}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def pil_of(colour: Array, alpha: Array | None = None) -> Image.Image:
         ImageFileError: 16-bit colours, which Pillow does not support.
     """
     if colour.dtype == np.uint16 and (colour.shape[2] > 1 or alpha is not None):
-        raise ImageFileError('Pillow holds no 16-bit colours')
+        raise ImageFileError('Pillow does not support 16-bit colours')
     return Image.fromarray(joined(colour, alpha))
 
 

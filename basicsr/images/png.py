@@ -12,7 +12,7 @@ import numpy as np
 from basicsr.images.arrays import Array
 from basicsr.images.colour_tags import ColourTags
 from basicsr.images.headers import png_chunks
-from basicsr.images.pixels import BLACK_AND_WHITE_NOTE, PALETTE_NOTE, Planes, joined, split_alpha
+from basicsr.images.pixels import BILEVEL_NOTE, PALETTE_NOTE, Planes, joined, split_alpha
 from basicsr.images.xmp import clean_xmp
 from basicsr.utils.errors import ImageFileError
 
@@ -41,7 +41,7 @@ def read_png(data: bytes, name: str) -> Planes:
     if kind == _PALETTE:
         note = PALETTE_NOTE
     else:
-        note = '' if bits >= 8 else BLACK_AND_WHITE_NOTE if bits == 1 else f'{bits} bits became 8-bit gray'
+        note = '' if bits >= 8 else BILEVEL_NOTE if bits == 1 else f'{bits} bits became 8-bit gray'
     return Planes(colour, alpha, note)
 
 

@@ -10,28 +10,31 @@ from basicsr.images.lettering import text_width, write_text
 _PAPER, _INK = 255, 40
 
 
-def side_by_side(left: Array, right: Array, labels: tuple[str, str] = ('photo', 'result'), step: int = 1) -> Array:
+def side_by_side(
+    left: Array, right: Array, labels: tuple[str, str] = ('photo', 'result'), step: int = 1, white: float | None = None
+) -> Array:
     """Place two images of one shape in the lower left and lower right corner of a canvas.
 
     Args:
-        left: (H, W, 1) gray or (H, W, 3) RGB, uint8 or uint16.
+        left: (H, W, 1) gray or (H, W, 3) RGB; uint8, uint16 or floating point.
         right: image of the same shape and dtype.
         labels: texts above them.
         step: see :func:`sizes`.
+        white: value of white; None for the largest integer.
 
     Returns:
         (H + header, 2 W + gap, C) of the same dtype, white outside the images.
     """
     height, width, channels = left.shape
     header, gap = sizes(height, width, step)
-    paper = np.full((height + header, 2 * width + gap, channels), _PAPER, np.uint8)
-    paper[:header] = label_strip(header, width, gap, labels)[..., :channels]
-    canvas = paper.astype(left.dtype) * (257 if left.dtype == np.uint16 else 1)
+    white = np.iinfo(left.dtype).max if white is None else white
+    canvas = np.full((height + header, 2 * width + gap, channels), white, left.dtype)
+    canvas[:header] = _label_strip(header, width, gap, labels)[..., :channels] * (white / 255)
     canvas[header:, :width], canvas[header:, -width:] = left, right
     return canvas
 
 
-def label_strip(header: int, width: int, gap: int, labels: tuple[str, str]) -> Array:
+def _label_strip(header: int, width: int, gap: int, labels: tuple[str, str]) -> Array:
     """Draw the white strip with the labels above two images, (header, 2 * width + gap, 3) uint8."""
     size = max(6, round(header / 1.6))
     while size > 6 and max(text_width(label, size) for label in labels) > width:

@@ -9,14 +9,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from basicsr.images.arrays import Array
-from basicsr.images.pixels import (
-    BLACK_AND_WHITE_NOTE,
-    PALETTE_NOTE,
-    WITHOUT_PROFILE,
-    Planes,
-    divided_by_alpha,
-    planes_of_pil,
-)
+from basicsr.images.pixels import BILEVEL_NOTE, PALETTE_NOTE, WITHOUT_PROFILE, Planes, divided_by_alpha, planes_of_pil
 from basicsr.utils.errors import ImageFileError
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _LAB, _ICC_LAB = 0, 1, 2, 3, 5, 6, 8, 9
@@ -71,7 +64,7 @@ def planes_of_page(page: Any, data: bytes, name: str) -> Planes:
         return Planes(_by_libtiff(page, data, name), note='YCbCr became RGB', keeps_profile=False)
     if page.compression in _FAX and page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):
         gray = np.ascontiguousarray(_by_libtiff(page, data, name)[..., :1])
-        return Planes(gray, note=BLACK_AND_WHITE_NOTE)
+        return Planes(gray, note=BILEVEL_NOTE)
     samples, bits = _samples(page), page.bitspersample
     count = _COLOURS[page.photometric]
     colour = samples[..., :count]
@@ -115,7 +108,7 @@ def _alpha(page: Any, extra: Array) -> tuple[Array | None, bool, list[str]]:
         return None, False, []
     kinds, notes = [int(kind) for kind in page.extrasamples], []
     if not kinds:  # OpenCV writes such files
-        kinds, notes = [_STRAIGHT], ['its file does not say what the extra channel is; taken for transparency']
+        kinds, notes = [_STRAIGHT], ['its extra channel is not specified; used as transparency']
     place = next((index for index, kind in enumerate(kinds) if kind in (_ASSOCIATED, _STRAIGHT)), None)
     if dropped := extra.shape[2] - (place is not None):
         notes.append(f'extra channels that are not transparency are left out: {dropped}')
@@ -149,8 +142,7 @@ def _from_cmyk(page: Any, colour: Array) -> tuple[Array, str]:
             return rgb.astype(np.uint16), f'CMYK became RGB {WITHOUT_PROFILE}'
         colour, note = (colour >> 8).astype(np.uint8), '16 bits became 8; '
     image = Image.frombytes('CMYK', colour.shape[1::-1], colour.tobytes())
-    if profile is not None:
-        image.info['icc_profile'] = bytes(profile)
+    image.info['icc_profile'] = bytes(profile or b'')
     planes = planes_of_pil(image)
     return planes.colour, note + planes.note
 

@@ -93,9 +93,8 @@ def _with_tags(coded: bytes, exif: bytes, more: Mapping[str, Any]) -> bytes:
                 directory.tagtype[tag.code] = int(tag.dtype)
                 directory[tag.code] = tag.value
         start = min(page.dataoffsets)
-        directory[_STRIP_OFFSETS] = tuple(
-            place - start for place in page.dataoffsets
-        )  # Pillow counts from the end of the directory
+        # Pillow counts from the end of the directory
+        directory[_STRIP_OFFSETS] = tuple(place - start for place in page.dataoffsets)
     for number, kind, value in ((_PROFILE, 7, more.get('icc_profile')), (_XMP, 1, more.get('xmp'))):
         if value:
             directory.tagtype[number] = kind

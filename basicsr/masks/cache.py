@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from basicsr.masks.files import read_masks, write_label_map
 from basicsr.masks.generator import MaskGenerator
-from basicsr.masks.record import claim_mask_folder
+from basicsr.masks.record import claim_mask_folder, stamp_of
 from basicsr.utils.errors import MaskError
 
 logger = logging.getLogger(__name__)
@@ -65,10 +64,9 @@ class MaskCache:
 
     def path(self, generator: MaskGenerator, image: NDArray[np.uint8]) -> Path:
         """Return the path of the masks of an image."""
-        settings = hashlib.sha256(json.dumps(generator.settings, sort_keys=True).encode()).hexdigest()[:16]
         content = hashlib.sha256(f'{image.shape}'.encode())
         content.update(np.ascontiguousarray(image).data)
-        return self.folder / settings / f'{content.hexdigest()[:32]}.png'
+        return self.folder / stamp_of(generator.settings) / f'{content.hexdigest()[:32]}.png'
 
     def _write(self, path: Path, labels: NDArray[np.integer[Any]], settings: dict[str, Any]) -> None:
         try:

@@ -6,14 +6,10 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
-from basicsr.images.files import image_size
 from basicsr.masks.decoding import read_bytes
 from basicsr.masks.files import mask_files_below, read_masks, stem_of
-from basicsr.masks.making import Summary, begin, list_images
+from basicsr.masks.making import Summary, begin, list_images, size_of_photo
 from basicsr.masks.other_tools import METADATA
 from basicsr.masks.pictures import Companion
 from basicsr.utils.errors import MaskError
@@ -59,8 +55,13 @@ def convert_masks(
         stem, file = str(name), found[str(name)]
         photo = None if photos is None else photos / images[stem]
         with summary.attempt(name):
-            path, stamp = target / f'{stem}.png', _stamp(file)
-            labels, _ = summary.keep_or_make(path, photo, stamp, force, lambda: _read(file, photo))  # noqa: B023
+            labels, _ = summary.keep_or_make(
+                target / f'{stem}.png',
+                photo,
+                _stamp(file),
+                force,
+                lambda: read_masks(file, size_of_photo(photo)),  # noqa: B023
+            )
             for companion in companions:
                 assert photo is not None  # noqa: S101 - companions need the photos, see above
                 companion.write(images[stem], photo, labels, True)
@@ -80,13 +81,6 @@ def _found(source: Path, target: Path) -> dict[str, Path]:
     if not keys:
         raise MaskError(f'{source} holds no masks (.png, .npz, .npy, .json, or folders with {METADATA})')
     return {stem_of(key): source / key for key in keys}
-
-
-def _read(file: Path, photo: Path | None) -> NDArray[Any]:
-    size = None if photo is None else image_size(photo)
-    if photo is not None and size is None:
-        raise MaskError(f'{photo}: its image cannot be read')
-    return read_masks(file, size)
 
 
 def _stamp(file: Path) -> str:

@@ -34,10 +34,7 @@ class FelzenszwalbGenerator(MaskGenerator):
     ) -> None:
         if scale <= 0 or sigma < 0 or min_size < 1 or max_pixels < 1:
             raise ArgumentError('felzenszwalb needs scale > 0, sigma ≥ 0, min_size ≥ 1 and max_pixels ≥ 1')
-        self.scale = scale
-        self.sigma = sigma
-        self.min_size = min_size
-        self.max_pixels = max_pixels
+        self.scale, self.sigma, self.min_size, self.max_pixels = scale, sigma, min_size, max_pixels
 
     def label_map(self, image: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
         """Make one layer with ids from 1 to the number of regions."""

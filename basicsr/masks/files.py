@@ -15,13 +15,7 @@ from basicsr.images.png import png_texts
 from basicsr.masks.decoding import SHAPE_KEY, decode_png, read_bytes
 from basicsr.masks.gray_coding import label_map_from_gray
 from basicsr.masks.label_map import check_label_map
-from basicsr.masks.other_tools import (
-    METADATA,
-    is_folder_of_masks,
-    labels_of_black_and_white,
-    labels_of_folder,
-    labels_of_json,
-)
+from basicsr.masks.other_tools import METADATA, is_folder_of_masks, labels_of_bilevel, labels_of_folder, labels_of_json
 from basicsr.masks.record import RECORD
 from basicsr.masks.stacks import labels_of_stack
 from basicsr.utils.errors import MaskError
@@ -154,11 +148,8 @@ def decode_gray(data: bytes, name: str, size: tuple[int, int] | None = None) -> 
 def find_mask_file(folder: str | Path, stem: str) -> Path | None:
     """Return the masks of an image: ``<folder>/<stem>`` with one of ``SUFFIXES``, or a folder of that name with masks
     of Segment Anything. The stem may contain sub-folders and dots."""
-    for suffix in SUFFIXES:
-        candidate = Path(folder) / f'{stem}{suffix}'
-        if candidate.is_file():
-            return candidate
-    return Path(folder) / stem if is_folder_of_masks(Path(folder) / stem) else None
+    files = [path for suffix in SUFFIXES if (path := Path(folder) / f'{stem}{suffix}').is_file()]
+    return files[0] if files else Path(folder) / stem if is_folder_of_masks(Path(folder) / stem) else None
 
 
 def mask_files_below(root: Path) -> list[str]:
@@ -189,7 +180,7 @@ def _labels_of_png(data: bytes, name: str, size: tuple[int, int] | None) -> NDAr
     if mode == 'P':
         return pixels[None].astype(np.int32)
     if mode == '1':
-        return labels_of_black_and_white(pixels)
+        return labels_of_bilevel(pixels)
     if mode == 'L':
         return label_map_from_gray(pixels)
     texts = png_texts(data)

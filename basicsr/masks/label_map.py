@@ -26,93 +26,62 @@ def label_map_from_masks(masks: NDArray[Any]) -> NDArray[np.int32]:
         MaskError: wrong shape or dtype.
     """
     masks = check_masks(masks)
-    packer = LayerPacker((masks.shape[1], masks.shape[2]))
-    for number, mask in enumerate(masks, start=1):
-        packer.add(number, mask)
-    return packer.labels()
+    named = ((number, f'mask {number - 1}', mask) for number, mask in enumerate(masks, start=1))
+    return pack_masks(named, 'masks', None, (masks.shape[1], masks.shape[2]), allow_empty=True, limited=False)
 
 
-def label_map_of_file(
+def pack_masks(
     masks: Iterable[tuple[int, str, NDArray[np.bool_]]],
     name: str,
     image_size: tuple[int, int] | None,
     mask_size: tuple[int, int] | None = None,
     allow_empty: bool = False,
+    limited: bool = True,
 ) -> NDArray[np.int32]:
-    """Pack the masks of a file like :func:`label_map_from_masks`, one at a time.
-
-    A small file may hold masks that fill the memory: the label map has at most 2^26 entries or 16 layers, and at most
-    2^26 entries if the image is unknown.
+    """Pack binary masks one after another into few layers; see :func:`label_map_from_masks`.
 
     Args:
         masks: id, name for error messages, and mask (H, W) of each.
-        name: name of the file.
+        name: name of their file.
         image_size: (H, W) of the image, if known.
-        mask_size: (H, W) of the masks, if the file states it.
+        mask_size: (H, W) of the masks, if known.
         allow_empty: accept empty masks, and files without masks.
+        limited: limit the memory, which a small file could fill: the label map has at most 2^26 entries or 16 layers,
+            and at most 2^26 entries if the image is unknown.
+
+    Returns:
+        label map (L, H, W), L ≥ 1.
 
     Raises:
         MaskError: a mask is empty or of another size, there are none, or they overlap in too many layers.
     """
-
-    def packer_for(height: int, width: int) -> LayerPacker:
-        return LayerPacker((height, width), 2**26 if image_size is None else max(2**26, 16 * height * width))
-
-    packer = None if mask_size is None else packer_for(*mask_size)
+    layers = [] if mask_size is None else [np.zeros(mask_size, np.int32)]
     for number, mask_name, mask in masks:
-        packer = packer or packer_for(*mask.shape)
-        if mask.shape != packer.size:
-            raise MaskError(f'{mask_name}: has {mask.shape} pixels (H, W), the others {packer.size}')
-        try:
-            found = packer.add(number, mask)
-        except MaskError as error:
-            raise MaskError(f'{mask_name}: {error}') from error
-        if not found and not allow_empty:
-            raise MaskError(f'{mask_name}: is empty; leave it out')
-        del mask  # before the next one is allocated
-    if packer is None:
-        raise MaskError(f'{name}: holds no masks')
-    return packer.labels()
-
-
-class LayerPacker:
-    """Packs binary masks one after another into few layers; see :func:`label_map_from_masks`.
-
-    Args:
-        size: (H, W).
-        most: maximum number of entries of the label map; None for no limit.
-    """
-
-    def __init__(self, size: tuple[int, int], most: int | None = None) -> None:
-        self.size, self.most = size, most
-        self._layers = [np.zeros(size, np.int32)]
-
-    def add(self, number: int, mask: NDArray[np.bool_]) -> bool:
-        """Add a mask (H, W) with an id; return False if it is empty.
-
-        Raises:
-            MaskError: the masks overlap in too many layers.
-        """
+        layers = layers or [np.zeros(mask.shape, np.int32)]
+        if mask.shape != layers[0].shape:
+            raise MaskError(f'{mask_name}: has {mask.shape} pixels (H, W), the others {layers[0].shape}')
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if not len(rows):
-            return False
+            if not allow_empty:
+                raise MaskError(f'{mask_name}: is empty; leave it out')
+            continue
         box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         pixels = mask[box]
-        layer = next((layer for layer in self._layers if not np.logical_and(layer[box], pixels).any()), None)
+        layer = next((layer for layer in layers if not np.logical_and(layer[box], pixels).any()), None)
         if layer is None:
-            if self.most is not None and (len(self._layers) + 1) * self.size[0] * self.size[1] > self.most:
-                raise MaskError(f'the masks overlap in more than {len(self._layers)} layers; leave some out')
-            layer = np.zeros(self.size, np.int32)
-            self._layers.append(layer)
+            most = max(2**26, 0 if image_size is None else 16 * mask.size)
+            if limited and (len(layers) + 1) * mask.size > most:
+                raise MaskError(f'{mask_name}: the masks overlap in more than {len(layers)} layers; leave some out')
+            layer = np.zeros(mask.shape, np.int32)
+            layers.append(layer)
         layer[box][pixels] = number
-        return True
-
-    def labels(self) -> NDArray[np.int32]:
-        """Return the label map (L, H, W), L ≥ 1; must be the last call."""
-        labels = np.empty((len(self._layers), *self.size), np.int32)
-        for index in reversed(range(len(labels))):
-            labels[index] = self._layers.pop()  # frees each layer once it is copied
-        return labels
+        del mask, pixels  # before the next one is allocated
+    if not layers:
+        raise MaskError(f'{name}: holds no masks')
+    labels = np.empty((len(layers), *layers[0].shape), np.int32)
+    for index in reversed(range(len(labels))):
+        labels[index] = layers.pop()  # frees each layer once it is copied
+    return labels
 
 
 def masks_from_label_map(labels: NDArray[Any]) -> NDArray[np.bool_]:

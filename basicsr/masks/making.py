@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import time
@@ -20,7 +18,7 @@ from basicsr.images.files import IMAGE_SUFFIXES, image_size
 from basicsr.masks.files import read_masks, read_stamp, write_label_map
 from basicsr.masks.generator import MaskGenerator
 from basicsr.masks.pictures import Companion, read_photo
-from basicsr.masks.record import claim_mask_folder
+from basicsr.masks.record import claim_mask_folder, stamp_of
 from basicsr.utils.errors import BasicsrError, MaskError
 from basicsr.utils.files import files_below
 
@@ -110,9 +108,7 @@ def list_images(folder: Path) -> list[Path]:
     for path in images:
         other = by_stem.setdefault(path.with_suffix(''), path)
         if other != path:
-            raise MaskError(
-                f'{other} and {path} in {folder} would share the mask file {path.with_suffix(".png")}; rename one'
-            )
+            raise MaskError(f'{folder}: {other} and {path} would share the mask file {path.stem}.png; rename one')
     return images
 
 
@@ -149,7 +145,7 @@ def make_masks(
     if not 0 <= index < count:
         raise MaskError(f'shard {index}/{count} does not exist; it goes from 0/{count} to {count - 1}/{count}')
     images = (list_images(source) if names is None else names)[index::count]
-    stamp = hashlib.sha256(json.dumps(generator.settings, sort_keys=True).encode()).hexdigest()[:16]
+    stamp = stamp_of(generator.settings)
 
     summary = begin(target, generator.settings, companions, force)
     for name in progress(images):
@@ -170,16 +166,25 @@ def begin(target: Path, settings: dict[str, Any], companions: Sequence[Companion
 
 
 def _finished(path: Path, image: Path | None, stamp: str) -> NDArray[Any] | None:
-    """Read the masks of a complete file with this stamp and the size of the image; None without one."""
+    """Read the masks of a complete file with this stamp and the size of the image; None if there are none."""
     if not path.is_file() or read_stamp(path) != stamp:
         return None
-    size = None if image is None else image_size(image)
-    if image is not None and size is None:
-        return None
     try:
-        return read_masks(path, size)
+        return read_masks(path, size_of_photo(image))
     except MaskError:
         return None
+
+
+def size_of_photo(photo: Path | None) -> tuple[int, int] | None:
+    """Return the size (H, W) of a photo; None without one.
+
+    Raises:
+        MaskError: the photo cannot be read.
+    """
+    size = None if photo is None else image_size(photo)
+    if photo is not None and size is None:
+        raise MaskError(f'{photo}: its image cannot be read')
+    return size
 
 
 def shards_of_environment() -> tuple[int, int]:

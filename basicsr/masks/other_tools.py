@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from basicsr.masks.decoding import decode_png, read_bytes
-from basicsr.masks.label_map import label_map_of_file
+from basicsr.masks.label_map import pack_masks
 from basicsr.masks.run_lengths import checked_size, mask_of_runs
 from basicsr.utils.errors import MaskError
 
@@ -39,7 +39,7 @@ def labels_of_folder(folder: Path, size: tuple[int, int] | None = None) -> NDArr
         if number not in files:
             raise MaskError(f'{folder / METADATA}: lists the mask {number}, but {folder / f"{number}.png"} is missing')
     masks = ((number + 1, str(path), _binary(path, size)) for number, path in sorted(files.items()))
-    return label_map_of_file(masks, str(folder), size)
+    return pack_masks(masks, str(folder), size)
 
 
 def labels_of_json(data: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray[np.int32]:
@@ -78,10 +78,10 @@ def labels_of_json(data: bytes, name: str, size: tuple[int, int] | None = None) 
                 raise MaskError(f'{name}: mask {index} is a polygon; only run-length codes are supported')
             yield index + 1, f'{name}: mask {index}', mask_of_runs(code, f'{name}: mask {index}', size)
 
-    return label_map_of_file(planes(), name, size, stated)
+    return pack_masks(planes(), name, size, stated)
 
 
-def labels_of_black_and_white(white: NDArray[np.bool_]) -> NDArray[np.int32]:
+def labels_of_bilevel(white: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Convert a black and white image (H, W) to a label map: white areas connected along edges, the largest first.
 
     Areas of the same size are in reading order.

@@ -51,9 +51,7 @@ class Overlays:
 
     def write(self, name: Path, photo: Path, labels: NDArray[Any], made: bool) -> None:
         """Draw an overlay."""
-        path = (self.folder / name).with_suffix('.jpg')
-        path.parent.mkdir(parents=True, exist_ok=True)
-        imwrite(path, overlay(read_photo(photo), labels))
+        _write((self.folder / name).with_suffix('.jpg'), overlay(read_photo(photo), labels))
 
 
 class GrayPictures:
@@ -74,10 +72,13 @@ class GrayPictures:
     def write(self, name: Path, photo: Path, labels: NDArray[Any], made: bool) -> None:
         """Draw a gray mask, unless it exists."""
         path = (self.folder / name).with_suffix('.png')
-        if not made and _is_whole(path, labels.shape[1:]):
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        imwrite(path, gray_from_label_map(labels, self.coding))
+        if made or not _is_whole(path, labels.shape[1:]):
+            _write(path, gray_from_label_map(labels, self.coding))
+
+
+def _write(path: Path, image: NDArray[np.uint8]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    imwrite(path, image)
 
 
 def _is_whole(path: Path, size: tuple[int, ...]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ def read_mask_record(folder: Path) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         raise MaskError(f'{path}: holds no settings; remove it and make the masks again')
     return record
+
+
+def stamp_of(settings: dict[str, Any]) -> str:
+    """Return 16 letters that identify settings."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def claim_mask_folder(folder: Path, settings: dict[str, Any], force: bool) -> None:

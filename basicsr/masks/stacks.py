@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from basicsr.images.headers import MAX_PIXELS
-from basicsr.masks.label_map import label_map_of_file
+from basicsr.masks.label_map import pack_masks
 from basicsr.utils.errors import MaskError
 
 _KEYS = ('masks', 'arr_0')  # numpy's name of an array without a name
@@ -59,10 +59,7 @@ def _labels_of(file: IO[bytes], name: str, size: tuple[int, int] | None) -> NDAr
     if dtype.hasobject:
         raise ValueError('it holds Python objects')
     if dtype not in (np.dtype(np.bool_), np.dtype(np.uint8)) or not (original or len(shape) == 3):
-        raise MaskError(
-            f"{name}: 'masks' is {dtype} {shape}; expected boolean or uint8 (M, H, W) or (M, 1, H, W), one binary mask "
-            'after another'
-        )
+        raise MaskError(f"{name}: 'masks' is {dtype} {shape}; expected boolean or uint8 (M, H, W) or (M, 1, H, W)")
     count, (height, width) = shape[0], shape[-2:]
     if height * width > MAX_PIXELS or 0 in (height, width):
         raise MaskError(f'{name}: masks of {height}×{width} pixels; 1 to {MAX_PIXELS} are supported')
@@ -81,4 +78,4 @@ def _labels_of(file: IO[bytes], name: str, size: tuple[int, int] | None) -> NDAr
         if file.read(1):
             raise MaskError(f'{name}: damaged (more data than {count} masks of {height}×{width})')
 
-    return label_map_of_file(masks(), name, size, (height, width), allow_empty=original)
+    return pack_masks(masks(), name, size, (height, width), allow_empty=original)

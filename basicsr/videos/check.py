@@ -35,10 +35,7 @@ def require_written(
     with VideoReader(path) as written:
         found, unit = sorted(written.packet_times()), written.info.time_base
         if len(found) < len(times):
-            raise ImageFileError(
-                f'{name}: only {len(found)} of {len(times)} frames could be written; '
-                'is the disk full or the size of files limited?'
-            )
+            raise missing_frames(name, len(found), len(times))
         first = written.info
     kind = name.suffix[1:].upper()
     notes = []
@@ -52,6 +49,12 @@ def require_written(
     }
     notes += [f'{kind} does not store its {key}' for key, (wanted, got) in pairs.items() if wanted != got]
     return tuple(notes)
+
+
+def missing_frames(name: Path, found: int, expected: int) -> ImageFileError:
+    """Return the error for a video with too few frames."""
+    hint = 'is the disk full or the size of files limited?'
+    return ImageFileError(f'{name}: only {found} of {expected} frames could be written; {hint}')
 
 
 def _tags(info: VideoInfo) -> Colours:

@@ -70,11 +70,6 @@ class PlaneLayout:
         """``444``, ``422`` or ``420``, as in names of pixel formats."""
         return {(1, 1): '444', (2, 1): '422', (2, 2): '420'}[self.across, self.down]
 
-    @property
-    def steps(self) -> tuple[int, int]:
-        """Luma rows and columns for each chroma sample."""
-        return self.down, self.across
-
     def matrix(self) -> NDArray[np.float64]:
         """Return the matrix (3, 3) from RGB in [0, 1] to Y in [0, 1], Cb and Cr in [-1/2, 1/2].
 
@@ -120,9 +115,11 @@ def rgb_of(planes: Sequence[Array], layout: PlaneLayout) -> Array:
 
 
 def planes_from_rgb(rgb: Array, layout: PlaneLayout) -> list[Array]:
-    """Convert RGB to planes, the inverse of :func:`rgb_of`, without subsampling (``across`` and ``down`` are 1)."""
+    """Convert RGB to planes, the inverse of :func:`rgb_of`."""
     height, width = rgb.shape[:2]
-    black = [np.full((height, width), add) for _, add in layout.scale()]
+    chroma = -(-height // layout.down), -(-width // layout.across)
+    sizes = (height, width), chroma, chroma
+    black = [np.full(size, offset) for size, (_, offset) in zip(sizes, layout.scale(), strict=True)]
     return with_change(black, np.zeros_like(rgb), rgb, layout)
 
 

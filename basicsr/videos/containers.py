@@ -1,4 +1,4 @@
-"""Check the containers of video files without a decoder: whether they are complete, and the boxes of MP4 files."""
+"""Check the containers of video files without a decoder: whether they are complete, and the size of frames."""
 
 from __future__ import annotations
 
@@ -7,33 +7,20 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
+from basicsr.images.boxes import Box, boxes, boxes_at
 from basicsr.utils.errors import ImageFileError
 
 MAX_PIXELS = 8192 * 4320
 """Maximum number of pixels of a frame."""
 
 _TOP_BOXES = frozenset(b'ftyp moov mdat moof free skip wide uuid meta sidx styp mfra'.split())
-_EBML, _SEGMENT, _TRACKS, _TRACK, _VIDEO = (
-    b'\x1a\x45\xdf\xa3',
-    b'\x18\x53\x80\x67',
-    b'\x16\x54\xae\x6b',
-    b'\xae',
-    b'\xe0',
-)
+_EBML, _SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
+_TRACKS, _TRACK, _VIDEO = b'\x16\x54\xae\x6b', b'\xae', b'\xe0'
 _PACK, _END = b'\0\0\1\xba', 0xB9
 _TAIL = 2**20  # bytes at the end of an MPEG file, which contain many packs
 _ASF_HEADER = bytes.fromhex('3026b2758e66cf11a6d900aa0062ce6c')
 _ASF_FILE = bytes.fromhex('a1dcab8c47a9cf118ee400c00c205365')
-
-
-class Box(NamedTuple):
-    """A box of an MP4 or MOV file: its type, and start and end of its content as it states them."""
-
-    kind: bytes
-    start: int
-    end: int
 
 
 @contextmanager
@@ -43,37 +30,13 @@ def mapped(path: Path) -> Iterator[mmap.mmap]:
         yield data
 
 
-def boxes(data: mmap.mmap, start: int, end: int) -> Iterator[Box]:
-    """Yield the boxes between two offsets (ISO/IEC 14496-12, section 4.2), up to the first invalid one."""
-    end = min(end, len(data))
-    while end - start >= 8:
-        size, kind = struct.unpack_from('>I4s', data, start)
-        content = start + 8
-        if size == 1 and end - start >= 16:
-            size, content = struct.unpack_from('>Q', data, content)[0], start + 16
-        elif size == 0:
-            size = end - start
-        if size < content - start:
-            return
-        yield Box(kind, content, start + size)
-        start += size
-
-
-def boxes_at(data: mmap.mmap, box: Box | None, *kinds: bytes) -> list[Box]:
-    """Return the boxes at a path of types, below a box or (None) in the file."""
-    found = [box or Box(b'', 0, len(data))]
-    for kind in kinds:
-        found = [inner for outer in found for inner in boxes(data, outer.start, outer.end) if inner.kind == kind]
-    return found
-
-
 def video_tracks(data: mmap.mmap) -> list[Box]:
     """Return the video tracks of an MP4 or MOV file."""
-    tracks = boxes_at(data, None, b'moov', b'trak')
     return [
         track
-        for track in tracks
-        if b'vide' in [data[box.start + 8 : box.start + 12] for box in boxes_at(data, track, b'mdia', b'hdlr')]
+        for track in boxes_at(data, None, b'moov', b'trak')
+        for handler in boxes_at(data, track, b'mdia', b'hdlr')
+        if data[handler.start + 8 : handler.start + 12] == b'vide'
     ]
 
 
@@ -95,9 +58,7 @@ def require_whole(path: Path) -> None:
     with mapped(path) as data:
         stated = _length(data)
         if stated is not None and stated > len(data):
-            raise ImageFileError(
-                f'{path}: cut off: it should have {stated} bytes and has {len(data)}; copy or download it again'
-            )
+            raise ImageFileError(f'{path}: cut off: {len(data)} of {stated} bytes; copy or download it again')
         if is_mp4(data):
             _check_samples(path, data)
         for width, height in _sizes(data):

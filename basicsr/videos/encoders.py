@@ -69,10 +69,7 @@ def encoder_for(info: VideoInfo, container: str) -> Encoder:
         names = ['libx264'] if container == 'avi' or min(info.size) < _LEAST_FOR_HEVC else ['libx265', 'libx264']
         name = next((name for name in names if deep in formats_of(name)), None)
         if name is None and hdr:
-            raise ImageFileError(
-                f'HDR ({hdr}) needs an encoder of 10 bits, and the installed PyAV has none; the wheels of PyAV include '
-                'libx265 and libx264 (pip install --only-binary av av)'
-            )
+            raise ImageFileError(f'HDR ({hdr}) needs an encoder of 10 bits: run `pip install --only-binary av av`')
         if name is not None:
             codec = 'HEVC' if name == 'libx265' else 'H.264'
             what = f'HDR ({hdr})' if hdr else f'{min(layout.bits, 10)} bits'

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 
 from basicsr.images.arrays import Array
 from basicsr.images.orientation import as_stored, upright
-from basicsr.images.side_by_side import label_strip, sizes
-from basicsr.videos.colours import TRANSFERS, PlaneLayout, rgb_of, with_change
+from basicsr.images.side_by_side import side_by_side, sizes
+from basicsr.videos.colours import TRANSFERS, PlaneLayout, planes_from_rgb, rgb_of, with_change
 
 LABELS = ('video', 'result')
 """Labels of a frame and its result side by side."""
@@ -66,17 +65,9 @@ class Frame:
 
     def beside(self, result: Frame) -> Frame:
         """Return this frame on the left and its result on the right, as displayed, with a gap and labels."""
-        height, width = self.planes[0].shape
-        luma = _labels((height, width), self.layout, self.orientation)
-        chroma = np.full([-(-luma.shape[i] // self.layout.steps[i]) for i in (0, 1)], 1 << (self.layout.bits - 1))
-        joined = []
-        for paper, left, right in zip((luma, chroma, chroma), self.planes, result.planes, strict=True):
-            canvas = upright(paper.astype(left.dtype), self.orientation)
-            height, width = upright(left, self.orientation).shape
-            canvas[-height:, :width] = upright(left, self.orientation)
-            canvas[-height:, -width:] = upright(right, self.orientation)
-            joined.append(as_stored(canvas, self.orientation))
-        return replace(self, planes=joined)
+        white = _WHITE.get(TRANSFERS.get(self.layout.colours.transfer, ''), 1.0)
+        canvas = side_by_side(self.whole(), result.whole(), LABELS, STEP, white)
+        return replace(self, planes=planes_from_rgb(as_stored(canvas, self.orientation), self.layout))
 
     def whole(self) -> Array:
         """Return the frame upright, both fields together, (H, W, 3) float32 RGB in [0, 1]."""
@@ -84,7 +75,7 @@ class Frame:
 
     def cropped(self, size: tuple[int, int]) -> Frame:
         """Return the upper left part of a size (H, W) as stored, in whole chroma samples."""
-        steps = [(1, 1), self.layout.steps, self.layout.steps]
+        steps = [(1, 1), *2 * [(self.layout.down, self.layout.across)]]
         planes = [
             plane[: size[0] // down, : size[1] // across]
             for plane, (down, across) in zip(self.planes, steps, strict=True)
@@ -103,15 +94,3 @@ def size_beside(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     header, gap = sizes(height, width, STEP)
     shown = height + header, 2 * width + gap
     return shown[::-1] if orientation >= 5 else shown
-
-
-@lru_cache(maxsize=2)
-def _labels(size: tuple[int, int], layout: PlaneLayout, orientation: int) -> Array:
-    """Return Y of white paper with labels, as stored, for two frames of ``size``; (H, W) of integers."""
-    height, width = size[::-1] if orientation >= 5 else size
-    header, gap = sizes(height, width, STEP)
-    gray = np.full((height + header, 2 * width + gap), 1.0)
-    gray[:header] = label_strip(header, width, gap, LABELS)[..., 0] / 255
-    factor, black = layout.scale()[0]
-    white = _WHITE.get(TRANSFERS.get(layout.colours.transfer, ''), 1.0)
-    return as_stored(np.rint(gray * white * factor + black).astype(np.uint16), orientation)

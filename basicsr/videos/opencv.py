@@ -20,6 +20,7 @@ from basicsr.images.arrays import Array
 from basicsr.images.side_by_side import side_by_side
 from basicsr.utils.errors import ImageFileError
 from basicsr.utils.files import whole_path
+from basicsr.videos.check import missing_frames
 from basicsr.videos.containers import require_whole
 from basicsr.videos.frame import LABELS, STEP
 from basicsr.videos.plain import require_plain
@@ -161,10 +162,7 @@ class PlainWriter:
         written = int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(video.get(cv2.CAP_PROP_FRAME_WIDTH))
         video.release()
         if there < self._count:
-            raise ImageFileError(
-                f'{self._name}: only {there} of {self._count} frames could be written; '
-                'is the disk full or the size of files limited?'
-            )
+            raise missing_frames(self._name, there, self._count)
         if written != self.size:
             self.notes += (f'cut to {written[1]}×{written[0]}: only even sizes can be written',)
             self.size = written

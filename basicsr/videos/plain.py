@@ -7,11 +7,12 @@ import re
 import struct
 from pathlib import Path
 
+from basicsr.images.boxes import Box, boxes, boxes_at
 from basicsr.utils.errors import ImageFileError
 from basicsr.utils.installation import pip_install
 from basicsr.videos.bits import read_h264, read_mpeg4
 from basicsr.videos.colours import UNSTATED, Colours
-from basicsr.videos.containers import Box, boxes, boxes_at, is_mp4, mapped, video_tracks
+from basicsr.videos.containers import is_mp4, mapped, video_tracks
 
 _MPEG4 = {b'mp4v', b'MP4V', b'FMP4', b'XVID', b'xvid', b'DIVX', b'divx', b'DX50'}
 _JPEG = {b'MJPG', b'mjpg', b'jpeg'}

@@ -108,7 +108,12 @@ class VideoReader(AbstractContextManager['VideoReader']):
             last, good = time, good + 1
             planes = planes_of_frame(frame, info.layout)
             yield Frame(planes, info.layout, time, step, orientation, bool(info.fields))
-        self._conclude(good, moved)
+        if self._damaged:
+            self.notes += (f'{self._damaged} frames are damaged in the file and were left out',)
+        elif good < 0.9 * self._packets:
+            self.notes += (f'the file holds {self._packets} frames, {good} could be read; is it damaged?',)
+        if moved:
+            self.notes += (f'{moved} frames were not later than the one before, and were moved',)
 
     def packet_times(self) -> list[int]:
         """Return the time of each frame in units of the time base, without decoding; can be called once."""
@@ -164,9 +169,7 @@ class VideoReader(AbstractContextManager['VideoReader']):
                 except (errors.InvalidDataError, errors.PatchWelcomeError, errors.UnknownError):
                     self._damaged += 1
         except (errors.FFmpegError, MemoryError) as error:
-            raise ImageFileError(
-                f'{self.path}: cannot be read to its end ({_reason(error)}); is it cut off?'
-            ) from error
+            raise ImageFileError(f'{self.path}: not readable to its end ({_reason(error)}); is it cut off?') from error
 
     def _left_out(self) -> tuple[str, ...]:
         streams = self.container.streams
@@ -181,20 +184,9 @@ class VideoReader(AbstractContextManager['VideoReader']):
         height, width = self.info.size
         if (frame.height, frame.width) != (height, width):
             now = f'{frame.width}×{frame.height} {_place(frame)}'
-            raise ImageFileError(
-                f'{self.path}: its frames change their size, {width}×{height} to {now}; cut it there first'
-            )
+            raise ImageFileError(f'{self.path}: its frames change their size to {now}; cut it there first')
         if plane_layout_of(self.path, frame, self._stated) != self.info.layout:
             raise ImageFileError(f'{self.path}: its frames change their colours {_place(frame)}; cut it there first')
-
-    def _conclude(self, good: int, moved: int) -> None:
-        """Add notes on faults of the file."""
-        if self._damaged:
-            self.notes += (f'{self._damaged} frames are damaged in the file and were left out',)
-        elif good < 0.9 * self._packets:
-            self.notes += (f'the file holds {self._packets} frames, {good} could be read; is it damaged?',)
-        if moved:
-            self.notes += (f'{moved} frames were not later than the one before, and were moved',)
 
 
 def _place(item: Any) -> str:

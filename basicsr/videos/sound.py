@@ -40,13 +40,13 @@ class Sound:
             if stream.type == 'audio' and _layout(stream) != stream.codec_context.layout.name:
                 self._target.layout = _layout(stream)
         elif stream.type == 'audio':
-            self.notes = (f'the sound became AAC: {kind} holds no {codec}',)
+            self.notes = (f'the sound became AAC: {kind} does not support {codec}',)
             context = stream.codec_context
             rate = context.sample_rate if context.sample_rate in _AAC_RATES else 48000
             self._encoder = self._target = container.add_stream('aac', rate=rate)
             self._target.layout, self._target.bit_rate = _layout(stream), 96000 * max(1, context.layout.nb_channels)
         else:
-            self.notes = (f'left out: subtitles ({kind} holds no {codec})',)
+            self.notes = (f'left out: subtitles ({kind} does not support {codec})',)
             return
         self._target.disposition = stream.disposition
         kept = ('language', 'title', 'handler_name')

@@ -99,8 +99,12 @@ class VideoWriter:
         image.pts, image.time_base = number, self._stream.codec_context.time_base
         self._durations[number] = frame.duration
         with self._errors():
-            if not self._times and self._kind == 'avi' and time > 0:
-                self._begin_late()
+            if self._kind == 'avi' and time > 0 and not self._times:
+                # an empty frame at the start: AVI cannot store a later start otherwise
+                packet = self._av.Packet()
+                packet.stream, packet.time_base = self._stream, self._unit
+                packet.pts = packet.dts = 0
+                self._container.mux(packet)
             self._times.append(time)
             self._mux(self._stream.encode(image))
 
@@ -181,13 +185,6 @@ class VideoWriter:
                 packet.time_base = self._unit
             packet.duration = self._durations.pop(number, 0)
             self._container.mux(packet)
-
-    def _begin_late(self) -> None:
-        """Write an empty frame at the start: AVI cannot store a later start otherwise."""
-        packet = self._av.Packet()
-        packet.stream, packet.time_base = self._stream, self._unit
-        packet.pts = packet.dts = 0
-        self._container.mux(packet)
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ The network is that of arXiv 2304.02643, appendix A. The differences in its comp
 
 * Values that do not depend on the prompt are computed once per image: the image tokens of the first layer, their
   projections there, and all projections of the positional encoding, because (keys + pe) W = keys W + pe W.
-* A prompt has a handful of tokens and the image thousands. So projections of image tokens are moved to the other side
+* A prompt has a few tokens, the image thousands. So projections of image tokens are moved to the other side
   of their products: q · (W key) = (Wᵀ q) · key, Σ p (W key) = W (Σ p key), and (Σ p v) W = Σ p (v W). The bias of a key
   adds the same to all that one softmax sees, and the weights of a softmax add up to one.
 * The transposed convolutions have stride and kernel 2, so they are matrix products over tokens.
@@ -174,7 +174,7 @@ class PromptDecoder:
         return Candidates(planes[torch.searchsorted(wanted, prompts), answers], quality[good], prompts)
 
     def _first_tokens(self, tokens: Tensor) -> Tensor:
-        """The first layer up to where the image would change, for tokens (P, T, C)."""
+        """Compute the first layer for tokens (P, T, C), up to the change of the image tokens."""
         layer = self._layers[0]
         queries = _attend_to_self(layer, tokens, tokens)
         attention = layer.cross_attn_token_to_image
@@ -186,7 +186,7 @@ class PromptDecoder:
         return torch.as_tensor(layer.norm3(queries + layer.mlp(queries)))
 
     def _read(self, attention: Any, weights: _Cross, queries: Tensor, tokens: Tensor, keys: Tensor) -> Tensor:
-        """What prompt tokens (P, T, C) gather from image tokens (P, N, C)."""
+        """Compute the attention of prompt tokens (P, T, C) to image tokens (P, N, C)."""
         query = _scaled(_heads(attention.q_proj(queries + tokens), attention.num_heads)).to(self.dtype)
         prompts, heads, count, _ = query.shape
         shares = torch.softmax(self._scores(query, weights, keys), -1)

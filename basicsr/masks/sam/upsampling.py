@@ -82,7 +82,7 @@ class RegionUpsampler(Upsampler):
         )
 
     def measure(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`Upsampler`."""
+        """Override :class:`Upsampler`."""
         inside, around = np.zeros(len(logits), np.int32), np.zeros(len(logits), np.int32)
         boxes = np.zeros((len(logits), 4), np.int64)
         for number, values, top, left in self._regions(logits):
@@ -92,7 +92,7 @@ class RegionUpsampler(Upsampler):
         return torch.from_numpy(inside) / torch.from_numpy(around), torch.from_numpy(boxes)
 
     def planes(self, logits: Tensor) -> NDArray[np.bool_]:
-        """See :class:`Upsampler`."""
+        """Override :class:`Upsampler`."""
         planes = np.zeros((len(logits), *self.image_size), np.bool_)
         for number, values, top, left in self._regions(logits):
             box = slice(top, top + values.shape[0]), slice(left, left + values.shape[1])
@@ -215,7 +215,7 @@ def _box(plane: NDArray[np.bool_], top: int, left: int) -> tuple[int, int, int, 
 
 
 def _measure(values: Tensor, threshold: float, high: float, low: float) -> tuple[Tensor, Tensor]:
-    """Stability (K,) and boxes (K, 4) of values (K, H, W), without waiting for the device."""
+    """Return stability (K,) and boxes (K, 4) of values (K, H, W), without synchronizing the device."""
     inside, around = ((values > cut).sum((1, 2), dtype=torch.int32) for cut in (high, low))
     plane = values > threshold
     edges = []
