@@ -183,7 +183,7 @@ def test_a_photo_that_the_memory_or_the_disk_cannot_hold_does_not_end_the_run(pl
         (['-i', 'gone', '-o', 'x'], 'gone: no such file or folder'),
         (['-i', 'photos/deeper', '-o', 'x'], 'no photos in this folder (.png, .jpg'),
         (['-i', 'photos', '-o', 'photos', '-s', ''], 'would be overwritten by the result of a.JPG'),
-        (['-i', 'photos', '-o', 'x', '-amis', '300', '300', '300'], 'one positive number or two'),
+        (['-i', 'photos', '-o', 'x', '-amis', '300', '300', '300'], 'one or two positive numbers'),
         (['-i', 'photos', '-o', 'x', '-amis', '5'], 'max_input_size 5×5 is too small'),
         (['-i', 'photos', '-o', 'x', '-w', 'gone.pth'], 'gone.pth does not exist'),
         (['-i', 'photos', '-o', 'x', '-w', 'photos/notes.txt'], 'is no network file'),
