@@ -186,7 +186,7 @@ def test_a_photo_that_the_memory_or_the_disk_cannot_hold_does_not_end_the_run(pl
         (['-i', 'photos', '-o', 'x', '-amis', '300', '300', '300'], 'one or two positive numbers'),
         (['-i', 'photos', '-o', 'x', '-amis', '5'], 'max_input_size 5×5 is too small'),
         (['-i', 'photos', '-o', 'x', '-w', 'gone.pth'], 'gone.pth does not exist'),
-        (['-i', 'photos', '-o', 'x', '-w', 'photos/notes.txt'], 'is no network file'),
+        (['-i', 'photos', '-o', 'x', '-w', 'photos/notes.txt'], 'is not a network file'),
         (['-i', 'photos', '-o', 'x', '-w', 'unet.pth'], 'is no AnalysisSynthesisNet; scripts/convert_checkpoint.py'),
         (['-i', 'photos', '-o', 'x', '--device', 'gpu'], "no device is called 'gpu'"),
         (['-i', 'photos', '-o', 'net.pth'], 'a file is in the place of a folder'),
