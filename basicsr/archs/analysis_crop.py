@@ -65,7 +65,7 @@ def _reference_size(height: int, width: int, limit: tuple[int, int] | None) -> t
     if not fitting:
         bound = '' if limit is None else f' with at most {limit[0]}×{limit[1]} pixels'
         raise ShapeError(
-            f'no size that the original accepts fits into {height}×{width} pixels{bound}; the smallest are '
+            f'none of the original sizes fits into {height}×{width} pixels{bound}; the smallest are '
             '240×368, 368×240 and 256×256. Use analysis_crop: whole'
         )
     return min(fitting, key=lambda size: ((height - size[0]) / height) ** 2 + ((width - size[1]) / width) ** 2)
