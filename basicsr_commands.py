@@ -1,7 +1,8 @@
 """The commands of an installed package: ``basicsr-train`` and the others of ``[project.scripts]`` in pyproject.toml.
 
-They stand outside of ``basicsr``: another distribution may have overwritten that package, and is named before it runs.
-Each returns an exit code, or why nothing was run: ``sys.exit`` of a console script prints it and exits with 1.
+This module is not in ``basicsr``, because another distribution may have overwritten that package; it reports this
+first. Each function returns an exit code, or an error message, which ``sys.exit`` of a console script prints (exit code
+1).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def web() -> int | str:
 
 
 def problem() -> str | None:
-    """Why ``import basicsr`` would find another package than this project's, or a part of it; None if all is well."""
+    """Return why ``import basicsr`` would not find the complete package of this project; None if it would."""
     owners: dict[str, metadata.Distribution] = {}
     for found in metadata.distributions():
         if _installs_package(found):
@@ -63,7 +64,7 @@ def problem() -> str | None:
 
 
 def _installs_package(found: metadata.Distribution) -> bool:
-    """Whether a distribution has a top-level package of our name; files are listed only where that is not stated."""
+    """Return whether a distribution has a top-level package ``basicsr``."""
     stated = found.read_text('top_level.txt')
     if stated is not None:
         return PACKAGE in stated.split()

@@ -1,7 +1,7 @@
-"""Write a stand-in for a benchmark: a few generated pairs, in the layout and under the names of the real set.
+"""Write a stand-in for a benchmark: a few synthetic pairs in the folder layout and under the names of the real set.
 
-It is for trying scripts/prepare_data.py, scripts/check_data.py and training before the download. Numbers measured on
-it say nothing about the benchmark.
+Use it to try scripts/prepare_data.py, scripts/check_data.py and training before the download. Scores on it say nothing
+about the benchmark.
 
 Examples:
     python scripts/make_standin.py gopro --root results/standin/GOPRO_Large
@@ -23,12 +23,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('set', help='as for scripts/prepare_data.py')
     parser.add_argument('--root', type=Path, required=True, metavar='DIR', help='the new folder')
-    parser.add_argument('--layout', help='one of those that prepare_data knows for the set; default: the original')
-    parser.add_argument('--count', type=int, default=2, metavar='N', help='pairs in each part')
-    parser.add_argument('--size', type=int, nargs=2, default=(720, 1280), metavar=('H', 'W'))
-    parser.add_argument('--parts', nargs='+', default=[], metavar='PART', help='train, val, test; default: the usual')
-    parser.add_argument('--photos', type=Path, metavar='DIR', help='sharp photos to blur; default: dead leaves')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--layout', help='folder layout of prepare_data.py; default: the original')
+    parser.add_argument('--count', type=int, default=2, metavar='N', help='number of pairs in each part')
+    parser.add_argument('--size', type=int, nargs=2, default=(720, 1280), metavar=('H', 'W'), help='image size')
+    parser.add_argument(
+        '--parts', nargs='+', default=[], metavar='PART', help='train, val, test; default: as prepare_data.py'
+    )
+    parser.add_argument('--photos', type=Path, metavar='DIR', help='sharp photos to blur; default: synthetic images')
+    parser.add_argument('--seed', type=int, default=0, help='random seed')
     arguments = parser.parse_args()
 
     from basicsr.preparation.benchmark_sets import benchmark_set
@@ -44,7 +46,7 @@ def main() -> int:
         arguments.photos,
         arguments.seed,
     )
-    print(f'{len(files)} pairs in {arguments.root}; they are generated, and no part of {arguments.set}')
+    print(f'{len(files)} pairs in {arguments.root}; they are synthetic, not images of {arguments.set}')
     return 0
 
 

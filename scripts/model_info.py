@@ -1,4 +1,4 @@
-"""Parameters, multiplications, time and memory of a network: ``python scripts/model_info.py -opt FILE``."""
+"""Print parameters, multiplications, time and memory of a network: ``python scripts/model_info.py -opt FILE``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     from basicsr.options import add_arguments
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -20,15 +20,17 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         '--size', nargs=2, type=int, default=(256, 256), metavar=('H', 'W'), help='image size in pixels'
     )
-    parser.add_argument('--batch', type=int, default=1, help='images at once')
-    parser.add_argument('--masks', type=int, default=60, help='regions of the label map, for networks that take one')
+    parser.add_argument('--batch', type=int, default=1, help='batch size')
+    parser.add_argument(
+        '--masks', type=int, default=60, help='number of regions of the label map, for mask-guided networks'
+    )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
-    parser.add_argument('--rounds', type=int, default=5, help='forward passes to time; 0 counts only, without running')
+    parser.add_argument('--rounds', type=int, default=5, help='timed forward passes; 0 skips time and memory')
     return parser.parse_args()
 
 
-def example(net: Any, batch: int, size: tuple[int, int], masks: int, device: Any) -> tuple[Any, ...]:
-    """Input of that size: an image, and label-map stripes or a blur kernel where the network takes them."""
+def striped_inputs(net: Any, batch: int, size: tuple[int, int], masks: int, device: Any) -> tuple[Any, ...]:
+    """Return the inputs of a network: an image, and a striped label map or a blur kernel if it takes one."""
     import torch
 
     from basicsr.archs.contract import contract_of
@@ -46,7 +48,7 @@ def example(net: Any, batch: int, size: tuple[int, int], masks: int, device: Any
 
 
 def count(options: Any, arguments: argparse.Namespace) -> None:
-    """Print size and cost, from shapes alone: nothing is allocated or run."""
+    """Print size and cost, computed from shapes on the meta device."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -54,8 +56,8 @@ def count(options: Any, arguments: argparse.Namespace) -> None:
 
     with torch.device('meta'):
         net = build_network(options).eval()
-    # uint8 labels: their largest id is known without looking at values, which shapes do not have
-    data = example(net, arguments.batch, arguments.size, min(arguments.masks, 255), 'meta')
+    # uint8 labels: the meta device has no values, so their largest id must follow from the dtype
+    data = striped_inputs(net, arguments.batch, arguments.size, min(arguments.masks, 255), 'meta')
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         net(*data)
@@ -76,18 +78,19 @@ def measure(options: Any, arguments: argparse.Namespace) -> None:
 
     device = select_device(arguments.device)
     net = build_network(options).eval().to(device)
-    data = example(net, arguments.batch, arguments.size, arguments.masks, device)
+    data = striped_inputs(net, arguments.batch, arguments.size, arguments.masks, device)
     with torch.inference_mode():
         seconds = median_seconds(lambda: net(*data), device, arguments.rounds)
         _, memory = peak_memory(lambda: net(*data), device)
-    print(f'time         {seconds * 1e3:.1f} ms a forward pass on {device}, median of {arguments.rounds}')
+    print(f'time         {seconds * 1e3:.1f} ms per forward pass on {device}, median of {arguments.rounds}')
     print(
-        'peak memory  ' + ('not measured on this system' if memory is None else f'{memory:.0f} MiB beyond the network')
+        'peak memory  '
+        + ('not measured on this system' if memory is None else f'{memory:.0f} MiB in addition to the network')
     )
 
 
 def main() -> int:
-    """Print one line a fact."""
+    """Print one line per value."""
     arguments = parse()
     if min(*arguments.size, arguments.batch) < 1 or min(arguments.masks, arguments.rounds) < 0:
         print('--size and --batch must be positive, --masks and --rounds not negative', file=sys.stderr)
@@ -96,7 +99,7 @@ def main() -> int:
     from basicsr.utils.device import select_device
 
     options = from_arguments(arguments).network_g
-    select_device(arguments.device)  # a wrong name is reported before anything is counted
+    select_device(arguments.device)  # reports a wrong name first
     count(options, arguments)
     if arguments.rounds:
         measure(options, arguments)

@@ -65,7 +65,7 @@ def grr(part: str) -> None:
 def test_networks_and_data_of_other_views(refused):
     dpdd(DUAL)
     message = refused('test/DPDD/LaKDNet_S.yml', *SMALL, *NINE, WEIGHTS)
-    assert 'LaKDNet expects (B, 9, H, W)' in message and 'got (1, 3, 16, 24): left, right and centre image' in message
+    assert 'LaKDNet expects (B, 9, H, W)' in message and 'left, right and centre image' in message
     dpdd(DEFOCUS)
     message = refused('test/DPDD/LaKDNet_S_dual.yml', *SMALL, *THREE, WEIGHTS)
     assert 'LaKDNet expects (B, 3, H, W)' in message and 'got (1, 9, 16, 24)' in message
@@ -121,7 +121,7 @@ def test_crops_that_the_windows_do_not_divide(refused):
 @pytest.mark.parametrize(
     ('file', 'force', 'message'),
     [
-        ('GoPro/LaKDNet_S.yml', ['mix_kernel_size=[7,7,8,7]'], 'mix_kernel_size has to be odd, got 8'),
+        ('GoPro/LaKDNet_S.yml', ['mix_kernel_size=[7,7,8,7]'], 'mix_kernel_size must be odd, got [7, 7, 8, 7]'),
         (
             'GoPro/AnalysisSynthesis.yml',
             ['synthesis={type: SynthesisNet, max_kernel_size: [87,87]}'],
@@ -133,7 +133,7 @@ def test_crops_that_the_windows_do_not_divide(refused):
                 'analysis={type: AnalysisNet, max_kernel_size: [84,84]}',
                 'synthesis={type: SynthesisNet, max_kernel_size: [84,84]}',
             ],
-            'got [84, 84]: an even kernel has no centre',
+            'must be two odd numbers (height, width), got [84, 84]',
         ),
     ],
 )

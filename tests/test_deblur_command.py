@@ -303,7 +303,7 @@ def test_networks_that_cannot_be_used(place):
     for model, message in (
         ('unknown.pth', "unknown network 'Unheard'"),
         ('evil.pth', 'unpickling it could run code'),
-        ('photos/notes.txt', 'is no network file'),
+        ('photos/notes.txt', 'is not a network file'),
         ('gone.pth', 'does not exist, neither as a file nor in'),
     ):
         with pytest.raises(WeightsError) as caught:

@@ -345,7 +345,7 @@ def test_network_files_that_cannot_be_used(shelf, capsys):
         ('list', 'holds a list'),
         ('huge', 'does not fit NAFNet'),
         ('endless', 'cannot be built here'),
-        ('text', 'is no network file'),
+        ('text', 'is not a network file'),
         ('two_views', 'takes 6 channels'),
         ('part', 'a part of a network'),
     ):

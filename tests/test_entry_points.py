@@ -138,7 +138,7 @@ def test_model_info_times_a_forward_pass(tmp_path):
     ]
     done = run(sys.executable, ROOT / 'scripts/model_info.py', *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert 'ms a forward pass on cpu, median of 2' in done.stdout
+    assert 'ms per forward pass on cpu, median of 2' in done.stdout
 
 
 @pytest.mark.slow

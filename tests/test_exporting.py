@@ -257,7 +257,7 @@ def test_the_form_of_the_unit_that_is_exported(value, monkeypatch):
             torch.testing.assert_close(unit(x, labels), expected, rtol=0, atol=1e-6)
     with monkeypatch.context() as patch:
         patch.setattr('basicsr.archs.map_unit.exporting', lambda: True)
-        with pytest.raises(BasicsrError, match='exported with a label map'):
+        with pytest.raises(BasicsrError, match='use a label map'):
             unit(x, [torch.ones(1, 1, 31, 22)] * 2)
 
 

@@ -302,16 +302,16 @@ def test_the_padding_of_the_first_image_counts_for_all():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'depths': [1, 1]}, 'name 8 groups'),
+        ({'depths': [1, 1]}, 'need 8 numbers'),
         ({'num_heads': [3, 2, 4, 8, 8, 4, 2, 1]}, 'num_heads 3 does not divide the 4 channels'),
-        ({'depths': [1, 1, 1, 1, 2, 1, 1, 1]}, 'the decoder has 5 blocks and the encoder 4'),
-        ({'trans_type': 'LeWin'}, r"'LeWin' have square windows, got \[2, 4\]"),
+        ({'depths': [1, 1, 1, 1, 2, 1, 1, 1]}, 'the decoder has 5 blocks, the encoder 4'),
+        ({'trans_type': 'LeWin'}, r"'LeWin' needs square windows, got \[2, 4\]"),
         ({'trans_type': 'my'}, 'trans_type: expected'),
         ({'token_projection': 'linear_cat'}, 'token_projection: expected'),
         ({'se_layer': True}, 'se_layer needs 16 channels or more, got 4'),
         ({'drop_path_rate': 1.0}, 'drop_path_rate: expected'),
         ({'win_size': [0, 4]}, 'win_size'),
-        ({'base_channel': 2}, 'base_channel is at least 3'),
+        ({'base_channel': 2}, 'base_channel must be at least 3'),
     ],
 )
 def test_arguments_that_cannot_work_are_refused(arguments, message):

@@ -68,7 +68,7 @@ def test_bare_and_averaged_state_dicts_are_named_by_their_key(tmp_path):
     net = build_network(PLAIN)
     torch.save(net.state_dict(), tmp_path / 'bare.pth')
     assert list(read_weights(tmp_path / 'bare.pth', None).state) == list(net.state_dict())
-    with pytest.raises(WeightsError, match='bare state_dict: set param_key to null'):
+    with pytest.raises(WeightsError, match='bare state dict: set param_key to null'):
         read_weights(tmp_path / 'bare.pth')
     save_weights(tmp_path / 'net.pth', net, params_ema={key: value + 1 for key, value in net.state_dict().items()})
     averaged = read_weights(tmp_path / 'net.pth', 'params_ema').state
@@ -153,18 +153,18 @@ def test_files_that_are_no_network_files(tmp_path):
     for name, data in (('empty', b''), ('text', b'not a network'), ('zip', b'PK\x03\x04 broken')):
         path = tmp_path / f'{name}.pth'
         path.write_bytes(data)
-        with pytest.raises(WeightsError, match=f'{name}.pth is no network file, or it is damaged'):
+        with pytest.raises(WeightsError, match=f'{name}.pth is not a network file, or is damaged'):
             read_weights(path)
     torch.save({'params': build_network(PLAIN).state_dict()}, tmp_path / 'whole.pth')
     whole = (tmp_path / 'whole.pth').read_bytes()
     (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(WeightsError, match=r'cut\.pth is no network file, or it is damaged'):
+    with pytest.raises(WeightsError, match=r'cut\.pth is not a network file, or is damaged'):
         read_weights(tmp_path / 'cut.pth')
     torch.save([1, 2], tmp_path / 'list.pth')
     with pytest.raises(WeightsError, match='holds a list'):
         read_weights(tmp_path / 'list.pth')
     torch.save({'params': {'weight': 3}}, tmp_path / 'number.pth')
-    with pytest.raises(WeightsError, match="'params' is no state_dict; not plain tensors: weight"):
+    with pytest.raises(WeightsError, match="'params' is not a state dict; these entries are not plain tensors: weight"):
         read_weights(tmp_path / 'number.pth')
 
 
@@ -213,7 +213,7 @@ def test_our_files_rebuild_their_network_and_remember_the_mask_value(tmp_path):
 def test_another_mask_value_is_an_error_unless_it_may_be_adopted(tmp_path, caplog):
     save_weights(tmp_path / 'ours.pth', build_network({**MASKED, 'mask_value': 0.5}))
     net = build_network(MASKED)
-    with pytest.raises(WeightsError, match=r'belongs to mask_value 0\.5, the network has 1'):
+    with pytest.raises(WeightsError, match=r'was trained with mask_value 0\.5, the network has 1'):
         load_weights(net, read_weights(tmp_path / 'ours.pth'))
     load_weights(net, read_weights(tmp_path / 'ours.pth'), adopt_mask_value=True)
     assert net.mask_value == 0.5
@@ -225,7 +225,7 @@ def test_another_mask_value_is_an_error_unless_it_may_be_adopted(tmp_path, caplo
     with caplog.at_level(logging.WARNING):
         load_weights(build_network({**MASKED, 'mask_value': 1 / 255}), read_weights(tmp_path / 'published.pth'))
     assert len(caplog.records) == 1
-    assert 'taken as 1/255' in caplog.text
+    assert 'assuming 1/255' in caplog.text
 
 
 def test_a_failed_save_leaves_the_older_file_and_no_rest(tmp_path, monkeypatch):
@@ -308,7 +308,7 @@ def test_a_mask_value_that_is_none_is_refused(tmp_path, value):
 @pytest.mark.parametrize('kind', ['to_sparse', 'to_sparse_csr', 'meta'])
 def test_tensors_without_dense_numbers_are_no_parameters(tmp_path, kind):
     value = torch.eye(3, device='meta') if kind == 'meta' else getattr(torch.eye(3), kind)()
-    with pytest.raises(WeightsError, match="'params' is no state_dict; not plain tensors: a"):
+    with pytest.raises(WeightsError, match="'params' is not a state dict; these entries are not plain tensors: a"):
         saved(tmp_path / 'net.pth', {'params': {'b': torch.ones(1), 'a': value}})
 
 
@@ -316,7 +316,10 @@ def test_tensors_without_dense_numbers_are_no_parameters(tmp_path, kind):
     ('param_key', 'message'),
     [
         (3, "has no '3', only params, iter; set param_key to 'params'"),
-        (None, "the file is no state_dict; not plain tensors: params, iter; set param_key to 'params'"),
+        (
+            None,
+            r"not plain tensors: params, iter; set param_key to 'params'",
+        ),
         ('iter', "'iter' is a int, not a dictionary of parameters"),
     ],
 )

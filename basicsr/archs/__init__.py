@@ -1,4 +1,4 @@
-"""One network a file, ``*_arch.py``, found by that suffix; and the mask average pooling unit they share."""
+"""Networks, one per file (``*_arch.py``), their contract, and mask average pooling (``map_unit.py``)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ['ARCH_REGISTRY', 'build_network']
 
 
 def build_network(opt: BlockLike) -> nn.Module:
-    """Build the network that ``opt['type']`` names with the other keys as keyword arguments.
+    """Build the network ``opt['type']`` with the other keys as keyword arguments.
 
-    The block is kept as ``net.options``, so that a checkpoint can say how to rebuild its network.
+    The block is kept as ``net.options``; checkpoints store it to rebuild the network.
 
     Args:
-        opt: ``type`` and the arguments of the class, or the ``network_g`` of an option file; left unchanged.
+        opt: ``type`` and the arguments of the class, or the ``network_g`` of an option file. It is not modified.
 
     Raises:
-        UnknownNameError: no such network.
+        UnknownNameError: the network is not registered.
         ArgumentError: the arguments do not fit its signature.
 
     >>> build_network({'type': 'NAFNet', 'width': 4}).input_rule.multiple

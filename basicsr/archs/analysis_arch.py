@@ -1,4 +1,4 @@
-"""AnalysisNet: the blur kernel of an image, from correlations of its features (arXiv 2004.02956)."""
+"""AnalysisNet: estimate the blur kernel of an image from correlations of its features (arXiv 2004.02956)."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ _GRAY = (0.2989, 0.5870, 0.1140)
 
 
 def rgb_to_gray(x: Tensor) -> Tensor:
-    """(B, 3, H, W) RGB to (B, 1, H, W), with the weights of the original (their sum is 0.9999)."""
+    """Convert (B, 3, H, W) RGB to (B, 1, H, W) with the weights of the original (their sum is 0.9999)."""
     return (x * x.new_tensor(_GRAY).view(3, 1, 1)).sum(1, keepdim=True)
 
 
 def standardize(x: Tensor, eps: float = 1e-7) -> Tensor:
-    """Mean 0 and variance 1 over the pixels of each channel of (B, C, H, W); constant channels become zeros.
+    """Scale each channel of (B, C, H, W) to mean 0 and variance 1 over its pixels. Constant channels become zeros.
 
     Args:
-        x: computed in float32 at least.
+        x: any floating dtype; computed in float32 or float64.
         eps: added to the (population) variance.
     """
     with without_autocast(x):
         wide = x if x.dtype == torch.float64 else x.float()
-        wide = wide - wide[..., :1, :1]  # the mean of a constant is exact then, and nothing is left to amplify
+        wide = wide - wide[..., :1, :1]  # makes the mean of a constant exact, so that no rounding error is amplified
         return F.layer_norm(wide.contiguous(), wide.shape[-2:], eps=eps).to(x.dtype)
 
 
 def normalize_kernel(x: Tensor, eps: float = 1e-7) -> Tensor:
-    """Divide each kernel of (B, H, W) by the sum of its absolute values, plus ``eps``; zeros stay zeros."""
+    """Divide each kernel of (B, H, W) by the sum of its absolute values plus ``eps``. Zeros stay zeros."""
     wide = x if x.dtype == torch.float64 else x.float()
     return (wide / (wide.abs().sum((-2, -1), keepdim=True) + eps)).to(x.dtype)
 
 
 class AnalysisLevel(nn.Module):
-    """One scale of the analysis: features, correlations of them, and what is read off these.
+    """One scale of the analysis: features, their correlations, and a 1×1 convolution of these.
 
     Args:
-        in_channels: of the image at this scale.
-        features: of each convolution.
-        filter_size: of the convolutions, which add no padding.
+        in_channels: image channels at this scale.
+        features: output channels of each convolution.
+        filter_size: size of the convolutions, which have no padding.
         depth: number of convolutions.
-        reduced: channels that are correlated.
-        correlation: their correlations.
-        out_channels: channels of the result.
+        reduced: number of correlated channels.
+        correlation: computes the correlations.
+        out_channels: output channels.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class AnalysisLevel(nn.Module):
         self.after_cc = nn.Conv2d(correlation.out_channels(reduced), out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, out_channels, 2·shift + 1, 2·shift + 1), whatever H and W."""
+        """Map (B, in_channels, H, W) to (B, out_channels, 2·shift + 1, 2·shift + 1) for any H, W."""
         for conv in self.convs:
             x = F.relu(conv(x))
         correlations = self.correlation(F.relu(self.reduce(x)))
@@ -87,7 +87,7 @@ class AnalysisLevel(nn.Module):
 
 
 class KernelStage(nn.Module):
-    """One step of the decoder, from coarse kernel features to those of the next finer scale."""
+    """One level of the decoder: coarse kernel features are enlarged and merged with those of the next finer scale."""
 
     def __init__(self, channels: int, up_size: int, merge_size: int) -> None:
         super().__init__()
@@ -95,37 +95,38 @@ class KernelStage(nn.Module):
         self.merge = SameConv2d(2 * channels, channels, merge_size)
 
     def forward(self, x: Tensor, finer: Tensor) -> Tensor:
-        """(B, C, h, w) and (B, C, H, W) of the finer scale to (B, C, H, W)."""
+        """Map (B, C, h, w), and (B, C, H, W) of the finer scale, to (B, C, H, W)."""
         x = crop_center(F.relu(self.up(x)), *finer.shape[-2:])
         return F.relu(self.merge(torch.cat([finer, x], 1)))
 
 
 @ARCH_REGISTRY.register()
 class AnalysisNet(nn.Module):
-    """The blur kernel of a photo, assumed to be the same everywhere (Kaufman and Fattal, CVPR 2020).
+    """A network that estimates a blur kernel, assumed to be the same everywhere (Kaufman and Fattal, CVPR 2020).
 
     Input (B, 3, H, W) RGB float in **[0, 255]**, H, W at least ``input_rule.minimum`` (193 in the published
-    configuration). Output (B, *max_kernel_size), not negative, sum 1 (0 where nothing was found), row index = vertical
-    shift. After end-to-end training a kernel is a code for :class:`SynthesisNet` that need not look like the blur.
+    configuration). Output (B, *max_kernel_size), not negative, sum 1 (or 0 if no kernel was found); the row index is
+    the vertical shift. After end-to-end training, the kernel is a code for :class:`SynthesisNet` and may not resemble
+    the blur.
 
     Args:
-        n_levels: scales, each half as large as the one before.
+        n_levels: number of scales; each has half the size of the previous one.
         max_kernel_size: height and width of the kernel, both odd.
-        conv_block_size: convolutions at each scale.
+        conv_block_size: number of convolutions at each scale.
         conv_block_n_features: their channels.
-        conv_block_filter_size: their size.
-        activation: the original's key; only relu is known.
-        n_downsample_features: channels of the image at the coarser scales.
-        downsample_filter_size: of the convolutions between scales.
-        n_upsampling_features: channels of what is read off the correlations.
-        upsample_filter_size: of the transposed convolutions.
-        cc_num_of_in_features: channels that are correlated with each other.
-        is_add_flips: give the correlations rotated by 180° as well.
-        filter_size_after_cc: of the decoder's convolutions.
+        conv_block_filter_size: their kernel size.
+        activation: key of the original; must be relu.
+        n_downsample_features: image channels at the coarser scales.
+        downsample_filter_size: kernel size of the convolutions between scales.
+        n_upsampling_features: channels after the correlations.
+        upsample_filter_size: kernel size of the transposed convolutions.
+        cc_num_of_in_features: number of channels that are correlated with each other.
+        is_add_flips: add the correlations rotated by 180°.
+        filter_size_after_cc: kernel size of the decoder's convolutions.
         n_conv_filters_before_output: channels of the last convolutions.
-        max_input_size: look at the centre of larger images only: (height, width), or one number for a square.
-        analysis_crop: ``reference`` looks at a centre crop of one of the original's accepted sizes, where
-            max_input_size limits the area; the kernel depends on the crop.
+        max_input_size: use only the centre of larger images: (height, width), or one number for a square.
+        analysis_crop: ``reference`` uses a centre crop of one of the sizes that the original accepts; max_input_size
+            limits its area. The kernel depends on the crop.
     """
 
     def __init__(
@@ -176,42 +177,42 @@ class AnalysisNet(nn.Module):
         glorot(self)
 
     def limit_input(self, max_input_size: int | Sequence[int] | None) -> None:
-        """Look at the centre of larger images only.
+        """Use only the centre of larger images.
 
         Args:
             max_input_size: height and width, one number for a square, None for no limit.
 
         Raises:
-            ArgumentError: too small for this network, or no size.
+            ArgumentError: the size is not valid, or too small for this network.
         """
         limit, least = limit_of(max_input_size), self.input_rule.minimum
         if limit is not None and (limit[0] < least[0] or limit[1] < least[1]):
             raise ArgumentError(
-                f'max_input_size {limit[0]}×{limit[1]} is too small: this network needs {least[0]}×{least[1]} pixels '
-                f'to find a kernel of {self.kernel_size[0]}×{self.kernel_size[1]}'
+                f'max_input_size {limit[0]}×{limit[1]} is too small; for a kernel of {self.kernel_size[0]}×'
+                f'{self.kernel_size[1]} it must be at least {least[0]}×{least[1]}'
             )
         self.max_input_size = limit
 
     @property
     def not_exportable(self) -> str | None:
-        """See :func:`~basicsr.archs.contract.export_obstacle`."""
+        """Reason why export is not possible; see :func:`~basicsr.archs.contract.export_obstacle`."""
         if self.analysis_crop == 'whole' and self.max_input_size is None:
             return None
-        return 'analysis_crop: reference or max_input_size: what it reads would change with the image'
+        return 'analysis_crop: reference or max_input_size: the part of the image that it uses depends on the size'
 
     def forward(self, lq: Tensor) -> Tensor:
         """Estimate the kernels of (B, 3, H, W), values 0 to 255.
 
         Raises:
-            ShapeError: no image batch, or smaller than ``input_rule.minimum``.
+            ShapeError: not a batch of images, or smaller than ``input_rule.minimum``.
         """
         name, (height, width) = type(self).__name__, lq.shape[-2:]
         check_image(lq, self.in_channels, name, self.input_rule.value_range)
         least = self.input_rule.minimum
         if height < least[0] or width < least[1]:
             raise ShapeError(
-                f'{name} needs {least[0]}×{least[1]} pixels at least to find a kernel of '
-                f'{self.kernel_size[0]}×{self.kernel_size[1]}, got {height}×{width}; give it a larger part of the photo'
+                f'{name} needs at least {least[0]}×{least[1]} pixels for a kernel of '
+                f'{self.kernel_size[0]}×{self.kernel_size[1]}, got {height}×{width}; use a larger image'
             )
         top, left, tall, wide = analysis_window(height, width, self.max_input_size, self.analysis_crop)
         x = standardize(rgb_to_gray(lq[..., top : top + tall, left : left + wide]))
@@ -228,15 +229,13 @@ class AnalysisNet(nn.Module):
 
 
 def checked_kernel_size(size: Sequence[int]) -> tuple[int, int]:
-    """Height and width of blur kernels.
+    """Return height and width of blur kernels.
 
     Raises:
-        ArgumentError: not two odd numbers.
+        ArgumentError: the size is not two odd numbers.
     """
     if len(size) != 2 or any(n < 1 or n % 2 == 0 for n in size):
-        raise ArgumentError(
-            f'max_kernel_size is two odd numbers (height, width), got {list(size)}: an even kernel has no centre'
-        )
+        raise ArgumentError(f'max_kernel_size must be two odd numbers (height, width), got {list(size)}')
     return size[0], size[1]
 
 

@@ -1,4 +1,4 @@
-"""Which part of an image the analysis network sees."""
+"""The part of an image that the analysis network uses."""
 
 from __future__ import annotations
 
@@ -15,36 +15,37 @@ _ACCEPTED = (
     '624x800 656x1012 672x800 672x1012 700x1012 704x608 720x958 720x1072 732x1080 750x908 800x800 800x968 810x942'
 )
 REFERENCE_SIZES = tuple((int(height), int(width)) for height, width in (size.split('x') for size in _ACCEPTED.split()))
-"""The sizes that the original crops to, which its transform on a GPU of that time could take; each also swapped."""
+"""The crop sizes of the original, which its GPU transform supported; height and width may also be swapped."""
 
 
 def limit_of(max_input_size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """A size limit as (height, width); one number means a square.
+    """Return a size limit as (height, width); one number is a square.
 
     Raises:
-        ArgumentError: not one or two positive numbers.
+        ArgumentError: the limit is not one or two positive numbers.
     """
     if max_input_size is None:
         return None
     numbers = [max_input_size] if isinstance(max_input_size, int) else list(max_input_size)
     if len(numbers) not in (1, 2) or min(numbers) < 1:
-        raise ArgumentError(f'max_input_size is one positive number or two (height, width), got {max_input_size}')
+        raise ArgumentError(f'max_input_size must be one or two positive numbers (height, width), got {max_input_size}')
     return numbers[0], numbers[-1]
 
 
 def analysis_window(
     height: int, width: int, limit: tuple[int, int] | None = None, crop: AnalysisCrop = 'whole'
 ) -> tuple[int, int, int, int]:
-    """The part of a padded image that the analysis network sees.
+    """Return the part of a padded image that the analysis network uses.
 
     Args:
         height: of the image.
         width: of the image.
-        limit: largest height and width; 'reference' uses their product only.
-        crop: ``whole`` image but for the limit, or that of the original's accepted sizes that fits best.
+        limit: largest height and width; ``reference`` uses their product only.
+        crop: ``whole`` uses the whole image up to the limit, ``reference`` the best fitting size that the original
+            accepts.
 
     Returns:
-        top, left, height, width of a window in the centre.
+        top, left, height, width of a centred window.
 
     Raises:
         ShapeError: no accepted size fits.
@@ -64,7 +65,7 @@ def _reference_size(height: int, width: int, limit: tuple[int, int] | None) -> t
     if not fitting:
         bound = '' if limit is None else f' with at most {limit[0]}×{limit[1]} pixels'
         raise ShapeError(
-            f'none of the sizes that the original accepts fits into {height}×{width} pixels{bound}; the smallest are '
+            f'none of the original sizes fits into {height}×{width} pixels{bound}; the smallest are '
             '240×368, 368×240 and 256×256. Use analysis_crop: whole'
         )
     return min(fitting, key=lambda size: ((height - size[0]) / height) ** 2 + ((width - size[1]) / width) ** 2)

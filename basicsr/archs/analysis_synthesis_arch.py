@@ -1,4 +1,4 @@
-"""AnalysisSynthesisNet: blind deblurring by a network that finds the blur kernel and one that uses it."""
+"""AnalysisSynthesisNet: blind deblurring with two networks: one estimates the blur kernel, the other uses it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from basicsr.utils.signature import NotNegative, TypeBlock
 class AnalysisSynthesisNet(nn.Module):
     """The pair of Kaufman and Fattal (CVPR 2020) as one restoration network, for blur that is the same everywhere.
 
-    Input (B, 3 [+ prior], H, W) RGB float in [0, 1], any H, W (mirrored on both sides, edge pixel repeated, to a
-    multiple of 16 and to the size that a kernel can be found in). Output (B, 3, H, W), not clamped. Its two networks
-    work on [0, 255]: this one converts. The prior reaches the synthesis alone.
+    Input (B, 3 [+ prior], H, W) RGB float in [0, 1], any H, W (symmetric padding on both sides, to a multiple of 16 and
+    to the minimum size of the analysis). Output (B, 3, H, W), not clamped. The two networks use values in [0, 255],
+    which this class converts. Only the synthesis uses the prior.
 
     Args:
-        analysis: ``type: AnalysisNet`` and its arguments; the published configuration if left out.
+        analysis: ``type: AnalysisNet`` and its arguments; default: the published configuration.
         synthesis: ``type: SynthesisNet`` and its arguments, with the same max_kernel_size.
-        prior_channels: further input channels after the image.
+        prior_channels: additional input channels after the image.
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class AnalysisSynthesisNet(nn.Module):
         blocks = analysis or {'type': 'AnalysisNet'}, synthesis or {'type': 'SynthesisNet'}
         if 'prior_channels' in blocks[1]:
             raise ArgumentError(
-                'AnalysisSynthesisNet sets prior_channels of its synthesis itself; remove the key there'
+                'AnalysisSynthesisNet sets prior_channels of its synthesis; remove the key from synthesis'
             )
         extra = {'prior_channels': prior_channels} if prior_channels else {}
         self.analysis = ARCH_REGISTRY.build(blocks[0])
         self.synthesis = ARCH_REGISTRY.build({**blocks[1], **extra})
         if not (isinstance(self.analysis, AnalysisNet) and isinstance(self.synthesis, SynthesisNet)):
             raise ArgumentError(
-                'AnalysisSynthesisNet consists of an AnalysisNet and a SynthesisNet, got '
+                'AnalysisSynthesisNet needs an AnalysisNet and a SynthesisNet, got '
                 f'{type(self.analysis).__name__} and {type(self.synthesis).__name__}'
             )
         if self.analysis.kernel_size != self.synthesis.kernel_size:
@@ -76,7 +76,7 @@ class AnalysisSynthesisNet(nn.Module):
 
         Args:
             lq: (B, 3 [+ prior], H, W) in [0, 1].
-            kernel: (B, h, w) as :meth:`estimate_kernel` returns it; estimated if None.
+            kernel: (B, h, w), as from :meth:`estimate_kernel`; None estimates it.
 
         Returns:
             (B, 3, H, W).
@@ -89,29 +89,29 @@ class AnalysisSynthesisNet(nn.Module):
         return self.input_rule.crop(restored, *lq.shape[-2:])
 
     def estimate_kernel(self, lq: Tensor) -> Tensor:
-        """The blur kernels (B, *max_kernel_size) that ``forward`` finds in (B, 3 [+ prior], H, W), values 0 to 1."""
+        """Estimate the blur kernels (B, *max_kernel_size) of (B, 3 [+ prior], H, W), values 0 to 1."""
         check_image(lq, self.in_channels, type(self).__name__)
         return self.analysis(self.input_rule.pad(lq)[:, : self.img_channel] * self._white)
 
     def fixed_for(self, lq: Tensor) -> KnownKernel:
-        """This network with the kernel of the whole image ``lq``, for tiles of it: its reach is finite."""
+        """Return this network with the kernel of the whole image ``lq``; its receptive field is finite."""
         return KnownKernel(self, self.estimate_kernel(lq))
 
     def for_tiles(self, lq: Tensor, masks: Any, padded: bool) -> tuple[Tensor, Callable[[Tensor], Any], InputRule]:
-        """Tiles of one image share its kernel; see :func:`~basicsr.archs.contract.for_tiles`.
+        """Prepare tiles that share the kernel of the image; see :func:`~basicsr.archs.contract.for_tiles`.
 
         Raises:
-            ArgumentError: masks are given, which it does not take.
+            ArgumentError: masks are given, which this network does not take.
         """
         return for_tiles(self.fixed_for(lq), lq, masks, padded)
 
 
 class KnownKernel(nn.Module):
-    """An :class:`AnalysisSynthesisNet` that does not look for the blur kernel.
+    """An :class:`AnalysisSynthesisNet` with a fixed blur kernel.
 
     Args:
-        net: with all its weights; not copied.
-        kernel: (1, h, w), or one for each image of the batches to come.
+        net: the network; not copied.
+        kernel: (1, h, w), or (B, h, w) for batches of B images.
     """
 
     input_rule: InputRule

@@ -1,7 +1,7 @@
-"""The contract between a network and everything that trains, runs, tiles, describes or exports it.
+"""The contract between a network and the code that trains, runs, tiles, describes or exports it.
 
-A network says what it takes and returns in plain attributes, all of them optional; :func:`contract_of` reads them, and
-nothing else asks a network what it is. A module of another project with ``forward(x)`` needs none of them.
+A network declares its inputs and outputs in plain attributes, all of them optional. :func:`contract_of` reads them; no
+other code inspects a network. A module of another project with ``forward(x)`` needs none of them.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ KernelRole = Literal['none', 'finds', 'takes']
 
 @dataclass(frozen=True)
 class Contract:
-    """What a network takes and returns. Each field is an attribute of that name on the network, or its default.
+    """The inputs and outputs of a network. Each field is an attribute of that name on the network, or its default.
 
     Args:
-        input_rule: sizes, padding, value range and reach; by default any size, [0, 1], and every pixel counts.
-        tile_rule: the same for what tiles are cut from; ``input_rule`` if there is one, else tiles start at multiples
-            of 64, which the strides of most networks divide.
+        input_rule: sizes, padding, value range and receptive field; by default any size, [0, 1], global.
+        tile_rule: the same for tiles; by default ``input_rule`` if there is one, else tiles start at multiples of 64,
+            a multiple of the strides of most networks.
         img_channel: image channels; by default those of the first convolution if they are 1 or 3, else 3.
         in_channels: channels of the first argument of ``forward``; ``img_channel`` by default, and with region masks.
         out_channels: channels of the result; ``img_channel`` by default.
         prior_kind: ``regions`` for region masks as second argument (the default if ``forward`` has the parameter
             ``masks``), ``gray`` for the gray masks of the CAT method as last channel, or ``none``.
         takes_seeds: ``forward`` has the parameter ``mask_seeds``, for mask dropout.
-        mask_value: weight of a covered pixel; None if masks have no weight.
+        mask_value: weight of a covered pixel; None if the network has no such weight.
         kernel_role: ``finds`` a blur kernel (``fixed_for(lq)`` returns the network with that of the whole image),
             ``takes`` one as second argument (``kernel_size``), or ``none``.
-        returns_image: the result is an image, or a list whose last element is; False for a part of a network.
-        bf16_safe: in bfloat16 the result is known to stay within 50 dB of that in float32.
+        returns_image: the result is an image, or a list with the image as last element; False for a part of a network.
+        bf16_safe: the PSNR between results in bfloat16 and float32 is known to exceed 50 dB.
     """
 
     input_rule: InputRule
@@ -84,34 +84,34 @@ def restored(output: Any) -> Tensor:
 def for_tiles(
     net: nn.Module, lq: Tensor, masks: Any, padded: bool
 ) -> tuple[Tensor, Callable[[Tensor], Any], InputRule]:
-    """Return what tiles of an image are cut from, what restores a batch of them, and the rule of their sizes.
+    """Return the tensor to cut tiles from, the function that restores a batch of tiles, and the rule of their sizes.
 
-    A network whose tiles need more than their own pixels (the prior, or the kernel, of the whole image) has a method
-    ``for_tiles(lq, masks, padded)`` of its own.
+    A network whose tiles need more than their own pixels (the prior or the kernel of the whole image) has its own
+    method ``for_tiles(lq, masks, padded)``.
 
     Args:
         net: in evaluation mode.
         lq: (1, C, H, W).
-        masks: of the image; None for networks that take none.
+        masks: of the image; None for networks without masks.
         padded: pad the image by the rule first.
 
     Raises:
-        ArgumentError: masks are missing, or the network takes them and does not say how to tile.
+        ArgumentError: masks are missing, or the network takes masks and has no method ``for_tiles``.
     """
     own: Any = getattr(net, 'for_tiles', None)
     if own is not None:
         found: tuple[Tensor, Callable[[Tensor], Any], InputRule] = own(lq, masks, padded)
         return found
     if masks is not None:
-        raise ArgumentError(f'{type(net).__name__} takes masks but has no method for_tiles: tiles are impossible')
+        raise ArgumentError(f'{type(net).__name__} takes masks, but has no method for_tiles: it cannot restore tiles')
     rule = contract_of(net).input_rule
     return rule.pad(lq) if padded else lq, net, rule
 
 
 def export_obstacle(net: nn.Module) -> str | None:
-    """Return why a network cannot be exported (``not_exportable`` of one of its parts says so); None if it can."""
+    """Return why a network cannot be exported (``not_exportable`` of one of its parts); None if it can."""
     if not contract_of(net).returns_image:
-        return f'{type(net).__name__} returns no image; export the network that it is a part of'
+        return f'{type(net).__name__} returns no image; export the network that contains it'
     reasons = (getattr(part, 'not_exportable', None) for part in net.modules())
     reason = next((reason for reason in reasons if reason), None)
     return None if reason is None else f'{type(net).__name__} cannot be exported with {reason}'

@@ -1,4 +1,4 @@
-"""Cross-correlations of all pairs of channels, near zero shift: what the analysis network reads blur from."""
+"""Cross-correlations of all pairs of channels near zero shift, from which the analysis network estimates blur."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from basicsr.utils.export_hooks import exporting
 from basicsr.utils.signature import NotNegative
 
 DEAD = 1e-9
-"""Standard deviation below which a channel counts as constant; its correlations are zero."""
+"""Channels with a smaller standard deviation count as constant; their correlations are zero."""
 AT_ONCE = 2**24
-"""Bytes of products of spectra at once, where a row of pairs is not larger; fewer, larger steps keep threads busy."""
+"""Bytes of products of spectra per step, unless a row of pairs is larger. Few large steps keep threads busy."""
 
 
 class CrossCorrelation(nn.Module):
     """Circular cross-correlations of normalised feature maps (arXiv 2004.02956), cropped around zero shift.
 
-    Every map has its mean subtracted and is divided by its norm, so the correlation of a map with itself is 1 at zero
-    shift; constant maps give zeros, and zeros as gradients. For the pairs (i, j) with i ≤ j, row by row:
-    ``out[dy, dx] = Σ a_i[y + dy, x + dx] · a_j[y, x]``, indices modulo H and W. Computed in float32 at least, a row
-    of pairs at a time, or a few small ones.
+    The mean of each map is subtracted and the map is divided by its norm, so its correlation with itself is 1 at zero
+    shift. Constant maps have zero correlations and gradients. For the pairs (i, j) with i ≤ j, row by row:
+    ``out[dy, dx] = Σ a_i[y + dy, x + dx] · a_j[y, x]``, indices modulo H and W. Computed in float32 or float64, one or
+    several rows of pairs at a time.
 
     Args:
-        max_shift_y: shifts from -max_shift_y to max_shift_y rows.
-        max_shift_x: the same for columns.
-        add_flips: append all pairs once more, rotated by 180°: the correlations of (j, i).
+        max_shift_y: largest vertical shift; rows from -max_shift_y to max_shift_y.
+        max_shift_x: largest horizontal shift.
+        add_flips: also append all correlations rotated by 180°: those of (j, i).
     """
 
     def __init__(self, max_shift_y: NotNegative, max_shift_x: NotNegative, add_flips: bool = True) -> None:
@@ -39,18 +39,18 @@ class CrossCorrelation(nn.Module):
         self.add_flips = add_flips
 
     def out_channels(self, channels: int) -> int:
-        """How many maps come out for ``channels`` that go in."""
+        """Return the number of output maps for ``channels`` input maps."""
         return channels * (channels + 1) // 2 * (2 if self.add_flips else 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Correlate.
+        """Correlate all pairs of channels.
 
         Args:
             x: (B, C, H, W) with H > max_shift_y, W > max_shift_x.
 
         Returns:
-            (B, C(C+1)/2 or twice that, 2·max_shift_y + 1, 2·max_shift_x + 1), zero shift in the centre, in the dtype
-            of ``x``.
+            (B, C(C+1)/2 or twice that, 2·max_shift_y + 1, 2·max_shift_x + 1) with zero shift in the centre, in the
+            dtype of ``x``.
 
         Raises:
             ShapeError: the maps are not larger than the shifts.
@@ -58,10 +58,10 @@ class CrossCorrelation(nn.Module):
         height, width = x.shape[-2:]
         if height <= self.max_shift[0] or width <= self.max_shift[1]:
             raise ShapeError(
-                f'feature maps of {height}×{width} pixels cannot be correlated with shifts up to '
-                f'{self.max_shift[0]}×{self.max_shift[1]}; they must be larger'
+                f'feature maps of {height}×{width} pixels are too small for correlations with shifts up to '
+                f'{self.max_shift[0]}×{self.max_shift[1]}'
             )
-        if x.shape[0] == 0:  # transforms and variances of nothing are errors
+        if x.shape[0] == 0:  # torch cannot transform empty tensors
             return x.new_zeros(0, self.out_channels(x.shape[1]), *(2 * shift + 1 for shift in self.max_shift))
         with without_autocast(x):
             maps = _normalised(x if x.dtype == torch.float64 else x.float())
@@ -72,7 +72,7 @@ class CrossCorrelation(nn.Module):
 
 
 def _normalised(x: Tensor) -> Tensor:
-    """Maps of mean 0 and norm 1; constant ones become zero. The square root never sees a zero: no infinite gradient."""
+    """Scale maps to mean 0 and norm 1. Constant maps become zero, and their gradients stay finite."""
     centred = x - x.mean((-2, -1), keepdim=True)
     variance = centred.var((-2, -1), correction=0, keepdim=True)
     alive = variance >= DEAD**2
@@ -81,11 +81,11 @@ def _normalised(x: Tensor) -> Tensor:
 
 
 def _windows_around_zero(maps: Tensor, max_shift: tuple[int, int]) -> list[Tensor]:
-    """The correlations of (B, C, H, W), a few rows of pairs at a time: tensors (B, pairs, 2·my + 1, 2·mx + 1).
+    """Return the correlations of (B, C, H, W), a few rows of pairs at a time: tensors (B, pairs, 2·my + 1, 2·mx + 1).
 
-    They are a part of inverse transforms of products of spectra. Only that part is computed, as products with cosines
-    and sines, which is much faster than whole transforms. Rows dy and -dy share theirs: their spectra are P ± iQ, with
-    P the product with the cosines of dy, Q that with its sines.
+    The correlations are the centre of inverse transforms of products of spectra. Only the centre is computed, as
+    products with cosines and sines, which is much faster than whole transforms. Rows dy and -dy share these products:
+    their spectra are P ± iQ, where P is the product with the cosines of dy and Q the product with its sines.
     """
     (channels, height, width), (my, mx) = maps.shape[1:], max_shift
     down = _angles(torch.arange(my + 1), torch.arange(height), height)
@@ -105,10 +105,10 @@ def _windows_around_zero(maps: Tensor, max_shift: tuple[int, int]) -> list[Tenso
 
 
 def _products(spectra: Tensor, conjugates: Tensor) -> Tensor:
-    """All products of (B, n, H, W') and (B, m, H, W'): (B, n, m, H, W', 2), real and imaginary parts.
+    """Multiply all pairs of (B, n, H, W') and (B, m, H, W'): (B, n, m, H, W', 2), real and imaginary parts.
 
-    While a graph is written, real and imaginary part are a last dimension of both, and the second is not conjugated
-    yet: other runtimes know little of complex numbers.
+    During export, both inputs have real and imaginary part as last dimension, and the second one is not conjugated,
+    because other runtimes hardly support complex numbers.
     """
     if not exporting():
         return torch.view_as_real(spectra[:, :, None] * conjugates[:, None])
@@ -117,7 +117,7 @@ def _products(spectra: Tensor, conjugates: Tensor) -> Tensor:
 
 
 def _windows_of_rows(spectra: Tensor, conjugates: Tensor, matrices: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """The correlations of some i with all j from the first of them on; those of j < i are left out in the end."""
+    """Correlate some i with all j ≥ the first i, and drop the results with j < i."""
     rows, plain, turned = matrices
     count = spectra.shape[1], conjugates.shape[1]
     products = _products(spectra, conjugates).flatten(-2).flatten(0, 2)
@@ -135,7 +135,7 @@ def _windows_of_rows(spectra: Tensor, conjugates: Tensor, matrices: tuple[Tensor
 
 
 def _groups(channels: int, at_once: int) -> Iterator[tuple[int, int]]:
-    """Ranges of i, each of at most ``at_once`` pairs (i, j ≥ the first i), but at least one row of pairs."""
+    """Yield ranges of i with at most ``at_once`` pairs (i, j ≥ the first i), but at least one row of pairs."""
     first = 0
     while first < channels:
         last = min(channels, first + max(1, at_once // (channels - first)))
@@ -144,10 +144,11 @@ def _groups(channels: int, at_once: int) -> Iterator[tuple[int, int]]:
 
 
 def _row_transforms(height: int, width: int, mx: int) -> tuple[Tensor, Tensor]:
-    """Matrices from half a spectrum of rows to their values at -mx..mx; and from half a spectrum without a factor i.
+    """Return matrices from half spectra of rows to values at -mx..mx; the second one for spectra without a factor i.
 
-    (2·(width // 2 + 1), 2·mx + 1) float64; real and imaginary part of each frequency in turn, as ``view_as_real`` has
-    them. Frequencies but the first and the middle one count twice, for the conjugates that rfft2 leaves out.
+    Each is (2·(width // 2 + 1), 2·mx + 1) float64, with real and imaginary part of each frequency in turn, as in
+    ``view_as_real``. All frequencies except the first and the middle one count twice, for the conjugates that rfft2
+    omits.
     """
     half = width // 2 + 1
     angles = _angles(torch.arange(half), torch.arange(-mx, mx + 1), width)
@@ -161,6 +162,6 @@ def _row_transforms(height: int, width: int, mx: int) -> tuple[Tensor, Tensor]:
 
 
 def _angles(first: Tensor, second: Tensor, period: int) -> Tensor:
-    """2π · first · second / period, reduced to one turn in integers: exact for any size."""
+    """Return 2π · first · second / period modulo 2π, reduced in integers and therefore exact for any size."""
     turns = first[:, None] * second
     return turns.remainder(torch.full_like(turns, period)).double() * (2 * math.pi / period)

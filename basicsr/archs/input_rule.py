@@ -1,4 +1,4 @@
-"""What a network asks of its input, as data: size rule, padding, value range, reach."""
+"""The input requirements of a network: sizes, padding, value range, receptive field."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from basicsr.utils.export_hooks import exporting, larger
 
 @dataclass(frozen=True)
 class InputRule:
-    """The sizes and values a network works on, and how any other size is brought to them.
+    """The sizes and values that a network requires, and the padding to these sizes.
 
-    Every restoration network carries one as ``net.input_rule``; its ``forward`` pads by it and crops, so callers
-    never need to. Tiling and the mask prior read it.
+    A restoration network has it as ``net.input_rule``. Its ``forward`` pads and crops, so callers need not. Tiling and
+    the mask prior read it.
 
     Args:
         multiple: height and width must be multiples of these.
         minimum: smallest height and width.
-        padding: what stands in the added pixels: ``zeros``, ``reflect`` (edge pixel not repeated) or
-            ``symmetric`` (edge pixel repeated).
-        placement: ``end`` adds below and to the right, ``center`` on both sides (an odd pixel at the end).
-        value_range: values the network was trained on.
-        halo: pixels around an output pixel that can change it, or ``global`` if all of them can.
-        tells_padding: the network treats added pixels in a way of its own: whoever pads in its place calls
-            ``forward(x, real_size=(height, width))`` with the size before.
+        padding: ``zeros``, ``reflect`` (edge pixel not repeated) or ``symmetric`` (edge pixel repeated).
+        placement: ``end`` pads below and to the right, ``center`` on both sides (an odd pixel at the end).
+        value_range: range of pixel values.
+        halo: radius of the receptive field in pixels, or ``global``.
+        tells_padding: the network treats padded pixels differently; a caller that pads for it passes the size before
+            padding: ``forward(x, real_size=(height, width))``.
     """
 
     multiple: tuple[int, int] = (1, 1)
@@ -41,20 +40,20 @@ class InputRule:
     tells_padding: bool = False
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
-        """The size that an input of ``height`` × ``width`` is padded to."""
+        """Return the size after padding of an input of ``height`` × ``width``."""
         sizes = zip((height, width), self.multiple, self.minimum, strict=True)
-        # of positive numbers only: exported graphs divide negative ones towards zero
+        # positive numbers only: exported graphs round the quotient of negative ones towards zero
         rows, columns = ((larger(size, least) + multiple - 1) // multiple * multiple for size, multiple, least in sizes)
         return rows, columns
 
     def pad(self, x: Tensor) -> Tensor:
-        """Pad the last two dimensions; images, label maps and mask stacks of any dtype alike.
+        """Pad the last two dimensions of an image, label map or mask stack of any dtype.
 
         Args:
             x: (..., H, W).
 
         Returns:
-            (..., H', W'), ``x`` itself if nothing is to be added.
+            (..., H', W'); ``x`` itself if no padding is needed.
         """
         height, width = x.shape[-2:]
         rows, columns = self.padded_size(height, width)
@@ -67,10 +66,10 @@ class InputRule:
         return x.index_select(-1, self._mirrored(columns, width, left, x.device))
 
     def crop(self, x: Tensor, height: int, width: int) -> Tensor:
-        """Undo :meth:`pad`: the ``height`` × ``width`` pixels of (..., H', W') that are the input's."""
+        """Undo :meth:`pad`: return the ``height`` × ``width`` original pixels of (..., H', W')."""
         top = self._offset(x.shape[-2] - height)
         left = self._offset(x.shape[-1] - width)
-        if exporting():  # a view with gaps would make the graph ask for what sizes its strides are those of no view
+        if exporting():  # the strides of a view would make the graph depend on the size
             rows, columns = torch.arange(height, device=x.device) + top, torch.arange(width, device=x.device) + left
             return x.index_select(-2, rows).index_select(-1, columns)
         return x[..., top : top + height, left : left + width]
@@ -79,7 +78,7 @@ class InputRule:
         return added // 2 if self.placement == 'center' else 0
 
     def _mirrored(self, new: int, old: int, before: int, device: torch.device) -> Tensor:
-        """Source index of each new row or column; reflections repeat if the padding exceeds the image."""
+        """Return the source index of each padded row or column. Reflections repeat if the padding exceeds the image."""
         position = torch.arange(new, device=device) - before
         if self.padding == 'symmetric':
             position = position.remainder(torch.full_like(position, 2 * old))
@@ -87,21 +86,21 @@ class InputRule:
         period = larger(2 * old - 2, 1)
         position = position.remainder(
             torch.full_like(position, period)
-        )  # sizes of exported graphs divide as tensors only
+        )  # exported graphs can only divide sizes as tensors
         return torch.where(position < old, position, period - position)
 
 
 def check_image(
     x: Tensor, channels: int, name: str, value_range: tuple[float, float] = (0.0, 1.0), advice: str = ''
 ) -> None:
-    """Refuse what is no batch of images with ``channels`` channels.
+    """Check that an input is a batch of images.
 
     Args:
-        x: whatever a network is called with.
-        channels: what the network takes.
+        x: the input of a network.
+        channels: input channels of the network.
         name: of the network, for messages.
         value_range: of its rule, for messages.
-        advice: what other numbers of channels mean, for messages.
+        advice: added to the message if the number of channels differs.
 
     Raises:
         ShapeError: ``x`` is not (B, channels, H, W), floating point, with H, W ≥ 1.

@@ -1,4 +1,4 @@
-"""LaKDNet (arXiv 2302.02234): a U-Net of large depth-wise kernels, for motion and defocus, single or dual-pixel."""
+"""LaKDNet (arXiv 2302.02234): a U-Net with large depth-wise kernels for motion and defocus blur."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ _LEVELS = 4
 
 @ARCH_REGISTRY.register()
 class LaKDNet(nn.Module):
-    """LaKDNet for motion blur (kernels of 7) and defocus (9), from one image or from a dual-pixel camera's three.
+    """LaKDNet for motion blur (7×7 kernels) and defocus (9×9), from one image or from dual-pixel views.
 
     Input (B, inp_channels + prior_channels, H, W) RGB float in [0, 1], any H, W (reflected below and to the right to a
-    multiple of 8, cropped afterwards); a dual-pixel network takes left view, right view and centre image, nine
-    channels. Output (B, out_channels, H, W). Published state_dict keys; the published sizes are ``dim`` 32 (S) and
-    48 (L) with ``num_blocks`` [8, 12, 12, 16].
+    multiple of 8, cropped afterwards). The nine channels of a dual-pixel network are left view, right view and centre
+    image. Output (B, out_channels, H, W). Published state_dict keys; the published sizes are ``dim`` 32 (S) and 48 (L)
+    with ``num_blocks`` [8, 12, 12, 16].
 
     Args:
-        inp_channels: channels of the image, 9 for dual-pixel.
-        out_channels: channels of the result.
+        inp_channels: image channels; 9 for dual-pixel.
+        out_channels: output channels.
         dim: channels of the first level, even; doubled at every level.
-        num_blocks: blocks of the levels 1, 2 and 3, of encoder and decoder alike, and of the bottleneck.
-        mix_kernel_size: sides of the depth-wise kernels of these four, odd.
-        ffn_expansion_factor: hidden channels of the feed-forward part, truncated.
-        bias: whether the convolutions that may go without have one.
+        num_blocks: number of blocks of levels 1, 2 and 3 (in encoder and decoder) and of the bottleneck.
+        mix_kernel_size: odd sizes of the depth-wise kernels of these four.
+        ffn_expansion_factor: hidden channels of the feed-forward part relative to its input, rounded down.
+        bias: use biases in the convolutions where they are optional.
         LayerNorm_type: 'BiasFree' keeps the mean and has no bias.
-        dual_pixel_task: the residual is the centre image, the last out_channels of the image.
-        clip_output: limit the result to [0, 1] 'always' (the original), in 'eval' mode only, or 'never'. What is
-            clipped has no gradient, which can silence dark and bright regions at the start of a training.
-        prior_channels: further input channels after the image.
+        dual_pixel_task: the residual is added to the centre image, the last out_channels of the input image.
+        clip_output: clip the result to [0, 1] 'always' (the original), in 'eval' mode only, or 'never'. Clipped pixels
+            have no gradient, which can stop dark and bright regions from learning at the start of a training.
+        prior_channels: additional input channels after the image.
 
     Raises:
-        ArgumentError: an even kernel, an odd ``dim``, or channels that do not fit each other.
+        ArgumentError: an even kernel, an odd ``dim``, or numbers of channels that do not match.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class LaKDNet(nn.Module):
         self.img_channel, self.out_channels = inp_channels, out_channels
         self.in_channels = inp_channels + prior_channels
         self.clip_output = clip_output
-        # The reach is finite, but 2046 pixels in the published sizes: no tile of an image holds it.
+        # The halo is finite, but 2046 pixels in the published sizes: larger than any tile.
         self.input_rule = InputRule((8, 8), padding='reflect', halo='global')
         widths = [dim, 2 * dim, 4 * dim, 8 * dim]
 
@@ -107,19 +107,19 @@ class LaKDNet(nn.Module):
         self.reduce_chan_level2 = PointConv2d(widths[2], widths[1], bias)
         self.decoder_level2 = stage(1, widths[1])
         self.up2_1 = Resample(widths[1], 2 * widths[1], nn.PixelShuffle(2))
-        self.decoder_level1 = stage(0, widths[1])  # at full resolution, but as wide as the second level
+        self.decoder_level1 = stage(0, widths[1])  # full resolution with the channels of the second level
         self.output = nn.Conv2d(widths[1], out_channels, 3, padding=1, bias=bias)
 
     def forward(self, lq: Tensor) -> Tensor:
         """Restore (B, inp_channels [+ prior], H, W) to (B, out_channels, H, W).
 
         Raises:
-            ShapeError: other channels than the network was built for, or no floats.
+            ShapeError: the number of channels or the dtype is wrong.
         """
         check_image(lq, self.in_channels, type(self).__name__, advice=self._of_views())
         padded = self.input_rule.pad(lq)
         image = padded[:, : self.img_channel][:, -self.out_channels :]
-        # pixels of no image cannot be rearranged
+        # pixel shuffle needs at least one image
         restored = self._residual(padded) + image if len(padded) else image
         if self.clip_output == 'always' or (self.clip_output == 'eval' and not self.training):
             restored = restored.clamp(0, 1)
@@ -127,12 +127,12 @@ class LaKDNet(nn.Module):
 
     def _of_views(self) -> str:
         if self.img_channel == self.out_channels:
-            return 'the nine channels of a DualPixelDataset are for a network with dual_pixel_task: true'
-        return 'left, right and centre image, as a DualPixelDataset has them'
+            return 'the nine channels of a DualPixelDataset need a network with dual_pixel_task: true'
+        return 'the input is left, right and centre image, as in a DualPixelDataset'
 
     def _residual(self, x: Tensor) -> Tensor:
-        """What is added to the image: the network proper, sides multiples of 8."""
-        x = x.contiguous(memory_format=torch.channels_last)  # layer norms and point-wise layers read pixel by pixel
+        """Compute the residual of an image whose sides are multiples of 8."""
+        x = x.contiguous(memory_format=torch.channels_last)  # layer norms and point-wise layers work pixel by pixel
         level1 = self.encoder_level1(self.embed(x))
         level2 = self.encoder_level2(self.down1_2(level1))
         level3 = self.encoder_level3(self.down2_3(level2))

@@ -1,4 +1,4 @@
-"""The blocks of LaKDNet: large depth-wise kernels between point-wise layers, then a gated feed-forward part."""
+"""The blocks of LaKDNet: large depth-wise kernels and point-wise layers, then a gated feed-forward part."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from basicsr.archs.nafnet_arch import LayerNorm2d
 
 
 class BiasFreeNorm2d(nn.Module):
-    """Division by the standard deviation over the channels of every pixel; the mean stays in.
+    """Division of every pixel by its standard deviation over the channels, without subtracting the mean.
 
-    The variance is taken around the mean all the same, as in the published bias-free form.
+    The variance is still taken around the mean, as in the published bias-free form.
 
     Args:
         channels: C of the (B, C, H, W) input.
@@ -25,7 +25,7 @@ class BiasFreeNorm2d(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scale (B, C, H, W); the variance is float32 at least."""
+        """Scale (B, C, H, W); the variance is computed in float32 or float64."""
         exact = x if x.dtype == torch.float64 else x.float()
         scale = torch.rsqrt(exact.var(1, correction=0, keepdim=True) + self.eps)
         return x * (scale * self.weight.view(1, -1, 1, 1)).to(x.dtype)
@@ -36,7 +36,7 @@ class PixelNorm(nn.Module):
 
     Args:
         channels: C of the (B, C, H, W) input.
-        bias: subtract the mean and add a bias; False is the bias-free form.
+        bias: subtract the mean and add a bias, or use the bias-free form.
     """
 
     def __init__(self, channels: int, bias: bool) -> None:
@@ -49,12 +49,12 @@ class PixelNorm(nn.Module):
 
 
 class PointConv2d(nn.Conv2d):
-    """A 1×1 convolution as one matrix product over the pixels: in channels_last memory without a copy.
+    """A 1×1 convolution as one matrix product over the pixels; needs no copy in channels_last memory.
 
     Args:
-        inputs: channels in.
-        outputs: channels out.
-        bias: whether it has one.
+        inputs: input channels.
+        outputs: output channels.
+        bias: add a bias.
     """
 
     def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
@@ -65,19 +65,19 @@ class PointConv2d(nn.Conv2d):
         return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
     def of_half(self, x: Tensor, part: int) -> Tensor:
-        """The first (0) or second (1) half of the outputs alone, in memory of its own."""
+        """Compute only the first (0) or second (1) half of the outputs, in separate memory."""
         weight = self.weight.flatten(1).chunk(2)[part]
         bias = None if self.bias is None else self.bias.chunk(2)[part]
         return F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
 
 
 class Mixer(nn.Module):
-    """Two rounds of a large depth-wise and a point-wise convolution; each of the four adds the mixer's input.
+    """Two large depth-wise convolutions, each followed by a point-wise one; all four add the mixer's input.
 
     Args:
-        channels: in and out.
-        kernel: side of the depth-wise kernels, odd.
-        bias: of the depth-wise convolutions; the point-wise ones always have one.
+        channels: input and output channels.
+        kernel: size of the depth-wise kernels, odd.
+        bias: use biases in the depth-wise convolutions; the point-wise ones always have them.
     """
 
     def __init__(self, channels: int, kernel: int, bias: bool) -> None:
@@ -88,7 +88,7 @@ class Mixer(nn.Module):
         self.dense_point_2 = PointConv2d(channels, channels)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Mix (B, C, H, W), normalised before."""
+        """Mix normalised features (B, C, H, W)."""
         mixed = z
         for layer in (self.dense_depth_1, self.dense_point_1, self.dense_depth_2, self.dense_point_2):
             mixed = _add(_gelu(layer(mixed)), z)
@@ -96,12 +96,12 @@ class Mixer(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-    """Point-wise, depth-wise 3×3, one half gates the other, point-wise.
+    """A point-wise and a depth-wise 3×3 convolution, a gate of one half by the other, and a point-wise convolution.
 
     Args:
-        channels: in and out.
-        expansion: hidden channels are int(channels · expansion).
-        bias: of all its convolutions.
+        channels: input and output channels.
+        expansion: the hidden channels are int(channels · expansion).
+        bias: use biases.
     """
 
     def __init__(self, channels: int, expansion: float, bias: bool) -> None:
@@ -113,7 +113,9 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        gate, value = (self._hidden(x, part) for part in (0, 1))  # halves of one tensor would be read with gaps
+        gate, value = (
+            self._hidden(x, part) for part in (0, 1)
+        )  # two tensors: the halves of one would not be contiguous
         return self.project_out(_times(_gelu(gate), value))
 
     def _hidden(self, x: Tensor, part: int) -> Tensor:
@@ -123,13 +125,13 @@ class GatedFeedForward(nn.Module):
 
 
 class LaKDBlock(nn.Module):
-    """Mixer, then feed-forward; both residuals start from the block's input, so the mixer acts through the second only.
+    """A mixer, then a feed-forward part. Both residuals start from the block's input, as published.
 
     Args:
-        channels: in and out.
-        kernel: side of the mixer's kernels, odd.
+        channels: input and output channels.
+        kernel: size of the mixer's kernels, odd.
         expansion: see :class:`GatedFeedForward`.
-        bias: of the convolutions that may go without.
+        bias: use biases where they are optional.
         norm_bias: see :class:`PixelNorm`.
     """
 
@@ -141,17 +143,17 @@ class LaKDBlock(nn.Module):
         self.ffn = GatedFeedForward(channels, expansion, bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape; fastest in channels_last memory, which the result keeps."""
+        """Map (B, C, H, W) to the same shape. Fastest in channels_last memory, which the result keeps."""
         mixed = _add(self.mixer(self.norm1(x)), x)
         return _add(self.ffn(self.norm2(mixed)), x)
 
 
 class Resample(nn.Module):
-    """From one level to the next: a 3×3 convolution without bias, and the pixels rearranged.
+    """The step from one level to the next: a 3×3 convolution without bias, then a pixel (un)shuffle.
 
     Args:
-        channels: in.
-        convolved: of the convolution; ``body.0`` is its published name.
+        channels: input channels.
+        convolved: output channels of the convolution, whose published name is ``body.0``.
         rearrange: ``nn.PixelUnshuffle(2)`` or ``nn.PixelShuffle(2)``.
     """
 
@@ -160,28 +162,28 @@ class Resample(nn.Module):
         self.body = nn.Sequential(nn.Conv2d(channels, convolved, 3, padding=1, bias=False), rearrange)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) to half or double the size, in channels_last memory."""
+        """Map (B, channels, H, W) to half or double the size, in channels_last memory."""
         result: Tensor = self.body(x)
         return result.contiguous(memory_format=torch.channels_last)
 
 
-# Large maps take longer to allocate than to compute: what nothing else uses is overwritten.
+# Large maps take longer to allocate than to compute, so tensors without other users are overwritten.
 
 
 def _add(fresh: Tensor, x: Tensor) -> Tensor:
-    """Their sum, in the memory of the first; under autocast in the wider type."""
+    """Return the sum, in the memory of the first tensor if the dtypes agree."""
     return fresh.add_(x) if fresh.dtype == x.dtype else fresh + x
 
 
 def _gelu(fresh: Tensor) -> Tensor:
-    """GELU (the exact form), in the same memory unless gradients need the input."""
+    """Return the exact GELU, in place unless gradients need the input."""
     if torch.is_grad_enabled():
         return F.gelu(fresh)
     return torch.ops.aten.gelu_(fresh)
 
 
 def _times(fresh: Tensor, x: Tensor) -> Tensor:
-    """Their product, in the memory of the first unless gradients need it."""
+    """Return the product, in the memory of the first tensor unless gradients need it."""
     return fresh * x if torch.is_grad_enabled() else fresh.mul_(x)
 
 

@@ -1,4 +1,4 @@
-"""Test-time local converter (TLC, arXiv 2112.04491): means over a window in place of means over the image."""
+"""Test-time local converter (TLC, arXiv 2112.04491): means over windows instead of means over the image."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ _BANDED_LIMIT = 1000
 
 
 class LocalAvgPool2d(nn.Module):
-    """Mean over a sliding window; stands where training had ``AdaptiveAvgPool2d(1)``.
+    """Mean over a sliding window, as a replacement for ``AdaptiveAvgPool2d(1)`` at test time.
 
-    Exact form: the mean over every window of min(kernel, size) pixels that fits, edge values repeated outwards to
-    the input's size. A window that covers the input gives the global mean, (B, C, 1, 1). Has no parameters.
+    The exact form computes the mean over every window of min(kernel, size) pixels that fits, and repeats the edge
+    values up to the size of the input. A window that covers the input gives the global mean, (B, C, 1, 1). No
+    parameters.
 
     Args:
         kernel_size: window height and width in pixels of this feature map.
-        fast_imp: the approximation of the original: windows on every r-th row and column, enlarged by nearest
-            neighbour. Other numbers; no published configuration uses it.
+        fast_imp: the approximation of the original: windows at every r-th row and column, enlarged by nearest
+            neighbour. Results differ; no published configuration uses it.
         max_reduction: largest row and column step r of the fast form.
     """
 
@@ -38,14 +39,14 @@ class LocalAvgPool2d(nn.Module):
 
     @property
     def not_exportable(self) -> str | None:
-        """See :func:`~basicsr.archs.contract.export_obstacle`."""
+        """Reason why export is not possible; see :func:`~basicsr.archs.contract.export_obstacle`."""
         return 'fast_imp: its step depends on divisors of the size' if self.fast_imp else None
 
     @classmethod
     def for_level(
         cls, feature: tuple[int, int], train: tuple[int, int], window: tuple[int, int], fast_imp: bool = False
     ) -> LocalAvgPool2d:
-        """The pool of a feature map that has size ``feature`` when the image has the training size ``train``.
+        """Return the pool of a feature map that has size ``feature`` at the training size ``train``.
 
         Args:
             feature: height and width of the feature map at the training size.
@@ -58,12 +59,12 @@ class LocalAvgPool2d(nn.Module):
         return cls((rows[0], columns[0]), fast_imp, (max(1, rows[1]), max(1, columns[1])))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool (B, C, H, W) to the same size, or to (B, C, 1, 1) where the window covers the input."""
+        """Pool (B, C, H, W) to the same size, or to (B, C, 1, 1) if the window covers the input."""
         height, width = x.shape[-2:]
         if not exporting() and self.kernel_size[0] >= height and self.kernel_size[1] >= width:
             return x.mean((-2, -1), keepdim=True)
         with without_autocast(x):
-            exact = x if x.dtype == torch.float64 else x.float()  # sums over windows overflow or drift in half types
+            exact = x if x.dtype == torch.float64 else x.float()  # sums over windows are not accurate in half precision
             pooled = self._fast(exact) if self.fast_imp else self._exact(exact)
             return pooled.to(x.dtype)
 
@@ -93,28 +94,28 @@ class LocalAvgPool2d(nn.Module):
         columns = min(grid.shape[-1] - 1, self.kernel_size[1] // steps[1])
         if min(rows, columns) < 1:
             raise ShapeError(
-                f'fast_imp cannot pool {height}×{width} pixels in windows of {self.kernel_size}: on its grid nothing '
-                'is left; use the exact form'
+                f'fast_imp cannot pool {height}×{width} pixels in windows of {self.kernel_size}: they are smaller than '
+                'its steps; use the exact form'
             )
-        # The original's integral image has no zero border: its first grid row and column enter no window.
+        # The original's integral image has no zero border, so no window contains its first grid row and column.
         means = _window_means(_window_means(grid[..., 1:, 1:], -2, rows), -1, columns)
         means = means.repeat_interleave(steps[0], -2).repeat_interleave(steps[1], -1)
         return _enlarge_by_edges(means, height, width)
 
     def extra_repr(self) -> str:
-        """What ``print(net)`` shows."""
+        """Return the settings for ``print(net)``."""
         return f'kernel_size={self.kernel_size}' + (', fast_imp=True' if self.fast_imp else '')
 
 
 def _banded(count: int, window: int, like: Tensor) -> Tensor:
-    """(count, count + window - 1) matrix whose row i averages the window that starts at i."""
+    """Return a (count, count + window - 1) matrix whose row i averages the window that starts at i."""
     position = torch.arange(count + window - 1, device=like.device)
     start = position[:count, None]
     return ((position >= start) & (position < start + window)).to(like.dtype) / window
 
 
 def _window_means(x: Tensor, dim: int, window: int) -> Tensor:
-    """Means over every run of ``window`` values along ``dim``, from running sums."""
+    """Return means over all runs of ``window`` values along ``dim``, from cumulative sums."""
     count = x.shape[dim] - window + 1
     sums = x.cumsum(dim)
     ends = sums.narrow(dim, window - 1, count)
@@ -123,12 +124,12 @@ def _window_means(x: Tensor, dim: int, window: int) -> Tensor:
 
 
 def _windows_of_any_size(x: Tensor, dim: int, window: int) -> Tensor:
-    """Window means with edge values repeated to the size of ``x``, without a branch or a size that could be 1."""
+    """Return window means with repeated edge values, in a form that can be exported for any size."""
     size = x.shape[dim]
     fitting = smaller(size, window)
     start = torch.arange(size, device=x.device) - (fitting - 1) // 2
     start = torch.minimum(start.clamp(min=0), torch.full_like(start, size - fitting))
-    exact = x.double()  # running sums over an image lose digits in float32
+    exact = x.double()  # cumulative sums over an image are inaccurate in float32
     sums = exact.cumsum(dim)
     total = sums.index_select(dim, start + fitting - 1) - sums.index_select(dim, start)
     means: Tensor = (total + exact.index_select(dim, start)) / fitting
@@ -136,7 +137,7 @@ def _windows_of_any_size(x: Tensor, dim: int, window: int) -> Tensor:
 
 
 def _enlarge_by_edges(x: Tensor, height: int, width: int) -> Tensor:
-    """Repeat the edge values outwards to ``height`` × ``width``; an odd pixel goes below and to the right."""
+    """Repeat the edge values up to ``height`` × ``width``; an odd pixel is added below and to the right."""
     rows, columns = height - x.shape[-2], width - x.shape[-1]
     edges = (columns // 2, (columns + 1) // 2, rows // 2, (rows + 1) // 2)
     return F.pad(x, edges, mode='replicate')

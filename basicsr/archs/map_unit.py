@@ -32,25 +32,25 @@ class MaskAveragePooling(nn.Module):
         U(p)    = 1 - clamp(sum_i m_i(p), 0, 1)     g_c  = sum_p x_c(p) U(p) / (sum_p U(p) + 1e-8)
         out_c(p) = sum_i a_ic m_i(p) + g_c U(p)
 
-    Contributions of overlapping masks add up; pixels without a mask form one more region; a mask without pixels
-    contributes nothing; without any mask every pixel gets the global mean. In training mode int(mask_dropout · M)
-    masks of each sample, chosen at random, count as if they were empty (section 2.3 of the paper).
+    Contributions of overlapping masks add up. Pixels without a mask form another region. A mask without pixels
+    contributes nothing. Without masks, every pixel gets the global mean. In training mode, int(mask_dropout · M) random
+    masks of each sample are treated as empty (section 2.3 of the paper).
 
-    The operator is linear in x and symmetric, so its backward pass is the operator itself. Over a label map its
-    cost does not depend on the number of masks. Sums and areas are float32 at least whatever the features' dtype.
+    The operator is linear in x and symmetric, so it is its own backward pass. For a label map, the cost does not depend
+    on the number of masks. Sums and areas are computed in float32 or float64.
 
     Args:
-        mask_dropout: share of the masks dropped in training mode, 0 to 1.
-        mask_value: what a covered pixel of a label map or a boolean stack weighs; 1 is the paper, 1/255 what
-            the published checkpoints were trained with. Float stacks are taken as they are.
+        mask_dropout: share of the masks to drop in training mode, 0 to 1.
+        mask_value: weight of a covered pixel of a label map or boolean stack: 1 in the paper, 1/255 in the published
+            checkpoints. Float stacks are used as they are.
     """
 
     def __init__(self, mask_dropout: float = 0.0, mask_value: float = 1.0) -> None:
         super().__init__()
         if not 0 <= mask_dropout <= 1:
-            raise MaskError(f'mask_dropout is a share from 0 to 1, got {mask_dropout}')
+            raise MaskError(f'mask_dropout must be between 0 and 1, got {mask_dropout}')
         if not 0 < mask_value <= 1:
-            raise MaskError(f'mask_value must lie in (0, 1], got {mask_value}')
+            raise MaskError(f'mask_value must be above 0 and at most 1, got {mask_value}')
         self.mask_dropout = mask_dropout
         self.mask_value = mask_value
 
@@ -60,14 +60,14 @@ class MaskAveragePooling(nn.Module):
         Args:
             features: (B, C, H, W), any floating dtype.
             masks: integer label map (B, L, H, W), or B float/bool stacks of shape (M_b, 1, H, W).
-            mask_seeds: B integers, one generator a sample for mask dropout; None draws from torch's default CPU
-                generator, one ``randperm(M)`` a sample in batch order, as the original does.
+            mask_seeds: B integers that seed the mask dropout of each sample; None uses torch's default CPU generator,
+                one ``randperm(M)`` per sample in batch order, as in the original.
 
         Returns:
             (B, C, H, W) in the dtype of ``features``.
 
         Raises:
-            MaskError: masks do not fit the features or are no valid label map or stack.
+            MaskError: the masks do not fit the features, or are not a valid label map or stack.
         """
         check_masks_fit(masks, features)
         if exporting():
@@ -77,12 +77,12 @@ class MaskAveragePooling(nn.Module):
         return _pool(features, masks, self.mask_value)
 
     def extra_repr(self) -> str:
-        """What ``print(net)`` shows."""
+        """Return the settings for ``print(net)``."""
         return f'mask_dropout={self.mask_dropout}, mask_value={self.mask_value:.6g}'
 
 
 def mask_average_pooling(features: Tensor, masks: Masks, mask_value: float = 1.0) -> Tensor:
-    """Algorithm 1 as a pure function; :class:`MaskAveragePooling` has the formulas, arguments and errors."""
+    """Compute Algorithm 1 as a pure function; see :class:`MaskAveragePooling` for formulas, arguments and errors."""
     check_masks_fit(masks, features)
     return _pool(features, masks, mask_value)
 
@@ -100,13 +100,13 @@ def _pool(features: Tensor, masks: Masks, mask_value: float) -> Tensor:
 
 
 def drop_masks(masks: Masks, share: float, seeds: MaskSeeds | None = None) -> Masks:
-    """Drop int(share · M) masks of each sample; its M is the number of ids in its label map, or of planes.
+    """Drop int(share · M) masks of each sample, where M is its number of ids or planes.
 
     Args:
-        masks: label map (B, L, H, W) or B stacks (M_b, 1, H, W); left unchanged.
-        share: 0 to 1; the product is truncated, so 0.5 of one mask drops none.
-        seeds: B integers, or None for torch's default CPU generator. ``randperm(M)`` is drawn even where nothing
-            is dropped (as in the original, so that the next draw is the same), and indexes ids in ascending order.
+        masks: label map (B, L, H, W) or B stacks (M_b, 1, H, W); not modified.
+        share: 0 to 1; the product is rounded down, so 0.5 of one mask drops none.
+        seeds: B integers, or None for torch's default CPU generator. ``randperm(M)`` is drawn even if no mask is
+            dropped, as in the original, and indexes the ids in ascending order.
 
     Returns:
         label maps with dropped ids set to 0, stacks without the dropped planes.
@@ -130,35 +130,40 @@ def drop_masks(masks: Masks, share: float, seeds: MaskSeeds | None = None) -> Ma
 
 
 def check_masks_fit(masks: Masks, features: Tensor) -> None:
-    """Refuse masks that do not fit ``features`` (B, C, H, W); see :meth:`MaskAveragePooling.forward` for the forms.
+    """Check that masks fit ``features`` (B, C, H, W); see :meth:`MaskAveragePooling.forward` for the forms.
+
+    Pooling itself checks that each id occurs in one layer only.
 
     Raises:
-        MaskError: wrong form, size, batch size or dtype, negative labels, values outside [0, 1]. (That an id lies in
-            one layer only is checked while pooling.)
-        ShapeError: the features are no floats (B, C, H, W).
+        MaskError: wrong form, size, batch size or dtype, negative labels, or values outside [0, 1].
+        ShapeError: the features are not floats (B, C, H, W).
     """
     if features.dim() != 4 or not features.is_floating_point():
-        raise ShapeError(f'features are floats (B, C, H, W), got {features.dtype} {tuple(features.shape)}')
+        raise ShapeError(f'features must be floats (B, C, H, W), got {features.dtype} {tuple(features.shape)}')
     batch, size = features.shape[0], tuple(features.shape[-2:])
     if isinstance(masks, Tensor):
         if masks.dtype not in _LABEL_TYPES:
             raise MaskError(
-                f'a label map holds integers, got {masks.dtype}; pass soft or boolean masks as B stacks (M, 1, H, W)'
+                f'a label map needs integers, got {masks.dtype}; pass soft or boolean masks as B stacks (M, 1, H, W)'
             )
         if masks.dim() != 4 or masks.shape[0] != batch or masks.shape[1] < 1:
-            raise MaskError(f'a label map for this batch is ({batch}, L, H, W) with L ≥ 1, got {tuple(masks.shape)}')
+            raise MaskError(
+                f'the label map of this batch must be ({batch}, L, H, W) with L ≥ 1, got {tuple(masks.shape)}'
+            )
         if tuple(masks.shape[-2:]) != size:
             raise MaskError(f'the label map has {tuple(masks.shape[-2:])} pixels, the image {size}')
         if not exporting() and masks.dtype.is_signed and masks.numel() and int(masks.min()) < 0:
-            raise MaskError(f'labels are 0 (no mask) or positive, the smallest here is {int(masks.min())}')
+            raise MaskError(f'labels must be 0 (no mask) or positive; the smallest is {int(masks.min())}')
         return
     if not isinstance(masks, Sequence) or not all(isinstance(stack, Tensor) for stack in masks):
-        raise MaskError('masks are a label map (B, L, H, W) or a list of B stacks (M, 1, H, W); zeros are no masks')
+        raise MaskError(
+            'masks must be a label map (B, L, H, W) or a list of B stacks (M, 1, H, W); for no masks, pass zeros'
+        )
     if len(masks) != batch:
         raise MaskError(f'{len(masks)} mask stacks for a batch of {batch} images')
     for index, stack in enumerate(masks):
         if not stack.is_floating_point() and stack.dtype != torch.bool:
-            raise MaskError(f'mask stack {index} is {stack.dtype}; stacks are boolean or float, divide uint8 by 255')
+            raise MaskError(f'mask stack {index} is {stack.dtype}; it must be boolean or float (divide uint8 by 255)')
         if stack.dim() != 4 or stack.shape[1] != 1 or tuple(stack.shape[-2:]) != size:
             raise MaskError(f'mask stack {index} must be (M, 1, {size[0]}, {size[1]}), got {tuple(stack.shape)}')
         if stack.is_floating_point() and stack.numel() and not bool(((stack >= 0) & (stack <= 1)).all()):
@@ -166,15 +171,15 @@ def check_masks_fit(masks: Masks, features: Tensor) -> None:
 
 
 def _pool_traced(features: Tensor, masks: Masks, value: float) -> Tensor:
-    """Algorithm 1 over a label map as one graph for any size and any number of regions; not trained through.
+    """Compute Algorithm 1 over a label map as a graph for any size and number of regions, for inference only.
 
-    The table has an entry for every id up to the largest, whose number is read from the map when the graph runs. Sums
-    are float64 throughout. What a graph cannot say, it leaves out: the checks of :func:`check_masks_fit`.
+    The table has an entry for every id up to the largest one, which is read from the map when the graph runs. Sums are
+    float64. A graph cannot contain the checks of :func:`check_masks_fit`.
     """
     if not isinstance(masks, Tensor):
-        raise MaskError('networks with region masks are exported with a label map (B, L, H, W) as their input')
+        raise MaskError('to export networks with region masks, use a label map (B, L, H, W) as input')
     largest: Any = masks.max().item()
-    count = largest + 2  # one more than are needed, and never one alone
+    count = largest + 2  # one more than needed, so that it is never 1
     torch._check(count >= 2)
     index, exact = masks.long().flatten(2), features.double().flatten(2)
     batch, channels, layers = len(exact), exact.shape[1], index.shape[1]
@@ -182,7 +187,7 @@ def _pool_traced(features: Tensor, masks: Masks, value: float) -> Tensor:
     several = exact[:, :, None].expand(-1, -1, layers, -1).reshape(batch, channels, -1)
     areas = exact.new_zeros(batch, 1, count).scatter_add(2, ids, torch.ones_like(ids, dtype=exact.dtype))
     sums = exact.new_zeros(batch, channels, count).scatter_add(2, ids.expand(-1, channels, -1), several)
-    # Fractions are extended by 1 / EPSILON: optimizers of graphs take so small a summand for 0, and 0 / 0 is left.
+    # Both parts of fractions are divided by EPSILON: graph optimizers would round it to 0 and leave 0 / 0.
     means = value * (value * sums / EPSILON) / (value * areas / EPSILON + 1)
     each = means.gather(2, ids.expand(-1, channels, -1)) * (ids > 0)  # id 0 is no mask
     uncovered = 1 - (value * (index > 0).sum(1, keepdim=True).double()).clamp(0, 1)
@@ -193,18 +198,18 @@ def _pool_traced(features: Tensor, masks: Masks, value: float) -> Tensor:
 
 @dataclass(frozen=True)
 class _Regions:
-    """A label map ready for pooling: ids as indices, and how many pixels each has."""
+    """A label map prepared for pooling: ids as indices, and the number of pixels of each."""
 
     index: Tensor  # (B, L, H, W) int64
-    areas: Tensor  # (B, 1, K) float64; entry 0 is what no mask of a layer covers
-    cover: Tensor | None  # (B, 1, H, W) int64: number of masks over each pixel; None for one layer
+    areas: Tensor  # (B, 1, K) float64; entry 0 counts pixels without a mask, over all layers
+    cover: Tensor | None  # (B, 1, H, W) int64: number of masks on each pixel; None for one layer
     cover_areas: Tensor  # (B, 1, L + 1) float64: pixels under 0, 1, ... L masks
 
     @classmethod
     def of(cls, labels: Tensor) -> _Regions:
         index, count = _compact(labels)
         layers = labels.shape[1]
-        # uint8 labels are never renumbered, and an eighth of the bytes to read
+        # uint8 labels are never renumbered, and have an eighth of the bytes
         ids = labels if labels.dtype == torch.uint8 else index
         areas_by_layer = [_areas(layer, count) for layer in ids.split(1, 1)]
         areas = torch.stack(areas_by_layer).sum(0)
@@ -212,13 +217,13 @@ class _Regions:
             covered = areas[..., 1:].sum(-1, keepdim=True)
             return cls(index, areas, None, torch.cat([areas[..., :1], covered], -1))
         if ((torch.stack(areas_by_layer)[..., 1:] > 0).sum(0) > 1).any():
-            raise MaskError('an id occurs in two layers of a label map; ids are unique over the layers of a sample')
+            raise MaskError('an id occurs in two layers of a label map; ids must be unique over the layers of a sample')
         cover = (index > 0).sum(1, keepdim=True)
         return cls(index, areas, cover, _areas(cover, layers + 1))
 
 
 class _LabelPooling(torch.autograd.Function):
-    """The operator over label maps. It is symmetric: the gradient goes through the same operator."""
+    """The operator over label maps. It is symmetric, so its gradient is the same operator."""
 
     @staticmethod
     def forward(ctx, features: Tensor, regions: _Regions, value: float) -> Tensor:  # type: ignore[no-untyped-def]
@@ -231,7 +236,7 @@ class _LabelPooling(torch.autograd.Function):
 
 
 def _pool_regions(x: Tensor, regions: _Regions, value: float) -> Tensor:
-    """Sums into a table of ids, means in float64, and the means back to the pixels."""
+    """Sum features into a table of ids, compute means in float64, and copy the means to the pixels."""
     count = regions.areas.shape[-1]
     layers = regions.index.split(1, 1)
     sums = torch.stack([_sums(x, layer, count) for layer in layers]).sum(0)
@@ -255,18 +260,18 @@ def _pool_regions(x: Tensor, regions: _Regions, value: float) -> Tensor:
 
 
 def _sums(x: Tensor, index: Tensor, count: int) -> Tensor:
-    """Sum of ``x`` (B, C, H, W) over the pixels of each id: (B, C, count) float64.
+    """Return the sum of ``x`` (B, C, H, W) over the pixels of each id: (B, C, count) float64.
 
-    Strips of rows sum into tables of their own, which are added in float64: float32 sums stay short and their errors
-    cancel (about 1e-7 in a mean; in one long sum some 1e-6, which a network can amplify to 1e-4). CPU threads get
-    work to share, and on CUDA fewer additions collide.
+    Each strip of rows has its own table, and the tables are added in float64. So float32 sums stay short and their
+    errors cancel (about 1e-7 in a mean; one long sum has about 1e-6, which a network can amplify to 1e-4). CPU threads
+    share the strips, and on CUDA fewer additions collide.
     """
     batch, channels, height, width = x.shape
     most = max(1, min(height, height * width // (_TABLE_SHARE * count)))
     even = next(n for n in range(most, 0, -1) if height % n == 0)
-    strips = even if 4 * even > most else most  # heights with few divisors leave a rest
+    strips = even if 4 * even > most else most  # heights with few divisors have remaining rows
     rest = height % strips
-    if rest:  # the rows that do not fill a strip each
+    if rest:  # the remaining rows
         return _sums(x[:, :, rest:], index[:, :, rest:], count) + _sums(x[:, :, :rest], index[:, :, :rest], count)
     table = x.new_zeros(batch, channels, strips, count)
     index = index.reshape(batch, 1, strips, -1).expand(-1, channels, -1, -1)
@@ -275,8 +280,8 @@ def _sums(x: Tensor, index: Tensor, count: int) -> Tensor:
 
 
 def _areas(index: Tensor, count: int) -> Tensor:
-    """Pixels of each id of (B, 1, H, W): (B, 1, count)."""
-    if index.device.type == 'cpu':  # a histogram, half the time of adding ones
+    """Count the pixels of each id of (B, 1, H, W): (B, 1, count)."""
+    if index.device.type == 'cpu':  # a histogram takes half the time of adding ones
         histograms = [torch.bincount(one.flatten(), minlength=count) for one in index]
         return torch.stack(histograms)[:, None].double()
     ones = torch.ones((), device=index.device).expand(index.shape)
@@ -284,22 +289,22 @@ def _areas(index: Tensor, count: int) -> Tensor:
 
 
 def _table_type(device: torch.device) -> torch.dtype:
-    """float64 where the device has it; Apple's GPUs do not."""
+    """Return float64, or float32 for Apple GPUs, which lack float64."""
     return torch.float32 if device.type == 'mps' else torch.float64
 
 
 def _spread(table: Tensor, index: Tensor) -> Tensor:
-    """The table entry (B, C, count) of every pixel's id (B, 1, H, W)."""
+    """Look up the table entry (B, C, count) of every pixel's id (B, 1, H, W)."""
     channels = table.shape[1]
     table = table[:, :, None].expand(-1, -1, index.shape[2], -1)
     return table.gather(3, index.expand(-1, channels, -1, -1))
 
 
 def _compact(labels: Tensor) -> tuple[Tensor, int]:
-    """Labels as int64 indices and a bound on them; ids far above the number of pixels are renumbered in order."""
+    """Return labels as int64 indices, and an upper bound. Very large ids are renumbered in order."""
     index = labels.long()
     if labels.dtype == torch.uint8 and labels.device.type != 'cpu':
-        return index, 256  # a fixed bound: nothing has to be read back from the device
+        return index, 256  # a fixed bound avoids reading from the device
     count = int(labels.max() if labels.dtype == torch.uint8 else index.max()) + 1 if index.numel() else 1
     if count <= max(256, min(65536, labels[0].numel())):
         return index, count
@@ -309,17 +314,17 @@ def _compact(labels: Tensor) -> tuple[Tensor, int]:
 
 
 def _pool_stacks(x: Tensor, stacks: Sequence[Tensor], value: float) -> Tensor:
-    """The formulas as two matrix products, masks (M, H·W) with features (C, H·W)."""
+    """Compute the formulas as two matrix products of masks (M, H·W) and features (C, H·W)."""
     planes = [stack.to(x.device).detach().flatten(1) for stack in stacks]
     planes = [(p.to(x.dtype) * value if p.dtype == torch.bool else p.to(x.dtype)) for p in planes]
     flat = x.flatten(2)
-    if x.is_cuda:  # one batched product: missing planes are zeros and contribute nothing
+    if x.is_cuda:  # one batched product; padded planes are zero and contribute nothing
         return _pool_dense(flat, pad_sequence(planes, batch_first=True)).view_as(x)
     return torch.cat([_pool_dense(one, p[None]) for one, p in zip(flat.split(1), planes, strict=True)]).view_as(x)
 
 
 def _pool_dense(x: Tensor, masks: Tensor) -> Tensor:
-    """Algorithm 1 for x (B, C, N) and masks (B, M, N) of any real values."""
+    """Compute Algorithm 1 for x (B, C, N) and masks (B, M, N) of any real values."""
     averages = x @ masks.mT / (masks.sum(-1) + EPSILON)[:, None]
     uncovered = 1 - masks.sum(1, keepdim=True).clamp(0, 1)
     rest = (x * uncovered).sum(-1, keepdim=True) / (uncovered.sum(-1, keepdim=True) + EPSILON)
@@ -333,13 +338,13 @@ def _generators(seeds: MaskSeeds | None, batch: int) -> list[torch.Generator | N
         numbers = [operator.index(seed) for seed in seeds]
         generators: list[torch.Generator | None] = [torch.Generator().manual_seed(number) for number in numbers]
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise MaskError(f'mask seeds are one integer below 2^63 an image, got {seeds!r}') from error
+        raise MaskError(f'mask_seeds must be one integer below 2^63 per image, got {seeds!r}') from error
     if len(numbers) != batch:
         raise MaskError(f'{len(numbers)} mask seeds for a batch of {batch} images')
     return generators
 
 
 def _kept(count: int, share: float, generator: torch.Generator | None) -> Tensor:
-    """Ascending indices of the masks that stay."""
+    """Return the ascending indices of the kept masks."""
     order = torch.randperm(count, generator=generator)
     return order[int(share * count) :].sort().values

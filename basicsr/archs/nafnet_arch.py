@@ -1,4 +1,4 @@
-"""NAFNet (arXiv 2204.04676) and its form with local pooling, NAFNetLocal (TLC, arXiv 2112.04491)."""
+"""NAFNet (arXiv 2204.04676), and NAFNetLocal with local pooling (TLC, arXiv 2112.04491)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from basicsr.utils.signature import NotNegative, Positive
 class LayerNorm2d(nn.Module):
     """Layer normalisation over the channels of every pixel (NAFNet, section 3.2), biased variance.
 
-    Statistics are float32 at least in every dtype (PyTorch's own kernel), so half precision cannot overflow.
+    PyTorch's kernel computes the statistics in float32 or float64, so half precision cannot overflow.
 
     Args:
         channels: C of the (B, C, H, W) input.
@@ -35,7 +35,7 @@ class LayerNorm2d(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, C, H, W); in channels_last memory the views cost nothing."""
+        """Normalise (B, C, H, W). In channels_last memory, no copy is needed."""
         x = x.permute(0, 2, 3, 1)
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
 
@@ -43,13 +43,13 @@ class LayerNorm2d(nn.Module):
 class NAFBlock(nn.Module):
     """The nonlinear-activation-free block (NAFNet, section 3.3): two residual branches gated by products.
 
-    A fresh block is the identity, because beta and gamma start at zero.
+    A new block is the identity, because beta and gamma start at zero.
 
     Args:
-        c: channels in and out.
-        DW_Expand: factor of the first branch's hidden channels.
-        FFN_Expand: factor of the second branch's hidden channels.
-        drop_out_rate: dropout on both branches' results; 0 in every published network.
+        c: input and output channels.
+        DW_Expand: hidden channels of the first branch relative to c.
+        FFN_Expand: hidden channels of the second branch relative to c.
+        drop_out_rate: dropout on the results of both branches; 0 in all published networks.
     """
 
     def __init__(self, c: int, DW_Expand: int = 2, FFN_Expand: int = 2, drop_out_rate: float = 0.0) -> None:
@@ -68,26 +68,26 @@ class NAFBlock(nn.Module):
         self.drop_out_rate = drop_out_rate
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape; fastest in channels_last memory, which the result keeps."""
+        """Map (B, C, H, W) to the same shape. Fastest in channels_last memory, which the result keeps."""
         u = _simple_gate(self.conv2(self.conv1(self.norm1(x))))
         x = self._add_branch(x, self.conv3(u * self.sca(u)), self.beta)
         v = self.conv5(_simple_gate(self.conv4(self.norm2(x))))
         return self._add_branch(x, v, self.gamma)
 
     def _add_branch(self, x: Tensor, branch: Tensor, scale: Tensor) -> Tensor:
-        """x + scale · branch, in the parameters' dtype: under autocast the residual stream stays float32."""
+        """Return x + scale · branch in the parameters' dtype: under autocast, the residual stream stays float32."""
         branch = F.dropout(branch, self.drop_out_rate, self.training)
         return torch.addcmul(x.to(scale.dtype), branch.to(scale.dtype), scale)
 
 
 def _simple_gate(x: Tensor) -> Tensor:
-    """Product of the two halves of the channels."""
+    """Return the product of the two halves of the channels."""
     first, second = x.chunk(2, dim=1)
     return first * second
 
 
 class NAFNetBody(nn.Module):
-    """The layers of NAFNet between a padded input and its restored image; networks choose what goes in."""
+    """The layers of NAFNet, from a padded input to the restored image."""
 
     def _build(
         self,
@@ -100,7 +100,7 @@ class NAFNetBody(nn.Module):
     ) -> None:
         if len(enc_blk_nums) != len(dec_blk_nums):
             raise ArgumentError(
-                f'enc_blk_nums has {len(enc_blk_nums)} levels and dec_blk_nums {len(dec_blk_nums)}; they must agree'
+                f'enc_blk_nums has {len(enc_blk_nums)} levels and dec_blk_nums {len(dec_blk_nums)}; they must be equal'
             )
         levels = len(enc_blk_nums)
         widths = [width * 2**level for level in range(levels + 1)]
@@ -119,7 +119,7 @@ class NAFNetBody(nn.Module):
         self.downs = nn.ModuleList(nn.Conv2d(c, 2 * c, 2, stride=2) for c in widths[:-1])
 
     def _restore(self, x: Tensor) -> Tensor:
-        """Image, then further channels, of a size the input rule allows, to the restored image."""
+        """Restore an image, with additional channels after it, of a size that the input rule allows."""
         image = x[:, : self.img_channel]
         x = self.intro(x.contiguous(memory_format=torch.channels_last))  # faster on CPUs and tensor cores
         x = encode_decode(x, self.encoders, self.downs, self.middle_blks, self.ups, self.decoders)
@@ -134,13 +134,13 @@ class NAFNet(NAFNetBody):
     cropped afterwards). Output (B, img_channel, H, W), not clamped. Published state_dict keys.
 
     Args:
-        img_channel: image channels, in and out.
-        mask: one more input channel after the image, the gray-coded mask map divided by 255 (the CAT method).
+        img_channel: input and output image channels.
+        mask: add an input channel after the image for gray masks divided by 255 (the CAT method).
         width: channels of the first level; doubled at every level.
-        middle_blk_num: blocks at the lowest level.
-        enc_blk_nums: blocks of each encoder level, first level first.
-        dec_blk_nums: blocks of each decoder level, lowest first; as many entries as enc_blk_nums.
-        prior_channels: further input channels, after the image (and mask): a prior such as region means.
+        middle_blk_num: number of blocks at the lowest level.
+        enc_blk_nums: number of blocks of each encoder level, first level first.
+        dec_blk_nums: number of blocks of each decoder level, lowest level first; as many entries as enc_blk_nums.
+        prior_channels: additional input channels after the image (and mask) for a prior such as region means.
     """
 
     def __init__(
@@ -170,9 +170,9 @@ def _stage(channels: int, blocks: int) -> nn.Sequential:
 
 
 def use_local_pooling(net: NAFNetBody, train_size: Sequence[int], fast_imp: bool) -> None:
-    """Put windows of 1.5 × the training patch in place of the global means of ``net``'s blocks.
+    """Replace the global means of ``net``'s blocks by windows of 1.5 × the training patch.
 
-    The window of each level follows from the formula (TLC, section 3.3): no forward pass is needed to find it.
+    The window of each level follows from a formula (TLC, section 3.3); no forward pass is needed.
 
     Args:
         net: a NAFNet; changed in place, its parameters stay.
@@ -183,7 +183,7 @@ def use_local_pooling(net: NAFNetBody, train_size: Sequence[int], fast_imp: bool
         ArgumentError: ``train_size`` is not four positive numbers.
     """
     if len(train_size) != 4 or min(train_size) < 1:
-        raise ArgumentError(f'train_size is (B, C, H, W) of the training patches, got {tuple(train_size)}')
+        raise ArgumentError(f'train_size must be (B, C, H, W) of the training patches, got {tuple(train_size)}')
     height, width = train_size[-2:]
     window = int(1.5 * height), int(1.5 * width)
     padded = net.input_rule.padded_size(height, width)
@@ -198,9 +198,9 @@ def use_local_pooling(net: NAFNetBody, train_size: Sequence[int], fast_imp: bool
 
 @ARCH_REGISTRY.register()
 class NAFNetLocal(NAFNet):
-    """NAFNet whose channel attention averages over windows of 1.5 × the training patch (TLC, for testing).
+    """NAFNet with channel attention over windows of 1.5 × the training patch (TLC, for testing).
 
-    Equal to NAFNet on images up to the window; the same state_dict. The published GoPro results use it.
+    Equal to NAFNet on images up to the size of the window; same state_dict. The published GoPro results use it.
 
     Args:
         img_channel: see NAFNet.
@@ -210,7 +210,7 @@ class NAFNetLocal(NAFNet):
         enc_blk_nums: see NAFNet.
         dec_blk_nums: see NAFNet.
         train_size: (B, C, H, W) of the training patches; only H and W matter.
-        fast_imp: the original's faster approximation, with other numbers; no published configuration uses it.
+        fast_imp: use the faster approximation of the original. Results differ; no published configuration uses it.
         prior_channels: see NAFNet.
     """
 

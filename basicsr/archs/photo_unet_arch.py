@@ -1,4 +1,4 @@
-"""The network for photos: a U-Net of dense 3×3 convolutions that works on a quarter of the pixels."""
+"""PhotoUNet, the bundled network for photos: a U-Net of dense 3×3 convolutions at half the resolution."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ from basicsr.utils.signature import NotNegative, Positive
 class PhotoUNet(nn.Module):
     """Residual blocks of dense convolutions on three levels of the pixel-unshuffled image (U-Net, arXiv 1505.04597).
 
-    Dense convolutions do more arithmetic for each value that they read than depth-wise ones, so processors run them
-    faster. Nothing is normalised over the image: the result at a pixel does not depend on pixels far away, and the
-    network may be tiled exactly. It starts as the identity.
+    Dense convolutions do more arithmetic per value read than depth-wise ones, so processors run them faster. There is
+    no normalisation over the image, so the receptive field is finite and tiles give exact results. An untrained network
+    is the identity.
 
     Input (B, img_channel + prior_channels, H, W) float in [0, 1], any H, W (reflected below and to the right to a
     multiple of 8). Output (B, img_channel, H, W), not clamped.
 
     Args:
-        img_channel: image channels, in and out.
+        img_channel: input and output image channels.
         width: channels of the first level, at half the resolution; doubled at every level.
-        blocks: residual blocks of the first level (before and after the deeper ones), the second level (likewise), and
-            the third level.
-        prior_channels: further input channels after the image.
+        blocks: number of residual blocks of the three levels. The first two have this number in encoder and decoder.
+        prior_channels: additional input channels after the image.
 
     Raises:
-        ArgumentError: not three numbers of blocks.
+        ArgumentError: ``blocks`` has not three numbers.
     """
 
     def __init__(
@@ -45,12 +44,12 @@ class PhotoUNet(nn.Module):
     ) -> None:
         super().__init__()
         if len(blocks) != 3:
-            raise ArgumentError(f'PhotoUNet: blocks has a number for each of three levels, got {blocks}')
+            raise ArgumentError(f'PhotoUNet: blocks must have three numbers, got {blocks}')
         self.img_channel = img_channel
         self.in_channels = img_channel + prior_channels
         self.bf16_safe = True
         widths = [width, 2 * width, 4 * width]
-        # Each convolution reaches one pixel further at its level; halving and doubling the size reach 14 on either way.
+        # Each convolution adds one pixel of its level; halving and doubling the size add 14 each.
         reach = 2 * (4 * blocks[0] + 2) + 4 * 4 * blocks[1] + 8 * 2 * blocks[2] + 2 * (2 + 4 + 8)
         self.input_rule = InputRule((8, 8), padding='reflect', halo=reach)
         self.intro = nn.Conv2d(4 * self.in_channels, width, 3, padding=1)
@@ -78,7 +77,7 @@ class ResidualBlock(nn.Module):
     """Two 3×3 convolutions with a ReLU between them, added to their input.
 
     Args:
-        channels: in and out.
+        channels: input and output channels.
     """
 
     def __init__(self, channels: int) -> None:
@@ -87,7 +86,7 @@ class ResidualBlock(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
+        """Map (B, C, H, W) to the same shape."""
         added: Tensor = self.second(F.relu(self.first(x)))
         return x + added
 
@@ -97,7 +96,7 @@ def _blocks(channels: int, number: int) -> nn.Sequential:
 
 
 def _unshuffled(x: Tensor) -> Tensor:
-    """(B, C, H, W) to (B, 4·C, H/2, W/2), as ``F.pixel_unshuffle``, which leaves batches of no images as they are."""
+    """Map (B, C, H, W) to (B, 4·C, H/2, W/2) like ``F.pixel_unshuffle``, which does not work for B = 0."""
     batch, channels, height, width = x.shape
     parts = x.view(batch, channels, height // 2, 2, width // 2, 2).permute(0, 1, 3, 5, 2, 4)
     return parts.reshape(batch, 4 * channels, height // 2, width // 2)

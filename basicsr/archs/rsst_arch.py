@@ -1,4 +1,4 @@
-"""RSS-T (ICCV 2023): deblurring of global-reset-release images, whose blur grows from the top row to the bottom row."""
+"""RSS-T (ICCV 2023): deblur global-reset-release images, with blur that increases from top to bottom."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _DROP_SCALE = 0.1  # of whole channels of what comes from the other scales, in t
 
 
 def drop_path_rates(depths: Sequence[int], rate: float) -> list[float]:
-    """The probability of stochastic depth for each block, encoder and decoder in order.
+    """Return the probability of stochastic depth of each block, encoder then decoder.
 
-    It rises linearly over the encoder and falls again over the decoder, whose first block has the highest.
+    It increases linearly over the encoder and decreases over the decoder, whose first block has the highest one.
 
     Args:
-        depths: blocks of the groups, four of the encoder and four of the decoder.
-        rate: of the encoder's last block.
+        depths: number of blocks of the groups, four of the encoder and four of the decoder.
+        rate: probability of the encoder's last block.
 
     Raises:
         ArgumentError: the decoder has more blocks than the encoder.
@@ -46,8 +46,8 @@ def drop_path_rates(depths: Sequence[int], rate: float) -> list[float]:
     encoder, decoder = sum(depths[:_SCALES]), sum(depths[_SCALES:])
     if decoder > encoder:
         raise ArgumentError(
-            f'RSST: the decoder has {decoder} blocks and the encoder {encoder} (depths {list(depths)}); its stochastic '
-            'depth mirrors the encoder, so it cannot have more'
+            f'RSST: the decoder has {decoder} blocks, the encoder {encoder} (depths {list(depths)}); the decoder '
+            'must not have more, because its stochastic depth mirrors the encoder'
         )
     rising: list[float] = torch.linspace(0, rate, encoder, device='cpu').tolist()
     return rising + rising[::-1][:decoder]
@@ -55,12 +55,12 @@ def drop_path_rates(depths: Sequence[int], rate: float) -> list[float]:
 
 @ARCH_REGISTRY.register()
 class RSST(nn.Module):
-    """RSS-T: a pyramid of transformer blocks that know the row of every pixel, with four inputs and four outputs.
+    """RSS-T: a pyramid of transformer blocks with the row number of every pixel as input, and four outputs.
 
-    Input (B, 3 + prior_channels, H, W) RGB float in [0, 1], any H, W: zeros are put around it, to multiples of eight
-    windows, and attention is told where they are. Returns four images, not clamped: at 1/8, 1/4 and 1/2 of the padded
-    size, and last the result (B, 3, H, W). Published state_dict keys; the published network has ``win_size`` [4, 16]
-    and ``trans_type`` 'rsst'.
+    Input (B, 3 + prior_channels, H, W) RGB float in [0, 1], any H, W, zero-padded on all sides to multiples of eight
+    windows; attention masks the padding. Returns four images, not clamped: at 1/8, 1/4 and 1/2 of the padded size, and
+    last the result (B, 3, H, W). Published state_dict keys; the published network has ``win_size`` [4, 16] and
+    ``trans_type`` 'rsst'.
 
     Args:
         base_channel: channels of the largest scale, doubled at every scale.
@@ -68,19 +68,19 @@ class RSST(nn.Module):
         token_projection: 'linear', or 'linear_concat' with twice as many keys and values.
         token_mlp: 'leff' (with a depth-wise convolution) or 'ffn'.
         trans_type: 'rsst', or 'LeWin' (square windows, without window encoding and spectral branch).
-        se_layer: a gate behind every attention; no published network has it.
+        se_layer: add a gate after every attention; no published network has it.
         drop_path_rate: highest probability of stochastic depth.
-        mlp_ratio: hidden channels of the feed-forward parts / channels.
-        depths: blocks of the groups: encoder from large to small, decoder from small to large.
-        num_heads: of these groups.
-        drop_rate: dropout.
-        attn_drop_rate: dropout of attention weights.
-        qkv_bias: whether queries, keys and values have a bias.
+        mlp_ratio: hidden channels of the feed-forward parts relative to their input.
+        depths: number of blocks of the groups: encoder from large to small, decoder from small to large.
+        num_heads: number of attention heads of these groups.
+        drop_rate: dropout rate.
+        attn_drop_rate: dropout rate of attention weights.
+        qkv_bias: use biases for queries, keys and values.
         qk_scale: factor of the queries; None is 1 / sqrt(channels of a head).
-        prior_channels: further input channels after the image; they enter at the largest scale.
+        prior_channels: additional input channels after the image, at the largest scale only.
 
     Raises:
-        ArgumentError: eight numbers are needed and not there, or channels, heads or windows do not fit each other.
+        ArgumentError: ``depths`` or ``num_heads`` has not eight numbers, or channels, heads or windows do not match.
     """
 
     def __init__(
@@ -105,10 +105,10 @@ class RSST(nn.Module):
         super().__init__()
         if len(depths) != 2 * _SCALES or len(num_heads) != 2 * _SCALES:
             raise ArgumentError(
-                f'RSST: depths and num_heads name {2 * _SCALES} groups, got {list(depths)} and {list(num_heads)}'
+                f'RSST: depths and num_heads need {2 * _SCALES} numbers, got {list(depths)} and {list(num_heads)}'
             )
         if base_channel < 3:
-            raise ArgumentError(f'RSST: base_channel is at least 3, got {base_channel}')
+            raise ArgumentError(f'RSST: base_channel must be at least 3, got {base_channel}')
         self.img_channel, self.out_channels = 3, 3
         self.in_channels = 3 + prior_channels
         rows, columns = win_size
@@ -138,7 +138,7 @@ class RSST(nn.Module):
         self.pos_drop = nn.Dropout(drop_rate)
         self.trans_group0 = group(0, widths[0])
         for k in range(1, _SCALES):
-            self.add_module(f'dowsample_{k - 1}', ConvAct(widths[k - 1], widths[k], 3, 2))  # spelled so when published
+            self.add_module(f'dowsample_{k - 1}', ConvAct(widths[k - 1], widths[k], 3, 2))  # the published spelling
             self.add_module(f'in_proj{k}', SCM(widths[k]))
             self.add_module(f'fusion{k}', FAM(widths[k]))
             self.add_module(f'trans_group{k}', group(k, widths[k]))
@@ -155,13 +155,13 @@ class RSST(nn.Module):
 
         Args:
             lq: image and prior.
-            real_size: height and width of the image if ``lq`` was padded by ``input_rule`` already.
+            real_size: height and width of the image, if ``lq`` is already padded by ``input_rule``.
 
         Returns:
             (B, 3, H'/8, W'/8), (..., H'/4, W'/4), (..., H'/2, W'/2) of the padded size H', W', and (B, 3, H, W).
 
         Raises:
-            ShapeError: other channels than the network was built for, or no floats.
+            ShapeError: the number of channels or the dtype is wrong.
         """
         check_image(lq, self.in_channels, type(self).__name__)
         size = lq.shape[-2:]
@@ -170,11 +170,11 @@ class RSST(nn.Module):
         return [*small, self.input_rule.crop(result, *size)]
 
     def scales(self, x: Tensor, padding: Tensor | None = None) -> list[Tensor]:
-        """The network without padding and cropping.
+        """Restore without padding and cropping.
 
         Args:
-            x: (B, 3 [+ prior], H, W); at every scale the windows must divide the map, or one window covers it.
-            padding: (B or 1, 1, H, W), 1 on padded pixels and 0 on the image's; that of the first image counts.
+            x: (B, 3 [+ prior], H, W); at every scale, the windows must divide the map, or one window must cover it.
+            padding: (B or 1, 1, H, W), 1 on padded pixels, else 0; only that of the first image is used.
 
         Returns:
             images at 1/8, 1/4, 1/2 and 1 of the size.
@@ -182,11 +182,13 @@ class RSST(nn.Module):
         Raises:
             ShapeError: the windows do not divide the maps.
         """
-        if not len(x):  # no image has no spectrum
+        if not len(x):  # FFT needs at least one image
             return [x[:, :3, :: 2**k, :: 2**k] for k in reversed(range(_SCALES))]
         part: Any = self.get_submodule
         image, prior = x[:, :3], x[:, 3:]
-        row = torch.arange(x.shape[-2], device=x.device, dtype=x.dtype).view(1, 1, -1, 1)  # not divided by the height
+        row = torch.arange(x.shape[-2], device=x.device, dtype=x.dtype).view(
+            1, 1, -1, 1
+        )  # not divided by the height, as published
         inputs = torch.cat([image, row.expand(len(x), 1, -1, x.shape[-1])], 1)
         levels = [every(inputs, 2**k).contiguous(memory_format=torch.channels_last) for k in range(_SCALES)]
         first = torch.cat([levels[0], prior], 1).contiguous(memory_format=torch.channels_last)
@@ -206,8 +208,8 @@ class RSST(nn.Module):
         return outputs
 
     def _padding(self, padded: Tensor, real: tuple[int, int]) -> Tensor | None:
-        """1 on the pixels that were added, (1, 1, H', W') on the CPU; None if there are none."""
-        if exporting():  # a graph cannot know whether there are any
+        """Return 1 on padded pixels, else 0, (1, 1, H', W') on the CPU; None without padding."""
+        if exporting():  # a graph cannot depend on whether there is padding
             return 1 - self.input_rule.pad(torch.ones(1, 1, *real))
         if tuple(padded.shape[-2:]) == tuple(real):
             return None

@@ -1,4 +1,4 @@
-"""Attention in shifted windows with relative positions, as RSS-T and its Uformer-style variant have it."""
+"""Attention in shifted windows with relative positions, for RSS-T and its Uformer-style variant."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from basicsr.utils.export_hooks import exporting
 
 Projection = Literal['linear', 'linear_concat']
 WINDOWS_AT_ONCE = 65535
-"""Kernels of attention for GPUs take no more at once, up to torch 2.7 (pytorch issue 146704)."""
-_NEVER = -100.0  # added to the scores of two tokens that are not to meet; part of the published numbers
+"""Most windows in one call of attention on GPUs, up to torch 2.7 (pytorch issue 146704)."""
+_NEVER = -100.0  # added to the scores of masked pairs of tokens; part of the published numbers
 
 
 @dataclass(frozen=True)
 class Windows:
-    """How a feature map is cut into windows; derived from its size anew each time.
+    """The division of a feature map into windows.
 
     Args:
         height: of the map.
         width: of the map.
         window: height and width of a window.
-        shift: rows and columns that the map is rolled by first.
+        shift: rows and columns to roll the map by first.
 
     Raises:
         ShapeError: the windows do not divide the map.
@@ -42,25 +42,25 @@ class Windows:
         if self.height % self.window[0] or self.width % self.window[1]:
             raise ShapeError(
                 f'a feature map of {self.height}×{self.width} cannot be cut into windows of '
-                f'{self.window[0]}×{self.window[1]}; pad the image by input_rule, or let forward do it'
+                f'{self.window[0]}×{self.window[1]}; pad the image by input_rule, or call forward, which does it'
             )
 
     @property
     def size(self) -> tuple[int, int]:
-        """Of the map."""
+        """Size of the map."""
         return self.height, self.width
 
     @property
     def count(self) -> int:
-        """Windows of one image."""
+        """Number of windows of one image."""
         return self.height // self.window[0] * (self.width // self.window[1])
 
     def cut(self, x: Tensor, rolled: bool = True) -> Tensor:
-        """(B, H, W, C) to (B, windows, rows, columns, C), in raster order.
+        """Map (B, H, W, C) to (B, windows, rows, columns, C), in raster order.
 
         Args:
             x: the map.
-            rolled: whether to roll it by the shift first.
+            rolled: roll it by the shift first.
         """
         if rolled and any(self.shift):
             x = x.roll((-self.shift[0], -self.shift[1]), (1, 2))
@@ -69,25 +69,26 @@ class Windows:
         return x.transpose(2, 3).flatten(1, 2)
 
     def join(self, x: Tensor) -> Tensor:
-        """Undo :meth:`cut`: (B, windows, rows · columns, C) to (B, H, W, C)."""
+        """Undo :meth:`cut`: map (B, windows, rows · columns, C) to (B, H, W, C)."""
         rows, columns = self.window
         x = x.reshape(len(x), self.height // rows, self.width // columns, rows, columns, x.shape[-1])
         x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
         return x.roll(self.shift, (1, 2)) if any(self.shift) else x
 
     def forbidden(self, padding: Tensor | None) -> tuple[Tensor | None, Tensor] | None:
-        """What is added to the scores of tokens that are not to meet, in the windows where there are any.
+        """Return the scores to add for masked pairs of tokens, and the windows that have any.
 
-        Tokens that the roll brought together from opposite sides, and pairs of padded tokens; real tokens may look at
-        padded ones. Few windows have such tokens: those at the seams of the roll and at the padding.
+        Masked are pairs that the roll brings together from opposite sides of the map, and pairs of padded tokens; real
+        tokens may attend to padded ones. Only few windows have masked pairs: those at the seams of the roll and at the
+        padding.
 
         Args:
-            padding: (B or 1, 1, H', W'), 1 on padded pixels; only that of the first image counts, for all of them. It
-                may be larger than the map (nearest neighbours are taken), and is cut without the shift.
+            padding: (B or 1, 1, H', W'), 1 on padded pixels; only that of the first image is used. It may be larger
+                than the map (nearest neighbours are used), and is cut without the shift.
 
         Returns:
-            indices of the windows (n,), and (n, T, T) to be added; on the CPU. None if there are none. In exported
-            graphs, where they cannot be counted, all windows, and no indices.
+            indices of the windows (n,), and the scores (n, T, T), on the CPU; None without masked pairs. For exported
+            graphs: None and the scores of all windows.
         """
         if padding is None and not any(self.shift):
             return None
@@ -114,15 +115,15 @@ class Windows:
 
 
 def _labels(length: int, window: int, shift: int) -> Tensor:
-    """Which part of the rolled axis each position belongs to: parts that were neighbours before share a number."""
+    """Return a number for each position of the rolled axis: positions with equal numbers were contiguous before."""
     position = torch.arange(length)
     return (position >= length - window).int() + (position >= length - shift).int() if shift else position.mul(0).int()
 
 
 def relative_positions(window: tuple[int, int]) -> Tensor:
-    """The row of the bias table for each pair of tokens of a window of this size: (T, T) int64.
+    """Return the row of the bias table for each pair of tokens of a window: (T, T) int64.
 
-    A smaller window than the table was made for takes its first rows, not its centre: so do the published numbers.
+    A window smaller than the full size uses the first rows of the table, not its centre, as published.
     """
     rows, columns = window
     y, x = (axis.flatten() for axis in torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing='ij'))
@@ -131,7 +132,7 @@ def relative_positions(window: tuple[int, int]) -> Tensor:
 
 
 class SEGate(nn.Module):
-    """A gate for each channel from the mean over the tokens of a window (Uformer's squeeze and excitation).
+    """A gate for each channel, from the mean over the tokens of a window (Uformer's squeeze and excitation).
 
     Args:
         channels: at least ``reduction``.
@@ -156,7 +157,7 @@ class SEGate(nn.Module):
 
 
 class _Projection(nn.Module):
-    """Queries, keys and values; ``linear_concat`` has a second set of keys and values from the same tokens."""
+    """Queries, keys and values. ``linear_concat`` adds a second set of keys and values from the same tokens."""
 
     def __init__(self, channels: int, bias: bool, kind: Projection) -> None:
         super().__init__()
@@ -168,7 +169,7 @@ class _Projection(nn.Module):
         self.to_kv = nn.Linear(channels, 2 * channels, bias)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(..., T, C) to queries (..., T, C), keys and values (..., T or 2T, C)."""
+        """Map (..., T, C) to queries (..., T, C), keys and values (..., T or 2T, C)."""
         keys, values = self.to_kv(x).chunk(2, -1)
         if self.kind == 'linear':
             return self.to_q(x), keys, values
@@ -181,14 +182,14 @@ class WindowAttention(nn.Module):
 
     Args:
         dim: channels, a multiple of ``num_heads``.
-        win_size: height and width of the full window, which the bias table is made for.
-        num_heads: of the attention.
+        win_size: height and width of the full window, the size of the bias table.
+        num_heads: number of attention heads.
         token_projection: 'linear', or 'linear_concat' with twice as many keys and values.
-        qkv_bias: whether queries, keys and values have a bias.
+        qkv_bias: use biases for queries, keys and values.
         qk_scale: factor of the queries; None is (dim / num_heads)^-0.5.
-        attn_drop: dropout of the attention weights.
-        proj_drop: dropout of the result.
-        se_layer: put :class:`SEGate` behind (no published network has it).
+        attn_drop: dropout rate of the attention weights.
+        proj_drop: dropout rate of the result.
+        se_layer: add a :class:`SEGate` after attention (no published network has it).
 
     Raises:
         ArgumentError: ``num_heads`` does not divide ``dim``.
@@ -226,7 +227,7 @@ class WindowAttention(nn.Module):
     def forward(
         self, x: Tensor, window: tuple[int, int] | None = None, forbidden: tuple[Tensor | None, Tensor] | None = None
     ) -> Tensor:
-        """Attend within windows.
+        """Apply attention within windows.
 
         Args:
             x: (B, windows, T, C), tokens in raster order.
@@ -243,12 +244,12 @@ class WindowAttention(nn.Module):
         else:
             index, scores = forbidden
             scores = scores.to(x.device, bias.dtype)
-            # with linear_concat the keys of a token stand in pairs
+            # with linear_concat, each token has two keys
             biases = bias + scores.repeat_interleave(keys.shape[-2] // x.shape[-2], -1)[:, None]
             biases = biases.repeat(len(x), 1, 1, 1)
             if index is None:
                 mixed = self._attend(queries, keys, values, biases)
-            else:  # once more for the few windows where some tokens must not meet
+            else:  # compute the few windows with masked pairs again
                 batch, count = x.shape[:2]
                 index = (torch.arange(batch, device=x.device)[:, None] * count + index.to(x.device)).flatten()
                 some = self._attend(queries[index], keys[index], values[index], biases)
@@ -257,22 +258,22 @@ class WindowAttention(nn.Module):
         return self.proj_drop(self.se_layer(mixed))
 
     def _heads(self, x: Tensor) -> Tensor:
-        """(B, windows, T, C) to (B · windows, heads, T, C / heads)."""
+        """Map (B, windows, T, C) to (B · windows, heads, T, C / heads)."""
         return x.flatten(0, 1).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
     def _bias(self, window: tuple[int, int], keys: int) -> Tensor:
-        """(1, heads, T, keys) from the table."""
+        """Look up the bias (1, heads, T, keys)."""
         index = self.relative_position_index
         if window != self.win_size:
             index = relative_positions(window).to(index.device)
         bias = self.relative_position_bias_table[index].permute(2, 0, 1)[None]
-        # with two sets of keys each column serves two neighbours, whichever keys they are: so it was published
+        # with two sets of keys, each column is used for two adjacent keys, as published
         return bias.repeat_interleave(keys // bias.shape[-1], -1)
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
         dropout = self.attn_drop if self.training else 0.0
         bias = bias.to(queries.dtype)
-        if not exporting():  # which would take the number of windows for a constant
+        if not exporting():  # export would make the number of windows a constant
             bias = bias.expand(len(queries), -1, -1, -1)
         attend: Any = F.scaled_dot_product_attention
         if exporting() or len(queries) <= WINDOWS_AT_ONCE:

@@ -1,4 +1,4 @@
-"""The blocks of RSS-T: window attention, then feed-forward, and a branch over the whole map's Fourier transform."""
+"""The blocks of RSS-T: window attention, feed-forward, and a branch over the Fourier transform of the map."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class ConvAct(nn.Module):
     """A convolution with bias and zero padding, and a LeakyReLU; ``main.0`` is the published name.
 
     Args:
-        inputs: channels in.
-        outputs: channels out.
-        kernel: side.
-        stride: step.
-        act: whether the LeakyReLU follows.
-        transpose: the transposed convolution that doubles the size (kernel 4, stride 2).
+        inputs: input channels.
+        outputs: output channels.
+        kernel: kernel size.
+        stride: stride.
+        act: apply the LeakyReLU.
+        transpose: use a transposed convolution that doubles the size (kernel 4, stride 2).
     """
 
     def __init__(
@@ -43,22 +43,22 @@ class ConvAct(nn.Module):
         self.main = nn.Sequential(conv, nn.LeakyReLU(SLOPE)) if act else nn.Sequential(conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) to (B, outputs, H', W')."""
+        """Map (B, inputs, H, W) to (B, outputs, H', W')."""
         conv: Any = self.main[0]
         if exporting() and conv.stride == (2, 2) and not isinstance(conv, nn.ConvTranspose2d):
-            # sizes are even, so the last padded row and column are not looked at; without them the graph knows that
-            # the result has half the size
+            # sizes are even, so the last padded row and column are not used; without them, the graph knows that the
+            # result has half the size
             halved = F.conv2d(F.pad(x, (1, 0, 1, 0)), conv.weight, conv.bias, 2)
             return self.main[1:](halved)
         return self.main(x)
 
 
 class LeFF(nn.Module):
-    """Locally enhanced feed-forward: linear, depth-wise 3×3 over the map, linear, each but the last with a GELU.
+    """Locally enhanced feed-forward: linear, depth-wise 3×3 over the map, linear; GELU after the first two.
 
     Args:
-        dim: channels in and out.
-        hidden_dim: channels between.
+        dim: input and output channels.
+        hidden_dim: hidden channels.
     """
 
     def __init__(self, dim: int, hidden_dim: int) -> None:
@@ -74,12 +74,12 @@ class LeFF(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Feed-forward for each pixel alone.
+    """Feed-forward at each pixel.
 
     Args:
-        in_features: channels in and out.
-        hidden_features: channels between.
-        drop: dropout.
+        in_features: input and output channels.
+        hidden_features: hidden channels.
+        drop: dropout rate.
     """
 
     def __init__(self, in_features: int, hidden_features: int, drop: float = 0.0) -> None:
@@ -94,23 +94,23 @@ class Mlp(nn.Module):
 
 
 class WindowBlock(nn.Module):
-    """What both block types share: attention in shifted windows, then feed-forward on the normalised sum.
+    """The base of both block types: attention in shifted windows, then feed-forward on the normalised sum.
 
     The second residual starts from the **normalised** map, as published.
 
     Args:
         dim: channels.
-        num_heads: of the attention.
+        num_heads: number of attention heads.
         win_size: height and width of the full windows.
-        idx: number of the block in its group; odd ones shift their windows by half.
+        idx: index of the block in its group; odd blocks shift their windows by half.
         token_projection: see :class:`~basicsr.archs.rsst_attention.WindowAttention`.
         token_mlp: 'leff' or 'ffn'.
-        mlp_ratio: hidden channels of the feed-forward part / channels.
+        mlp_ratio: hidden channels of the feed-forward part relative to ``dim``.
         qkv_bias: see WindowAttention.
         qk_scale: see WindowAttention.
-        drop: dropout behind attention and 'ffn'.
+        drop: dropout rate after attention and 'ffn'.
         attn_drop: see WindowAttention.
-        drop_path: probability that a sample goes without attention or feed-forward in training.
+        drop_path: probability that a sample skips attention or feed-forward in training.
         se_layer: see WindowAttention.
     """
 
@@ -157,19 +157,19 @@ class WindowBlock(nn.Module):
         return normalised + self._dropped(self.mlp(normalised)) + self._beside(x)
 
     def windows(self, height: int, width: int) -> Windows:
-        """How a map of this size is cut; depends on nothing else."""
+        """Return the windows of a map of this size."""
         raise NotImplementedError
 
     def _tokens(self, x: Tensor, windows: Windows) -> Tensor:
-        """(B, H, W, C) to normalised tokens (B, windows, T, C)."""
+        """Map (B, H, W, C) to normalised tokens (B, windows, T, C)."""
         raise NotImplementedError
 
     def _beside(self, x: Tensor) -> Tensor | float:
-        """What is added beside the feed-forward part."""
+        """Return the result of an additional branch."""
         return 0.0
 
     def _dropped(self, x: Tensor) -> Tensor:
-        """Stochastic depth: a sample is zeroed, or scaled up by as much as others were zeroed."""
+        """Apply stochastic depth: set random samples to zero and scale the others up."""
         if not self.training or self.drop_path == 0:
             return x
         keep = 1 - self.drop_path
@@ -177,23 +177,23 @@ class WindowBlock(nn.Module):
 
 
 class LeWinBlock(WindowBlock):
-    """Uformer's block: norm, then square windows; arguments as :class:`WindowBlock`.
+    """The block of Uformer: norm, then square windows. Arguments as for :class:`WindowBlock`.
 
     Raises:
-        ArgumentError: windows that are not square.
+        ArgumentError: the windows are not square.
     """
 
     def __init__(self, dim: int, num_heads: int, win_size: Sequence[int], idx: int = 0, **arguments: Any) -> None:
         super().__init__(dim, num_heads, win_size, idx, **arguments)
         if win_size[0] != win_size[1]:
             raise ArgumentError(
-                f"blocks of type 'LeWin' have square windows, got {list(win_size)}; use trans_type rsst"
+                f"trans_type 'LeWin' needs square windows, got {list(win_size)}; or use trans_type rsst"
             )
 
     def windows(self, height: int, width: int) -> Windows:
-        """Full windows; shifted on both axes or, where one window fills an axis, on none."""
+        """Return full windows, shifted on both axes, or on none if one window covers an axis."""
         side = self.win_size[0]
-        several = exporting() or min(height, width) > side  # exported graphs take no image that one window covers
+        several = exporting() or min(height, width) > side  # exported graphs do not accept such small images
         shift = side // 2 if self.idx % 2 and several else 0
         return Windows(height, width, self.win_size, (shift, shift))
 
@@ -202,9 +202,9 @@ class LeWinBlock(WindowBlock):
 
 
 class SpectralBlock(WindowBlock):
-    """RSS-T's block: a positional encoding within windows, and a branch over the spectrum of the whole map.
+    """The block of RSS-T: a positional encoding within windows, and a branch over the spectrum of the whole map.
 
-    Arguments as :class:`WindowBlock`.
+    Arguments as for :class:`WindowBlock`.
     """
 
     def __init__(self, dim: int, num_heads: int, win_size: Sequence[int], idx: int = 0, **arguments: Any) -> None:
@@ -213,9 +213,9 @@ class SpectralBlock(WindowBlock):
         self.win_pos_embed = nn.Conv3d(dim, dim, 3, padding=1, groups=dim)
 
     def windows(self, height: int, width: int) -> Windows:
-        """Windows shrink to a smaller map; an axis that one window fills is not shifted."""
+        """Return windows, reduced to the size of a smaller map. An axis that one window covers is not shifted."""
         rows, columns = self.win_size
-        # exported graphs take no image that one window covers
+        # exported graphs do not accept such small images
         several = exporting() or height > rows, exporting() or width > columns
         window = rows if several[0] else height, columns if several[1] else width
         odd = self.idx % 2 == 1
@@ -224,12 +224,12 @@ class SpectralBlock(WindowBlock):
 
     def _tokens(self, x: Tensor, windows: Windows) -> Tensor:
         tokens = windows.cut(x)
-        # depth is the number of the window: the last of a row of windows is next to the first of the row below
+        # depth is the number of the window: the last window of a row is next to the first one of the row below
         encoding = self.win_pos_embed(tokens.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
         return self.norm1(tokens + encoding).flatten(2, 3)
 
     def _beside(self, x: Tensor) -> Tensor:
-        """Two point-wise layers over the half spectrum, in float32 at least: sums over the map overflow half types."""
+        """Apply two point-wise layers to the half spectrum. Sums over the map would overflow in half precision."""
         with without_autocast(x):
             exact = x if x.dtype == torch.float64 else x.float()
             height, width = x.shape[1:3]
@@ -244,11 +244,11 @@ class SpectralBlock(WindowBlock):
 
 
 def _of_real_map(spectrum: Tensor, width: int) -> Tensor:
-    """A half spectrum (B, H, W // 2 + 1, 2, C), real and imaginary parts, as that of a real map: changed in place.
+    """Make (B, H, W // 2 + 1, 2, C), real and imaginary parts, the half spectrum of a real map, in place.
 
-    Columns 0 and, of an even width, W / 2 hold frequencies together with their opposites, which are conjugates in the
-    spectrum of a real map, and are not behind the layers. What an inverse transform makes of that is its own affair
-    (the one of GPUs mixes both, that of CPUs takes their mean); the mean is taken here, for all of them.
+    Column 0 and, for an even width, column W / 2 contain frequencies and their opposites. In the spectrum of a real map
+    these are conjugates, but not after the layers. Inverse transforms treat them differently (GPUs mix both, CPUs use
+    their mean). Using the mean here gives the same result on all devices.
     """
 
     def mean(column: Tensor) -> Tensor:
@@ -258,7 +258,7 @@ def _of_real_map(spectrum: Tensor, width: int) -> Tensor:
 
     first, last = spectrum[:, :, :1], spectrum[:, :, -1:]
     first.copy_(mean(first))
-    if exporting():  # a graph cannot know whether the width is even
+    if exporting():  # a graph cannot depend on whether the width is even
         last.copy_(last + (width + 1) % 2 * (mean(last) - last))
     elif width % 2 == 0:
         last.copy_(mean(last))
@@ -266,7 +266,7 @@ def _of_real_map(spectrum: Tensor, width: int) -> Tensor:
 
 
 def _pointwise(conv: Any, x: Tensor) -> Tensor:
-    """A 1×1 convolution of (..., C), in the type of ``x``."""
+    """Apply a 1×1 convolution to (..., C) in the dtype of ``x``."""
     return F.linear(x, conv.weight.flatten(1).to(x.dtype), conv.bias.to(x.dtype))
 
 
@@ -274,13 +274,13 @@ BLOCKS: dict[str, type[WindowBlock]] = {'rsst': SpectralBlock, 'LeWin': LeWinBlo
 
 
 class TransGroup(nn.Module):
-    """Blocks in a row, a 3×3 convolution with LeakyReLU, and a residual around all of it.
+    """A row of blocks and a 3×3 convolution with LeakyReLU, with a residual around all of them.
 
     Args:
         trans_type: type of the blocks.
         dim: channels.
         depth: number of blocks.
-        drop_path: one probability for each block.
+        drop_path: probability for each block.
         arguments: of the blocks.
     """
 
@@ -293,7 +293,7 @@ class TransGroup(nn.Module):
         self.h_conv = ConvAct(dim, dim, 3)
 
     def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Map (B, C, H, W) to the same shape; fastest in channels_last memory.
+        """Map (B, C, H, W) to the same shape. Fastest in channels_last memory.
 
         Args:
             x: feature map.

@@ -15,11 +15,11 @@ _REDUCTION = 16  # of the gate between scales
 
 
 class SCM(nn.Module):
-    """Features of one scale's image (MIMO-UNet's shallow convolutional module); the image itself stays among them.
+    """Features of the image at one scale, with the image among them (MIMO-UNet's shallow convolutional module).
 
     Args:
-        out_plane: channels out.
-        inputs: channels in: image and row channel.
+        out_plane: output channels.
+        inputs: input channels: image and row number.
     """
 
     def __init__(self, out_plane: int, inputs: int = 4) -> None:
@@ -34,15 +34,15 @@ class SCM(nn.Module):
         self.conv = ConvAct(out_plane, out_plane, 1, act=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) to (B, out_plane, H, W)."""
+        """Map (B, inputs, H, W) to (B, out_plane, H, W)."""
         return self.conv(torch.cat([x, self.main(x)], 1))
 
 
 class FAM(nn.Module):
-    """Merging of a scale's own features with those from the scale above (MIMO-UNet's feature attention module).
+    """A layer that merges features of a scale with those from the scale above (MIMO-UNet's feature attention module).
 
     Args:
-        channel: of both.
+        channel: channels of both.
     """
 
     def __init__(self, channel: int) -> None:
@@ -50,20 +50,20 @@ class FAM(nn.Module):
         self.merge = ConvAct(channel, channel, 3, act=False)
 
     def forward(self, above: Tensor, own: Tensor) -> Tensor:
-        """above + merge(above · own), (B, C, H, W)."""
+        """Return above + merge(above · own), (B, C, H, W)."""
         return above + self.merge(above * own)
 
 
 class SEFF(nn.Module):
-    """Features of all scales, brought to one size and gated channel by channel, merged into few.
+    """A layer that merges the features of all scales: it resizes them, gates each channel, and reduces the channels.
 
-    Enlarging repeats pixels, which a 1×1 convolution does not notice: smaller maps are convolved before they are
-    enlarged. The parameters are those of one convolution of all channels.
+    Enlarging repeats pixels, so a 1×1 convolution can run before it: smaller maps are convolved first, then enlarged.
+    The parameters are those of a single convolution of all channels.
 
     Args:
-        in_channel: of all scales together.
-        out_channel: of the result.
-        reduction: channels / hidden channels of the gate.
+        in_channel: channels of all scales together.
+        out_channel: output channels.
+        reduction: channels relative to the hidden channels of the gate.
     """
 
     def __init__(self, in_channel: int, out_channel: int, reduction: int = _REDUCTION) -> None:
@@ -78,17 +78,17 @@ class SEFF(nn.Module):
         self.conv = nn.Sequential(ConvAct(in_channel, out_channel, 1), ConvAct(out_channel, out_channel, 3, act=False))
 
     def forward(self, *features: Tensor, scale: int = 0) -> Tensor:
-        """Merge (B, C_k, H_k, W_k), each half the size of the one before or all of one size.
+        """Merge (B, C_k, H_k, W_k), each half the size of the previous one or all of the same size.
 
         Args:
             features: of the scales, the largest first.
-            scale: number of the one whose size the result has.
+            scale: index of the scale whose size the result has.
 
         Returns:
             (B, out_channel, H, W).
         """
         height = features[scale].shape[-2]
-        parts = [every(part, int(max(1, part.shape[-2] // height))) for part in features]  # ints in graphs as well
+        parts = [every(part, int(max(1, part.shape[-2] // height))) for part in features]  # ints also in graphs
         gate = self.fc(torch.cat([part.mean((-2, -1)) for part in parts], 1))[..., None, None]
         layers: Any = self.conv
         conv = layers[0].main[0]
@@ -101,13 +101,13 @@ class SEFF(nn.Module):
 
 
 def every(x: Tensor, step: int) -> Tensor:
-    """Every step-th row and column of (..., H, W)."""
+    """Return every step-th row and column of (..., H, W)."""
     if not exporting():
         return x[..., ::step, ::step]
-    rows: Tensor = x.unflatten(-2, (-1, step))[..., 0, :]  # sides are multiples, and so the graph knows the size
+    rows: Tensor = x.unflatten(-2, (-1, step))[..., 0, :]  # the sides are multiples; so a graph knows the size
     return rows.unflatten(-1, (-1, step))[..., 0]
 
 
 def _enlarged(x: Tensor, factor: int) -> Tensor:
-    """Every pixel repeated."""
+    """Repeat every pixel."""
     return x if factor == 1 else F.interpolate(x, scale_factor=factor, mode='nearest')

@@ -1,4 +1,4 @@
-"""SAMDeblur: the mask prior around any registered restoration network (arXiv 2309.02270, section 2.2)."""
+"""SAMDeblur: add the mask prior to any registered restoration network (arXiv 2309.02270, section 2.2)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from basicsr.utils.signature import Positive, Share, TypeBlock, parameters_of
 
 
 class MaskGuided(nn.Module):
-    """What every mask-guided network does: pad, make the prior, restore image and prior together, crop.
+    """The base of mask-guided networks: pad, compute the prior, restore image and prior together, crop.
 
-    A subclass calls ``_build_prior`` once it knows the image channels, sets ``input_rule`` and implements
-    ``_restore``. Order matters: the original pads first, so padded pixels are a region of the prior.
+    A subclass calls ``_build_prior``, sets ``input_rule`` and implements ``_restore``. As in the original, padding
+    comes first, so padded pixels are a region of the prior.
     """
 
     input_rule: InputRule
@@ -38,17 +38,17 @@ class MaskGuided(nn.Module):
 
     @property
     def mask_value(self) -> float:
-        """What a covered pixel of a label map or boolean stack weighs."""
+        """Weight of a covered pixel of a label map or boolean stack."""
         return self.pooling.mask_value
 
     @mask_value.setter
     def mask_value(self, value: float) -> None:
         self.pooling = MaskAveragePooling(self.pooling.mask_dropout, value).train(self.training)
-        if hasattr(self, 'options'):  # what build_network keeps for checkpoints
+        if hasattr(self, 'options'):  # checkpoints store them
             self.options['mask_value'] = value
 
     def forward(self, lq: Tensor, masks: Masks, mask_seeds: MaskSeeds | None = None) -> Any:
-        """Restore ``lq`` with the help of its region masks.
+        """Restore ``lq`` with its region masks.
 
         Args:
             lq: (B, C, H, W) RGB float in [0, 1].
@@ -56,10 +56,10 @@ class MaskGuided(nn.Module):
             mask_seeds: B integers, see :class:`~basicsr.archs.map_unit.MaskAveragePooling`.
 
         Returns:
-            what the network returns: (B, C, H, W), or a list of images whose last is the result.
+            (B, C, H, W), or a list of images with the result as last element.
 
         Raises:
-            ShapeError: ``lq`` has other channels than the network.
+            ShapeError: ``lq`` has the wrong number of channels.
             MaskError: the masks do not fit the image.
         """
         size = lq.shape[-2:]
@@ -70,20 +70,20 @@ class MaskGuided(nn.Module):
         return [*restored[:-1], self.input_rule.crop(restored[-1], *size)]
 
     def prior(self, lq: Tensor, masks: Masks, mask_seeds: MaskSeeds | None = None) -> Tensor:
-        """The prior alone, (B, prior_channels, H, W): region means of the image's features, for tiling and pictures.
+        """Return only the prior (B, prior_channels, H, W): region means of image features.
 
-        Arguments and errors as in :meth:`forward`.
+        See :meth:`forward` for arguments and errors.
         """
         prior = self._padded_prior(lq, masks, mask_seeds)[1]
         return self.input_rule.crop(prior, *lq.shape[-2:])
 
     def with_prior(self, lq: Tensor, masks: Masks, padded: bool = False) -> Tensor:
-        """Image and prior along the channels, as the network behind the prior sees them: what tiles are cut from.
+        """Concatenate image and prior along the channels, as input of the restoration network or of its tiles.
 
         Args:
             lq: see :meth:`forward`.
             masks: see :meth:`forward`.
-            padded: leave the padding of ``input_rule`` on.
+            padded: keep the padding of ``input_rule``.
 
         Returns:
             (B, C + prior_channels, H, W), or (..., H', W').
@@ -92,7 +92,7 @@ class MaskGuided(nn.Module):
         return both if padded else self.input_rule.crop(both, *lq.shape[-2:])
 
     def restore_with_prior(self, x: Tensor) -> Any:
-        """Restore what :meth:`with_prior` returned, or tiles of it; any size.
+        """Restore the result of :meth:`with_prior`, or tiles of it, of any size.
 
         Args:
             x: (B, C + prior_channels, H, W).
@@ -103,17 +103,17 @@ class MaskGuided(nn.Module):
         return [*restored[:-1], self.tile_rule.crop(restored[-1], *x.shape[-2:])]
 
     def restoring(self, whole: Tensor) -> tuple[Callable[[Tensor], Any], InputRule]:
-        """What restores tiles of ``whole``, and what it asks of them.
+        """Return the function that restores tiles of ``whole``, and the rule of their sizes.
 
         Args:
-            whole: what :meth:`with_prior` returned.
+            whole: result of :meth:`with_prior`.
         """
         return self.restore_with_prior, self.tile_rule
 
     def for_tiles(
         self, lq: Tensor, masks: Masks | None, padded: bool
     ) -> tuple[Tensor, Callable[[Tensor], Any], InputRule]:
-        """Tiles are cut from image and prior; see :func:`~basicsr.archs.contract.for_tiles`.
+        """Prepare tiles of image and prior; see :func:`~basicsr.archs.contract.for_tiles`.
 
         Raises:
             ArgumentError: masks are missing.
@@ -125,7 +125,7 @@ class MaskGuided(nn.Module):
 
     @property
     def tile_rule(self) -> InputRule:
-        """What the network behind the prior asks of its input; its reach, where that of the prior is global."""
+        """Input rule of the network after the prior. Its halo may be finite; that of the prior is global."""
         return self.input_rule
 
     def _padded_prior(self, lq: Tensor, masks: Masks, mask_seeds: MaskSeeds | None) -> tuple[Tensor, Tensor]:
@@ -138,26 +138,26 @@ class MaskGuided(nn.Module):
         return padded, self.pooling(features, masks, mask_seeds)
 
     def _restore(self, x: Tensor, real_size: tuple[int, int]) -> Any:
-        """The network on padded image and prior, concatenated in this order along the channels.
+        """Restore a padded image and its prior, concatenated in this order along the channels.
 
         Args:
             x: (B, C + prior_channels, H', W').
-            real_size: height and width before the padding.
+            real_size: height and width before padding.
         """
         raise NotImplementedError
 
 
 @ARCH_REGISTRY.register()
 class SAMDeblur(MaskGuided):
-    """The plug-and-play unit of SAM-Deblur: any restoration network, given region means of learned features.
+    """The plug-and-play unit of SAM-Deblur: any restoration network, with region means of learned features as prior.
 
-    ``net(lq, masks)``; :meth:`prior` and ``net.backbone`` can be called apart.
+    Call ``net(lq, masks)``; :meth:`prior` and ``net.backbone`` can also be called separately.
 
     Args:
-        backbone: ``type`` and arguments of a registered restoration network; its prior_channels are set here.
+        backbone: ``type`` and arguments of a registered restoration network, without prior_channels.
         prior_channels: channels of the prior (S in the paper).
-        mask_dropout: share of the masks dropped in training.
-        mask_value: what a covered pixel weighs: 1 the paper, 1/255 the published checkpoints.
+        mask_dropout: share of the masks to drop in training.
+        mask_value: weight of a covered pixel: 1 in the paper, 1/255 in the published checkpoints.
     """
 
     def __init__(
@@ -169,20 +169,20 @@ class SAMDeblur(MaskGuided):
     ) -> None:
         super().__init__()
         if 'prior_channels' in backbone:
-            raise ArgumentError("SAMDeblur sets its backbone's prior_channels itself; remove the key from backbone")
+            raise ArgumentError('SAMDeblur sets prior_channels of its backbone; remove the key from backbone')
         network = ARCH_REGISTRY.build({**backbone, 'prior_channels': prior_channels}) if _fits(backbone) else None
         if network is None or network.in_channels != network.img_channel + prior_channels:
             raise ArgumentError(
-                f"SAMDeblur cannot stand before '{backbone.get('type')}': a backbone is a network of image and prior "
-                'alone, with the argument prior_channels and the attributes img_channel, in_channels and input_rule'
+                f"SAMDeblur: '{backbone.get('type')}' cannot be the backbone. A backbone needs the argument "
+                'prior_channels and the attributes img_channel, in_channels and input_rule, and takes no other inputs'
             )
         self.img_channel = network.img_channel
-        self.input_rule = replace(network.input_rule, halo='global')  # region means reach across the image
+        self.input_rule = replace(network.input_rule, halo='global')  # region means depend on the whole image
         self._build_prior(self.img_channel, prior_channels, mask_dropout, mask_value)
         self.backbone = network
 
     def restoring(self, whole: Tensor) -> tuple[Callable[[Tensor], Any], InputRule]:
-        """As in :class:`MaskGuided`; what the backbone derives from the whole image is the same for all tiles."""
+        """See :class:`MaskGuided`. All tiles share the blur kernel that the backbone finds in the whole image."""
         if contract_of(self.backbone).kernel_role != 'finds':
             return super().restoring(whole)
         fixed: Any = self.backbone.fixed_for(whole)
@@ -190,12 +190,12 @@ class SAMDeblur(MaskGuided):
 
     @property
     def tile_rule(self) -> InputRule:
-        """The backbone's rule."""
+        """Input rule of the backbone."""
         return self.backbone.input_rule
 
     @property
     def bf16_safe(self) -> bool:
-        """As its backbone."""
+        """Whether the backbone is safe in bfloat16."""
         return contract_of(self.backbone).bf16_safe
 
     def _restore(self, x: Tensor, real_size: tuple[int, int]) -> Any:
@@ -203,7 +203,7 @@ class SAMDeblur(MaskGuided):
 
 
 def _fits(backbone: dict[str, Any]) -> bool:
-    """Whether the class that the block names takes ``prior_channels``; unknown names are the registry's to report."""
+    """Return whether the class of the block takes ``prior_channels``. The registry reports unknown names."""
     name = str(backbone.get('type'))
     if name not in ARCH_REGISTRY:
         return True

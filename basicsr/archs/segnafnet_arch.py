@@ -1,4 +1,4 @@
-"""SegNAFNet: SAM-Deblur's network, the mask prior in front of NAFNet, under its published parameter names."""
+"""SegNAFNet: the network of SAM-Deblur, NAFNet with the mask prior, under its published parameter names."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from basicsr.utils.signature import NotNegative, Positive, Share
 class SegNAFNet(MaskGuided, NAFNetBody):
     """NAFNet with the mask prior of :class:`~basicsr.archs.samdeblur_arch.SAMDeblur` (arXiv 2309.02270).
 
-    ``net(lq, masks)``; the same as ``SAMDeblur`` around ``NAFNet``, with the parameters of the published files.
+    Call ``net(lq, masks)``. Equal to ``SAMDeblur`` with the backbone ``NAFNet``, with published state_dict keys.
 
     Args:
-        img_channel: image channels, in and out.
+        img_channel: input and output image channels.
         seg_channel: channels of the prior (S in the paper; 2 in the published networks).
         width: see NAFNet.
         middle_blk_num: see NAFNet.
-        mask_dropout: share of the masks dropped in training.
+        mask_dropout: share of the masks to drop in training.
         enc_blk_nums: see NAFNet.
         dec_blk_nums: see NAFNet.
-        mask_value: what a covered pixel weighs: 1 the paper, 1/255 the published checkpoints.
+        mask_value: weight of a covered pixel: 1 in the paper, 1/255 in the published checkpoints.
     """
 
     def __init__(
@@ -43,16 +43,16 @@ class SegNAFNet(MaskGuided, NAFNetBody):
         mask_value: Share = 1.0,
     ) -> None:
         super().__init__()
-        self._build_prior(img_channel, seg_channel, mask_dropout, mask_value)  # first in the published order
+        self._build_prior(img_channel, seg_channel, mask_dropout, mask_value)  # first, as in published files
         self._build(img_channel, seg_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
 
     def _restore(self, x: Tensor, real_size: tuple[int, int] | None = None) -> Tensor:
-        return NAFNetBody._restore(self, x)  # treats padded pixels like any others
+        return NAFNetBody._restore(self, x)  # treats padded pixels like all others
 
 
 @ARCH_REGISTRY.register()
 class SegNAFNetLocal(SegNAFNet):
-    """SegNAFNet with NAFNetLocal's window means; the region means of the prior stay global.
+    """SegNAFNet with the window means of NAFNetLocal. The region means of the prior stay global.
 
     Args:
         img_channel: see NAFNet.

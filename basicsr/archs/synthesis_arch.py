@@ -1,4 +1,4 @@
-"""SynthesisNet: a sharp image from a blurred one and its blur kernel (arXiv 2004.02956)."""
+"""SynthesisNet: restore an image, given its blur kernel (arXiv 2004.02956)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from basicsr.utils.signature import NotNegative, Positive
 
 
 class SynthesisStage(nn.Module):
-    """One step of the decoder: up, together with the features of the encoder, then a guided block."""
+    """One level of the decoder: enlarge, merge with the features of the encoder, apply a guided block."""
 
     def __init__(self, coarse: int, width: int, up_size: int, skip_size: int, block: GuidedBlock) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class SynthesisStage(nn.Module):
         self.block = block
 
     def forward(self, x: Tensor, finer: Tensor, kernel: Tensor) -> Tensor:
-        """(B, coarse, h, w) and the encoder's (B, width, 2h, 2w) to (B, width, 2h, 2w)."""
+        """Map (B, coarse, h, w), and (B, width, 2h, 2w) of the encoder, to (B, width, 2h, 2w)."""
         x = F.relu(self.fuse(torch.cat([F.relu(self.up(x)), self.skip(finer)], 1)))
         return self.block(x, kernel)
 
@@ -43,27 +43,26 @@ class SynthesisStage(nn.Module):
 class SynthesisNet(nn.Module):
     """A U-Net whose convolutions are modulated by functions of the blur kernel (Kaufman and Fattal, CVPR 2020).
 
-    ``net(lq, kernel)``: image (B, 3 [+ prior], H, W) RGB float in **[0, 255]**, any H, W (mirrored on both sides, edge
-    pixel repeated, to a multiple of 2^n_levels); kernel (B, h, w), odd, at most ``max_kernel_size``, as AnalysisNet
-    returns it. Output (B, 3, H, W) in [0, 255], not clamped; there is no residual connection. Given the kernel, its
-    reach is finite.
+    Call ``net(lq, kernel)``: image (B, 3 [+ prior], H, W) RGB float in **[0, 255]**, any H, W (symmetric padding on
+    both sides to a multiple of 2^n_levels); kernel (B, h, w), odd, at most ``max_kernel_size``, as from AnalysisNet.
+    Output (B, 3, H, W) in [0, 255], not clamped, without a residual connection. The receptive field is finite.
 
     Args:
-        n_levels: how often the size is halved.
-        conv_block_filter_size: of the guided convolutions.
+        n_levels: number of times the size is halved.
+        conv_block_filter_size: kernel size of the guided convolutions.
         conv_block_n_features: channels of the first level.
-        conv_block_size: guided convolutions in a block.
-        activation: the original's key; only relu is known.
-        is_blind: the original's key; its network without a kernel never ran.
-        dense_block_size: fully connected layers from the kernel to a block's guidance.
-        use_additive_biases: whether the guidance shifts.
-        use_multiplitive_biases: whether the guidance scales (the original's spelling).
-        guide_before_conv: modulate what goes into the convolutions, not what comes out.
-        downsample_feature_multiplier: factor of the channels from level to level.
-        upsample_filter_size: of the transposed convolutions.
-        downsample_filter_size: of the strided convolutions.
-        max_kernel_size: height and width of the kernel, both odd.
-        prior_channels: further input channels after the image.
+        conv_block_size: number of guided convolutions in a block.
+        activation: key of the original; must be relu.
+        is_blind: key of the original; must be false (its network without a kernel never ran).
+        dense_block_size: number of fully connected layers from the kernel to the guidance of a block.
+        use_additive_biases: the guidance shifts features.
+        use_multiplitive_biases: the guidance scales features (spelling of the original).
+        guide_before_conv: modulate the input of the convolutions, not their output.
+        downsample_feature_multiplier: factor of the number of channels from level to level.
+        upsample_filter_size: kernel size of the transposed convolutions.
+        downsample_filter_size: kernel size of the strided convolutions.
+        max_kernel_size: height and width of the blur kernel, both odd.
+        prior_channels: additional input channels after the image.
     """
 
     def __init__(
@@ -115,18 +114,18 @@ class SynthesisNet(nn.Module):
         glorot(self)
 
     def forward(self, lq: Tensor, kernel: Tensor | None = None) -> Tensor:
-        """Restore.
+        """Restore ``lq``.
 
         Args:
             lq: (B, 3 [+ prior], H, W) in [0, 255].
-            kernel: (B, h, w), or (1, h, w) for all images; smaller ones than max_kernel_size are put into its centre.
+            kernel: (B, h, w), or (1, h, w) for all images; zero-padded to max_kernel_size.
 
         Returns:
             (B, 3, H, W).
 
         Raises:
-            ArgumentError: there is no kernel.
-            ShapeError: the image or the kernel has another form.
+            ArgumentError: the kernel is missing.
+            ShapeError: the image or the kernel has the wrong shape or dtype.
         """
         check_image(lq, self.in_channels, type(self).__name__, self.input_rule.value_range)
         flat = self._flat(kernel, lq)
@@ -142,21 +141,23 @@ class SynthesisNet(nn.Module):
         return self.input_rule.crop(self.out(x), *lq.shape[-2:])
 
     def _flat(self, kernel: Tensor | None, lq: Tensor) -> Tensor:
-        """Kernels as rows of numbers, (B, max height · max width)."""
+        """Return kernels as rows, (B, max height · max width)."""
         name, (tall, wide) = type(self).__name__, self.kernel_size
         if kernel is None:
-            raise ArgumentError(f'{name} needs the blur kernel as second argument; AnalysisSynthesisNet estimates it')
+            raise ArgumentError(
+                f'{name} needs the blur kernel as second argument; or use AnalysisSynthesisNet, which estimates it'
+            )
         if kernel.dim() != 3 or kernel.shape[0] not in (1, lq.shape[0]) or not kernel.is_floating_point():
             raise ShapeError(
-                f'{name} expects kernels as floats (B, h, w) with B = {lq.shape[0]} or 1, '
+                f'{name} expects float kernels (B, h, w) with B = {lq.shape[0]} or 1, '
                 f'got {kernel.dtype} {tuple(kernel.shape)}'
             )
         height, width = kernel.shape[-2:]
         if height % 2 == 0 or width % 2 == 0:
-            raise ShapeError(f'{name}: a kernel of {height}×{width} has no centre; pad it to odd sizes')
+            raise ShapeError(f'{name}: the sizes of a kernel must be odd, got {height}×{width}; pad it')
         if height > tall or width > wide:
             raise ShapeError(
-                f'{name}: a kernel of {height}×{width} is larger than {tall}×{wide}; scale image and kernel down, '
+                f'{name}: the kernel of {height}×{width} is larger than {tall}×{wide}; scale image and kernel down, '
                 'restore, and scale the result up'
             )
         rows, columns = (tall - height) // 2, (wide - width) // 2

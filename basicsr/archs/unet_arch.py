@@ -1,4 +1,4 @@
-"""A small plain U-Net: the least a restoration network is, as an example to copy and a partner for tests."""
+"""PlainUNet: a minimal restoration network, as an example and for tests."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from basicsr.utils.signature import NotNegative, Positive
 
 @ARCH_REGISTRY.register()
 class PlainUNet(nn.Module):
-    """Convolutions, ReLU, skip connections by addition and a global residual (after U-Net, arXiv 1505.04597).
+    """A U-Net of convolutions and ReLU, with added skip connections and a global residual (arXiv 1505.04597).
 
     Input (B, img_channel + prior_channels, H, W) float in [0, 1], any H, W (reflected below and to the right to a
-    multiple of 2^levels). Output (B, img_channel, H, W), not clamped. Finite reach: it may be tiled exactly.
+    multiple of 2^levels). Output (B, img_channel, H, W), not clamped. The receptive field is finite, so tiles give
+    exact results.
 
     Args:
-        img_channel: image channels, in and out.
+        img_channel: input and output image channels.
         width: channels of the first level; doubled at every level.
-        levels: how often the size is halved.
-        prior_channels: further input channels after the image.
+        levels: number of times the size is halved.
+        prior_channels: additional input channels after the image.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class PlainUNet(nn.Module):
         widths = [width * 2**level for level in range(levels + 1)]
         self.img_channel = img_channel
         self.in_channels = img_channel + prior_channels
-        # Two 3×3 convolutions before and after every halving, one at each end, and the blocks of the resampling.
+        # Two 3×3 convolutions before and after every halving, one at each end, and the resampling.
         reach = 2 + sum(4 * 2**level + 2 ** (level + 1) for level in range(levels)) + 2 * 2**levels
         multiple = 2**levels
         self.input_rule = InputRule((multiple, multiple), padding='reflect', halo=reach)

@@ -1,1 +1,1 @@
-"""Networks from and for elsewhere: recognise their files, convert them, export programs."""
+"""Exchange networks with other projects: recognise and convert their files, export programs."""

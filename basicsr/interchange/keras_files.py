@@ -1,4 +1,4 @@
-"""Weight files of Keras (HDF5), read and written in the order in which Keras itself assigns weights: by position."""
+"""Read and write weight files of Keras (HDF5) by position, as Keras itself does."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from basicsr.utils.files import whole_file
 
 @dataclass(frozen=True)
 class KerasWeight:
-    """One entry of a file; its numbers are read when asked for.
+    """One entry of a file. Its numbers are read by :meth:`tensor`.
 
     Args:
-        name: layer and weight, for messages: ``conv2d_5/kernel:0``. The number in it depends on the program run that
-            wrote the file and means nothing.
-        shape: as Keras has it.
+        name: layer and weight, for messages: ``conv2d_5/kernel:0``. Its number depends on the program run that wrote
+            the file.
+        shape: in Keras.
         data: the HDF5 data set.
     """
 
@@ -31,12 +31,12 @@ class KerasWeight:
     data: Any
 
     def tensor(self) -> Tensor:
-        """The numbers as float32, with the axes of PyTorch.
+        """Read the numbers as float32, with the axes of PyTorch.
 
-        Convolutions, plain and transposed, (kh, kw, a, b) become (b, a, kh, kw); matrices are transposed; vectors stay.
+        Convolutions and transposed convolutions (kh, kw, a, b) become (b, a, kh, kw); matrices are transposed.
 
         Raises:
-            WeightsError: no numbers, or they cannot be read.
+            WeightsError: the entry has other types than floats, or cannot be read.
         """
         if self.data.dtype.kind != 'f':
             raise WeightsError(f'{self.name} holds {self.data.dtype}, not floating-point numbers')
@@ -61,14 +61,13 @@ def _convolution(values: Tensor) -> Tensor:
 
 
 class KerasFile:
-    """An open weight file: ``with KerasFile(path) as file: file.weights()``. Nothing in it is executed.
+    """An open weight file: ``with KerasFile(path) as file: file.weights()``. Code in it is not executed.
 
     Args:
         path: HDF5 file of ``save_weights``, or of a whole model.
 
     Raises:
-        WeightsError: missing, damaged, or not a weight file of Keras.
-        ModuleNotFoundError: h5py is not installed.
+        WeightsError: the file is missing, damaged, or not a weight file of Keras; or h5py is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,7 +78,7 @@ class KerasFile:
         try:
             self._file = h5py.File(path, 'r')
         except OSError as error:
-            raise WeightsError(f'{path} is no HDF5 file, or it is damaged ({error})') from error
+            raise WeightsError(f'{path} is not an HDF5 file, or is damaged ({error})') from error
 
     def __enter__(self) -> KerasFile:
         return self
@@ -88,10 +87,10 @@ class KerasFile:
         self._file.close()
 
     def weights(self) -> list[KerasWeight]:
-        """All weights, layer by layer.
+        """List all weights, layer by layer.
 
         Raises:
-            WeightsError: the file lacks what Keras writes, or points to other files.
+            WeightsError: attributes of Keras are missing, or the file links to other files.
         """
         try:
             return list(self._walk())
@@ -104,31 +103,31 @@ class KerasFile:
         root = self._member(self._file, 'model_weights') if 'model_weights' in self._file else self._file
         layers = self._names(root, 'layer_names')
         if layers is None:
-            raise WeightsError(f"{self.path} is no weight file of Keras: it has no attribute 'layer_names'")
+            raise WeightsError(f"{self.path} is not a weight file of Keras: it has no attribute 'layer_names'")
         for layer in layers:
             group = self._member(root, layer)
             for name in self._names(group, 'weight_names') or []:
                 data = self._member(group, name)
                 if not isinstance(data, self._h5py.Dataset) or data.external:
-                    raise WeightsError(f'{self.path}: {layer}/{name} is no array inside this file')
+                    raise WeightsError(f'{self.path}: {layer}/{name} is not an array in this file')
                 yield KerasWeight(name, tuple(data.shape), data)
 
     def _member(self, group: Any, name: str) -> Any:
-        """A part of the file; never one that a link takes from another file."""
+        """Return a part of the file. Links to other files are refused."""
         if not isinstance(group, self._h5py.Group):
-            raise WeightsError(f'{self.path}: {group.name} is no group')
+            raise WeightsError(f'{self.path}: {group.name} is not a group')
         here = group
         for part in name.split('/'):
             link = here.get(part, getlink=True) if isinstance(here, self._h5py.Group) and part in here else None
             if not isinstance(link, self._h5py.HardLink):
-                missing = 'is missing' if link is None else 'is a link; only weights inside the file are read'
+                missing = 'is missing' if link is None else 'is a link; only weights in the file itself are read'
                 raise WeightsError(f'{self.path}: {group.name.rstrip("/")}/{name} {missing}')
             here = here[part]
         return here
 
     @staticmethod
     def _names(group: Any, attribute: str) -> list[str] | None:
-        """A list of names; Keras splits long ones into ``<attribute>0``, ``<attribute>1``, ..."""
+        """Return a list of names. Keras splits long lists into ``<attribute>0``, ``<attribute>1``, ..."""
         if attribute in group.attrs:
             pieces = [group.attrs[attribute]]
         else:
@@ -141,12 +140,12 @@ class KerasFile:
 
 
 def write_keras_file(path: Path, weights: Sequence[tuple[str, Tensor]]) -> None:
-    """Write weights that Keras loads into a network of the same topology; whole or not at all.
+    """Write weights that Keras can load into a network of the same topology, complete or not at all.
 
     Args:
         path: its folder must exist.
-        weights: parameter names of ours and numbers, in Keras's order; those of a layer follow each other. Axes become
-            those of Keras, the reverse of :meth:`KerasWeight.tensor`.
+        weights: our parameter names and tensors, in the order of Keras, layer by layer. The axes are changed to those
+            of Keras, the reverse of :meth:`KerasWeight.tensor`.
 
     Raises:
         WeightsError: h5py is not installed.
@@ -177,6 +176,6 @@ def _package(path: Path, doing: str) -> Any:
         import h5py
     except ModuleNotFoundError as error:
         raise WeightsError(
-            f"{path}: {doing} files of Keras takes h5py; run `python -m pip install h5py` (or install '.[convert]')"
+            f"{path}: {doing} files of Keras needs h5py; run `python -m pip install h5py` (or install '.[convert]')"
         ) from error
     return h5py

@@ -1,9 +1,9 @@
-"""Where the weights of the published Keras pair belong: the order in which Keras lists the layers of a graph.
+"""Read and write the weights of the published Keras pair, in the order in which Keras lists the layers of a graph.
 
-The depth of a layer is the length of the longest way from it to the output, layers without weights included. Keras
-lists the deepest first; among equals, in the order in which a walk from the output meets them that follows the inputs
-of each layer from left to right. A graph here is a mapping from a layer to its inputs. Layers with weights bear the
-names of their parameters in our networks, others a name with ``#``.
+The depth of a layer is the length of the longest path from it to the output, including layers without weights. Keras
+lists the deepest layers first. Layers of equal depth are in the order of a depth-first search from the output that
+follows the inputs of each layer from left to right. A graph here maps each layer to its inputs. Layers with weights
+have the names of their parameters in our networks; names of other layers start with ``#``.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Graph = dict[str, list[str]]
 
 
 def read_keras_pair(net: nn.Module, paths: Sequence[Path]) -> dict[str, Tensor]:
-    """The parameters of a network in files of Keras, by position; every shape is checked before numbers are read.
+    """Read the parameters of a network from files of Keras, by position. All shapes are checked first.
 
     Args:
-        net: an AnalysisNet, a SynthesisNet, or an AnalysisSynthesisNet; left as it is.
-        paths: its file; for the pair the analysis file and the synthesis file, or one that holds both.
+        net: an AnalysisNet, a SynthesisNet, or an AnalysisSynthesisNet; not modified.
+        paths: its file; for the pair, the analysis file and the synthesis file, or a file with both.
 
     Returns:
-        a state_dict for ``net``.
+        a state dict for ``net``.
 
     Raises:
         WeightsError: a file is missing, damaged, or of another topology.
-        ArgumentError: another network.
+        ArgumentError: the network is of another type.
     """
     keys = [key for part in _orders(net) for key in part]
     own = net.state_dict()
@@ -45,44 +45,44 @@ def read_keras_pair(net: nn.Module, paths: Sequence[Path]) -> dict[str, Tensor]:
         for position, (key, (path, weight)) in enumerate(zip(keys, found, strict=False), 1):
             if weight.torch_shape != tuple(own[key].shape):
                 raise WeightsError(
-                    f'{path}: weight {position}, {weight.name}, is {weight.shape}; at this place {type(net).__name__} '
-                    f'has {key} of {tuple(own[key].shape)} (Keras: {_keras_shape(own[key])}). The file is of another '
-                    'topology or configuration (-opt names one), or the files are not in the order analysis, synthesis'
+                    f'{path}: weight {position}, {weight.name}, is {weight.shape}, but {key} of {type(net).__name__} '
+                    f'is {tuple(own[key].shape)} (Keras: {_keras_shape(own[key])}). The file is of another topology or '
+                    'configuration (use -opt), or the files are not in the order analysis, synthesis'
                 )
         if len(found) != len(keys):
             names = ', '.join(str(path) for path in paths)
             raise WeightsError(
-                f'{names}: {len(found)} weights, {type(net).__name__} has {len(keys)}; this is another topology, or a '
+                f'{names}: {len(found)} weights, but {type(net).__name__} has {len(keys)}; the topology differs, or a '
                 'file is missing'
             )
         return {key: weight.tensor() for key, (_, weight) in zip(keys, found, strict=True)}
 
 
 def write_keras_pair(net: nn.Module, state: Mapping[str, Tensor], paths: Sequence[Path]) -> None:
-    """Write parameters as Keras reads them: by position, each network in a file of its own.
+    """Write parameters by position, as Keras reads them, with one file per network.
 
     Args:
-        net: an AnalysisNet, a SynthesisNet, or an AnalysisSynthesisNet; without data will do.
+        net: an AnalysisNet, a SynthesisNet, or an AnalysisSynthesisNet; may be on the meta device.
         state: its parameters.
-        paths: new files; for the pair that of the analysis and that of the synthesis.
+        paths: new files; for the pair, the analysis file and the synthesis file.
 
     Raises:
-        WeightsError: another number of files than of networks, or h5py is missing.
-        ArgumentError: another network.
+        WeightsError: the numbers of files and networks differ, or h5py is not installed.
+        ArgumentError: the network is of another type.
         OSError: a file cannot be written.
     """
     orders = _orders(net)
     if len(paths) != len(orders):
         raise WeightsError(
-            f'{type(net).__name__} is {len(orders)} files of Keras, got {len(paths)} names'
-            + (': that of the analysis and that of the synthesis are needed' if len(orders) > 1 else '')
+            f'{type(net).__name__} needs {len(orders)} files of Keras'
+            f'{" (analysis, then synthesis)" if len(orders) > 1 else ""}, got {len(paths)} names'
         )
     for path, keys in zip(paths, orders, strict=True):
         write_keras_file(path, [(key, state[key]) for key in keys])
 
 
 def _orders(net: nn.Module) -> list[list[str]]:
-    """The keys of the state_dict in the order of each file of Keras."""
+    """Return the keys of the state dict in the order of each file of Keras."""
     parts: list[tuple[str, nn.Module]] = [('', net)]
     if isinstance(net, AnalysisSynthesisNet):
         parts = [('analysis.', net.analysis), ('synthesis.', net.synthesis)]
@@ -100,10 +100,10 @@ def _keras_shape(value: Tensor) -> tuple[int, ...]:
 
 
 def keras_order(net: AnalysisNet | SynthesisNet) -> list[str]:
-    """The keys of the network's state_dict in the order of a Keras weight file.
+    """Return the keys of the network's state dict in the order of a Keras weight file.
 
     Raises:
-        WeightsError: a configuration whose order is not known.
+        WeightsError: the order of this configuration is not known.
     """
     if isinstance(net, SynthesisNet) and not (len(net.mid.mul) and len(net.mid.add) and not net.mid.guide_before):
         raise WeightsError(
@@ -117,13 +117,13 @@ def keras_order(net: AnalysisNet | SynthesisNet) -> list[str]:
         for key in (layer, f'{layer}.weight', f'{layer}.bias')
         if key in state
     ]
-    if sorted(order) != sorted(state):  # a mistake here must not load weights into the wrong places
+    if sorted(order) != sorted(state):  # protects from loading weights into the wrong layers
         raise WeightsError(f'the order of the weights of this {type(net).__name__} in files of Keras is not known')
     return order
 
 
 def sorted_layers(graph: Graph, output: str) -> list[str]:
-    """The layers from the deepest to the output."""
+    """Sort the layers from the deepest one to the output."""
     met: dict[str, int] = {}
     waiting = [output]
     while waiting:
@@ -139,7 +139,7 @@ def sorted_layers(graph: Graph, output: str) -> list[str]:
 
 
 def _consumers_first(graph: Graph, output: str) -> list[str]:
-    """All layers, each before its inputs."""
+    """Sort the layers so that each comes before its inputs."""
     done: dict[str, None] = {}
 
     def visit(layer: str) -> None:
@@ -153,7 +153,7 @@ def _consumers_first(graph: Graph, output: str) -> list[str]:
 
 
 def analysis_graph(net: AnalysisNet) -> tuple[Graph, str]:
-    """The layers of the original's analysis network, and the last of them."""
+    """Return the graph of the original's analysis network, and its last layer."""
     graph: Graph = {'#image': [], '#gray': ['#image'], '#standardize': ['#gray']}
 
     def chain(source: str, *layers: str) -> str:
@@ -178,7 +178,7 @@ def analysis_graph(net: AnalysisNet) -> tuple[Graph, str]:
 
 
 def synthesis_graph(net: SynthesisNet) -> tuple[Graph, str]:
-    """The layers of the original's synthesis network, and the last of them."""
+    """Return the graph of the original's synthesis network, and its last layer."""
     graph: Graph = {'#image': [], '#kernel': [], '#flatten': ['#kernel']}
 
     def block(source: str, place: str, size: int, dense: int) -> str:

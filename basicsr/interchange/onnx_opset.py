@@ -1,4 +1,4 @@
-"""ONNX models for older runtimes: operators as version 17 of their set has them, and nothing of the exporter's own."""
+"""Convert ONNX models for older runtimes: operators of version 17, without notes of the exporter."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 from basicsr.utils.errors import ArgumentError
 
 OLDEST = 17
-"""The oldest set of operators that is written: the first with LayerNormalization and Fourier transforms."""
+"""The oldest supported version of the operators: the first with LayerNormalization and Fourier transforms."""
 EXPORTED = 18
-"""The oldest set that torch's exporter writes."""
+"""The oldest version that torch's exporter writes."""
 
 _REDUCTIONS = frozenset(
     f'Reduce{kind}' for kind in ('L1', 'L2', 'LogSum', 'LogSumExp', 'Max', 'Mean', 'Min', 'Prod', 'SumSquare')
-)  # ReduceSum has had its axes as an input since version 13
+)  # the axes of ReduceSum are an input since version 13
 
 
 def newest() -> int:
-    """The newest set of operators that the installed package onnx knows."""
+    """Return the newest version of the operators in the installed package onnx."""
     import onnx
 
     version: int = onnx.defs.onnx_opset_version()
@@ -25,7 +25,7 @@ def newest() -> int:
 
 
 def opset_of(model: Any) -> int:
-    """The version of ONNX's own operators that a model uses.
+    """Return the version of the ONNX operators in a model.
 
     Args:
         model: ``onnx.ModelProto``.
@@ -34,13 +34,13 @@ def opset_of(model: Any) -> int:
 
 
 def to_opset_17(model: Any) -> None:
-    """Turn a model of version 18 into one of version 17, in place.
+    """Convert a model from version 18 to version 17, in place.
 
     Args:
-        model: ``onnx.ModelProto`` without functions and subgraphs, as torch writes it.
+        model: ``onnx.ModelProto`` without functions and subgraphs, as from torch.
 
     Raises:
-        ArgumentError: it uses what version 17 lacks.
+        ArgumentError: the model needs operators that version 17 lacks.
     """
     import onnx
 
@@ -53,7 +53,7 @@ def to_opset_17(model: Any) -> None:
     for node in model.graph.node:
         if node.op_type in _REDUCTIONS:
             _axes_as_attribute(node, constants)
-        elif node.op_type == 'Split':  # parts of one size, as many as there are outputs, is what 17 does by itself
+        elif node.op_type == 'Split':  # version 17 also splits into equal parts, one per output
             _drop(node, 'num_outputs')
         elif node.op_type == 'Resize':
             _drop(node, 'antialias', 0)
@@ -70,10 +70,10 @@ def to_opset_17(model: Any) -> None:
 
 
 def tidy(model: Any) -> None:
-    """Remove the exporter's notes (places in source files), and mark the model for the oldest runtimes that read it.
+    """Remove the exporter's notes (positions in source files), and set the oldest possible IR version, in place.
 
     Args:
-        model: ``onnx.ModelProto``, changed in place.
+        model: ``onnx.ModelProto``.
     """
     import onnx
 
@@ -94,7 +94,7 @@ def _axes_as_attribute(node: Any, constants: dict[str, Any]) -> None:
     axes: list[int] = []
     if len(node.input) > 1:
         if node.input[1] not in constants:
-            raise ArgumentError(f'opset {OLDEST} has no {node.op_type} over axes that are computed; use 18 or newer')
+            raise ArgumentError(f'opset {OLDEST} has no {node.op_type} with computed axes; use 18 or newer')
         axes = onnx.numpy_helper.to_array(constants[node.input[1]]).reshape(-1).tolist()
         del node.input[1:]
     if _drop(node, 'noop_with_empty_axes') and not axes:
@@ -105,7 +105,7 @@ def _axes_as_attribute(node: Any, constants: dict[str, Any]) -> None:
 
 
 def _drop(node: Any, name: str, default: Any = None) -> Any:
-    """Remove an attribute, if there is one, and return its value; one with another value than ``default`` stays."""
+    """Remove an attribute and return its value. An attribute that differs from ``default`` is kept."""
     import onnx
 
     for index, attribute in enumerate(node.attribute):
@@ -118,7 +118,7 @@ def _drop(node: Any, name: str, default: Any = None) -> Any:
 
 
 def _drop_unused(graph: Any) -> None:
-    """Remove constants that nothing reads any more."""
+    """Remove unused constants."""
     read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     for index in reversed(range(len(graph.initializer))):
         if graph.initializer[index].name not in read:

@@ -7,13 +7,13 @@ import io
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from basicsr.data.blur_pair import BlurPair, Kind
@@ -73,8 +73,7 @@ class PairPlan:
 
     def record(self) -> dict[str, Any]:
         """Return all settings as plain values."""
-        plain: dict[str, Any] = json.loads(json.dumps({key: getattr(self, key) for key in self.__dataclass_fields__}))
-        return plain
+        return dict(json.loads(json.dumps(asdict(self))))
 
     def _dataset(self, kind: Kind, count: int, reduce_to: tuple[int, int] | None, seed: int) -> CameraBlurDataset:
         return CameraBlurDataset(
@@ -104,19 +103,6 @@ class _Pairs(Dataset[BlurPair]):
         if self.generator is None or pair.labels is not None:
             return pair
         return replace(pair, labels=np.asarray(self.generator(pair.lq), np.int32))
-
-
-class _Missing(Dataset[tuple[int, BlurPair]]):
-    """The missing pairs of a data set, with their numbers."""
-
-    def __init__(self, dataset: Dataset[BlurPair], numbers: Sequence[int]) -> None:
-        self.dataset, self.numbers = dataset, numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index: int) -> tuple[int, BlurPair]:
-        return self.numbers[index], self.dataset[self.numbers[index]]
 
 
 def make_pairs(plan: PairPlan, folder: Path, workers: int) -> list[dict[str, str]]:
@@ -222,12 +208,8 @@ def _made(
     dataset: Dataset[BlurPair], missing: Sequence[int], workers: int, title: str
 ) -> Iterator[tuple[int, BlurPair]]:
     cv2.setNumThreads(1)  # several processes share the processor
-    loader = DataLoader(_Missing(dataset, missing), batch_size=None, num_workers=workers, collate_fn=_as_it_is)
-    yield from tqdm(loader, title, unit='pair', dynamic_ncols=True, disable=None)
-
-
-def _as_it_is(pair: Any) -> Any:
-    return pair
+    loader = DataLoader(Subset(dataset, missing), batch_size=None, num_workers=workers)  # in order
+    yield from zip(missing, tqdm(loader, title, unit='pair', dynamic_ncols=True, disable=None), strict=True)
 
 
 def _write(pair: BlurPair, folder: Path, name: str) -> dict[str, str]:

@@ -80,7 +80,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
         OutputError: the folder cannot be created or locked.
     """
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         lock = (folder / _LOCK).open('wb')
     with lock:
         _take(lock, folder)

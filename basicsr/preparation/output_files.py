@@ -34,13 +34,14 @@ def is_whole_stack(path: Path) -> bool:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn an OSError while writing ``path`` into an error with advice.
+    """Create the folder of ``path``, and turn an OSError while writing it into an error with advice.
 
     Raises:
         DataError: the name is too long.
         OutputError: the file cannot be written.
     """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except BasicsrError:
         raise
@@ -62,10 +63,8 @@ def save_bytes(path: Path, data: bytes) -> None:
     Raises:
         DataError, OutputError: see :func:`writing`.
     """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
-            file.write(data)
+    with writing(path), whole_file(path) as file:
+        file.write(data)
 
 
 def save_png(path: Path, pixels: Array) -> None:
@@ -75,7 +74,6 @@ def save_png(path: Path, pixels: Array) -> None:
         DataError, OutputError: see :func:`writing`.
     """
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         imwrite(path, pixels)
 
 
@@ -118,7 +116,6 @@ def place(source: Path, target: Path, data: bytes, link: Link) -> None:
         save_bytes(target, data)
         return
     with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f'.{secrets.token_hex(8)}.part')
         try:
             if link == 'hard':

@@ -29,7 +29,7 @@ _MODULES: dict[str, Any] = {
     'group': group,
     'lmdb': lmdb_copies,
 }
-_UNKNOWN_BLUR = ' '.join(('kind of blur not', 'told by this layout'))  # records of version 0.1 have this text
+_UNKNOWN_BLUR = ' '.join(('kind of blur', 'not told', 'by this layout'))  # records of version 0.1 have this text
 
 
 @dataclass

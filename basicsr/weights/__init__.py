@@ -1,1 +1,1 @@
-"""Network files: read safely, fitted to a network, written whole or not at all."""
+"""Network files: read them safely, load them into a network, write them."""

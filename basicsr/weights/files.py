@@ -1,4 +1,4 @@
-"""Network files: reading them safely, fitting them to a network, writing them whole or not at all."""
+"""Read network files safely, load them into networks, write them."""
 
 from __future__ import annotations
 
@@ -23,24 +23,32 @@ from basicsr.weights.wrappers import bare, plain_names
 logger = logging.getLogger(__name__)
 
 PUBLISHED_MASK_VALUE = 1 / 255  # the original's loader divides boolean masks by 255; its files do not say so
-_SHOWN = 12  # differences that an error lists
+_SHOWN = 12  # differences listed in an error
 _MAPPINGS = (dict, OrderedDict, Counter)  # Counter: torch's MultiStepLR keeps its milestones in one
 _SEQUENCES = (list, tuple, set, torch.Size)
 PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, torch.dtype, torch.device)
-"""What network files and training states may hold beside tensors, numpy scalars, and containers of all of these."""
-_KEYS = ('params', 'params_ema', 'model', 'state_dict', 'model_state_dict', 'net', 'generator')  # by preference
+"""Types allowed in network files and training states, besides tensors, numpy scalars and containers of these."""
+_KEYS = (
+    'params',
+    'params_ema',
+    'model',
+    'state_dict',
+    'model_state_dict',
+    'net',
+    'generator',
+)  # in order of preference
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a network file holds.
+    """The content of a network file.
 
     Args:
         path: the file, for messages.
-        state: parameters by name, on the CPU, without what wrappers put before the names (see ``weights/wrappers.py``).
+        state: parameters by name, on the CPU, without prefixes of wrappers (see ``weights/wrappers.py``).
         network: ``type`` and arguments that rebuild the network; None in files of other projects.
-        mask_value: what a covered pixel weighed in training; None in files of other projects.
-        average: whether the file also holds a moving average of the weights (``params_ema``), and these are not it.
+        mask_value: weight of a covered pixel in training; None in files of other projects.
+        average: the file also holds a moving average of the weights (``params_ema``), which ``state`` is not.
     """
 
     path: Path
@@ -51,16 +59,16 @@ class Weights:
 
 
 def read_weights(path: str | Path, param_key: str | None = 'params') -> Weights:
-    """Read a network file as tensors and plain values only; nothing in it is ever executed.
+    """Read a network file as tensors and plain values only, without executing any code in it.
 
     Args:
         path: ``.safetensors``, or a file of ``torch.save`` with ``{'params': state_dict, ...}``.
-        param_key: key of the state_dict; None if the file is the state_dict itself. (A ``.safetensors`` file holds one
-            set of parameters, whatever the key, but is not taken for averages, ``params_ema``, that it does not hold.)
+        param_key: key of the state dict; None if the file itself is the state dict. A ``.safetensors`` file has only
+            one set of parameters, which is read for any key but ``params_ema``, unless it holds averages.
 
     Raises:
         UnsafeWeightsError: the file holds pickled objects other than tensors, plain values and numpy scalars.
-        WeightsError: the file is missing, damaged, or has no state_dict under that key.
+        WeightsError: the file is missing or damaged, or has no state dict under that key.
     """
     path = Path(path)
     if safetensors_files.is_one(path):
@@ -69,15 +77,14 @@ def read_weights(path: str | Path, param_key: str | None = 'params') -> Weights:
 
 
 def read_any_weights(path: str | Path, averages: bool | None = False) -> Weights:
-    """Read a network file of any project, wherever in it the parameters are; errors as :func:`read_weights`.
+    """Read a network file of any project. Errors as for :func:`read_weights`.
 
-    They are under the first of params, params_ema, model, state_dict, model_state_dict, net and generator that holds
-    any; or the file itself is a state_dict; or it has one entry that is.
+    The parameters are under the first of params, params_ema, model, state_dict, model_state_dict, net and generator
+    that exists, or the file itself is a state dict, or its only state dict has another key.
 
     Args:
         path: see :func:`read_weights`.
-        averages: the moving averages (``params_ema``) are wanted, nothing else will do; None takes them where the file
-            holds them.
+        averages: True requires the moving averages (``params_ema``); None prefers them.
     """
     path = Path(path)
     if safetensors_files.is_one(path):
@@ -91,7 +98,7 @@ def read_any_weights(path: str | Path, averages: bool | None = False) -> Weights
 
 
 def _key_of(path: Path, content: Any) -> str | None:
-    """Where the parameters are."""
+    """Return the key of the parameters; None if the file itself is the state dict."""
     if not isinstance(content, Mapping) or (content and all(map(_is_plain_tensor, content.values()))):
         return None
     holders = [key for key, value in content.items() if isinstance(value, Mapping) and value]
@@ -116,7 +123,9 @@ def _under_key(path: Path, content: Any, param_key: str | None) -> Weights:
     wrong = [str(key) for key, value in state.items() if not _is_plain_tensor(value)]
     if wrong:
         hint = _other_key(content) if param_key is None else ''
-        raise WeightsError(f'{path}: {place} is no state_dict; not plain tensors: {_listed(wrong)}{hint}')
+        raise WeightsError(
+            f'{path}: {place} is not a state dict; these entries are not plain tensors: {_listed(wrong)}{hint}'
+        )
     network, mask_value = (content.get(key) if param_key is not None else None for key in ('network_g', 'mask_value'))
     average = param_key not in (None, 'params_ema') and 'params_ema' in content
     return replace(_weights(path, state, network, mask_value), average=average)
@@ -125,11 +134,9 @@ def _under_key(path: Path, content: Any, param_key: str | None) -> Weights:
 def _of_safetensors(path: Path, param_key: str | None) -> Weights:
     state, about = safetensors_files.read(path)
     if param_key == 'params_ema' and about.get('param_key') != param_key:
-        raise WeightsError(
-            f'{path} does not say that it holds moving averages (params_ema), so it is not taken as such'
-        )
+        raise WeightsError(f'{path} is not marked as moving averages (params_ema)')
     if not isinstance(about.get('network_g', {}), Mapping):
-        raise WeightsError(f'{path}: network_g in its header describes no network; the file is damaged')
+        raise WeightsError(f'{path}: network_g in its header is not a mapping; the file is damaged')
     return _weights(path, state, about.get('network_g'), about.get('mask_value'))
 
 
@@ -147,18 +154,17 @@ def _weights(path: Path, state: Mapping[Any, Tensor], network: Any, mask_value: 
 def load_weights(
     net: nn.Module, weights: Weights | str | Path, strict: bool = True, adopt_mask_value: bool = False
 ) -> None:
-    """Put the parameters of a file into ``net``.
+    """Load the parameters of a file into ``net``.
 
     Args:
-        net: changed in place, or left as it is if an error is raised.
+        net: changed in place, unless an error is raised.
         weights: from :func:`read_weights`, or the file.
-        strict: every parameter of the network must be in the file and the reverse, in the same shape; otherwise
-            what fits is loaded and the rest is logged.
-        adopt_mask_value: take the file's mask value instead of comparing it with the network's (for callers whose
-            user has not named one).
+        strict: require the same names and shapes in file and network; otherwise, load the parameters that fit and log
+            the others.
+        adopt_mask_value: set the file's mask value in the network instead of comparing them.
 
     Raises:
-        WeightsError: names missing, unexpected and differently shaped parameters; or another mask value.
+        WeightsError: parameters are missing, unexpected or differently shaped, or the mask values differ.
     """
     weights = weights if isinstance(weights, Weights) else read_weights(weights)
     net = bare(net)
@@ -176,10 +182,10 @@ def load_weights(
 
 
 def check_fit(net: nn.Module, weights: Weights) -> None:
-    """Refuse parameters that are not those of ``net``, name by name and shape by shape; it may be without data.
+    """Compare names and shapes with those of ``net``, which may be on the meta device.
 
     Raises:
-        WeightsError: names missing, unexpected and differently shaped parameters.
+        WeightsError: parameters are missing, unexpected or differently shaped.
     """
     net = bare(net)
     lines = differences(plain_names(net.state_dict()), weights.state)
@@ -202,15 +208,15 @@ def differences(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[
 
 
 def save_weights(path: str | Path, net: nn.Module, **more: Any) -> None:
-    """Write ``{'params': state_dict, 'network_g': ..., 'mask_value': ...}``; the file appears complete or not at all.
+    """Write ``{'params': state_dict, 'network_g': ..., 'mask_value': ...}``, complete or not at all.
 
     Args:
         path: the new file; its folder must exist. See :func:`save_state`.
-        net: its ``options`` (from ``build_network``) and ``mask_value`` are stored where it has them.
-        more: further entries, tensors and plain values only (``params_ema=...``).
+        net: its ``options`` (from ``build_network``) and ``mask_value`` are also stored, if it has them.
+        more: additional entries, tensors and plain values only (``params_ema=...``).
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; an older file of that name stays.
+        OSError: the disk is full or the folder cannot be written; an existing file stays.
     """
     net = bare(net)
     for key, value in (('network_g', getattr(net, 'options', None)), ('mask_value', getattr(net, 'mask_value', None))):
@@ -220,17 +226,17 @@ def save_weights(path: str | Path, net: nn.Module, **more: Any) -> None:
 
 
 def save_state(path: str | Path, state: Mapping[str, Tensor], **more: Any) -> None:
-    """Write parameters and what there is to know about them.
+    """Write parameters and additional entries.
 
     Args:
-        path: ``.safetensors``, whose header takes everything but tensors as JSON; any other name is a file of
+        path: ``.safetensors`` with the additional entries as JSON in its header, or any other name for a file of
             ``torch.save`` with the parameters under ``params``. Its folder must exist.
         state: parameters by name, stored in their dtypes.
-        more: further entries, tensors (not in ``.safetensors``) and plain values.
+        more: additional entries, tensors (not in ``.safetensors``) and plain values.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; an older file of that name stays.
-        WeightsError: ``.safetensors`` cannot hold this, or its package is missing.
+        OSError: the disk is full or the folder cannot be written; an existing file stays.
+        WeightsError: ``.safetensors`` cannot hold an entry.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -244,12 +250,12 @@ def save_state(path: str | Path, state: Mapping[str, Tensor], **more: Any) -> No
 
 
 def load_plain(path: Path) -> Any:
-    """Everything in a file that ``torch.save`` wrote, if it is tensors and plain values; nothing is executed.
+    """Read a file of ``torch.save`` that holds only tensors and plain values, without executing any code in it.
 
-    What counts as plain is said here (``PLAIN``), not by the installed torch, whose list of safe classes grows.
+    ``PLAIN`` defines plain values, not the installed torch, whose list of safe classes grows.
 
     Raises:
-        UnsafeWeightsError: it holds other pickled objects.
+        UnsafeWeightsError: the file holds other pickled objects.
         WeightsError: the file is missing or damaged.
     """
     if not path.is_file():
@@ -265,9 +271,9 @@ def load_plain(path: Path) -> Any:
         found = re.search(r'(?:GLOBAL|class) ([\w.]*\w)', str(error))
         if found:
             raise _unsafe(path, found[1]) from error
-        raise WeightsError(f'{path} is no network file, or it is damaged') from error
-    except Exception as error:  # an OSError as well, of files that are cut off
-        raise WeightsError(f'{path} is no network file, or it is damaged ({type(error).__name__})') from error
+        raise WeightsError(f'{path} is not a network file, or is damaged') from error
+    except Exception as error:  # includes an OSError for truncated files
+        raise WeightsError(f'{path} is not a network file, or is damaged ({type(error).__name__})') from error
     foreign = _foreign(content)
     if foreign is not None:
         raise _unsafe(path, f'{foreign.__module__}.{foreign.__qualname__}'.removeprefix('builtins.'))
@@ -276,19 +282,19 @@ def load_plain(path: Path) -> Any:
 
 def _unsafe(path: Path, name: str) -> UnsafeWeightsError:
     return UnsafeWeightsError(
-        f'{path} was refused: it holds a pickled {name}, which is no tensor or plain value, and unpickling '
-        'it could run code. Ask its authors for a plain state_dict.'
+        f'{path} was refused: it holds a pickled {name}, not only tensors and plain values, and unpickling '
+        'it could run code. Ask its authors for a plain state dict.'
     )
 
 
 def _foreign(content: Any) -> type | None:
-    """The class of the first object in it that is none of ``PLAIN``; None if there is no such object."""
+    """Return the class of the first object that is not plain; None if all are."""
     waiting, seen = [content], set()
     while waiting:
         value = waiting.pop()
         kind = type(value)
         if kind in _MAPPINGS or kind in _SEQUENCES:
-            if id(value) not in seen:  # a file may hold a list that contains itself
+            if id(value) not in seen:  # a list in a file may contain itself
                 seen.add(id(value))
                 waiting.extend([*value.keys(), *value.values()] if kind in _MAPPINGS else value)
         elif kind not in PLAIN and not isinstance(value, (Tensor, np.generic)):
@@ -297,23 +303,23 @@ def _foreign(content: Any) -> type | None:
 
 
 def _numpy_scalars() -> list[Any]:
-    """Numpy numbers, which published files hold among their plain values, under the names numpy 1 and 2 write."""
-    scalar = np.float64(0).__reduce__()[0]  # the function that rebuilds one; its module differs between versions
+    """Return the globals of pickled numpy numbers, which published files contain, for numpy 1 and 2."""
+    scalar = np.float64(0).__reduce__()[0]  # rebuilds a number; its module depends on the version
     dtypes = [type(np.dtype(kind)) for kind in ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', '?')]
     names = ('numpy.core.multiarray.scalar', 'numpy._core.multiarray.scalar')
     return [*((scalar, name) for name in names), np.dtype, *dtypes]
 
 
 def agreed_mask_value(net: nn.Module, weights: Weights, adopt: bool) -> float | None:
-    """The value that the network is to take over from the file; None if it has none, or the same.
+    """Return the mask value to set in the network; None if it has no mask value, or an equal one.
 
     Args:
-        net: whose.
-        weights: of a file; one that does not say it counts as published, with a warning.
-        adopt: another value than the network's is taken over; an error otherwise.
+        net: the network.
+        weights: of a file; without a mask value, that of published files is assumed, with a warning.
+        adopt: return a different value instead of raising an error.
 
     Raises:
-        WeightsError: they differ.
+        WeightsError: the values differ.
     """
     if not hasattr(net, 'mask_value'):
         return None
@@ -321,21 +327,21 @@ def agreed_mask_value(net: nn.Module, weights: Weights, adopt: bool) -> float | 
     source = '' if value is not None else ' (assumed, as for all published files)'
     if value is None:
         value = PUBLISHED_MASK_VALUE
-        logger.warning('%s does not say what its masks weigh; taken as 1/255, as in published files', weights.path)
+        logger.warning('%s has no mask_value; assuming 1/255, as in published files', weights.path)
     if abs(value - float(net.mask_value)) <= 1e-6 * value:  # type: ignore[arg-type]
         return None
     if not adopt:
         raise WeightsError(
-            f'{weights.path} belongs to mask_value {value:.7g}{source}, the network has {net.mask_value:.7g}: '
+            f'{weights.path} was trained with mask_value {value:.7g}{source}, the network has {net.mask_value:.7g}: '
             f'its results would be wrong. Set network_g: mask_value: {value:.7g}'
         )
     return value
 
 
 def _other_key(content: Mapping[Any, Any]) -> str:
-    """A hint at where the parameters are, if the whole file or one of its entries looks like them."""
+    """Return a hint if the file or one of its entries looks like a state dict."""
     if content and all(isinstance(value, Tensor) for value in content.values()):
-        return '; it looks like a bare state_dict: set param_key to null'
+        return '; the file looks like a bare state dict: set param_key to null'
     for key, value in content.items():
         if isinstance(value, Mapping) and value and all(isinstance(item, Tensor) for item in value.values()):
             return f"; set param_key to '{key}'"
@@ -343,7 +349,7 @@ def _other_key(content: Mapping[Any, Any]) -> str:
 
 
 def _is_plain_tensor(value: Any) -> bool:
-    """Dense numbers in memory; sparse tensors and those without data are no parameters."""
+    """Return whether a value is a dense tensor with data, as parameters are."""
     return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 

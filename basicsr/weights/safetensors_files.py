@@ -1,4 +1,4 @@
-"""Network files in the safetensors format: numbers with a header of text, in which no code can hide."""
+"""Network files in the safetensors format, which cannot contain code."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ SUFFIX = '.safetensors'
 
 
 def is_one(path: Path) -> bool:
-    """Whether a file of this name is read and written in this format."""
+    """Return whether a file name has the suffix of this format."""
     return path.suffix.lower() == SUFFIX
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Parameters by name, and the entries of the header that are JSON (the format allows any text there).
+    """Read parameters by name, and the entries of the header, parsed as JSON if possible.
 
     Raises:
-        WeightsError: missing or damaged.
+        WeightsError: the file is missing or damaged.
     """
     if not path.is_file():
         raise WeightsError(f'{path} ' + ('is a folder, not a network file' if path.is_dir() else 'does not exist'))
     try:
         with safetensors.safe_open(path, framework='pt', device='cpu') as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
             header = dict(file.metadata() or {})
     except OSError as error:
         raise WeightsError(f'{path} cannot be read ({error.strerror or error})') from error
     except (safetensors.SafetensorError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise WeightsError(f'{path} is no file of safetensors, or it is damaged ({error})') from error
+        raise WeightsError(f'{path} is not a safetensors file, or is damaged ({error})') from error
     return state, {key: _plain(value) for key, value in header.items()}
 
 
 def write(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write parameters and, as JSON in the header, what there is to know about them; whole or not at all.
+    """Write parameters, and other entries as JSON in the header, complete or not at all.
 
     Args:
         path: its folder must exist.
-        state: parameters by name, in memory.
-        about: plain values.
+        state: parameters by name.
+        about: other entries, as plain values.
 
     Raises:
-        WeightsError: a value that is not plain.
+        WeightsError: an entry is not a plain value.
         OSError: the disk is full or the folder cannot be written.
     """
     try:
         header = {key: json.dumps(value) for key, value in about.items()}
     except TypeError as error:
-        raise WeightsError(f'{path}: the header of {SUFFIX} files holds plain values only ({error})') from error
-    # no two of its tensors may share memory, and each must be without gaps
+        raise WeightsError(f'{path}: the header of {SUFFIX} files can hold only plain values ({error})') from error
+    # the tensors must be contiguous and must not share memory
     copies = {key: value.clone(memory_format=torch.contiguous_format) for key, value in state.items()}
     data = save(copies, {'format': 'pt', **header})
     with whole_file(path) as file:

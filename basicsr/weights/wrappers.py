@@ -1,4 +1,4 @@
-"""What other tools put around a network, in its object and in the names of its parameters, and how it comes off."""
+"""Remove the wrappers of other tools from networks and from names of parameters."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-_COUNTER = 'n_averaged'  # of AveragedModel, beside the parameters
+_COUNTER = 'n_averaged'  # of AveragedModel, in addition to the parameters
 _INNER = re.compile(r'(^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.')
 
 
 def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state_dict under the names that the network alone would give: the same tensors in the same order.
+    """Return a state dict with the names of the network without wrappers: the same tensors in the same order.
 
-    Taken off are ``module.`` (DataParallel, DistributedDataParallel, AveragedModel with its ``n_averaged``) where all
-    names start with it, and ``_orig_mod.`` (torch.compile), ``_fsdp_wrapped_module.`` and
-    ``_checkpoint_wrapped_module.`` wherever they stand.
+    The prefix ``module.`` (DataParallel, DistributedDataParallel, AveragedModel with its ``n_averaged``) is removed if
+    all names start with it; ``_orig_mod.`` (torch.compile), ``_fsdp_wrapped_module.`` and
+    ``_checkpoint_wrapped_module.`` are removed everywhere.
 
     Args:
         state: tensors by name.
@@ -31,13 +31,13 @@ def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not inner or not all(name.startswith('module.') for name in names.values() if name != _COUNTER):
             break
         names = {key: _INNER.sub('', name) for key, name in inner.items()}
-    if len(set(names.values())) < len(names):  # wrappers do not do that
+    if len(set(names.values())) < len(names):  # not the names of a wrapper
         return {str(key): value for key, value in state.items()}
     return {name: state[key] for key, name in names.items()}
 
 
 def bare(net: nn.Module) -> nn.Module:
-    """The network inside ``DataParallel``, ``DistributedDataParallel``, ``AveragedModel`` and ``torch.compile``."""
+    """Return the network inside ``DataParallel``, ``DistributedDataParallel``, ``AveragedModel``, ``torch.compile``."""
     while True:
         if isinstance(net, (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)):
             net = net.module

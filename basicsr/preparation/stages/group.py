@@ -100,5 +100,4 @@ def _write_labels(path: Path, labels: Array, stamp: str) -> None:
     """Write a label map without the layers that are empty in this window. Ids do not change."""
     used = labels[labels.any((1, 2))]
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_label_map(path, used if len(used) else labels[:1], stamp)
