@@ -21,7 +21,7 @@ from basicsr.images.files import imread
 from basicsr.masks import write_label_map
 from basicsr.metrics import calculate_psnr, calculate_ssim
 from basicsr.options import load_options
-from basicsr.reporting import read_csv, read_report
+from basicsr.reporting import read_report
 from basicsr.reporting.published import METHODS, SETS, published_scores
 from basicsr.utils.errors import DataError, MetricError, OptionError
 from basicsr.weights.files import read_weights, save_weights
@@ -356,4 +356,4 @@ def test_published_scores_are_those_of_the_results_page():
 
 def test_the_csv_has_a_line_an_image(place):
     assert evaluate(['-opt', 'trial.yml', '--force_yml', 'val:save_img=false']) == 0
-    assert len(read_csv(place / 'results/trial/noise.csv')) == 5
+    assert len((place / 'results/trial/noise.csv').read_text().splitlines()) == 1 + 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 import shutil
@@ -17,7 +18,7 @@ from basicsr.images.files import imread, imwrite
 from basicsr.inference.deblurrer import Deblurrer
 from basicsr.metrics import Record, build_metric
 from basicsr.options import load_options
-from basicsr.reporting import read_csv, read_report
+from basicsr.reporting import read_report
 from basicsr.weights.files import save_weights
 from tests.conftest import ROOT
 from tests.test_analysis_synthesis import TINY as PAIR
@@ -154,7 +155,8 @@ def test_dpdd_indoor_and_outdoor(tmp_path, monkeypatch, photos, capsys):
     assert lines['LaKDNet_S-DPDD, indoor'][2:4] == ['2', f'{(scores[0] + scores[2]) / 2:.2f}']
     assert lines['LaKDNet_S-DPDD, outdoor'][2:4] == ['1', f'{scores[1]:.2f}']
     assert lines['blurred input, outdoor'][3:5] == ['1', f'{report.rows[1].input_scores["psnr_float"]:.2f}']
-    assert [row.group for row in read_csv(next(Path('results').glob('*/*.csv')))] == ['indoor', 'outdoor', 'indoor']
+    lines = list(csv.DictReader(next(Path('results').glob('*/*.csv')).open(newline='')))
+    assert [line['group'] for line in lines] == ['indoor', 'outdoor', 'indoor']
 
 
 def test_gopro_with_the_pair(tmp_path, monkeypatch, photos):

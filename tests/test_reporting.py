@@ -16,7 +16,6 @@ from basicsr.reporting import (
     Report,
     definition_of,
     facts_of_run,
-    read_csv,
     read_report,
     read_reports,
     summary_table,
@@ -148,7 +147,12 @@ def test_json_is_strict_and_says_what_its_nulls_are(tmp_path):
 def test_csv_has_stable_columns_and_reads_back_to_the_same_numbers(tmp_path):
     written = full_report()
     _, path = write_report(tmp_path, written)
-    assert same(read_csv(path), [replace(item, pictures={}) for item in written.rows])
+    for cells, item in zip(csv.DictReader(path.open(encoding='utf-8', newline='')), written.rows, strict=True):
+        for label in ('psnr', 'ssim'):
+            for column, scores in ((label, item.scores), (f'{label}_input', item.input_scores)):
+                assert cells[column] == (repr(scores[label]) if label in scores else '')
+        assert cells['collapsed'] == {None: '', True: 'true', False: 'false'}[item.collapsed]
+        assert (cells['marks'], cells['group']) == ('; '.join(item.marks), item.group)
     lines = list(csv.reader(path.open(encoding='utf-8', newline='')))
     assert ','.join(lines[0]) == (
         'index,name,width,height,seconds,tiled,collapsed,marks,group,psnr,psnr_input,ssim,ssim_input'
@@ -179,21 +183,10 @@ def test_folders_without_reports_are_refused(tmp_path):
     with pytest.raises(ReportError, match='not a folder'):
         read_reports(tmp_path / 'gone')
     (tmp_path / 'other.json').write_text('{"a": 1}')
-    with pytest.raises(ReportError, match='holds no reports'):
+    with pytest.raises(ReportError, match='contains no reports'):
         read_reports(tmp_path)
     with pytest.raises(ReportError, match='cannot be read'):
         read_report(tmp_path / 'gone.json')
-
-
-@pytest.mark.parametrize('line', ['1,a,6', 'x,a,6,4,,false,,,,1.0,,,', '1,a,6,4,,false,,,,one,,,'])
-def test_a_damaged_table_is_refused_with_its_line(line, tmp_path):
-    _, path = write_report(tmp_path, report([30.0]))
-    path.write_text(path.read_text() + line + '\n')
-    with pytest.raises(ReportError, match='row 3'):
-        read_csv(path)
-    path.write_text('a,b\n')
-    with pytest.raises(ReportError, match='not a CSV report'):
-        read_csv(path)
 
 
 def test_an_older_report_survives_a_full_disk(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 from basicsr.images.files import decode_image, imread
 from basicsr.metrics import Record
 from basicsr.reporting import ImageRow, KeptImages, RowWriter, join, read_report
-from basicsr.reporting.images import FULL, encode, error_colours, error_map, full_images, thumbnails
+from basicsr.reporting.images import FULL, encode, encode_error_map, error_colours, full_images, thumbnails
 from basicsr.utils.errors import OptionError, ReportError, ShapeError
 from tests.reports import DEFINITIONS, FACTS, add, evaluate, labels_of, record_of
 
@@ -122,7 +122,8 @@ def test_the_error_map_shows_amplified_differences_in_even_colours():
     gt = np.full((2, 3, 3), 100, np.uint8)
     output = gt.copy()
     output[0, 1], output[0, 2, 1], output[1, 0] = 96, 116, 255
-    shown, colours = error_map(output, gt, 8), error_colours()
+    shown = decode_image(encode_error_map(output, gt, 8), 'error', channels=3)
+    colours = error_colours()
     for place, level in (((0, 0), 0), ((0, 1), 32), ((0, 2), 128), ((1, 0), 255)):
         assert np.array_equal(shown[place], colours[level]), place
     data = full_images(Record(output_uint8=output, lq=output, gt=gt), None, None, KeptImages(amplify=8))['error'][1]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from basicsr.training import advance, build_optimizer, build_scheduler
-from basicsr.training.schedules import catch_up
+from basicsr.training.scheduling import catch_up
 from basicsr.utils.errors import ArgumentError, UnknownNameError
 from basicsr.utils.registry import OPTIMIZER_REGISTRY, SCHEDULER_REGISTRY
 
@@ -154,7 +154,7 @@ def test_the_last_period_and_the_line_hold_their_end():
             ArgumentError,
             '2 periods but 1',
         ),
-        ({'type': 'CosineAnnealingRestartLR', 'periods': []}, ArgumentError, 'lengths above 0'),
+        ({'type': 'CosineAnnealingRestartLR', 'periods': []}, ArgumentError, 'positive lengths'),
         ({'type': 'CosineAnnealingRestartLR', 'periods': [5, 9]}, ArgumentError, 'sum to 14, less than total_iter 100'),
         ({'type': 'VibrateLR'}, ArgumentError, 'at least 160'),
     ],

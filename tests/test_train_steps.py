@@ -8,7 +8,7 @@ import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.training.optimizers import build_optimizer
-from basicsr.training.schedules import advance, build_scheduler
+from basicsr.training.scheduling import advance, build_scheduler
 
 pytestmark = pytest.mark.numeric
 

@@ -308,7 +308,7 @@ def test_an_existing_experiment_is_not_touched(tmp_path, recipe):
     folder = tmp_path / 'experiments' / 'run'
     folder.mkdir(parents=True)
     (folder / 'notes.txt').write_text('mine')
-    with pytest.raises(OptionError, match=r'exists already.*--auto_resume'):
+    with pytest.raises(OptionError, match=r'already exists.*--auto_resume'):
         runs.train(tmp_path, recipe())
     assert [path.name for path in folder.iterdir()] == ['notes.txt']
 

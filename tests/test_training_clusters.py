@@ -55,7 +55,7 @@ def test_more_processes_than_gpus_are_refused(gpus):
 def test_two_processes_on_one_gpu_are_refused():
     refuse_shared_gpus(['a 1', 'a 2', 'b 1'])
     refuse_shared_gpus(['', ''])  # this torch does not know
-    with pytest.raises(OptionError, match=r'ranks 1 and 3 have one GPU \(a 2\); start one process for each'):
+    with pytest.raises(OptionError, match=r'ranks 1 and 3 share one GPU \(a 2\)'):
         refuse_shared_gpus(['a 1', 'a 2', 'b 2', 'a 2'])
 
 
@@ -166,7 +166,7 @@ def test_a_host_whose_name_means_itself_alone_is_refused_among_others(environmen
         return
     with pytest.raises(OptionError) as raised:
         require_reachable_host(environment)
-    assert f'node7, means {address or "nothing"} here' in str(raised.value)
+    assert f'node7, resolves to {address or "nothing"}' in str(raised.value)
     assert 'export GLOO_SOCKET_IFNAME=... (eth0, ib0)' in str(raised.value)
 
 
@@ -224,9 +224,9 @@ def test_each_start_has_a_text_of_its_own_whatever_an_earlier_one_has_left():
 
 
 def test_processes_that_do_not_come_are_named():
-    with pytest.raises(TrainingError, match='rank 0: no word of rank 1, 2 within'):
+    with pytest.raises(TrainingError, match='rank 0: no answer from rank 1, 2 within'):
         agree_on_start(dist.HashStore(), 0, 3, timedelta(seconds=0.1))
-    with pytest.raises(TrainingError, match='rank 2: no word of rank 0'):
+    with pytest.raises(TrainingError, match='rank 2: no answer from rank 0'):
         agree_on_start(dist.HashStore(), 2, 3, timedelta(seconds=0.1))
 
 

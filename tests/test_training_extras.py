@@ -100,7 +100,7 @@ def test_wandb_without_a_project_is_left_alone_and_missing_it_is_said(tmp_path, 
 @pytest.mark.parametrize('published', [None, 16, 32])
 def test_a_departure_from_the_recipe_is_announced_where_one_is_followed(published):
     for total in (16, 32):
-        said = f'the published recipe that this follows has {published}' in str(share_batch(total, 4, 2, published))
+        said = f'the published recipe uses {published}' in str(share_batch(total, 4, 2, published))
         assert said == (published is not None and published != total)
 
 

@@ -169,10 +169,10 @@ def test_without_a_change_the_switch_changes_nothing(tmp_path, roots):
 @pytest.mark.parametrize(
     ('before', 'now', 'said'),
     [
-        (OLD, {'type': 'Adamax', 'lr': 1e-3}, 'the optimizer was AdamW and is Adamax now'),
-        (OLD, {'type': 'Adam', 'lr': 1e-3}, 'the optimizer was AdamW and is Adam now'),
-        (OLD, {**OLD, 'amsgrad': True}, 'AdamW needs max_exp_avg_sq now'),
-        ({'type': 'RMSprop', 'lr': 1e-3}, {'type': 'RMSprop', 'lr': 1e-3, 'centered': True}, 'needs grad_avg now'),
+        (OLD, {'type': 'Adamax', 'lr': 1e-3}, 'the optimizer changed from AdamW to Adamax'),
+        (OLD, {'type': 'Adam', 'lr': 1e-3}, 'the optimizer changed from AdamW to Adam'),
+        (OLD, {**OLD, 'amsgrad': True}, 'AdamW needs max_exp_avg_sq'),
+        ({'type': 'RMSprop', 'lr': 1e-3}, {'type': 'RMSprop', 'lr': 1e-3, 'centered': True}, 'needs grad_avg'),
     ],
 )
 def test_moments_of_another_kind_start_at_zero_and_are_announced(tmp_path, roots, caplog, before, now, said):
@@ -197,7 +197,7 @@ def test_another_network_is_an_error_that_says_what_to_do(tmp_path, roots):
     with pytest.raises(WeightsError, match=r'does not fit PlainUNet.*\n  width: 2 in the file, 3 in the options$'):
         runs.train(tmp_path, content(roots, network_g={**PLAIN, 'width': 3}), *WANTED)
     own = content(roots, network_g={**PLAIN, 'levels': 2}, path__ignore_resume_networks=['network_g'])
-    with pytest.raises(CheckpointError, match=r'parameters, the network has.*path\.pretrain_network_g'):
+    with pytest.raises(CheckpointError, match=r'parameters, the network .*path\.pretrain_network_g'):
         runs.train(tmp_path, own, *WANTED)
 
 
@@ -227,7 +227,7 @@ def test_an_epoch_that_became_shorter_is_over(tmp_path, roots, caplog):
     assert runs.train(tmp_path, long) == 0
     assert state_of(tmp_path, 4)['consumed'] == 16
     assert runs.train(tmp_path, content(roots, total_iter=5), *WANTED) == 0
-    assert 'an epoch has 8 samples now' in caplog.text
+    assert 'an epoch now has 8 samples' in caplog.text
     assert (state_of(tmp_path, 5)['epoch'], state_of(tmp_path, 5)['consumed']) == (1, 4)
 
 
@@ -247,7 +247,7 @@ def test_the_best_by_another_metric_is_chosen_afresh(tmp_path, roots, caplog):
     first['logger']['best_metric'] = 'ssim'
     first['train'] = {**first['train'], 'total_iter': 6}
     assert runs.train(tmp_path, first, *WANTED) == 0
-    assert 'chosen by another metric' in caplog.text
+    assert 'selected by another metric' in caplog.text
     assert best.is_file()
     assert 0 < state_of(tmp_path, 6)['best'] <= 1
 
@@ -265,7 +265,7 @@ def test_a_checkpoint_whose_settings_are_not_those_of_its_recipe_is_pointed_out(
     shutil.copytree(tmp_path, tmp_path / 'again', ignore=shutil.ignore_patterns('again'))
     assert runs.train(tmp_path, new, '--auto_resume') == 0
     for key in ('initial_lr 0.001', 'weight_decay 0.01', 'betas [0.9, 0.9]', 'T_max 4', 'eps 1e-08'):
-        assert f'goes on with {key}, although' in caplog.text
+        assert f'continuing with {key}, although' in caplog.text
     assert group_of(tmp_path, 8)['initial_lr'] == 1e-3
     assert runs.train(tmp_path / 'again', new, *WANTED) == 0
     assert group_of(tmp_path / 'again', 8)['initial_lr'] == 2e-3

@@ -82,6 +82,6 @@ def test_a_training_file_runs(path, roots, tmp_path):
     lines = (tmp_path / experiment / 'log' / f'{experiment.name}.log').read_text()
     options = load_options(path)
     published = 32 if options.mode == 'reference' else options.train.published_batch_size
-    said = 'published recipe that this follows' in lines  # a trial has small batches, and says so where it matters
+    said = 'the published recipe uses' in lines  # a trial has small batches, and says so where it matters
     assert said == (published is not None)
-    assert published is None or f'follows has {published}\n' in lines
+    assert published is None or f'recipe uses {published}\n' in lines

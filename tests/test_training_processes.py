@@ -308,7 +308,7 @@ def test_torchrun_without_the_launcher(monkeypatch):
 def test_more_processes_than_the_batch_can_be_shared_by(tmp_path, roots, monkeypatch):
     options = load_options(runs.write_options(tmp_path, runs.options(roots)))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(OptionError, match='cannot be shared evenly by 3 processes'):
+    with pytest.raises(OptionError, match='cannot be split evenly over 3 processes'):
         Training(options, distributed.Processes(world=3), None, auto_resume=False)
     assert not (tmp_path / 'experiments').exists()
 

@@ -152,11 +152,11 @@ def test_half_broken_and_mixed_pairs_are_skipped_and_named(tmp_path, roots, capl
     (states / '.0123456789abcdef.part').write_text('left by a kill')
     assert runs.train(tmp_path, content, '--auto_resume') == 0
     for name, reason in (
-        ('net_g_8.pth', 'never written'),
+        ('net_g_8.pth', 'no matching training state'),
         ('7.state', 'missing'),
         ('6.state', 'damaged'),
-        ('5.state', 'do not belong together'),
-        ('net_g_4.pth', 'not finite'),
+        ('5.state', 'not a pair'),
+        ('net_g_4.pth', 'NaN'),
     ):
         assert any(name in line and reason in line for line in caplog.messages), name
     assert any(line.endswith('3.state') and 'continuing' in line for line in caplog.messages)
@@ -184,7 +184,7 @@ def test_a_state_that_is_named_is_continued_in_another_experiment(tmp_path, root
     assert runs.train(tmp_path, again) == 0
     assert runs.differences(runs.result_of(tmp_path), runs.result_of(tmp_path, name='again')) == []
     assert runs.log_of(tmp_path, 'again')[0]['iter'] == 4
-    with pytest.raises(OptionError, match='exists already'):
+    with pytest.raises(OptionError, match='already exists'):
         runs.train(tmp_path, again)
     own = runs.options(roots, path__resume_state=str(state))
     before = runs.log_of(tmp_path)
@@ -202,7 +202,7 @@ def test_going_back_gives_up_what_came_after(tmp_path, roots, caplog):
     assert runs.train(tmp_path, other, *force) == 0
     names = sorted(path.name for path in (folder / 'training_states').iterdir())
     assert names == ['6.state', '7.state', '7.state.replaced', '8.state.replaced']
-    assert '8.state is given up' in caplog.text
+    assert '8.state to *.replaced' in caplog.text
     assert runs.log_of(tmp_path)[-1]['iter'] == 7
     other['train']['total_iter'] = 9
     del other['path']
@@ -240,8 +240,12 @@ def test_the_place_of_the_data_is_no_part_of_the_recipe(tmp_path, roots, monkeyp
 @pytest.mark.parametrize(
     ('content', 'error', 'message'),
     [
-        ({'epoch': 1, 'iter': 5, 'optimizers': [], 'schedulers': []}, CheckpointError, 'no training state of this pro'),
-        ([1, 2], CheckpointError, 'no training state of this project'),
+        (
+            {'epoch': 1, 'iter': 5, 'optimizers': [], 'schedulers': []},
+            CheckpointError,
+            'not a training state',
+        ),
+        ([1, 2], CheckpointError, 'not a training state of this project'),
         (b'nothing', WeightsError, 'damaged'),
         (Exception('x'), UnsafeWeightsError, 'refused'),
     ],
@@ -264,7 +268,7 @@ def test_states_with_contents_of_another_kind_are_refused(tmp_path, roots, key, 
     assert runs.train(tmp_path, runs.options(roots, train__total_iter=1)) == 0
     path = tmp_path / 'experiments' / 'run' / 'training_states' / '1.state'
     torch.save({**torch.load(path, weights_only=True), key: value}, path)
-    with pytest.raises(CheckpointError, match=f'no training state of this project: {key} of another kind'):
+    with pytest.raises(CheckpointError, match=f'not a training state of this project, wrong types: {key}'):
         runs.train(tmp_path, runs.options(roots, path__resume_state=str(path)))
 
 
@@ -277,7 +281,7 @@ def test_an_optimizer_of_other_weights_is_refused(tmp_path, roots):
         'resume_with_changes': True,
     }
     content = runs.options(roots, name='b', path=path, network_g__width=8)
-    with pytest.raises(CheckpointError, match='of another optimizer or schedule: what it keeps of a weight'):
+    with pytest.raises(CheckpointError, match=r'another optimizer or schedule: .* shape of a weight'):
         runs.train(tmp_path, content)
 
 
@@ -340,7 +344,7 @@ def test_a_failed_save_in_any_place_leaves_older_pairs(tmp_path, roots, monkeypa
     folder.save(1, net, {}, state)
     with (
         monkeypatch.context() as patch,
-        pytest.raises(CheckpointError, match=r'2\.state could not be saved \(No space'),
+        pytest.raises(CheckpointError, match=r'cannot save .*2\.state \(No space'),
     ):
         calls = []
 
@@ -365,7 +369,7 @@ def test_a_failed_save_in_any_place_leaves_older_pairs(tmp_path, roots, monkeypa
 def test_without_a_checkpoint_a_resumed_training_starts_at_the_beginning(tmp_path, roots, caplog):
     caplog.set_level('INFO')
     assert runs.train(tmp_path, runs.options(roots), '--auto_resume') == 0
-    assert 'starting at the beginning' in caplog.text
+    assert 'starting a new training' in caplog.text
 
 
 def test_a_drawn_seed_is_kept(tmp_path, roots, monkeypatch):

@@ -33,7 +33,7 @@ def remarks(block, total_iter, warmup_iter=-1):
         ({'type': 'TrueCosineAnnealingLR', 'T_max': 4}, 4, None),
         ({'type': 'TrueCosineAnnealingLR', 'T_max': 3}, 4, None),  # the last iteration has the lowest rate
         ({'type': 'TrueCosineAnnealingLR', 'T_max': 2}, 4, 'rises again'),
-        ({'type': 'CosineAnnealingLR', 'T_max': 40}, 4, 'does not get to its end'),
+        ({'type': 'CosineAnnealingLR', 'T_max': 40}, 4, 'does not finish'),
         ({'type': 'MultiStepLR', 'milestones': [2, 3]}, 4, None),
         ({'type': 'MultiStepLR', 'milestones': [4, 100]}, 4, 'never falls'),
         ({'type': 'MultiStepLR', 'milestones': [2, 100]}, 4, r'\[100\] are not below total_iter 4'),
@@ -48,10 +48,10 @@ def remarks(block, total_iter, warmup_iter=-1):
         ({'type': 'WarmupCosineLR', 'warmup': 4}, 4, 'the warm-up does not end'),
         ({'type': 'WarmupCosineLR', 'warmup': 1, 'total_iter': 2}, 4, 'stays at 1e-06'),
         ({'type': 'LinearLR'}, 4, None),
-        ({'type': 'LinearLR', 'total_iter': 2}, 4, 'after it the learning rate is 0'),
-        ({'type': 'LinearLR', 'total_iter': 9}, 4, 'does not get to its end'),
+        ({'type': 'LinearLR', 'total_iter': 2}, 4, 'the learning rate is 0'),
+        ({'type': 'LinearLR', 'total_iter': 9}, 4, 'does not finish'),
         ({'type': 'VibrateLR'}, 200, None),
-        ({'type': 'VibrateLR', 'total_iter': 160}, 200, 'go on'),
+        ({'type': 'VibrateLR', 'total_iter': 160}, 200, 'continue'),
     ],
 )
 def test_a_schedule_of_another_length_than_the_training_is_pointed_out(block, total_iter, said):
@@ -198,7 +198,7 @@ def test_bf16_that_a_gpu_emulates_is_refused(monkeypatch):
         torch.cuda, 'is_bf16_supported', lambda including_emulation=True: including_emulation or emulating['native']
     )
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda where: (8, 0) if emulating['native'] else (7, 5))
-    with pytest.raises(OptionError, match="this GPU has no bf16; take 'fp16' or 'fp32'"):
+    with pytest.raises(OptionError, match='this GPU does not support bf16'):
         Arithmetic('bf16', cuda)
     emulating['native'] = True
     Arithmetic('bf16', cuda)

@@ -27,7 +27,7 @@ from basicsr.training.ema import MovingAverage
 from basicsr.training.optimizers import build_optimizer
 from basicsr.training.precision import Arithmetic
 from basicsr.training.resuming import continue_anew, continue_exactly
-from basicsr.training.schedules import advance, build_scheduler
+from basicsr.training.scheduling import advance, build_scheduler
 from basicsr.utils.device import set_memory_format
 from basicsr.utils.errors import CheckpointError, OptionError
 from basicsr.utils.registry import MODEL_REGISTRY

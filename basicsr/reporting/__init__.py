@@ -5,7 +5,7 @@ Every process adds its images to a :class:`RowWriter`. After a barrier, rank 0 c
 """
 
 from basicsr.reporting.comparison import Comparison, Difference, bootstrap_interval, compare
-from basicsr.reporting.files import read_csv, read_report, read_reports, write_report
+from basicsr.reporting.files import read_report, read_reports, write_report
 from basicsr.reporting.gallery import GALLERY, write_comparison, write_gallery
 from basicsr.reporting.images import KeptImages
 from basicsr.reporting.report import (
@@ -39,7 +39,6 @@ __all__ = [
     'definition_of',
     'facts_of_run',
     'join',
-    'read_csv',
     'read_report',
     'read_reports',
     'summary_table',

@@ -9,7 +9,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,12 @@ def read_report(path: Path) -> Report:
         for place, value in tree['not_finite'].items():
             _put(tree, place, float(value))
         stored = tree['report']
-        return _REPORT.validate_python({**stored, 'rows': [_with_mcr(row) for row in stored.get('rows', ())]})
+        return TypeAdapter(Report).validate_python(
+            {**stored, 'rows': [_with_mcr(row) for row in stored.get('rows', ())]}
+        )
     except ValidationError as error:
-        raise ReportError(f'{path}: damaged ({_problems(error)}); repeat the evaluation') from error
+        problems = '; '.join(f'{".".join(map(str, item["loc"]))}: {item["msg"]}' for item in error.errors()[:5])
+        raise ReportError(f'{path}: damaged ({problems}); repeat the evaluation') from error
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f'{path}: damaged ({error!r}); repeat the evaluation') from error
 
@@ -133,42 +136,6 @@ def csv_text(report: Report) -> str:
     return stream.getvalue()
 
 
-def read_csv(path: Path) -> list[ImageRow]:
-    """Read the rows of a CSV report; they have no image files.
-
-    Raises:
-        ReportError: the file is missing or not a CSV report; the message contains the line.
-    """
-    try:
-        text = path.read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReportError(f'{path}: cannot be read ({error})') from error
-    lines = csv.reader(io.StringIO(text, newline=''))
-    head = next(lines, [])
-    if tuple(head[: len(FIXED_COLUMNS)]) != FIXED_COLUMNS:
-        raise ReportError(f'{path}: not a CSV report; its first line must begin with {",".join(FIXED_COLUMNS)}')
-    rows = []
-    for number, cells in enumerate(lines, start=2):
-        try:
-            rows.append(_row_of_cells(dict(zip(head, cells, strict=True)), head[len(FIXED_COLUMNS) :]))
-        except ValueError as error:
-            reason = _problems(error) if isinstance(error, ValidationError) else error
-            raise ReportError(f'{path}: row {number} is damaged ({reason}); repeat the evaluation') from error
-    return rows
-
-
-def _row_of_cells(cells: dict[str, str], columns: Sequence[str]) -> ImageRow:
-    given: dict[str, Any] = {key: value for key, value in cells.items() if value}
-    outputs, inputs = columns[0::2], columns[1::2]
-    scores = {
-        'scores': {label: given[label] for label in outputs if label in given},
-        'input_scores': {label: given[key] for label, key in zip(outputs, inputs, strict=True) if key in given},
-        'marks': given['marks'].split('; ') if 'marks' in given else (),
-        'collapsed': given['collapsed'] == 'true' if 'collapsed' in given else None,
-    }
-    return _ROW.validate_python(_with_mcr({**{key: given[key] for key in FIXED_COLUMNS if key in given}, **scores}))
-
-
 def _stored(row: ImageRow) -> dict[str, Any]:
     """Return a row as files store it: the score of the mode collapse rate as ``collapsed``."""
     content = dataclasses.asdict(row)
@@ -185,12 +152,7 @@ def _with_mcr(stored: dict[str, Any]) -> dict[str, Any]:
     return {**stored, **{kind: {**stored.get(kind, {}), MCR: rate} for kind, rate in rates.items()}}
 
 
-def _problems(error: ValidationError) -> str:
-    return '; '.join(f'{".".join(map(str, item["loc"]))}: {item["msg"]}' for item in error.errors()[:5])
-
-
 _SCORES = ('scores', 'input_scores')
-_ROW, _REPORT = TypeAdapter(ImageRow), TypeAdapter(Report)
 
 
 def _cell(value: object) -> str:

@@ -143,32 +143,21 @@ def thumbnails(record: Record, side: int) -> dict[str, tuple[str, bytes]]:
     return files
 
 
-def error_map(output: Array, gt: Array, amplify: int) -> NDArray[np.uint8]:
-    """Return the largest difference over the channels, in the colours of 'inferno' (black to yellow).
+def encode_error_map(output: Array, gt: Array, amplify: int) -> bytes:
+    """Encode the largest difference over the channels in the colours of 'inferno' (black to yellow), as PNG.
 
     Args:
         output: (H, W, C), uint8 or uint16.
         gt: same shape and dtype.
         amplify: differences of at least 255 / amplify (of 255) are brightest.
-
-    Returns:
-        (H, W, 3) RGB uint8.
     """
-    return np.asarray(error_colours()[_error_levels(output, gt, amplify)])
-
-
-def encode_error_map(output: Array, gt: Array, amplify: int) -> bytes:
-    """Encode an error map as PNG with a palette, a third of the size; arguments as for ``error_map``."""
-    image = Image.fromarray(_error_levels(output, gt, amplify)).convert('P')
+    difference = cv2.absdiff(eight_bit(output), eight_bit(gt)).astype(np.uint16).max(-1)
+    levels = np.minimum(difference * amplify, 255).astype(np.uint8)
+    image = Image.fromarray(levels).convert('P')  # a palette makes the file three times smaller
     image.putpalette(error_colours().tobytes())
     stream = io.BytesIO()
     image.save(stream, 'png', compress_level=1)
     return stream.getvalue()
-
-
-def _error_levels(output: Array, gt: Array, amplify: int) -> NDArray[np.uint8]:
-    difference = cv2.absdiff(eight_bit(output), eight_bit(gt)).astype(np.uint16).max(-1)
-    return np.asarray(np.minimum(difference * amplify, 255), np.uint8)
 
 
 def error_colours() -> NDArray[np.uint8]:

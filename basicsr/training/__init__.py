@@ -1,6 +1,6 @@
-"""What every training loop needs: optimizers and learning-rate schedules."""
+"""Building blocks of training: optimizers, schedules, data, checkpoints, logs and processes."""
 
 from basicsr.training.optimizers import build_optimizer
-from basicsr.training.schedules import advance, build_scheduler
+from basicsr.training.scheduling import advance, build_scheduler
 
 __all__ = ['advance', 'build_optimizer', 'build_scheduler']

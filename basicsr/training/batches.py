@@ -1,4 +1,4 @@
-"""The endless stream of training batches, and its position, which is all that resuming needs."""
+"""The endless stream of training batches, and its position for resuming."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingData:
-    """Batches on the device, step by step, epoch by epoch.
+    """Training batches on the device, step by step.
 
     Args:
         dataset: of :func:`basicsr.data.build_dataset`.
-        opt: its data set options; ``batch_size_per_gpu`` is that of ``batching``.
-        batching: how many samples a step has.
+        opt: options of the data set; ``batch_size_per_gpu`` is that of ``batching``.
+        batching: the split of a step's samples.
         processes: this process among those of the job.
-        seed: of the order.
-        skip_bad: whether another image takes the place of one that cannot be read; otherwise training ends there.
-        gray_masks: whether masks are gray pictures.
+        seed: of the order of samples.
+        skip_bad: replace unreadable images by others; otherwise they are an error.
+        gray_masks: whether masks are gray masks.
 
     Attributes:
-        epoch: number of the pass.
-        consumed: samples of it, of all processes together, that were handed out.
-        skipped: samples of this process that could not be read.
+        epoch: number of the epoch.
+        consumed: samples of the epoch used so far, over all processes.
+        skipped: number of unreadable samples of this process.
     """
 
     def __init__(
@@ -65,30 +65,31 @@ class TrainingData:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole steps in one pass."""
+        """Number of complete steps per epoch."""
         return int(self._sampler.total) // self._batching.total
 
     def resume_at(self, epoch: int, consumed: int) -> None:
-        """Go on in the middle of a pass, or with the next one if this one has no such place any more.
+        """Continue within an epoch, or with the next epoch if this one is now shorter.
 
         Args:
-            epoch: number of the pass.
-            consumed: samples of it that are done, of all processes together.
+            epoch: number of the epoch.
+            consumed: samples of the epoch used so far, over all processes.
         """
-        if consumed > int(self._sampler.total):  # fewer samples than the checkpoint had
-            logger.warning('an epoch has %d samples now, of which %d would be done; going on with the next epoch',
+        if consumed > int(self._sampler.total):  # the data set is smaller than that of the checkpoint
+            logger.warning('an epoch now has %d samples, the checkpoint used %d; continuing with the next epoch',
                            self._sampler.total, consumed)  # fmt: skip
             epoch, consumed = epoch + 1, 0
         self.epoch, self.consumed = epoch, consumed
 
     def steps(self) -> Generator[list[dict[str, Any]], None, None]:
-        """The batches of each step from here on.
+        """Yield the batches of each step.
 
         Raises:
-            BasicsrError: a sample cannot be read; the message names its file.
+            BasicsrError: a sample cannot be read; the message contains its path.
         """
         if not self.steps_per_epoch:
-            raise DataError(f'{len(self._dataset)} samples make no step of {self._batching.total}')  # type: ignore[arg-type]
+            samples = len(self._dataset)  # type: ignore[arg-type]
+            raise DataError(f'the training set has {samples} samples, fewer than one step ({self._batching.total})')
         while True:
             self._sampler.set_epoch(self.epoch, self.consumed)
             if hasattr(self._dataset, 'set_epoch'):
@@ -104,17 +105,17 @@ class TrainingData:
             self.epoch, self.consumed = self.epoch + 1, 0
 
     def close(self) -> None:
-        """End the worker processes."""
+        """Stop the worker processes."""
         workers: Any = getattr(self._loader, '_iterator', None)
         if hasattr(workers, '_shutdown_workers'):
             workers._shutdown_workers()
 
     def _batches(self) -> Iterator[dict[str, Any]]:
-        """One pass over the loader, as floats on the device."""
+        """Yield the batches of one epoch as floats on the device."""
         try:
             yield from prefetch(self._loader, self._device, self._mode, self._gray_masks)
         except BasicsrError as error:
-            raise type(error)(_own_words(str(error))) from error
+            raise type(error)(_without_traceback(str(error))) from error
 
     def _note_skipped(self, batch: Mapping[str, Any]) -> None:
         for problem in filter(None, batch.get('skipped', ())):
@@ -122,8 +123,8 @@ class TrainingData:
             logger.warning('skipped (%d so far): %s', self.skipped, problem)
 
 
-def _own_words(text: str) -> str:
-    """The message of an error without the traceback that a worker process puts before it."""
+def _without_traceback(text: str) -> str:
+    """Return the message of an error without the traceback added by worker processes."""
     marker = 'Original Traceback (most recent call last):'
     if marker not in text:
         return text

@@ -1,4 +1,4 @@
-"""How a step's samples are shared: over processes, and over batches that fit on a device."""
+"""The split of a step's samples into processes and accumulated batches."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Batching:
     """The samples of one step.
 
     Args:
-        total: of all processes together.
-        world: processes.
-        at_once: of one process in one forward pass.
-        published: total of the recipe that the option file follows; None if it follows none.
+        total: over all processes.
+        world: number of processes.
+        at_once: in one forward pass of one process.
+        published: total of the published recipe that the option file follows; None without one.
     """
 
     total: int
@@ -25,40 +25,40 @@ class Batching:
 
     @property
     def per_process(self) -> int:
-        """Samples of one process in one step."""
+        """Samples per process and step."""
         return self.total // self.world
 
     @property
     def accumulation(self) -> int:
-        """Forward and backward passes of one process in one step."""
+        """Accumulated batches per process and step."""
         return self.per_process // self.at_once
 
     def __str__(self) -> str:
-        text = f'{self.total} samples in a step: {self.world} × {self.accumulation} × {self.at_once}'
+        text = f'{self.total} samples per step: {self.world} × {self.accumulation} × {self.at_once}'
         text += ' (processes × accumulated batches × samples)'
         if self.published is not None and self.total != self.published:
-            text += f'; the published recipe that this follows has {self.published}'
+            text += f'; the published recipe uses {self.published}'
         return text
 
 
 def share_batch(total: int | None, at_most: int, world: int, published: int | None = None) -> Batching:
-    """Share the samples of a step evenly.
+    """Split the samples of a step evenly.
 
     Args:
-        total: samples of all processes together; None is ``at_most`` for each process.
-        at_most: samples of one process that fit at once.
-        world: processes.
-        published: samples in a step of the recipe that is followed, if one is.
+        total: samples over all processes; None means ``at_most`` per process.
+        at_most: samples in one forward pass of one process, at most.
+        world: number of processes.
+        published: samples per step of the published recipe, if any.
 
     Raises:
-        OptionError: the total is no multiple of the number of processes.
+        OptionError: the total is not divisible by the number of processes.
     """
     if total is None:
         return Batching(at_most * world, world, at_most, published)
     if total % world:
         fitting = [str(number) for number in range(1, total + 1) if total % number == 0]
         raise OptionError(
-            f'train.total_batch_size: {total} samples cannot be shared evenly by {world} processes; '
+            f'train.total_batch_size: {total} samples cannot be split evenly over {world} processes; '
             f'start {", ".join(fitting)} processes, or change it to {-(-total // world) * world}'
         )
     share = total // world

@@ -1,4 +1,4 @@
-"""Checkpoints: a network file and a training state that count only together, and the folder that keeps them."""
+"""Checkpoints: pairs of a network file and a training state."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ STATE_KEYS: Mapping[str, type] = {
     'recipe': dict,
     'pair': str,
 }
-"""What a training state holds at least."""
+"""Required entries of a training state."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network file and its training state, read.
+    """The content of a network file and its training state.
 
     Args:
         iteration: training steps done.
-        path: the training state.
+        path: of the training state.
         params: weights by name.
-        params_ema: their moving average; None without one.
-        state: all else that training needs.
+        params_ema: EMA weights; None without EMA.
+        state: the training state.
     """
 
     iteration: int
@@ -55,14 +55,14 @@ class Checkpoint:
 
 
 class CheckpointFolder:
-    """``models`` and ``training_states`` of an experiment.
+    """The folders ``models`` and ``training_states`` of an experiment.
 
     A checkpoint is the pair ``models/net_g_<iter>.pth`` and ``training_states/<iter>.state``, both with the same random
-    ``pair`` number: a file that is left over from another run, or from a save that was cut off, makes no pair.
+    ``pair`` number. Files of another run, or of an interrupted save, have different numbers.
 
     Args:
         experiment: folder of the experiment.
-        keep: how many pairs to keep, the last ones; None keeps all.
+        keep: number of latest pairs to keep; None keeps all.
     """
 
     def __init__(self, experiment: Path, keep: int | None = None) -> None:
@@ -71,24 +71,24 @@ class CheckpointFolder:
         self.keep = keep
 
     def network_file(self, iteration: int | str) -> Path:
-        """Where the network of that iteration (or 'latest', 'best') lies."""
+        """Return the path of the network file of an iteration, or of 'latest' or 'best'."""
         return self.models / f'net_g_{iteration}.pth'
 
     def state_file(self, iteration: int) -> Path:
-        """Where the training state of that iteration lies."""
+        """Return the path of the training state of an iteration."""
         return self.states / f'{iteration}.state'
 
     def save(self, iteration: int, net: nn.Module, about: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-        """Write a pair, the training state last; then drop the oldest pairs.
+        """Write a pair, the training state last; then delete the oldest pairs.
 
         Args:
             iteration: training steps done.
             net: the network.
-            about: more of the network file (``params_ema``, ``options``, ...).
+            about: further entries of the network file (``params_ema``, ``options``, ...).
             state: the training state.
 
         Raises:
-            CheckpointError: the disk is full or the folder cannot be written; older pairs stay as they are.
+            CheckpointError: the disk is full or the folder is not writable; older pairs are not changed.
         """
         pair = secrets.token_hex(8)
         self.save_network(iteration, net, {**about, 'pair': pair})
@@ -101,14 +101,14 @@ class CheckpointFolder:
             raise _not_saved(path, error) from error
         if self.keep is not None:
             for old in self.iterations()[self.keep :]:
-                self.state_file(old).unlink(missing_ok=True)  # first: a network alone is no checkpoint
+                self.state_file(old).unlink(missing_ok=True)  # first: a network file alone is not a checkpoint
                 self.network_file(old).unlink(missing_ok=True)
 
     def save_network(self, name: int | str, net: nn.Module, about: Mapping[str, Any]) -> None:
-        """Write a network file alone, such as ``net_g_latest.pth``.
+        """Write a network file without a training state, such as ``net_g_latest.pth``.
 
         Raises:
-            CheckpointError: the disk is full or the folder cannot be written.
+            CheckpointError: the disk is full or the folder is not writable.
         """
         path = self.network_file(name)
         try:
@@ -118,68 +118,67 @@ class CheckpointFolder:
             raise _not_saved(path, error) from error
 
     def iterations(self) -> list[int]:
-        """The iterations with a training state, latest first; other files are left alone."""
+        """Return the iterations with a training state, latest first; ignore other files."""
         if not self.states.is_dir():
             return []
         names = [path.stem for path in self.states.glob('*.state') if path.is_file()]
         return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
 
     def latest(self) -> Checkpoint | None:
-        """The last pair that is whole; what is skipped on the way is logged."""
+        """Return the latest valid pair, and log invalid ones; None without a valid pair."""
         found = set(self.iterations())
         for path in self.models.glob('net_g_*.pth') if self.models.is_dir() else ():
             name = path.stem.removeprefix('net_g_')
             if name.isdigit() and int(name) not in found and int(name) > max(found, default=0):
-                logger.warning('%s is skipped: its training state was never written, or is given up', path)
+                logger.warning('ignoring %s: it has no matching training state', path)
         for iteration in self.iterations():
             try:
                 return read_checkpoint(self.state_file(iteration))
             except (CheckpointError, WeightsError) as error:
-                logger.warning('skipped: %s', error)
+                logger.warning('ignoring an invalid checkpoint: %s', error)
         return None
 
     def set_aside_after(self, iteration: int) -> None:
         """Rename the training states of later iterations, when a training continues from an earlier one.
 
-        They belong to a future that is given up: resuming must not take them up, nor retention keep them in place of
-        new ones. Their network files stay.
+        Otherwise, resuming would find them, and they would replace new checkpoints when old ones are deleted. Their
+        network files are kept.
         """
         for later in self.iterations():
             file = self.state_file(later)
             if later > iteration:
                 file.replace(file.with_name(f'{file.name}.replaced'))
-                logger.warning('%s is given up for another way from %d: renamed', file, iteration)
+                logger.warning('renamed %s to *.replaced: the training continues from step %d', file, iteration)
 
     def clear_parts(self) -> None:
-        """Clear away what a killed save has left."""
+        """Delete the temporary files of interrupted saves."""
         for folder in (self.models, self.states):
             for part in folder.glob('.*.part'):
                 part.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path, network: bool = True) -> Checkpoint:
-    """Read a training state and the network file beside it (``../models/net_g_<iter>.pth``).
+    """Read a training state and its network file (``../models/net_g_<iter>.pth``).
 
     Args:
         path: ``<iter>.state``.
-        network: whether the network file is needed.
+        network: read the network file, too.
 
     Raises:
-        CheckpointError: the file is no training state of this project, the two make no pair, or hold NaN.
-        WeightsError: a file is missing or damaged, or holds anything but tensors and plain values.
+        CheckpointError: not a training state of this project, the files are not a pair, or they contain NaN.
+        WeightsError: a file is missing or damaged, or contains anything but tensors and plain values.
     """
     content = load_plain(path)
     missing = [key for key in STATE_KEYS if not isinstance(content, Mapping) or key not in content]
     if missing:
-        lacks = f'it lacks {", ".join(missing)}' if len(missing) < len(STATE_KEYS) else 'it holds none of its entries'
         raise CheckpointError(
-            f'{path} is no training state of this project: {lacks}. Weights of another project can be '
-            'started from: path.pretrain_network_g'
+            f'{path} is not a training state of this project, missing entries: {", ".join(missing)}. To start from the '
+            'weights of another project, set path.pretrain_network_g'
         )
     state = dict(content)
     wrong = [key for key, kind in STATE_KEYS.items() if not isinstance(state[key], kind)]
     if wrong:
-        raise CheckpointError(f'{path} is no training state of this project: {", ".join(wrong)} of another kind')
+        raise CheckpointError(f'{path} is not a training state of this project, wrong types: {", ".join(wrong)}')
     iteration = int(state['iter'])
     if not network:
         return Checkpoint(iteration, path, {}, None, state)
@@ -188,23 +187,23 @@ def read_checkpoint(path: Path, network: bool = True) -> Checkpoint:
         raise CheckpointError(f'{path}: its network file {file} is missing')
     net = load_plain(file)
     if not isinstance(net, Mapping) or net.get('pair') != state['pair']:
-        raise CheckpointError(f'{path} and {file} do not belong together; one of them is of another run')
+        raise CheckpointError(f'{path} and {file} are not a pair; one of them is from another run')
     params = read_weights(file).state
     ema = read_weights(file, 'params_ema').state if 'params_ema' in net else None
     for name, tensor in [*params.items(), *(ema or {}).items()]:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f'{file}: {name} holds values that are not finite')
+            raise CheckpointError(f'{file}: {name} contains NaN or infinity')
     return Checkpoint(iteration, path, params, ema, state)
 
 
 def provenance() -> dict[str, Any]:
-    """What a checkpoint says of the program that wrote it: versions and git commit, plain values."""
+    """Return the versions and the git commit of the running program, as plain values."""
     versions = {'basicsr': __version__, 'torch': str(torch.__version__), 'python': platform.python_version()}
     return {'versions': versions, 'git_commit': _git_commit()}
 
 
 def _git_commit() -> str | None:
-    """The commit of this clone, with '+' if files were changed; None outside of one."""
+    """Return the commit of this clone, with '+' if files were changed; None outside of a clone."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / '.git').exists():
         return None
@@ -228,8 +227,8 @@ def _git_commit() -> str | None:
 
 def _not_saved(path: Path, error: Exception) -> CheckpointError:
     causes: list[BaseException] = [error]
-    while (before := causes[-1].__cause__ or causes[-1].__context__) is not None:  # torch's own error hides the disk's
+    while (before := causes[-1].__cause__ or causes[-1].__context__) is not None:  # torch hides the disk's error
         causes.append(before)
     named = [cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror]
     reason = named[0] if named else str(error).split('\n')[0]
-    return CheckpointError(f'{path} could not be saved ({reason}); older checkpoints are as they were')
+    return CheckpointError(f'cannot save {path} ({reason}); older checkpoints are not changed')

@@ -1,4 +1,4 @@
-"""``--debug``: what a trial changes in the options, so that it takes less than a minute."""
+"""Option changes of ``--debug``, for a test run of less than a minute."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 
 def debug_overrides(name: str, datasets: Iterable[str], world: int) -> list[str]:
-    """Values for ``--force_yml`` that turn a recipe into two small steps in a folder of their own.
+    """Return values for ``--force_yml`` that reduce a recipe to two small steps in a separate folder.
 
     Args:
         name: of the experiment.
         datasets: keys of its data sets.
-        world: processes.
+        world: number of processes.
     """
     overrides = [
         f'name={name}_debug',

@@ -1,4 +1,4 @@
-"""One process or many: how they find each other and what they tell each other."""
+"""One or several processes: start, and communication."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from basicsr.utils.errors import OptionError
 
 __all__ = ['EXIT_PEER_FAILED', 'PeerError', 'Processes', 'start_processes']
 
-_TIMEOUT = timedelta(minutes=30)  # of one message; processes that die are noticed long before
-_TIMEOUT_OF_GPUS = timedelta(minutes=10)  # of an exchange of gradients, for which all are ready within seconds
+_TIMEOUT = timedelta(minutes=30)  # of one message; failed processes are detected much earlier
+_TIMEOUT_OF_GPUS = timedelta(minutes=10)  # of one gradient exchange, for which all are ready within seconds
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of the job; every method is called by all of them.
+    """This process among those of the job; all processes must call the same methods.
 
     Args:
-        rank: number of this process, 0 to world - 1.
+        rank: of this process, 0 to world - 1.
         world: number of processes.
-        device: where this process computes.
-        watch: notices when another process fails; None for a single process.
-        gradients: group that exchanges gradients; None is the usual one.
+        device: of this process.
+        watch: detects failures of other processes; None for a single process.
+        gradients: process group for gradients; None is the default group.
     """
 
     rank: int = 0
@@ -54,7 +54,7 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes files."""
+        """Whether this process writes files."""
         return self.rank == 0
 
     def __enter__(self) -> Processes:
@@ -63,17 +63,17 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the job. Where there are others, an error ends this process here, and theirs within seconds."""
+        """Leave the job. With several processes, an error ends this one here and the others within seconds."""
         if self.watch is None:
             return
         if error is not None:
             self.watch.fail(error)
-        self.wait()  # nobody takes the others' silence for a failure
+        self.wait()  # otherwise, exits would look like failures
         self.watch.stop()
         dist.destroy_process_group()
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
-        """For each flag whether one process or more have it set."""
+        """Return for each flag whether any process has it set."""
         if self.world == 1:
             return flags
         values = torch.tensor(flags, dtype=torch.int32)
@@ -81,14 +81,14 @@ class Processes:
         return tuple(bool(value) for value in values)
 
     def mean(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Means over all processes; all give the same names in the same order."""
+        """Return means over all processes; names and their order must agree."""
         total = torch.tensor(list(values.values()), dtype=torch.float64)
         if self.world > 1:
             dist.all_reduce(total)
         return dict(zip(values, (total / self.world).tolist(), strict=True))
 
     def gather(self, tensor: torch.Tensor) -> list[torch.Tensor]:
-        """The CPU tensor of every process, by rank; all have one shape and type."""
+        """Return the CPU tensors of all processes by rank; shapes and dtypes must agree."""
         if self.world == 1:
             return [tensor]
         tensors = [torch.empty_like(tensor) for _ in range(self.world)]
@@ -96,7 +96,7 @@ class Processes:
         return tensors
 
     def gather_text(self, text: str) -> list[str]:
-        """The text of every process, by rank."""
+        """Return the texts of all processes by rank."""
         data = torch.frombuffer(bytearray(text.encode() or b'\0'), dtype=torch.uint8)
         longest = max(int(size) for size in self.gather(torch.tensor([len(data)])))
         padded = torch.zeros(longest, dtype=torch.uint8)
@@ -104,7 +104,7 @@ class Processes:
         return [bytes(item.tolist()).rstrip(b'\0').decode() for item in self.gather(padded)]
 
     def from_rank(self, rank: int, image: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
-        """The image (H, W, C) that the process ``rank`` has; None if it has none. The others' are left alone."""
+        """Return the image (H, W, C) of process ``rank``, or None if it has none; images of others are ignored."""
         if self.world == 1:
             return image
         mine = image if self.rank == rank and image is not None else np.empty((0, 0, 0), np.uint8)
@@ -118,7 +118,7 @@ class Processes:
         return data.numpy()
 
     def from_first(self, number: int) -> int:
-        """The number that the first process has."""
+        """Return the number of the first process."""
         if self.world == 1:
             return number
         value = torch.tensor([number])
@@ -126,11 +126,11 @@ class Processes:
         return int(value)
 
     def wait(self) -> None:
-        """Return when all processes have come here."""
+        """Wait until all processes call this method."""
         self.any(False)
 
     def first_does(self, work: Callable[[], Any]) -> None:
-        """Let the first process work while the others wait; its error is theirs as well.
+        """Run a function in the first process while the others wait; an error ends all.
 
         Raises:
             PeerError: in the other processes, if the first one fails.
@@ -139,7 +139,7 @@ class Processes:
         if self.is_first:
             try:
                 work()
-            except Exception as problem:  # noqa: BLE001 - raised again below, once the others know
+            except Exception as problem:  # noqa: BLE001 - raised again below, after notifying the others
                 error = problem
         (failed,) = self.any(error is not None)
         if error is not None:
@@ -151,13 +151,13 @@ class Processes:
 def start_processes(
     launcher: Launcher, device: str = 'auto', port: int | None = None, backend: Literal['nccl', 'gloo'] = 'nccl'
 ) -> Processes:
-    """Join the job that a launcher has started.
+    """Join the job that a launcher started.
 
     Args:
-        launcher: 'none' for a single process; 'pytorch' under torchrun; 'slurm' under srun.
-        device: ``auto``, or ``cpu`` to keep away from GPUs. Each process takes a GPU of its own.
-        port: of the first node, for Slurm (torchrun brings its own); None derives one from the job.
-        backend: how GPUs exchange gradients; CPUs use gloo.
+        launcher: 'none' for a single process; 'pytorch' with torchrun; 'slurm' with srun.
+        device: ``auto`` uses one GPU per process if available; ``cpu`` uses no GPU.
+        port: of the first node, for Slurm; None derives it from the job id.
+        backend: distributed backend for GPUs; CPUs use gloo.
 
     Raises:
         OptionError: the launcher's environment variables are missing, there are fewer GPUs than processes, or other
@@ -165,7 +165,7 @@ def start_processes(
     """
     if launcher == 'none':
         if int(os.environ.get('WORLD_SIZE', '1')) > 1 and 'RANK' in os.environ:
-            raise OptionError('torchrun started several processes: add --launcher pytorch, or each trains on its own')
+            raise OptionError('torchrun started several processes: add --launcher pytorch')
         return Processes(device=select_device(device))
     rank, world, local = place_in_job(launcher, port)
     require_reachable_host(os.environ)
@@ -174,7 +174,7 @@ def start_processes(
         chosen = own_gpu(local)
         torch.cuda.set_device(chosen)
     with_nccl = chosen.type == 'cuda' and backend == 'nccl'
-    # gloo beside NCCL: short messages between hosts wait for no kernel
+    # gloo in addition to NCCL: short messages do not wait for GPU kernels
     backends = 'cpu:gloo,cuda:nccl' if with_nccl else 'gloo'
     shared, rank, world = next(rendezvous('env://', rank, world, timeout=_TIMEOUT))
     shared.set_timeout(_TIMEOUT)

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 
 class MovingAverage:
-    """A second network that follows the first: average = decay · average + (1 - decay) · weights, after every step.
+    """A copy of a network with averaged weights: average = decay · average + (1 - decay) · weights, after every step.
 
     Floating-point buffers are averaged as well, other buffers are copied.
 
     Args:
-        net: the network to follow; the average starts with its weights.
-        decay: 0 to 1, below 1.
+        net: the network; the average starts with its weights.
+        decay: at least 0, below 1.
     """
 
     def __init__(self, net: nn.Module, decay: float) -> None:
@@ -24,7 +24,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, net: nn.Module) -> None:
-        """Take a step towards the weights of ``net``."""
+        """Update the average with the weights of ``net``."""
         averages, weights = _tensors(self.net), _tensors(net)
         floats = [index for index, tensor in enumerate(weights) if tensor.is_floating_point()]
         torch._foreach_lerp_([averages[i] for i in floats], [weights[i] for i in floats], 1 - self.decay)

@@ -1,4 +1,4 @@
-"""What launchers say in environment variables: who this process is, where the others are, which GPU is its own."""
+"""Read the environment variables of launchers: rank, number of processes, address of the first process, GPU."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ logger = logging.getLogger(__name__)
 
 Launcher = Literal['none', 'pytorch', 'slurm']
 USUAL_PORT = 29500
-_PORTS = range(12_000, 32_000)  # for jobs of Slurm; those above are given to connections at random
+_PORTS = range(12_000, 32_000)  # for Slurm jobs; below the range of ephemeral ports
 
 
 def place_in_job(launcher: Launcher, port: int | None = None) -> tuple[int, int, int]:
-    """Rank, number of processes, and number of this process on its host.
+    """Return the rank, the number of processes, and the local rank of this process.
 
     Args:
-        launcher: 'pytorch' under torchrun; 'slurm' under srun, whose variables are translated into torchrun's.
-        port: of the first node, for Slurm; None derives one from the job, so that two jobs on a node do not meet.
+        launcher: 'pytorch' with torchrun; 'slurm' with srun, whose variables are translated to torchrun's.
+        port: of the first node, for Slurm; None derives it from the job id, so that jobs on one node do not collide.
 
     Raises:
         OptionError: the launcher's variables are missing.
@@ -40,12 +40,12 @@ def place_in_job(launcher: Launcher, port: int | None = None) -> tuple[int, int,
 
 
 def own_gpu(local: int) -> torch.device:
-    """The GPU of a process: that of its number on the host, or the only one that it sees.
+    """Return the GPU of a process: by its local rank, or the only visible one.
 
-    Slurm shows every task its own GPU alone (``--gpus-per-task=1``), which is number 0 to each of them.
+    With ``--gpus-per-task=1``, each Slurm task sees only its own GPU, as number 0.
 
     Args:
-        local: number of this process on its host.
+        local: local rank of this process.
 
     Raises:
         OptionError: there are fewer GPUs than processes.
@@ -54,37 +54,37 @@ def own_gpu(local: int) -> torch.device:
 
 
 def identity_of(device: torch.device) -> str:
-    """What tells a GPU from all others of a job; empty if torch does not know."""
+    """Return a unique name of a GPU within the job; empty if torch does not provide it."""
     uuid = getattr(torch.cuda.get_device_properties(device), 'uuid', None)
     return '' if uuid is None else f'{socket.gethostname()} {uuid}'
 
 
 def refuse_shared_gpus(identities: Sequence[str]) -> None:
-    """NCCL works with one process on a GPU only.
+    """Check that each process has its own GPU, as NCCL requires.
 
     Args:
-        identities: of the GPUs of all processes, by rank; see :func:`identity_of`.
+        identities: of the GPUs of all processes, from :func:`identity_of`.
 
     Raises:
-        OptionError: two processes have the same.
+        OptionError: two processes share a GPU.
     """
     for rank, identity in enumerate(identities):
         first = identities.index(identity)
         if identity and first != rank:
             raise OptionError(
-                f'ranks {first} and {rank} have one GPU ({identity}); start one process for each GPU, '
+                f'ranks {first} and {rank} share one GPU ({identity}); start one process per GPU, '
                 'or set dist_params: backend: gloo'
             )
 
 
 def require_reachable_host(environment: Mapping[str, str]) -> None:
-    """Make sure that other hosts can reach this one by its name, where there are others: gloo goes by it.
+    """Check that other hosts can reach this one by its name, as gloo requires.
 
     Args:
         environment: of this process.
 
     Raises:
-        OptionError: the name means this host alone, as 127.0.1.1 in many /etc/hosts.
+        OptionError: the name resolves to a loopback address, such as 127.0.1.1 in many /etc/hosts.
     """
     nodes = environment.get('SLURM_STEP_NUM_NODES') or environment.get('SLURM_NNODES') or '1'
     world, here = environment.get('WORLD_SIZE', '1'), environment.get('LOCAL_WORLD_SIZE')
@@ -93,19 +93,19 @@ def require_reachable_host(environment: Mapping[str, str]) -> None:
         return
     name = socket.gethostname()
     try:
-        address = str(socket.getaddrinfo(name, None)[0][4][0])  # gloo takes the first as well, IPv4 or IPv6
+        address = str(socket.getaddrinfo(name, None)[0][4][0])  # gloo uses the first address, too, IPv4 or IPv6
     except OSError:
         address = 'nothing'
     if address == 'nothing' or ipaddress.ip_address(address).is_loopback:
         cards = [card for _, card in socket.if_nameindex() if card != 'lo']
         raise OptionError(
-            f'the name of this host, {name}, means {address} here, which no other host can reach. Name the network '
-            f'card of the cluster: export GLOO_SOCKET_IFNAME=... ({", ".join(cards) or "there is none"})'
+            f'the name of this host, {name}, resolves to {address}, which other hosts cannot reach. Set the network '
+            f'interface of the cluster: export GLOO_SOCKET_IFNAME=... ({", ".join(cards) or "none found"})'
         )
 
 
 def port_of_job(environment: Mapping[str, str]) -> int:
-    """A port that is the same in all processes of a job of Slurm, and another one in other jobs and steps."""
+    """Return a port that is the same in all processes of a Slurm job step, and differs between jobs and steps."""
     job, step = (environment.get(f'SLURM_{name}_ID', '') for name in ('JOB', 'STEP'))
     if not job.isdigit():
         return USUAL_PORT
@@ -113,7 +113,7 @@ def port_of_job(environment: Mapping[str, str]) -> int:
 
 
 def first_host(nodes: str) -> str:
-    """The first host of a Slurm node list, such as ``gpu[03-05,9],login``.
+    """Return the first host of a Slurm node list, such as ``gpu[03-05,9],login``.
 
     >>> first_host('gpu[03-05,9],login'), first_host('alpha,beta')
     ('gpu03', 'alpha')
@@ -123,7 +123,7 @@ def first_host(nodes: str) -> str:
 
 
 def _environment_of_slurm(port: int | None) -> None:
-    """Say in torchrun's variables what Slurm says in its own."""
+    """Set torchrun's variables from those of Slurm."""
     rank, world, local = (_number(f'SLURM_{name}', 'slurm') for name in ('PROCID', 'NTASKS', 'LOCALID'))
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(local))
     nodes = os.environ.get('SLURM_STEP_NODELIST') or os.environ.get('SLURM_NODELIST', '')
@@ -139,7 +139,7 @@ def _environment_of_slurm(port: int | None) -> None:
         )
         host = listed.stdout.split()[0]
     except (OSError, subprocess.CalledProcessError, IndexError):
-        logger.debug('scontrol is not here; %s is taken as the first host', host)
+        logger.debug('scontrol is not available; using %s as the first host', host)
     os.environ.setdefault('MASTER_ADDR', host)
     os.environ.setdefault('MASTER_PORT', str(port_of_job(os.environ) if port is None else port))
 

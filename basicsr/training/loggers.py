@@ -1,4 +1,4 @@
-"""What a training tells: lines on the console and in a file, the same as JSON lines, TensorBoard, wandb."""
+"""Training logs: text on the console and in a file, JSON lines, TensorBoard, wandb."""
 
 from __future__ import annotations
 
@@ -31,23 +31,22 @@ Values = Mapping[str, float]
 class RunLog:
     """The log of one run, written by its first process.
 
-    ``log/<name>.jsonl`` has one object a line: ``iter``, ``epoch``, the losses, ``lr``, ``grad_norm``, ``seconds`` (of
-    a step) and ``data_seconds`` (of them waiting for data); or ``iter``, ``dataset`` and its scores.
+    ``log/<name>.jsonl`` has one object per line: ``iter``, ``epoch``, the losses, ``lr``, ``grad_norm``, ``seconds``
+    (per step) and ``data_seconds`` (of it, waiting for data); or ``iter``, ``dataset`` and its scores.
 
-    Nothing is written before :meth:`open`, so that a run which fails at its start leaves nothing behind; what the
-    package logs in the meantime comes first in the file then.
+    Before :meth:`open`, records are kept in memory, so that a run that fails at its start creates no files.
 
     Args:
         experiment: folder of the experiment.
         name: of the run.
-        total_iter: last iteration, for the time that remains.
-        start: iteration that the run starts after; later lines of an earlier run are cut off.
+        total_iter: last iteration, for the remaining time.
+        start: iteration before the first step of this run; later lines of an earlier run are deleted.
         tensorboard: write TensorBoard files to ``log/tensorboard``.
-        wandb: ``project`` and ``resume_id``; None does without.
-        options: stored with the run in wandb.
+        wandb: ``project`` and ``resume_id``; None disables wandb.
+        options: stored in wandb.
 
     Raises:
-        OptionError: tensorboard or wandb is asked for and not installed.
+        OptionError: tensorboard or wandb is enabled but not installed.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class RunLog:
         logging.getLogger('basicsr').addHandler(self._text)
 
     def open(self) -> None:
-        """Make the files; they are continued if they are there. Once is enough."""
+        """Create the files or append to existing ones; further calls do nothing."""
         if self._file is not None:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -109,16 +108,16 @@ class RunLog:
     def step(
         self, iteration: int, epoch: int, losses: Values, lr: float, grad_norm: float, seconds: float, data: float
     ) -> None:
-        """Tell of a step.
+        """Log a training step.
 
         Args:
             iteration: 1-based.
-            epoch: number of the pass over the data.
+            epoch: number of the epoch.
             losses: means over all processes.
             lr: learning rate.
-            grad_norm: before clipping.
-            seconds: of a step, mean since the last line.
-            data: of these, waiting for data.
+            grad_norm: gradient norm before clipping.
+            seconds: per step, mean since the last line.
+            data: seconds per step waiting for data.
         """
         done = max(1, iteration - self._start)
         eta = timedelta(seconds=round((time.monotonic() - self._begin) / done * (self._total_iter - iteration)))
@@ -141,7 +140,7 @@ class RunLog:
         self._scalars(iteration, {**scalars, 'lr': lr, 'grad_norm': grad_norm, 'data_seconds': data})
 
     def scores(self, iteration: int, dataset: str, scores: Values) -> None:
-        """Tell of a validation."""
+        """Log the scores of a validation."""
         shown = ' '.join(f'{label}: {value:.4f}' for label, value in scores.items())
         logger.info('validation on %s after %s steps: %s', dataset, f'{iteration:,}', shown or 'no metrics')
         self._write({'iter': iteration, 'dataset': dataset, **scores})
@@ -191,30 +190,30 @@ def open_log(
 
 
 class Timer:
-    """Seconds of a step, and of these waiting for data; means since the last look."""
+    """A timer of steps, and of waiting for data."""
 
     def __init__(self) -> None:
         self._start = self._last = time.perf_counter()
         self._data, self._steps = 0.0, 0
 
     def data_is_here(self) -> None:
-        """The batches of a step are on the device."""
+        """Record that the batches of a step are on the device."""
         self._data += time.perf_counter() - self._last
 
     def step_is_done(self) -> None:
-        """The step is done."""
+        """Record the end of a step."""
         self._last = time.perf_counter()
         self._steps += 1
 
     def means(self) -> tuple[float, float]:
-        """Seconds of a step, and waiting for data; starts anew."""
+        """Return mean seconds per step, and waiting for data, since the last call."""
         result = (self._last - self._start) / self._steps, self._data / self._steps
         self._start, self._data, self._steps = self._last, 0.0, 0
         return result
 
 
 def cut_back(path: Path, iteration: int) -> None:
-    """Drop the lines of a JSON-lines file that tell of later iterations, or are incomplete."""
+    """Delete incomplete lines and those of later iterations from a JSON-lines file."""
     if not path.is_file():
         return
     kept = []
@@ -230,7 +229,7 @@ def cut_back(path: Path, iteration: int) -> None:
 
 
 def _tensorboard(folder: Path, start: int) -> Callable[[], Any]:
-    """What makes a writer of TensorBoard files."""
+    """Return a function that creates a TensorBoard writer."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

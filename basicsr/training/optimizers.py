@@ -1,4 +1,4 @@
-"""The optimizers an option file may name: those of torch, under their own names and arguments."""
+"""The optimizers of option files: those of torch, with their names and arguments."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ for _optimizer in (
 def build_optimizer(
     params: torch.nn.Module | Iterable[torch.Tensor] | Iterable[dict[str, Any]], opt: BlockLike, fuse: bool = False
 ) -> torch.optim.Optimizer:
-    """Build the optimizer that a block names; the block is left as it is.
+    """Build the optimizer of a block; the block is not modified.
 
     Args:
-        params: a network, parameters, or groups of them as torch takes them.
+        params: a network, parameters, or parameter groups as for torch.
         opt: ``type`` ('AdamW') and keyword arguments.
-        fuse: update all parameters in one pass where the optimizer can and the block says nothing about it; the
-            result is the same up to rounding.
+        fuse: use the fused implementation if available and not set in the block; results agree up to
+            rounding.
 
     Raises:
-        ArgumentError: missing ``type``, unknown or unfit arguments.
-        UnknownNameError: no optimizer of that name.
+        ArgumentError: missing ``type``, unknown or invalid arguments.
+        UnknownNameError: unknown optimizer.
 
     Example:
         >>> block = {'type': 'AdamW', 'lr': 1e-3, 'weight_decay': 1e-3, 'betas': [0.9, 0.9]}
@@ -54,39 +54,39 @@ def build_optimizer(
 def adopt_moments(
     optimizer: torch.optim.Optimizer, opt: BlockLike, saved: Mapping[str, Any], before: str
 ) -> str | None:
-    """Continue with the moments of a saved optimizer, under the settings that ``optimizer`` was built with.
+    """Load the moments of a saved optimizer, but keep the settings of the new one.
 
     Args:
-        optimizer: new, of the same parameters in the same order; its own settings stay (lr, betas, ...).
-        opt: the block that it was built of.
-        saved: ``state_dict()`` of the earlier optimizer.
-        before: ``type`` of the earlier optimizer.
+        optimizer: new, with the same parameters in the same order; its settings (lr, betas, ...) are kept.
+        opt: its block.
+        saved: ``state_dict()`` of the saved optimizer.
+        before: ``type`` of the saved optimizer.
 
     Returns:
-        None; or why the moments start at zero instead: another optimizer, or one that keeps more than the earlier one.
+        None, or the reason why the moments start at zero: another type, or additional moments.
 
     Raises:
-        ValueError: the saved optimizer is of another number of parameters.
+        ValueError: the saved optimizer has another number of parameters.
     """
     old, new = ([key for group in groups for key in group['params']] for groups in
                 (saved['param_groups'], optimizer.state_dict()['param_groups']))  # fmt: skip
     if len(old) != len(new):
-        raise ValueError(f'it is of {len(old)} parameters, the network has {len(new)}')
+        raise ValueError(f'it has {len(old)} parameters, the network {len(new)}')
     name = type(optimizer).__name__
     if name != before:
-        return f'the optimizer was {before} and is {name} now'
+        return f'the optimizer changed from {before} to {name}'
     wanted = _moments_of(opt)
     moments = {key: saved['state'][number] for key, number in zip(new, old, strict=True) if number in saved['state']}
     lacking = sorted({entry for kept in moments.values() for entry in wanted if kept.get(entry) is None})
     if lacking:
-        return f'{name} needs {", ".join(lacking)} now, which the checkpoint does not have'
+        return f'{name} needs {", ".join(lacking)}, which the checkpoint does not contain'
     moments = {key: {entry: kept[entry] for entry in wanted} for key, kept in moments.items()}
     optimizer.load_state_dict({'state': moments, 'param_groups': optimizer.state_dict()['param_groups']})
     return None
 
 
 def _moments_of(opt: BlockLike) -> list[str]:
-    """What the optimizer of a block keeps of each parameter."""
+    """Return the names of the moments that the optimizer of a block stores per parameter."""
     weight = torch.zeros(1, requires_grad=True)
     optimizer = build_optimizer([weight], opt)
     weight.grad = torch.zeros(1)

@@ -1,4 +1,4 @@
-"""Seeds, and the states of all generators as one tensor that a checkpoint can hold."""
+"""Seeds, and the states of all random generators as one tensor for checkpoints."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
 
     Args:
         seed: at least 0.
-        deterministic: on GPUs, use algorithms that give the same bits every time (slower; an operation that has none
-            is an error); otherwise the fastest ones for the sizes at hand.
+        deterministic: on GPUs, use deterministic algorithms (slower; operations without one are an error); otherwise
+            the fastest algorithms.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - third-party code may draw from it
@@ -30,16 +30,16 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
 
 
 def derived_seed(seed: int, name: str) -> int:
-    """Another seed for each name, so that generated validation data never repeat training data. 0 to 2^63 - 1."""
+    """Return a seed per name, 0 to 2^63 - 1, so that generated validation data differ from training data."""
     state = np.random.SeedSequence([seed, *name.encode()], spawn_key=(2,)).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
 
 
 def generator_states(device: torch.device) -> Tensor:
-    """The states of the generators of Python, numpy and torch: int64, always of one length.
+    """Return the states of the generators of Python, NumPy and torch: int64, of fixed length.
 
     Args:
-        device: where this process computes; the generator of a GPU is one of them. Other GPUs are not touched.
+        device: of this process; for a GPU, its generator is included.
     """
     _, words, gauss = random.getstate()
     _, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
@@ -55,20 +55,20 @@ def generator_states(device: torch.device) -> Tensor:
 
 
 def restore_generators(states: Tensor, device: torch.device) -> None:
-    """Set the generators to what :func:`generator_states` returned.
+    """Restore the states of :func:`generator_states`.
 
     Args:
-        states: of a process on a device of any kind; what they lack stays as it is.
-        device: where this process computes.
+        states: of a process on any device; generators without a state are not changed.
+        device: of this process.
 
     Raises:
-        CheckpointError: they are of another kind of machine.
+        CheckpointError: they are from an incompatible version of torch.
     """
     sizes = [627, 624, 4, torch.get_rng_state().numel()]
     if device.type == 'cuda':
         sizes.append(torch.cuda.get_rng_state(device).numel())
     if states.dtype != torch.int64 or states.numel() < sum(sizes[:4]):
-        raise CheckpointError('the states of the random generators are of another version of torch')
+        raise CheckpointError('the random generator states are from an incompatible version of torch')
     python, keys, rest, cpu, *gpu = (
         states[: sum(sizes)].split(sizes)
         if states.numel() >= sum(sizes)
@@ -85,7 +85,7 @@ def restore_generators(states: Tensor, device: torch.device) -> None:
 
 
 def _bits(value: float | None) -> tuple[int, int]:
-    """A float's bits as an int64, and whether there is one."""
+    """Return the bits of a float as int64, and 1; zeros for None."""
     return (0, 0) if value is None else (int(np.float64(value).view(np.int64)), 1)
 
 

@@ -1,4 +1,4 @@
-"""Where a training starts: a new experiment, the last checkpoint of an old one, or a state that the user names."""
+"""The start of a training: new, from the latest checkpoint of the experiment, or from a given training state."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from basicsr.options.fields import plain
 from basicsr.training.checkpoints import Checkpoint, CheckpointFolder, read_checkpoint
 from basicsr.training.distributed import Processes
 from basicsr.training.optimizers import adopt_moments
-from basicsr.training.schedules import catch_up
+from basicsr.training.scheduling import catch_up
 from basicsr.utils.errors import OptionError
 from basicsr.utils.registry import BlockLike
 
 logger = logging.getLogger(__name__)
 
-HOW_TO_STEP = ('fused', 'foreach', 'capturable', 'differentiable')  # of optimizers: changes rounding at most
-PROGRESS = ('last_epoch', 'base_lrs', 'lr_lambdas', 'verbose')  # of schedules: no settings
+HOW_TO_STEP = ('fused', 'foreach', 'capturable', 'differentiable')  # of optimizers: only affects rounding
+PROGRESS = ('last_epoch', 'base_lrs', 'lr_lambdas', 'verbose')  # of schedules: progress, not settings
 
 
 def claim_experiment(experiment: Path, auto_resume: bool, resume_state: str | None, clear: bool) -> None:
-    """Make sure that the folder of an experiment is new, or may be continued; it is made once a step has been done.
+    """Check that an experiment is new, or may be continued; its folder is created after the first step.
 
     Args:
         experiment: ``experiments/<name>``.
-        auto_resume: it may exist.
-        resume_state: it may exist if this state lies in it.
-        clear: it is removed first if it exists.
+        auto_resume: allow an existing experiment.
+        resume_state: allow an existing experiment that contains this state.
+        clear: delete an existing experiment first.
 
     Raises:
-        OptionError: it exists and nothing says that it is to be continued.
+        OptionError: it exists, and no option continues it.
     """
     if clear and experiment.is_dir():
         shutil.rmtree(experiment)
@@ -45,8 +45,8 @@ def claim_experiment(experiment: Path, auto_resume: bool, resume_state: str | No
     used = any(path.is_file() for path in experiment.rglob('*'))
     if used and not (auto_resume or inside):
         raise OptionError(
-            f'{experiment.resolve()} exists already. Continue it with --auto_resume, choose another name '
-            f'(--force_yml name={experiment.name}_2), or remove the folder'
+            f'{experiment.resolve()} already exists. Continue it with --auto_resume, choose another name '
+            f'(--force_yml name={experiment.name}_2), or delete the folder'
         )
     CheckpointFolder(experiment).clear_parts()
 
@@ -54,18 +54,18 @@ def claim_experiment(experiment: Path, auto_resume: bool, resume_state: str | No
 def find_checkpoint(
     folder: CheckpointFolder, auto_resume: bool, resume_state: str | None, network: bool, processes: Processes
 ) -> Checkpoint | None:
-    """The checkpoint to continue from; None to start at the beginning.
+    """Return the checkpoint to continue from; None starts a new training.
 
     Args:
         folder: of the experiment.
-        auto_resume: take the last whole checkpoint of the experiment; it wins over ``resume_state``.
-        resume_state: a training state.
-        network: whether its network file is needed.
-        processes: all of them get the same checkpoint.
+        auto_resume: use the latest valid checkpoint of the experiment, before ``resume_state``.
+        resume_state: path of a training state.
+        network: read its network file, too.
+        processes: of the job; all get the same checkpoint.
 
     Raises:
-        CheckpointError: ``resume_state`` cannot be continued from.
-        WeightsError: it, or the network file beside it, cannot be read.
+        CheckpointError: ``resume_state`` is not a valid checkpoint.
+        WeightsError: it, or its network file, cannot be read.
     """
     latest: list[Checkpoint | None] = [None]
     if auto_resume:
@@ -77,18 +77,18 @@ def find_checkpoint(
     if resume_state is not None:
         return read_checkpoint(Path(resume_state), network)
     if auto_resume:
-        logger.info('no checkpoint in %s yet: starting at the beginning', folder.states)
+        logger.info('no checkpoint in %s: starting a new training', folder.states)
     return None
 
 
 def choose_seed(given: int | None, checkpoint: Checkpoint | None, processes: Processes) -> int:
-    """The seed of a run: the one given, else that of the checkpoint, else a new one, the same in all processes."""
+    """Return the seed of a run: the given one, that of the checkpoint, or a random one, equal in all processes."""
     if given is not None:
         return given
     if checkpoint is not None:
         return int(checkpoint.state['recipe']['manual_seed'])
     seed = processes.from_first(secrets.randbelow(2**31))
-    logger.info('manual_seed: %d (drawn)', seed)
+    logger.info('manual_seed: %d (random)', seed)
     return seed
 
 
@@ -113,24 +113,24 @@ def recipe_of(options: Options, seed: int, total_batch: int) -> dict[str, Any]:
 
 
 def compare_recipes(checkpoint: Checkpoint, recipe: Mapping[str, Any], changes_wanted: bool) -> None:
-    """Make sure that a training goes on as it began.
+    """Check that the recipe did not change since the checkpoint.
 
     Raises:
-        OptionError: the recipe differs, and nobody said that it should; lists what differs.
+        OptionError: the recipe changed without ``path.resume_with_changes``; lists the changes.
     """
     changes = recipe_changes(checkpoint.state['recipe'], recipe)
     if changes and not changes_wanted:
         listed = '\n  '.join(changes)
         raise OptionError(
-            f'{checkpoint.path} is of another recipe:\n  {listed}\nTo go on with the new one: '
-            '--force_yml path:resume_with_changes=true; it is another experiment, then'
+            f'{checkpoint.path} has another recipe:\n  {listed}\nTo continue with the new one: '
+            '--force_yml path:resume_with_changes=true'
         )
     for change in changes:
         logger.warning('the recipe changes after %d steps: %s', checkpoint.iteration, change)
 
 
 def recipe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two recipes, one line for each key: ``train.optim_g.lr: 0.001 -> 0.0005``."""
+    """Return the differences of two recipes, one line per key: ``train.optim_g.lr: 0.001 -> 0.0005``."""
     old, new = _flat(before), _flat(now)
     unset = object()
     return [
@@ -141,16 +141,16 @@ def recipe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
 
 
 def continue_exactly(optimizer: torch.optim.Optimizer, scheduler: LRScheduler, checkpoint: Checkpoint) -> None:
-    """Set an optimizer and its schedule to what they were when a checkpoint was written.
+    """Restore an optimizer and its schedule from a checkpoint.
 
     Args:
-        optimizer: as the recipe has it, new.
-        scheduler: likewise.
-        checkpoint: of the same recipe. If its settings are others all the same, a warning names them: version 0.1
-            did not apply the changes of ``path.resume_with_changes``.
+        optimizer: newly built from the recipe.
+        scheduler: newly built from the recipe.
+        checkpoint: of the same recipe. If its settings differ, a warning lists them: version 0.1 did not apply the
+            changes of ``path.resume_with_changes``.
 
     Raises:
-        ValueError, KeyError, TypeError: it is of another optimizer or schedule.
+        ValueError, KeyError, TypeError: it contains another optimizer or schedule.
     """
     built = _settings(optimizer.state_dict(), scheduler.state_dict())
     optimizer_state, scheduler_state = checkpoint.state['optimizers'][0], checkpoint.state['schedulers'][0]
@@ -160,7 +160,7 @@ def continue_exactly(optimizer: torch.optim.Optimizer, scheduler: LRScheduler, c
     kept = _settings(optimizer_state, scheduler_state)
     for key in (key for key in kept if key in built and kept[key] != built[key]):
         logger.warning(
-            '%s goes on with %s %s, although its recipe says %s: an earlier version has not applied a change. '
+            '%s: continuing with %s %s, although the recipe has %s; version 0.1 did not apply this change. '
             '--force_yml path:resume_with_changes=true applies the recipe',
             checkpoint.path, key, kept[key], built[key],
         )  # fmt: skip
@@ -169,20 +169,20 @@ def continue_exactly(optimizer: torch.optim.Optimizer, scheduler: LRScheduler, c
 def continue_anew(
     optimizer: torch.optim.Optimizer, scheduler: LRScheduler, opt: BlockLike, warmup_iter: int, checkpoint: Checkpoint
 ) -> None:
-    """Bring an optimizer and its schedule to a checkpoint's iteration, under a recipe that may have changed since.
+    """Advance an optimizer and its schedule to the iteration of a checkpoint, with a changed recipe.
 
-    Learning rates are what they would be if the recipe had been in force from the first iteration. Moments of the
-    optimizer are those of the checkpoint, unless they are of another kind, which a warning says.
+    Learning rates are those of the new recipe from the first iteration. The moments of the optimizer come from the
+    checkpoint; if they do not fit, they start at zero, with a warning.
 
     Args:
-        optimizer: as the recipe has it, new.
-        scheduler: likewise.
-        opt: the block that the optimizer was built of.
+        optimizer: newly built from the recipe.
+        scheduler: newly built from the recipe.
+        opt: the block of the optimizer.
         warmup_iter: of the recipe.
-        checkpoint: of the recipe before.
+        checkpoint: of the previous recipe.
 
     Raises:
-        ValueError, KeyError, TypeError: it is of other parameters.
+        ValueError, KeyError, TypeError: it has other parameters.
     """
     before = checkpoint.state['recipe']['train']['optim_g']['type']
     afresh = adopt_moments(optimizer, opt, checkpoint.state['optimizers'][0], before)
@@ -196,11 +196,11 @@ def _require_shapes(optimizer: torch.optim.Optimizer) -> None:
     for parameter, kept in optimizer.state.items():
         shapes = {value.shape for value in kept.values() if isinstance(value, torch.Tensor) and value.ndim > 0}
         if shapes - {parameter.shape}:
-            raise ValueError(f'what it keeps of a weight {tuple(parameter.shape)} has another shape')
+            raise ValueError(f'the optimizer state does not have the shape of a weight, {tuple(parameter.shape)}')
 
 
 def _settings(optimizer_state: Mapping[str, Any], scheduler_state: Mapping[str, Any]) -> dict[str, Any]:
-    """What an optimizer and a schedule were built with, as far as their states tell."""
+    """Return the settings of an optimizer and a schedule from their states."""
     group = optimizer_state['param_groups'][0]
     settings = {key: value for key, value in group.items() if key not in ('params', 'lr', *HOW_TO_STEP)}
     settings |= {key: value for key, value in scheduler_state.items() if key not in PROGRESS and key[:1] != '_'}
@@ -208,20 +208,16 @@ def _settings(optimizer_state: Mapping[str, Any], scheduler_state: Mapping[str, 
 
 
 def own_generators(states: list[torch.Tensor], processes: Processes, at: int) -> torch.Tensor | None:
-    """The generators' states of this process in a checkpoint, None if it had fewer processes.
+    """Return the generator states of this process in a checkpoint; None if it had fewer processes.
 
     Args:
-        states: of each process that wrote the checkpoint.
-        processes: those of now.
+        states: of all processes that wrote the checkpoint.
+        processes: of this job.
         at: iteration of the checkpoint, for the message.
     """
     if len(states) != processes.world:
-        logger.warning(
-            'continuing after %d steps with %d processes instead of %d: the same up to rounding, not bit for bit',
-            at,
-            processes.world,
-            len(states),
-        )
+        text = 'continuing after %d steps with %d processes instead of %d: equal up to rounding, not bit for bit'
+        logger.warning(text, at, processes.world, len(states))
     return states[processes.rank] if processes.rank < len(states) else None
 
 

@@ -1,15 +1,8 @@
-"""Learning-rate schedules of the original option files, as schedulers of torch, and the rule that applies them.
-
-A scheduler is stepped before every iteration except the first, so t = iteration - 1 steps were taken when
-iteration i runs. Schedules that go on from the rate in force (cosine, multi-step) go on from the
-warmed-up rate after a warm-up, as the original does.
-"""
+"""Learning-rate schedules of the original option files, as schedulers of torch."""
 
 from __future__ import annotations
 
-import inspect
 import math
-import warnings
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
@@ -19,77 +12,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR as TorchCosineAnnealingLR
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from basicsr.utils.errors import ArgumentError
-from basicsr.utils.registry import SCHEDULER_REGISTRY, BlockLike, plain_block
+from basicsr.utils.registry import SCHEDULER_REGISTRY
 from basicsr.utils.signature import Positive
-
-
-def build_scheduler(optimizer: torch.optim.Optimizer, opt: BlockLike, total_iter: int | None = None) -> LRScheduler:
-    """Build the schedule that a block names; the block is left as it is.
-
-    Args:
-        optimizer: whose learning rates are scheduled.
-        opt: ``type`` ('TrueCosineAnnealingLR') and keyword arguments.
-        total_iter: iterations of the training; LinearLR and VibrateLR use it if their block has none.
-
-    Raises:
-        ArgumentError: missing ``type``, unknown or unfit arguments, or periods that end before ``total_iter``.
-        UnknownNameError: no schedule of that name.
-    """
-    options = plain_block(opt, 'scheduler')
-    if 'type' in options and total_iter is not None:
-        factory = SCHEDULER_REGISTRY.get(options['type'])
-        if 'total_iter' in inspect.signature(factory).parameters and options.get('total_iter') is None:
-            options['total_iter'] = total_iter
-    scheduler: LRScheduler = SCHEDULER_REGISTRY.build(options, optimizer=optimizer)
-    if isinstance(scheduler, CosineAnnealingRestartLR) and total_iter is not None:
-        scheduler.require_length(total_iter)
-    return scheduler
-
-
-def advance(
-    optimizer: torch.optim.Optimizer, scheduler: LRScheduler | None, iteration: int, warmup_iter: int = -1
-) -> None:
-    """Set the learning rates for an iteration; call it once before each, in order.
-
-    The scheduler steps unless the iteration is the first; during a linear warm-up the rate is then overwritten
-    with initial rate x iteration / warmup_iter.
-
-    Args:
-        optimizer: its groups' ``lr`` is set.
-        scheduler: made for that optimizer; None keeps the rate constant after the warm-up.
-        iteration: 1-based.
-        warmup_iter: the first iteration after the warm-up; -1 for none.
-
-    Raises:
-        ValueError: iteration below 1.
-    """
-    if iteration < 1:
-        raise ValueError(f'iterations count from 1, got {iteration}')
-    if scheduler is not None and iteration > 1:
-        with warnings.catch_warnings():  # a first step that was skipped is no wrong order
-            warnings.filterwarnings('ignore', 'Detected call of `lr_scheduler.step')
-            scheduler.step()
-    if scheduler is None and warmup_iter > 0:
-        for group in optimizer.param_groups:
-            group['lr'] = group.setdefault('initial_lr', group['lr'])
-    if iteration < warmup_iter:
-        for group in optimizer.param_groups:
-            group['lr'] = group['initial_lr'] * iteration / warmup_iter
-
-
-def catch_up(optimizer: torch.optim.Optimizer, scheduler: LRScheduler, iteration: int, warmup_iter: int = -1) -> None:
-    """Bring a new optimizer and its schedule to where they would be after that many iterations.
-
-    Every iteration is gone through, because schedules go on from the rate in force: about a second for 100 000.
-
-    Args:
-        optimizer: just built; the learning rates of its groups are set.
-        scheduler: just built for it.
-        iteration: iterations done, 0 or more.
-        warmup_iter: see :func:`advance`.
-    """
-    for step in range(1, iteration + 1):
-        advance(optimizer, scheduler, step, warmup_iter)
 
 
 @SCHEDULER_REGISTRY.register()
@@ -97,7 +21,7 @@ class CosineAnnealingLR(TorchCosineAnnealingLR):
     """torch's cosine schedule: eta_min + (lr - eta_min) (1 + cos(pi t / T_max)) / 2; it rises again after T_max.
 
     Args:
-        optimizer: whose learning rates are scheduled.
+        optimizer: to schedule.
         T_max: steps from the initial rate to ``eta_min``.
         eta_min: lowest rate.
     """
@@ -108,10 +32,10 @@ class CosineAnnealingLR(TorchCosineAnnealingLR):
 
 @SCHEDULER_REGISTRY.register()
 class TrueCosineAnnealingLR(CosineAnnealingLR):
-    """The cosine schedule under the name that NAFNet's and SAM-Deblur's option files use.
+    """The cosine schedule under its name in the option files of NAFNet and SAM-Deblur.
 
     Args:
-        optimizer: whose learning rates are scheduled.
+        optimizer: to schedule.
         T_max: steps from the initial rate to ``eta_min``.
         eta_min: lowest rate.
     """
@@ -121,16 +45,16 @@ class TrueCosineAnnealingLR(CosineAnnealingLR):
 class WarmupCosineLR(LRScheduler):
     """A straight line from 0 to the initial rate, then half a cosine down to ``eta_min`` (RSS-T).
 
-    Unlike the recipe's ``warmup_iter``, the cosine begins where the warm-up ends, and the first step has rate 0.
+    Unlike with ``warmup_iter`` of the recipe, the cosine starts after the warm-up, and the first step has rate 0.
 
     Args:
-        optimizer: whose learning rates are scheduled.
+        optimizer: to schedule.
         warmup: steps of the warm-up.
         eta_min: lowest rate.
-        total_iter: all steps; the training's length if the block has none (see ``build_scheduler``).
+        total_iter: all steps; default: the length of the training (see ``build_scheduler``).
 
     Raises:
-        ArgumentError: no total_iter, or below 1.
+        ArgumentError: total_iter is missing or below 1.
     """
 
     def __init__(
@@ -145,7 +69,7 @@ class WarmupCosineLR(LRScheduler):
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float | torch.Tensor]:
-        """The rate of each parameter group after ``last_epoch`` steps."""
+        """Return the rate of each parameter group after ``last_epoch`` steps."""
         step = self.last_epoch
         if step < self.warmup:
             return [rate * step / self.warmup for rate in self.base_lrs]
@@ -156,17 +80,17 @@ class WarmupCosineLR(LRScheduler):
 
 @SCHEDULER_REGISTRY.register()
 class MultiStepRestartLR(LRScheduler):
-    """The rate falls by ``gamma`` at milestones and starts afresh at restarts.
+    """Multiply the rate by ``gamma`` at milestones, and reset it at restarts.
 
     Args:
-        optimizer: whose learning rates are scheduled.
-        milestones: steps at which the rate in force is multiplied by ``gamma``; one listed twice counts twice.
+        optimizer: to schedule.
+        milestones: steps at which the current rate is multiplied by ``gamma``; duplicates count twice.
         gamma: factor.
-        restarts: steps at which the rate becomes the initial rate times a weight; a milestone there is ignored.
-        restart_weights: one weight a restart.
+        restarts: steps at which the rate is set to the initial rate times a weight, ignoring milestones.
+        restart_weights: one weight per restart.
 
     Raises:
-        ArgumentError: restarts and weights differ in number.
+        ArgumentError: different numbers of restarts and weights.
     """
 
     def __init__(
@@ -185,7 +109,7 @@ class MultiStepRestartLR(LRScheduler):
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float | torch.Tensor]:
-        """The rate of each parameter group after ``last_epoch`` steps."""
+        """Return the rate of each parameter group after ``last_epoch`` steps."""
         step = self.last_epoch
         if step in self.restarts:
             weight = self.restart_weights[self.restarts.index(step)]
@@ -196,31 +120,31 @@ class MultiStepRestartLR(LRScheduler):
 
 @SCHEDULER_REGISTRY.register()
 class MultiStepLR(MultiStepRestartLR):
-    """The same as MultiStepRestartLR, to which the original sends this name as well.
+    """The same as MultiStepRestartLR, as in the original code.
 
     Args:
-        optimizer: whose learning rates are scheduled.
-        milestones: steps at which the rate in force is multiplied by ``gamma``.
+        optimizer: to schedule.
+        milestones: steps at which the current rate is multiplied by ``gamma``.
         gamma: factor.
         restarts: see MultiStepRestartLR.
-        restart_weights: one weight a restart.
+        restart_weights: one weight per restart.
     """
 
 
 @SCHEDULER_REGISTRY.register()
 class CosineAnnealingRestartLR(LRScheduler):
-    """Cosine periods one after the other, each from a weight of the initial rate down to ``eta_min``.
+    """Successive cosine periods, each from a multiple of the initial rate down to ``eta_min``.
 
-    A step at which a period ends still belongs to it. After the last period its final rate stays.
+    The last step of a period belongs to it. After the last period, the rate stays constant.
 
     Args:
-        optimizer: whose learning rates are scheduled.
+        optimizer: to schedule.
         periods: length of each period in steps.
-        restart_weights: one weight a period; all 1 if None.
+        restart_weights: one weight per period; None is 1.
         eta_min: lowest rate, or that of each period.
 
     Raises:
-        ArgumentError: no periods, periods below 1, or periods and weights or rates that differ in number.
+        ArgumentError: no periods, periods below 1, or different numbers of periods and weights or rates.
     """
 
     def __init__(
@@ -231,7 +155,7 @@ class CosineAnnealingRestartLR(LRScheduler):
         eta_min: float | list[float] = 0.0,
     ) -> None:
         if not periods or min(periods) < 1:
-            raise ArgumentError(f'CosineAnnealingRestartLR: periods is {periods}; it needs one or more lengths above 0')
+            raise ArgumentError(f'CosineAnnealingRestartLR: periods is {periods}; expected positive lengths')
         self.periods = list(periods)
         self.restart_weights = [1.0] * len(periods) if restart_weights is None else list(restart_weights)
         self.eta_min = eta_min
@@ -241,7 +165,7 @@ class CosineAnnealingRestartLR(LRScheduler):
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float | torch.Tensor]:
-        """The rate of each parameter group after ``last_epoch`` steps."""
+        """Return the rate of each parameter group after ``last_epoch`` steps."""
         ends = list(accumulate(self.periods))
         step = min(self.last_epoch, ends[-1])
         index = bisect_left(ends, step)
@@ -252,13 +176,13 @@ class CosineAnnealingRestartLR(LRScheduler):
         return [low + factor * (rate - low) for rate in self.base_lrs]
 
     def require_length(self, total_iter: int) -> None:
-        """Check that the periods last as long as the training.
+        """Check that the periods cover the training.
 
         Args:
             total_iter: iterations of the training.
 
         Raises:
-            ArgumentError: they end earlier.
+            ArgumentError: they are shorter.
         """
         if sum(self.periods) < total_iter - 1:
             raise ArgumentError(
@@ -272,11 +196,11 @@ class LinearLR(LambdaLR):
     """A straight line from the initial rate to zero.
 
     Args:
-        optimizer: whose learning rates are scheduled.
-        total_iter: steps to zero; the training's length if the block has none (see ``build_scheduler``).
+        optimizer: to schedule.
+        total_iter: steps to zero; default: the length of the training (see ``build_scheduler``).
 
     Raises:
-        ArgumentError: no total_iter, or below 1.
+        ArgumentError: total_iter is missing or below 1.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, total_iter: int | None = None) -> None:
@@ -286,14 +210,14 @@ class LinearLR(LambdaLR):
 
 @SCHEDULER_REGISTRY.register()
 class VibrateLR(LambdaLR):
-    """Eighty triangles under a falling envelope.
+    """Eighty triangles under a decreasing envelope.
 
     Args:
-        optimizer: whose learning rates are scheduled.
-        total_iter: length; the training's length if the block has none (see ``build_scheduler``).
+        optimizer: to schedule.
+        total_iter: length; default: that of the training (see ``build_scheduler``).
 
     Raises:
-        ArgumentError: no total_iter, or below 160 (a triangle needs two steps).
+        ArgumentError: total_iter is missing or below 160 (two steps per triangle).
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, total_iter: int | None = None) -> None:
@@ -302,10 +226,10 @@ class VibrateLR(LambdaLR):
 
 
 def vibrating_factor(step: int, total: int) -> float:
-    """The share of the initial rate that VibrateLR uses.
+    """Return the factor of the initial rate in VibrateLR.
 
     Args:
-        step: scheduler steps taken, t.
+        step: number of scheduler steps, t.
         total: length of the schedule, at least 160.
 
     Example:
@@ -325,10 +249,10 @@ def vibrating_factor(step: int, total: int) -> float:
 
 def _require_total(name: str, total_iter: int | None, least: int) -> int:
     if total_iter is None or total_iter < least:
-        raise ArgumentError(f'{name}: total_iter is {total_iter}; it needs a number of at least {least}')
+        raise ArgumentError(f'{name}: total_iter is {total_iter}; it must be at least {least}')
     return total_iter
 
 
 def _require_same_length(name: str, what: str, places: Sequence[int], weights: Sequence[float]) -> None:
     if len(places) != len(weights):
-        raise ArgumentError(f'{name}: {len(places)} {what} but {len(weights)} restart_weights; give one weight each')
+        raise ArgumentError(f'{name}: {len(places)} {what} but {len(weights)} restart_weights; specify one weight each')

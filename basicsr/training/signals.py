@@ -1,4 +1,4 @@
-"""Signals that ask a training to stop: it finishes its step, saves, and ends with its own exit code."""
+"""Stop a training on signals: finish the step, save a checkpoint, and exit with a special code."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 
 EXIT_STOPPED = 75
-"""Exit code of a training that a signal stopped after it had saved (EX_TEMPFAIL: try again later)."""
+"""Exit code after a signal and a saved checkpoint (EX_TEMPFAIL: try again later)."""
 SIGNALS = tuple(getattr(signal, name) for name in ('SIGTERM', 'SIGINT', 'SIGUSR1') if hasattr(signal, name))
 
 
 class StopRequest:
-    """Whether a signal has come."""
+    """A flag set by signals."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -24,11 +24,11 @@ class StopRequest:
 
     @property
     def name(self) -> str:
-        """The signal by name."""
+        """Name of the signal."""
         return 'a signal to another process' if self.signal is None else signal.Signals(self.signal).name
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """Note a signal; a second Ctrl-C interrupts at once."""
+        """Record a signal; a second Ctrl-C interrupts at once."""
         if self.signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
@@ -36,9 +36,9 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Catch the signals while the block runs; in threads other than the main one nothing is caught.
+    """Catch signals while the block runs; only in the main thread.
 
-    Whatever started this process may have blocked them (a process inherits that): they would wait for ever.
+    The signals are unblocked first, since a process inherits blocked signals from its parent.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -55,7 +55,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
 
 
 def _unblock(signals: Iterable[int]) -> set[int]:
-    """Let signals through to this thread; returns those that were held back."""
+    """Unblock signals for this thread; return those that were blocked."""
     if not hasattr(signal, 'pthread_sigmask'):
         return set()
     return signal.pthread_sigmask(signal.SIG_UNBLOCK, signals) & set(signals)

@@ -1,4 +1,4 @@
-"""Notices when another process of a job has failed, whatever this one is waiting for."""
+"""Detect failures of other processes of a job, even while this one waits."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from basicsr.utils.errors import BasicsrError, TrainingError
 logger = logging.getLogger(__name__)
 
 EXIT_PEER_FAILED = 4
-SILENT_AFTER = 15  # heartbeats; a process that has sent none for so long is gone
-DEAF_AFTER = 60  # heartbeats; the process that keeps the store has not answered for so long: its host is gone
-NEIGHBOURS = 4  # processes that each one looks after: all of them would be world² questions a second
+SILENT_AFTER = 15  # heartbeats without a sign of life until a process is considered dead
+DEAF_AFTER = 60  # heartbeats without an answer until the host of the store is considered down
+NEIGHBOURS = 4  # processes checked by each process; all would be world² requests per second
 _BEAT = 1.0  # seconds
-_GONE = 'the process that keeps the others together is gone'
+_GONE = 'the process with the shared store is not reachable'
 
 
 class PeerError(TrainingError):
-    """Another process of the job has failed."""
+    """Another process of the job failed."""
 
 
 def own_connection(store: Store, timeout: timedelta) -> Store:
-    """The store that all processes share, over a connection of its own, which no other request holds up.
+    """Return the shared store with a separate connection, which other requests do not block.
 
     Args:
         store: of a rendezvous by environment variables.
@@ -47,19 +47,19 @@ def own_connection(store: Store, timeout: timedelta) -> Store:
 
 
 def agree_on_start(store: Store, rank: int, world: int, timeout: timedelta) -> str:
-    """A text that the first process draws for this start of the job; the same in all processes, and new each time.
+    """Return a random text for this start of the job, equal in all processes.
 
-    torchrun keeps the store when it starts processes again, perhaps fewer or more of them, with all that their
-    predecessors have left in it. So each process draws a text as well, and takes no answer but one to its own.
+    When torchrun restarts processes, the store still contains the entries of the previous ones. So each process draws a
+    text, too, and accepts only answers to it.
 
     Args:
         store: shared by all processes.
-        rank: number of this process.
+        rank: of this process.
         world: number of processes.
-        timeout: how long the processes wait for each other.
+        timeout: maximum time to wait for other processes.
 
     Raises:
-        TrainingError: some did not come in time.
+        TrainingError: some processes did not answer in time.
     """
     own, end = secrets.token_hex(8), time.monotonic() + timeout.total_seconds()
     waiting, answered = set(range(1, world)) if rank == 0 else {0}, dict[int, str]()
@@ -81,20 +81,20 @@ def agree_on_start(store: Store, rank: int, world: int, timeout: timedelta) -> s
                     answered[other] = hello
         if waiting and time.monotonic() > end:
             names = ', '.join(map(str, sorted(waiting)))
-            raise TrainingError(f'rank {rank}: no word of rank {names} within {timeout}; did all processes start?')
+            raise TrainingError(f'rank {rank}: no answer from rank {names} within {timeout}; did all processes start?')
         time.sleep(0.05 if waiting else 0)
     return own
 
 
 class Watch:
-    """Ends this process when another one has failed, whatever this one is waiting for.
+    """A monitor that ends this process after another one failed.
 
-    A thread tells the others once a second that this process lives, and looks whether the next few do; whoever finds
-    one silent tells all. A second thread looks whether the first one gets answers at all.
+    One thread writes a heartbeat every second, checks those of the next few processes, and reports missing ones to all.
+    A second thread checks that the first one gets answers from the store.
 
     Args:
-        store: shared by all processes, over a connection of its own (see :func:`own_connection`).
-        rank: number of this process.
+        store: shared by all processes, with a separate connection (see :func:`own_connection`).
+        rank: of this process.
         world: number of processes.
     """
 
@@ -111,18 +111,18 @@ class Watch:
             thread.start()
 
     def fail(self, error: BaseException) -> None:
-        """Say what is wrong, tell the others, and end this process; never returns.
+        """Report an error to the other processes and end this one; never returns.
 
-        An orderly end could take for ever: destructors wait for messages of processes that are no more.
+        The process exits at once, since destructors would wait for messages of dead processes.
 
         Args:
-            error: what this process failed with. A message that could not be exchanged is the fault of another one.
+            error: of this process; failed communication is attributed to another process.
         """
         self._stopped.set()
         code, lost = 1, isinstance(error, RuntimeError) and not isinstance(error, BasicsrError)
         reason = self.failure(patience=2.0) if lost or isinstance(error, PeerError) else None
         if reason is None and lost and 'gloo' in str(error):
-            reason = f'it is gone without a word, killed? ({str(error).splitlines()[0]})'
+            reason = f'it exited without reporting an error (killed?) ({str(error).splitlines()[0]})'
         if reason is not None:
             code, text = EXIT_PEER_FAILED, f'stops, since another process failed: {reason}'
         elif isinstance(error, BasicsrError):
@@ -139,11 +139,11 @@ class Watch:
             if not self._store.check(['failed']):
                 self._store.set('failed', message)
             others = [f'heard/{rank}' for rank in range(self._world) if rank != self._rank]
-            end = time.monotonic() + 5 * _BEAT  # the first process may keep the store: it stays until all have heard
+            end = time.monotonic() + 5 * _BEAT  # the first process may host the store: it waits for readers
             while self._rank == 0 and time.monotonic() < end and not self._store.check(others):
                 time.sleep(0.1)
         except RuntimeError as problem:
-            logger.debug('the other processes cannot be told: %s', problem)
+            logger.debug('cannot notify the other processes: %s', problem)
 
     def _end(self, code: int, text: str) -> None:
         sys.stdout.flush()
@@ -152,7 +152,7 @@ class Watch:
         os._exit(code)
 
     def failure(self, patience: float = 0.0) -> str | None:
-        """What another process reported, waiting for it up to ``patience`` seconds."""
+        """Return the failure reported by another process, waiting up to ``patience`` seconds."""
         end = time.monotonic() + patience
         while self._reason is None:
             try:
@@ -168,15 +168,15 @@ class Watch:
         return self._reason
 
     def stop(self) -> None:
-        """This process is done."""
+        """Stop monitoring at the end of this process."""
         self._stopped.set()
-        self._threads[0].join()  # the other one looks after it until then
+        self._threads[0].join()  # the other one monitors it until then
         self._left.set()
         self._threads[1].join()
         try:
             self._store.set(f'done/{self._rank}', '1')
         except RuntimeError as error:
-            logger.debug('the other processes cannot be told: %s', error)
+            logger.debug('cannot notify the other processes: %s', error)
 
     def _run(self) -> None:
         beat = 0
@@ -190,20 +190,20 @@ class Watch:
             except RuntimeError:
                 reason = _GONE
             self._beats = beat
-            if reason and not self._stopped.wait(3 * _BEAT):  # time for an orderly end
+            if reason and not self._stopped.wait(3 * _BEAT):  # time for a regular exit
                 self._end(EXIT_PEER_FAILED, f'stops, since another process failed: {reason}')
 
     def _listen(self) -> None:
-        """End this process when its heartbeat waits for an answer that does not come: there is no error for that."""
+        """End this process if its heartbeat thread gets no answer, which raises no error."""
         known, quiet = -1, 0
         while not self._left.wait(_BEAT):
             known, quiet = self._beats, quiet + 1 if self._beats == known else 0
             if quiet >= DEAF_AFTER:
                 silence = f'has not answered for {quiet * _BEAT:.0f} seconds (host or network down?)'
-                self._end(EXIT_PEER_FAILED, f'stops: the process that keeps the others together {silence}')
+                self._end(EXIT_PEER_FAILED, f'stops: the process with the shared store {silence}')
 
     def _silent(self, beat: int) -> str | None:
-        """Names a process that has not been heard of for many beats of our own (a machine may have slept)."""
+        """Return a message about a process without heartbeats, counted in own beats (machines may sleep)."""
         for rank in self._looked_after:
             if not self._store.check([f'alive/{rank}']):
                 continue
