@@ -84,7 +84,7 @@ def total(parts: Iterable[StageCounts]) -> StageCounts:
     return StageCounts(made, kept, failed)
 
 
-def counts_of(done: PoolResult[tuple[int, int]]) -> StageCounts:
+def sum_of_jobs(done: PoolResult[tuple[int, int]]) -> StageCounts:
     """Add up jobs that return the number of files written and the number of existing files kept."""
     return StageCounts(sum(made for made, _ in done.results), sum(kept for _, kept in done.results), done.failed)
 

@@ -9,7 +9,7 @@ from basicsr.images.arrays import Array
 from basicsr.images.files import image_size, imread
 from basicsr.preparation.output_files import save_png
 from basicsr.preparation.plan import CROPS, Plan
-from basicsr.preparation.stages.base import StageCounts, counts_of, files_in
+from basicsr.preparation.stages.base import StageCounts, files_in, sum_of_jobs
 from basicsr.preparation.worker_pool import Pool, Progress
 from basicsr.utils.errors import ArgumentError, ImageFileError
 
@@ -24,7 +24,7 @@ def run(plan: Plan, part: str, pool: Pool, progress: Progress) -> StageCounts:
         for source, target in CROPS.items()
         for image in files_in(plan.out / part / source)
     ]
-    return counts_of(pool.run(crop_image, jobs, progress, f'{part}: crops'))
+    return sum_of_jobs(pool.run(crop_image, jobs, progress, f'{part}: crops'))
 
 
 def settings(plan: Plan, part: str) -> dict[str, Any]:

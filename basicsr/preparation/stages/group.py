@@ -14,7 +14,7 @@ from basicsr.masks.files import read_masks, read_stamp, write_label_map
 from basicsr.masks.gray_coding import gray_from_label_map, masks_from_gray
 from basicsr.preparation.output_files import is_whole_stack, save_bytes, save_png, writing
 from basicsr.preparation.plan import LABELS, TRAIN_GRAY, Plan
-from basicsr.preparation.stages.base import StageCounts, counts_of, files_in
+from basicsr.preparation.stages.base import StageCounts, files_in, sum_of_jobs
 from basicsr.preparation.stages.crops import Window, cut, named_windows
 from basicsr.preparation.worker_pool import Pool, Progress
 
@@ -30,7 +30,7 @@ def run(plan: Plan, part: str, pool: Pool, progress: Progress) -> StageCounts:
             (masks, regions, folder / gray, plan.original_masks, plan.crop if train else None, plan.force)
             for masks in files_in(folder / source, ('.png',))
         ]
-    return counts_of(pool.run(group_masks, jobs, progress, f'{part}: masks'))
+    return sum_of_jobs(pool.run(group_masks, jobs, progress, f'{part}: masks'))
 
 
 def settings(plan: Plan, part: str) -> dict[str, Any]:
