@@ -1,4 +1,4 @@
-"""Check before a run that paths exist, and that everything the options describe can be built."""
+"""Check before a run that all paths exist and that everything in the options can be built."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from basicsr.utils.signature import PathMark
 
 
 def check_paths(options: Options) -> None:
-    """Make sure that every file and folder the options name is there.
+    """Check that every file and folder in the options exists.
 
     Raises:
-        OptionError: all that are missing, each with the place that names it.
+        OptionError: all missing paths, each with its position.
     """
     problems = []
     for location, kind, path in _paths_of(options, ()):
@@ -28,7 +28,7 @@ def check_paths(options: Options) -> None:
         if found is not None and not found():
             position = options.position(location)
             where = f'{position}: ' if position else ''
-            seen_from = '' if Path(path).is_absolute() else f' (looked for in {Path.cwd()})'
+            seen_from = '' if Path(path).is_absolute() else f' (relative to {Path.cwd()})'
             problems.append(
                 (
                     position is None or not position.line,
@@ -41,22 +41,22 @@ def check_paths(options: Options) -> None:
 
 
 def _how_to_get(path: str) -> str:
-    """Where files come from that our own option files name, if it is such a file."""
+    """Return how to get the files that our own option files use; an empty string for other files."""
     parts = Path(path).parts
     if parts[:1] == ('datasets',):
-        return '; docs/data.md says how to prepare it'
+        return '; see docs/data.md to prepare it'
     if parts[:1] != ('experiments',) or len(parts) < 3:
         return ''
     for file in sorted((OPTION_FILES / 'train').glob('*/*.yml')):
         if re.search(rf'^name: *{re.escape(parts[1])} *(#.*)?$', file.read_text(encoding='utf-8'), re.MULTILINE):
             shown = file.relative_to(file.parents[3]).as_posix()
-            made = with_commands(f'; `python basicsr/train.py -opt {shown}` makes it')
-            return f'{made}, or name another file with --force_yml path:pretrain_network_g=FILE'
+            made = with_commands(f'; `python basicsr/train.py -opt {shown}` creates it')
+            return f'{made}, or set another file with --force_yml path:pretrain_network_g=FILE'
     return ''
 
 
 def _paths_of(section: BaseModel, above: Location) -> Iterator[tuple[Location, str, str]]:
-    """Location, kind ('file', 'folder', or 'any' where it need not exist) and value of every path below a section."""
+    """Yield location, kind ('file', 'folder', or 'any' if it need not exist) and value of every path in a section."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         marks = [mark for mark in field.metadata if isinstance(mark, PathMark)]
@@ -72,12 +72,12 @@ def _paths_of(section: BaseModel, above: Location) -> Iterator[tuple[Location, s
 
 
 def build_on_paper(options: Options) -> None:
-    """Build network, losses, metrics, optimizer and schedule of an option file without data, memory and files.
+    """Build network, losses, metrics, optimizer and schedule of an option file on the meta device, without files.
 
-    Finds what no single key shows: levels that do not match, a learning rate below zero.
+    This finds contradictions between keys, such as different numbers of levels, and values such as a negative rate.
 
     Raises:
-        OptionError: every block that cannot be built, with its place and the reason.
+        OptionError: every block that cannot be built, with its position and the reason.
     """
     import torch
 

@@ -20,21 +20,23 @@ runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument('-opt', metavar='FILE', help='option file: all its data sets')
-    what.add_argument('--root', type=Path, metavar='DIR', help='folder that scripts/prepare_data.py made, or like it')
+    what.add_argument('-opt', metavar='FILE', help='option file; check all its data sets')
+    what.add_argument(
+        '--root', type=Path, metavar='DIR', help='folder made by scripts/prepare_data.py, or with the same layout'
+    )
     parser.add_argument('--force_yml', nargs='+', action='extend', default=[], metavar='KEY:KEY=VALUE')
-    parser.add_argument('--quick', action='store_true', help='decode a sample only')
+    parser.add_argument('--quick', action='store_true', help='decode only some of the images')
     parser.add_argument('--workers', type=int, default=1, metavar='N', help='processes')
     parser.add_argument('--out', type=Path, metavar='DIR', help='default: results/check_data/<name>')
-    parser.add_argument('--rows', type=int, default=4, metavar='N', help='pairs of each data set on the contact sheet')
+    parser.add_argument('--rows', type=int, default=4, metavar='N', help='pairs per data set on the contact sheet')
     return parser.parse_args()
 
 
 def main() -> int:
-    """Check, write the report, print it."""
+    """Run the checks; write and print the report."""
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
     from basicsr.options import load_options

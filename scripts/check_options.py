@@ -1,6 +1,6 @@
-"""Check option files: every mistyped key, wrong type and unknown name, with its file and line.
+"""Check option files: report every mistyped key, wrong type and unknown name with its file and line.
 
-Network, losses, metrics, optimizer and schedule are built on paper as well.
+Network, losses, metrics, optimizer and schedule are also built, on the meta device.
 
 Examples:
     python scripts/check_options.py -opt options/train/GoPro/*.yml
@@ -25,12 +25,12 @@ from basicsr.utils.errors import OptionError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check the files named on the command line; 1 if anything is wrong with one of them."""
+    """Check the given files; return 1 if any of them has a mistake."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
     parser.add_argument('-opt', required=True, nargs='+', action='extend', metavar='FILE', help='option files (YAML)')
     add_force(parser)
-    parser.add_argument('--show', action='store_true', help='print the options with defaults and includes resolved')
-    parser.add_argument('--paths', action='store_true', help='also look for the files and folders they name')
+    parser.add_argument('--show', action='store_true', help='print the options with all defaults and includes')
+    parser.add_argument('--paths', action='store_true', help='also check that files and folders exist')
     args = parser.parse_args(arguments)
     logging.basicConfig(format='%(message)s')
 

@@ -43,14 +43,14 @@ PAGE = ROOT / 'docs' / 'options.md'
 BLOCKS: tuple[type[Block], ...] = (DatasetOptions, NetworkBlock, LossBlock, MetricBlock, OptimizerBlock, SchedulerBlock)
 
 REFERENCE = """\
-Where the original has a defect, we do the right thing unless the file says `mode: reference`. A file without `mode`
+Defects of the original are fixed unless the file sets `mode: reference`. A file without `mode`
 that uses keys or types of the original runs as `reference`, with a notice. Reference mode sets these arguments in
 blocks whose class has them and that do not set them:
 """
 
 
 def markdown() -> str:
-    """The text of docs/options.md."""
+    """Return the text of docs/options.md."""
     introduction = PAGE.read_text(encoding='utf-8').partition('## Keys\n')[0]  # written by hand
     parts = [f'{introduction}## Keys\n']
     for place, section in sections().items():
@@ -64,7 +64,7 @@ def markdown() -> str:
     for block in BLOCKS:
         parts.append(f'### Types of {block.kind} blocks\n')
         if block.own_fields():
-            parts += [f'{summary_of(block)}\n', 'Beside the arguments of its type it has these keys:\n']
+            parts += [f'{summary_of(block)}\n', 'In addition to the arguments of its type, it has these keys:\n']
             parts.append(_field_table(_model(block, block.names()[0]), block.own_fields()))
         for name in block.names():
             entry = REGISTRIES[block.kind].get(name)
@@ -77,8 +77,11 @@ def markdown() -> str:
                 arguments = [key for key in model.model_fields if key not in block.model_fields]
                 parts += [f'{summary_of(entry)}\n', _field_table(model, arguments, argument_texts(entry), 'argument')]
     parts += ['## `mode: reference`\n', REFERENCE, _table(('block', 'argument', 'value', 'why'), _switches())]
-    parts += ['## What only the original has\n', 'Each is accepted with one line of notice.\n']
-    parts += [_table(('key or type', 'what happens'), _legacy_rows())]
+    parts += [
+        '## Keys of other repositories\n',
+        'Keys and types of SAM-Deblur, NAFNet and Restormer that differ here. Each is accepted with a notice.\n',
+    ]
+    parts += [_table(('key or type', 'effect'), _legacy_rows())]
     return '\n'.join(parts)
 
 
@@ -160,9 +163,9 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write both files, or with ``--check`` tell whether they are current (exit code 1 if not)."""
+    """Write both files, or with ``--check`` report outdated files (exit code 1)."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--check', action='store_true', help='write nothing; exit code 1 if a file is out of date')
+    parser.add_argument('--check', action='store_true', help='do not write; exit with code 1 if a file is out of date')
     check = parser.parse_args(arguments).check
     texts = {
         PAGE: markdown(),

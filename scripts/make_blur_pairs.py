@@ -1,6 +1,6 @@
 """Make blurred and sharp pairs from photos, folders of frames, or videos, to train or to test a deblurring network.
 
-Photos are blurred by a shaking camera or by one kernel; between two frames of a clip, things move as they really did.
+Photos are blurred by simulated camera shake or by one kernel; frames of clips by their real motion.
 
 Examples:
     python scripts/make_blur_pairs.py -i photos -o pairs
@@ -8,7 +8,7 @@ Examples:
     python scripts/make_blur_pairs.py -i photos clips -o val --pairs 120 --whole --kinds shake=2 motion=2 sharp=1
 
 The output folder gets blur/, sharp/, a table (pairs.csv), a contact sheet (pairs.jpg), and a list of the pairs of each
-kind (shake.txt, ...). A second run continues where the first was cut off.
+kind (shake.txt, ...). A second run resumes an interrupted one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KINDS = ('shake', 'motion', 'kernel', 'sharp')
 
 
 def share(text: str) -> tuple[str, float]:
-    """``kind=number``."""
+    """Parse ``kind=number``."""
     kind, equals, number = text.partition('=')
     try:
         value = float(number)
@@ -38,22 +38,22 @@ def share(text: str) -> tuple[str, float]:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     text = 'folders of photos or frames, and videos; names of frames end with consecutive numbers, and neighbours show '
     add('-i', '--input', nargs='+', default=[], metavar='PATH', help=f'{text}the same scene')
-    add('--photos', nargs='+', default=[], metavar='DIR', help='folders of photos, whatever their names')
+    add('--photos', nargs='+', default=[], metavar='DIR', help='folders of photos with any names')
     add('--clips', nargs='+', default=[], metavar='PATH', help='folders of frames, and videos')
-    add('--clip-masks', metavar='DIR', help='masks of moving things, named like the frames, for --masks')
+    add('--clip-masks', metavar='DIR', help='masks of moving objects, named as the frames, for --masks')
     add('-o', '--output', type=Path, required=True, metavar='DIR')
     add('--pairs', type=int, default=1000, metavar='N', help='number of pairs (default: 1000)')
     add('--kinds', nargs='+', type=share, metavar='KIND=SHARE', help='proportions of shake, motion (needs clips), '
-        'kernel (one for the whole image) and sharp (nothing is blurred); default: 40, 35, 10 and 15')  # fmt: skip
+        'kernel (one for the whole image) and sharp (no blur); default: 40, 35, 10 and 15')  # fmt: skip
     size = parser.add_mutually_exclusive_group()
     size.add_argument('--crop', type=int, default=192, metavar='PIXELS', help='side of square crops (default: 192)')
     size.add_argument('--whole', action='store_true', help='whole images with a shorter side of 480 to 720 pixels')
-    add('--reduced', type=float, default=0.0, metavar='SHARE', help='scale this part of whole images down to 320x180')
+    add('--reduced', type=float, default=0.0, metavar='SHARE', help='share of whole images to scale down to 320x180')
     add('--path-length', nargs=2, type=float, default=(0.0, 60.0), metavar=('MIN', 'MAX'),
         help='path of a pixel during a shake, in pixels of an image of 720 rows (default: 0 60)')  # fmt: skip
     add('--exposure', nargs=2, type=float, default=(0.2, 1.5), metavar=('MIN', 'MAX'),

@@ -1,7 +1,7 @@
-"""Make the small data set of the quick start: blurred and sharp pictures with region masks, in datasets/Quickstart.
+"""Make the small data set of the quick start in datasets/Quickstart: blurred and sharp images with region masks.
 
-Training pictures are cut from photos that come with scikit-image, or are generated ("dead leaves"); test pictures are
-cut from other photos of it and blurred by other motion. Nothing is downloaded. A second run keeps what is there.
+Training images are cut from photos of scikit-image or generated ("dead leaves"). Test images are cut from other photos
+and blurred by other motion. Nothing is downloaded. A second run keeps existing files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-# All of them are files of scikit-image's own package; its other pictures would have to be downloaded.
+# All of them are files of scikit-image's own package; its other images would have to be downloaded.
 TRAIN_PHOTOS = ('brick', 'coins', 'grass', 'gravel', 'ihc', 'motorcycle_left', 'motorcycle_right', 'retina', 'rocket')
 TEST_PHOTOS = ('astronaut', 'camera', 'chelsea', 'coffee')
 
@@ -38,19 +38,19 @@ RECORD = 'quickstart.json'
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--output', type=Path, default=Path('datasets/Quickstart'), metavar='DIR')
-    parser.add_argument('--seed', type=int, default=0, help='of all random numbers, 0 by default')
-    parser.add_argument('--photos', type=int, default=900, metavar='N', help='training pictures of photos')
-    parser.add_argument('--leaves', type=int, default=600, metavar='N', help='generated training pictures')
-    parser.add_argument('--test', type=int, default=8, metavar='N', help='test pictures of each of the test photos')
-    parser.add_argument('--workers', type=int, default=2, metavar='N', help='processes that make them')
+    parser.add_argument('--seed', type=int, default=0, help='seed of all random numbers (default: 0)')
+    parser.add_argument('--photos', type=int, default=900, metavar='N', help='training images cut from photos')
+    parser.add_argument('--leaves', type=int, default=600, metavar='N', help='generated training images')
+    parser.add_argument('--test', type=int, default=8, metavar='N', help='test images per test photo')
+    parser.add_argument('--workers', type=int, default=2, metavar='N', help='number of processes')
     return parser.parse_args()
 
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """All that decides the pictures, as it is recorded beside them."""
+    """Return all settings that determine the images; they are recorded beside the images."""
     chosen = {key: getattr(arguments, key) for key in ('seed', 'photos', 'leaves', 'test')}
     fixed = {
         'sources': [TRAIN_PHOTOS, TEST_PHOTOS],
@@ -62,13 +62,13 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def describe(motion: dict[str, Any]) -> str:
-    """The motion in words."""
+    """Describe the motion in words."""
     turns = ', '.join(f'{direction:g}°' for direction in motion['directions'])
     return f'paths of {motion["path_range"][0]:g} to {motion["path_range"][1]:g} pixels in the directions {turns}'
 
 
 def copy_photos(names: Sequence[str], folder: Path) -> None:
-    """Copy photos to ``<folder>/<name>/``, so that each can be a data set of its own."""
+    """Copy photos to ``<folder>/<name>/``, so that each can be used as a separate data set."""
     import shutil
 
     from basicsr.preparation.synthetic_sets import photo_file
@@ -95,7 +95,7 @@ def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
     copy_photos(TEST_PHOTOS, photos / 'test')
 
     def scenes(name: str, count: int, size: int, motion: dict[str, Any], number: int) -> SyntheticBlurDataset:
-        """Pictures of the photos in a folder, or of generated scenes; ``number`` tells their random numbers apart."""
+        """Return images of the photos in a folder, or of generated scenes; ``number`` changes the random numbers."""
         root = None if name == 'leaves' else str(photos / name)
         return SyntheticBlurDataset(
             root, share_photos=1.0, length=count, gt_size=size, seed=seed + number, **MOTION, **motion
@@ -114,7 +114,7 @@ def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
 
 
 def main() -> int:
-    """Make the data set, unless it is there."""
+    """Make the data set unless it exists."""
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
     from basicsr.preparation.synthetic_sets import make_once
@@ -125,12 +125,12 @@ def main() -> int:
         raise ArgumentError('--photos, --leaves and --test are at least 1, --seed and --workers at least 0')
     settings = settings_of(arguments)
     if not make_once(folder, RECORD, settings, lambda new: make(new, settings, arguments.workers)):
-        print(f'{folder}: is there already')
+        print(f'{folder}: already exists')
     count = len(TEST_PHOTOS) * arguments.test
     print(
-        f'training: {arguments.photos} pictures of {len(TRAIN_PHOTOS)} photos ({", ".join(TRAIN_PHOTOS)}) and '
+        f'training: {arguments.photos} images of {len(TRAIN_PHOTOS)} photos ({", ".join(TRAIN_PHOTOS)}) and '
         f'{arguments.leaves} generated ones;\n  each region moves on its own along straight {describe(TRAIN_MOTION)}\n'
-        f'test: {count} pictures of {len(TEST_PHOTOS)} other photos ({", ".join(TEST_PHOTOS)});\n'
+        f'test: {count} images of {len(TEST_PHOTOS)} other photos ({", ".join(TEST_PHOTOS)});\n'
         f'  straight {describe(TEST_MOTION)}'
     )
     return 0

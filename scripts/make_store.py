@@ -2,7 +2,7 @@
 
 An LMDB (name.lmdb) has the original's layout. A raw store (name.raw) holds uncompressed pixels in one memory-mapped
 file: the fastest to train from, three to ten times as large. Data sets read them with io_backend: {type: lmdb} or
-{type: raw}. The result exists complete or not at all.
+{type: raw}. The result is never incomplete.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # --help needs no numpy
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--input', type=Path, required=True, metavar='SOURCE', help='folder, name.lmdb or name.raw')
     parser.add_argument('--output', type=Path, required=True, metavar='TARGET', help='name.lmdb, name.raw, or a folder')
@@ -31,21 +31,21 @@ def parse() -> argparse.Namespace:
         '--kind',
         choices=('images', 'masks', 'gray'),
         default='images',
-        help='what is packed: images, masks (label maps or .npz), or gray mask pictures (CAT)',
+        help='content to pack: images, masks (label maps or .npz), or gray mask images (CAT)',
     )
     parser.add_argument('--threads', type=int, default=4, metavar='N', help='files decoded at a time for a raw store')
     return parser.parse_args()
 
 
 def progress(keys: Iterable[str]) -> Iterator[str]:
-    """Show a bar with the time that is left."""
+    """Show a progress bar."""
     from tqdm import tqdm
 
     yield from tqdm(list(keys), unit='file', dynamic_ncols=True)
 
 
 def convert(source: Path, target: Path, kind: str, threads: int) -> int:
-    """Pack or unpack, whichever the names ask for; returns the number of files."""
+    """Pack or unpack, depending on the names; return the number of files."""
     from basicsr.data.stores.base import FolderStore
     from basicsr.data.stores.lmdb import LmdbStore, write_lmdb
     from basicsr.data.stores.opening import unpack
@@ -69,7 +69,7 @@ def convert(source: Path, target: Path, kind: str, threads: int) -> int:
 
 
 def refuse_label_maps(store: FolderStore) -> None:
-    """Make sure that label maps are not packed as if they were pictures; one of them tells."""
+    """Raise an error if the first file is a label map, which must not be packed as an image."""
     from basicsr.masks.files import is_label_map
     from basicsr.utils.errors import DataError
 
@@ -78,7 +78,7 @@ def refuse_label_maps(store: FolderStore) -> None:
 
 
 def main() -> int:
-    """Pack or unpack, and say how many files there were."""
+    """Pack or unpack, and print the number of files."""
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.WARNING)
     count = convert(arguments.input, arguments.output, arguments.kind, arguments.threads)

@@ -43,10 +43,10 @@ def test_without_the_files_there_are_no_groups_but_a_line(tmp_path, caplog):
 @pytest.mark.parametrize(
     ('labels', 'message'),
     [
-        (np.array([1, 4]), r'in\.npy names what is no image of the set \(1\): 4'),
-        (np.array([0]), r'no image of the set \(1\): 0'),
+        (np.array([1, 4]), r'in\.npy lists unknown images \(1\): 4'),
+        (np.array([0]), r'unknown images \(1\): 0'),
         (np.array([1]), r'out\.txt and another group share \(1\): a9'),
-        (np.array([1.0]), r'in\.npy: a group is a list of whole numbers, got float64 \(1,\)'),
+        (np.array([1.0]), r'in\.npy: expected a list of integers, got float64 \(1,\)'),
         (np.array([[1]]), r'got int64 \(1, 1\)'),
         (np.array(['a9'], object), r'in\.npy: the group cannot be read'),
     ],

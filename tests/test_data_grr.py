@@ -101,7 +101,7 @@ def test_names_that_are_no_numbers_and_empty_folders(root, tmp_path):
     for kind in ('RSGR', 'GS'):
         folder = root / 'seq1' / kind / 'PNG'
         (folder / '0000.png').rename(folder / 'a.png')
-    with pytest.raises(DataError, match=r'the name is no number \(1\): seq1/a'):
+    with pytest.raises(DataError, match=r'the name is not a number \(1\): seq1/a'):
         frames(root)
     with pytest.raises(DataError, match='no sequences; expected <sequence>/RSGR/PNG'):
         frames(root / 'seq1' / 'RSGR')

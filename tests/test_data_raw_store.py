@@ -134,7 +134,7 @@ def test_gray_and_colours(root):
     store = RawStore(root / 'gray.raw')
     assert store.image('a.1').shape == (20, 24, 1)
     assert np.array_equal(store.image('a.1', 3), np.repeat(store.image('a.1'), 3, axis=2))
-    with pytest.raises(DataError, match=r'lq\.raw/a\.1: holds colours'):
+    with pytest.raises(DataError, match=r'lq\.raw/a\.1: has RGB images'):
         RawStore(root / 'lq.raw').image('a.1', 1)
     with pytest.raises(DataError, match=r'a store of images, where masks are needed'):
         RawStore(root / 'lq.raw').labels('a.1')
@@ -207,7 +207,7 @@ def test_nothing_half_done_remains(root):
         (('--input', root / 'none', '--output', root / 'x.raw'), 'no such folder'),
         (('--input', root / 'masks', '--output', root / 'm.lmdb'), 'is a label map; add --kind masks'),
         (('--input', root / 'gt', '--output', '/proc/x.raw'), 'check the name'),
-        (('--input', root / 'gt', '--output', root / 'gt' / 'a.1.png' / 'x.raw'), 'a file is in the place of a folder'),
+        (('--input', root / 'gt', '--output', root / 'gt' / 'a.1.png' / 'x.raw'), 'a file has the name of the folder'),
     ):
         done = make_store(*arguments)
         assert (done.returncode, done.stdout) == (1, '') and message in done.stderr

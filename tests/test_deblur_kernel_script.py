@@ -186,7 +186,7 @@ def test_a_photo_that_the_memory_or_the_disk_cannot_hold_does_not_end_the_run(pl
         (['-i', 'photos', '-o', 'x', '-w', 'photos/notes.txt'], 'is not a network file'),
         (['-i', 'photos', '-o', 'x', '-w', 'unet.pth'], 'scripts/convert_checkpoint.py'),
         (['-i', 'photos', '-o', 'x', '--device', 'gpu'], "no device is called 'gpu'"),
-        (['-i', 'photos', '-o', 'net.pth'], 'a file is in the place of a folder'),
+        (['-i', 'photos', '-o', 'net.pth'], 'a file has the name of the folder'),
     ],
 )
 def test_bad_input_is_explained_and_nothing_is_written(place, arguments, message):

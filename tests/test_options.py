@@ -146,11 +146,11 @@ REFUSED = [
     ('train:optim_g:params=[1]', "train.optim_g.params: unknown key 'params' of AdamW"),
     ('train:pixel_opt=', "train: a loss is missing: set 'pixel_opt' or 'perceptual_opt'"),
     ('train:pixel_opt:reduction=sum', "train.pixel_opt.reduction: expected 'mean', got 'sum' (str)"),
-    ('val:metrics:psnr:type=calculate_mcr', "val.metrics.psnr.type: 'calculate_mcr' is called from code, not"),
+    ('val:metrics:psnr:type=calculate_mcr', "val.metrics.psnr.type: 'calculate_mcr' is for code, not"),
     ('val:metrics:psnr:data_range=gues', "val.metrics.psnr.data_range: expected a valid number or 'guess', got"),
     ('val:grids=true', "val: 'grids: true' needs either 'crop_size_h' or 'crop_size_h_ratio'"),
     ('val:crop_size_h_ratio=1.5', 'val.crop_size_h_ratio: expected less than or equal to 1, got 1.5 (float)'),
-    ('val:max_minibatch=.inf', "'.inf' is no float that an option can have"),
+    ('val:max_minibatch=.inf', "'.inf' is not a valid float"),
     ('datasets={}', 'datasets: dictionary should have at least 1 item'),
     ('datasets:trian={}', 'datasets.trian: unknown phase; a key of datasets is train, val or test, with'),
     ('datasets:train:mean=[1, 2, 3]', 'datasets.train.mean: expected nothing (null), got [1, 2, 3] (list)'),
@@ -171,7 +171,7 @@ REFUSED = [
     ),
     ('datasets:train:prefetch_mode=cuda', "datasets.train: 'prefetch_mode: cuda' needs 'pin_memory: true'"),
     ('datasets:train:dataroot_gt=""', 'datasets.train.dataroot_gt: the path is empty'),
-    ('train:optim_g:lr:x=1', 'train.optim_g.lr has no keys of its own, it is 0.001'),
+    ('train:optim_g:lr:x=1', 'train.optim_g.lr has no keys, its value is 0.001'),
     ('train:optimg:lr=1', "train.optimg: unknown key; did you mean 'optim_g'?"),
     ('dist_params:port=1e6', 'dist_params.port: expected less than 65536, got'),
     ('_base_=y.yml', '_base_: unknown key'),
@@ -327,7 +327,7 @@ def test_reference_mode_leaves_stated_values_and_other_networks_alone(file: Path
     ('force', 'reason'),
     [
         ('train:mixup=true', 'train.mixup: mixup calls a method that the original never had; remove the key'),
-        ('scale=2', 'scale: images are restored at their own size, there is no enlarging; remove the key'),
+        ('scale=2', 'scale: images are restored at their own size, without upscaling; remove the key'),
     ],
 )
 def test_keys_of_the_original_that_cannot_be_used(file: Path, force: str, reason: str) -> None:

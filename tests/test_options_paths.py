@@ -70,10 +70,9 @@ def test_missing_paths_are_reported_together(file: Path, tmp_path: Path, monkeyp
     with pytest.raises(OptionError) as caught:
         check_paths(options)
     assert list(caught.value.problems) == [
-        f'{file}:7: datasets.train.dataroot_gt: no such folder: gt (looked for in {tmp_path})',
+        f'{file}:7: datasets.train.dataroot_gt: no such folder: gt (relative to {tmp_path})',
         "--force_yml 'datasets:train:meta_info_file=/none.txt': datasets.train.meta_info_file: no such file: /none.txt",
-        "--force_yml 'path:pretrain_network_g=lq': path.pretrain_network_g: no such file: lq "
-        f'(looked for in {tmp_path})',
+        f"--force_yml 'path:pretrain_network_g=lq': path.pretrain_network_g: no such file: lq (relative to {tmp_path})",
     ]
     (tmp_path / 'gt').mkdir()
     check_paths(load_options(file))

@@ -112,7 +112,7 @@ def test_the_whole_script_and_once_more(clone, environment, tmp_path):
     shutil.rmtree(out / 'results')
     again = quickstart(clone, environment, *small)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert 'is there already' in again.stdout
+    assert 'already exists' in again.stdout
     assert re.findall(r'^(?:blurred|baseline|SAM-D|  PSNR).*', again.stdout, re.M) == re.findall(
         r'^(?:blurred|baseline|SAM-D|  PSNR).*', done.stdout, re.M
     )
@@ -152,7 +152,7 @@ def test_data_depend_on_the_seed_alone(data, tmp_path):
 def test_data_are_kept_and_other_data_refused(data):
     before = contents(data)
     done = make_data(data, *SMALL)
-    assert (done.returncode, 'is there already' in done.stdout) == (0, True)
+    assert (done.returncode, 'already exists' in done.stdout) == (0, True)
     done = make_data(data, *SMALL, '--seed', '5')
     assert done.returncode == 1
     assert 'holds other data (seed differ)' in done.stderr

@@ -1,4 +1,4 @@
-"""What becomes of an image that cannot be read in the middle of a training."""
+"""Replace images that cannot be read during training."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _TRIES = 50
 
 
 def first_sample(dataset: Any, skip_bad: bool) -> dict[str, Any]:
-    """The first sample of a data set.
+    """Return the first sample of a data set.
 
     Args:
         dataset: with integer indices.
-        skip_bad: pass over those that cannot be read.
+        skip_bad: skip samples that cannot be read.
 
     Raises:
-        BasicsrError: (or OSError) it cannot be read, nor can those after it.
+        BasicsrError: (or OSError) neither it nor the samples after it can be read.
     """
     tries = min(_TRIES, len(dataset)) if skip_bad else 1
     for index in range(tries - 1):
@@ -30,12 +30,12 @@ def first_sample(dataset: Any, skip_bad: bool) -> dict[str, Any]:
 
 
 class SkipBadImages(Dataset[dict[str, Any]]):
-    """Another sample takes the place of one that cannot be read: the next one that can.
+    """A data set in which the next readable sample replaces one that cannot be read.
 
-    Items have one more key, ``skipped``: what was wrong with the samples passed over, '' for none.
+    Items have one more key, ``skipped``: the errors of the skipped samples, '' if there are none.
 
     Args:
-        dataset: whose samples may fail.
+        dataset: data set whose samples may fail.
     """
 
     def __init__(self, dataset: Dataset[dict[str, Any]]) -> None:
@@ -45,10 +45,10 @@ class SkipBadImages(Dataset[dict[str, Any]]):
         return len(self.dataset)  # type: ignore[arg-type]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """The sample, or the next one that can be read.
+        """Return the sample, or the next readable one.
 
         Raises:
-            DataError: many in a row cannot be read; the folder may be gone.
+            DataError: many consecutive samples cannot be read; the folder may be missing.
         """
         problems: list[str] = []
         for offset in range(min(_TRIES, len(self))):
@@ -56,4 +56,4 @@ class SkipBadImages(Dataset[dict[str, Any]]):
                 return {**self.dataset[(index + offset) % len(self)], 'skipped': '; '.join(problems)}
             except (BasicsrError, OSError) as error:
                 problems.append(str(error))
-        raise DataError(f'{len(problems)} samples in a row cannot be read; is the data set still there? {problems[-1]}')
+        raise DataError(f'{len(problems)} samples in a row cannot be read; is the data set complete? {problems[-1]}')

@@ -1,4 +1,4 @@
-"""Generated training pairs with blur as cameras make it: shake, real motion between frames, one kernel, or none."""
+"""Generated training pairs with camera blur: shake, real motion between frames, one kernel, or none."""
 
 from __future__ import annotations
 
@@ -48,40 +48,40 @@ _SMALLER = (0.5, 0.9)  # frames and photos are scaled down for crops: what is a 
 
 @DATASET_REGISTRY.register()
 class CameraBlurDataset(GeneratedDataset):
-    """Pairs from sharp photos and clips, blurred as cameras do it, made when they are asked for.
+    """Pairs from sharp photos and clips with simulated camera blur, generated on demand.
 
-    Of the kinds, 'shake' is a camera that turns and moves in six degrees of freedom while the shutter is open, 'motion'
-    the mean of frames between two neighbouring frames of a clip, 'kernel' a camera that moves all pixels alike, and
-    'sharp' a photo that must come back as it is. The ground truth is the middle of the exposure.
+    Kinds of blur: 'shake' is a camera that rotates and moves in six degrees of freedom during the exposure, 'motion' is
+    the mean of frames interpolated between two neighbours of a clip, 'kernel' is one blur kernel for all pixels, and
+    'sharp' is no blur. The ground truth is the middle of the exposure.
 
     ``dataset[i]`` depends on the seed, the epoch and i alone. It holds lq and gt, uint8 (3, H, W) RGB, ``lq_path``,
     ``gt_path``, ``mask_seed``, and with ``dataroot_clip_masks`` ``masks``, integers (1, H, W).
 
     Args:
-        dataroot_photos: folders of sharp photos, sub-folders included; None is no photos.
-        dataroot_clips: folders of clips: images whose names end with consecutive numbers; None is no clips.
+        dataroot_photos: folders of sharp photos, with sub-folders.
+        dataroot_clips: folders of clips: images whose names end with consecutive numbers.
         dataroot_clip_masks: masks of frames, of the same names with the suffix .png; what they do not cover becomes a
             region as well, and other kinds get one region.
         kinds: share of each kind; None is 40 % shake, 35 % motion, 10 % kernel and 15 % sharp of those that the sources
             allow.
         length: number of samples in one epoch.
-        gt_size: side of the samples in pixels; None makes whole images.
+        gt_size: side of the samples in pixels; None generates whole images.
         path_length: smallest and largest mean path of a pixel in an image of 720 rows; log(1 + length) is uniform.
         exposure: smallest and largest exposure of motion, in intervals between frames.
         gamma: smallest and largest exponent: light = grey value^gamma.
-        highlights: share of samples whose highlights are up to six times as bright before they are clipped.
+        highlights: share of samples with highlights up to six times as bright before clipping.
         degraded: share of samples with noise, and likewise of samples stored as JPEG.
-        noise: smallest and largest standard deviation of the noise at mid grey, of white = 1.
-        jpeg: smallest and largest quality (1 to 100) of JPEG; None stores no sample so.
+        noise: smallest and largest standard deviation of the noise at mid grey (white = 1).
+        jpeg: smallest and largest JPEG quality (1 to 100); None does not compress samples.
         candidates: crops, each with its own blur, of which one is taken; blurry and textured ones are more likely.
         short_side: smallest and largest shorter side of whole images; larger photos and frames are scaled down, smaller
-            photos are left out.
-        reduce_to: width and height that whole images are cut and scaled down to, lq and gt alike; None leaves them.
-        seed: of all random numbers.
+            photos are skipped.
+        reduce_to: crop and scale whole images, lq and gt, down to this width and height.
+        seed: seed of all random numbers.
 
     Raises:
         DataError: a folder is missing or empty, photos are smaller than the crop, a clip has no neighbouring frames.
-        ArgumentError: kinds without their sources, or numbers that make no sense.
+        ArgumentError: kinds without their sources, or numbers out of range.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class CameraBlurDataset(GeneratedDataset):
         )
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """The item of a pair; see the class."""
+        """Return the item of a pair; see the class."""
         pair = self.make(index)
         labels = pair.labels
         if labels is None and self.clip_masks is not None:
@@ -132,11 +132,11 @@ class CameraBlurDataset(GeneratedDataset):
         return Sample(pair.lq, name, pair.gt, str(pair.source), labels).as_item(mask_seed)
 
     def make(self, index: int) -> BlurPair:
-        """The pair as arrays, with how it was made.
+        """Return the pair as arrays, with the settings that were drawn.
 
         Raises:
             IndexError: ``index`` is not 0 to ``len(self) - 1``.
-            DataError: no part of the clips is sharp and has flow that can be trusted.
+            DataError: no part of the clips is sharp and has consistent flow.
             ImageFileError: a file cannot be read.
         """
         rng = self.generator_of(index)
@@ -175,7 +175,7 @@ class CameraBlurDataset(GeneratedDataset):
         return self._finished(grey_of(expose(light, shake, window), gamma), gt, kind, path, extent, rng)
 
     def _from_clip(self, rng: np.random.Generator) -> BlurPair:
-        """A crop, or a whole frame, whose flow can be trusted and whose ground truth is sharp; others are left out."""
+        """Draw a crop, or a whole frame, with reliable flow and a sharp ground truth."""
         for _ in range(_ATTEMPTS):
             pair, frames = self._moving_frames(rng)
             flow = FramePair(*frames)
@@ -201,12 +201,12 @@ class CameraBlurDataset(GeneratedDataset):
                 labels = self._labels(pair[0], flow, window, gt.shape[:2])
                 return self._finished(lq, gt, 'motion', pair[0], extent, rng, labels)
         raise DataError(
-            f'{self.pairs[0][0].parent} and the other clips: {_ATTEMPTS} draws found no part that is sharp and whose '
-            'optical flow can be trusted in both directions; add clips with slower motion or a shorter exposure'
+            f'{self.pairs[0][0].parent} and the other clips: {_ATTEMPTS} draws found no sharp part with '
+            'consistent optical flow; add clips with slower motion or a shorter exposure'
         )
 
     def _moving_frames(self, rng: np.random.Generator) -> tuple[Pair, tuple[Image, Image]]:
-        """Two neighbouring frames; of several pairs, one in which more moves is more likely."""
+        """Draw two neighbouring frames; pairs with more motion are more likely."""
         tried = [self.pairs[int(rng.integers(len(self.pairs)))] for _ in range(self.candidates)]
         frames = [read_pair(pair, self._photo) for pair in tried]
         weights = np.array([0.5 + mean_motion(*pair) for pair in frames])
@@ -222,7 +222,7 @@ class CameraBlurDataset(GeneratedDataset):
         factor: float,
         rng: np.random.Generator,
     ) -> tuple[Planes, Image, float] | None:
-        """Blurred grey values, ground truth and extent; None if the ground truth is not sharp."""
+        """Return blurred grey values, ground truth and extent; None if the ground truth is not sharp."""
         gamma, gain = float(rng.uniform(*self.gamma)), self._gain(rng)
         lights = light_of(frames[0], gamma, gain), light_of(frames[1], gamma, gain)
         top, left, height, width = window
@@ -256,7 +256,7 @@ class CameraBlurDataset(GeneratedDataset):
         rng: np.random.Generator,
         labels: NDArray[np.uint8] | None = None,
     ) -> BlurPair:
-        """Reduced, with noise and JPEG; a sharp sample has them in its ground truth as well."""
+        """Reduce a pair and add noise and JPEG artifacts; the ground truth of a sharp sample gets them as well."""
         values = np.asarray(lq / np.float32(255) if lq.dtype == np.uint8 else lq, np.float32)
         if self.reduce_to is not None:
             extent *= self.reduce_to[0] / values.shape[1]
@@ -279,7 +279,7 @@ class CameraBlurDataset(GeneratedDataset):
         return gain if bright else 1.0
 
     def _any_frame(self, rng: np.random.Generator) -> Path:
-        """A sharp frame, where there are no photos."""
+        """Draw a sharp frame; used if there are no photos."""
         for _ in range(_ATTEMPTS):
             path = self.pairs[int(rng.integers(len(self.pairs)))][0]
             if is_sharp(self._photo(path)):
@@ -292,7 +292,7 @@ def _listed(folders: str | list[str] | None) -> list[str]:
 
 
 def _shares(kinds: dict[Kind, float] | None, photos: bool, clips: bool) -> NDArray[np.float64]:
-    """The probability of each kind."""
+    """Return the probability of each kind."""
     if not photos and not clips:
         raise ArgumentError('name dataroot_photos, dataroot_clips, or both')
     if kinds is None:
@@ -306,7 +306,7 @@ def _shares(kinds: dict[Kind, float] | None, photos: bool, clips: bool) -> NDArr
 
 
 def _drawn(tried: list[tuple[float, Window, Any]], rng: np.random.Generator) -> tuple[Window, Any]:
-    """One of the candidates, in proportion to its weight."""
+    """Draw one of the candidates, in proportion to its weight."""
     weights = np.array([weight for weight, *_ in tried]) + 1e-6
     _, window, shake = tried[int(rng.choice(len(tried), p=weights / weights.sum()))]
     return window, shake

@@ -1,4 +1,4 @@
-"""Camera shake in six degrees of freedom: paths of poses, the homographies they are, and the blur they leave.
+"""Simulate camera shake in six degrees of freedom: paths of poses, their homographies, and the resulting blur.
 
 A hand-held camera turns (yaw, pitch, roll) and moves (right, down, ahead) while the shutter is open. For a scene at one
 depth, each pose is a homography of the image (Hartley and Zisserman, "Multiple View Geometry", section 13.1), so the
@@ -21,15 +21,15 @@ _LONGEST_STEP, _MOST_SAMPLES = 1.0, 81
 
 
 def smooth_path(components: int, rng: np.random.Generator, smoothness: float = 0.3) -> Floats:
-    """A random path through ``components`` dimensions whose velocity changes smoothly.
+    """Draw a random path through ``components`` dimensions whose velocity changes smoothly.
 
     The middle of the path in time is 0, and so is its mean: a parabola is added that is 0 in the middle. An image
     blurred along the path is therefore not shifted against the image at its middle.
 
     Args:
         components: D.
-        rng: where the path comes from.
-        smoothness: the part of the exposure over which the velocity stays alike, above 0: at 0.1 the path winds, at 1
+        rng: random generator.
+        smoothness: fraction of the exposure over which the velocity is similar, above 0: at 0.1 the path winds, at 1
             it is an arc.
 
     Returns:
@@ -49,8 +49,8 @@ class CameraShake:
     Args:
         size: height and width of the image in pixels.
         length: mean length of the paths of its pixels, in pixels.
-        rng: where focal length, path and axes come from.
-        translation_only: every pixel moves alike: one blur kernel for the whole image.
+        rng: random generator.
+        translation_only: move all pixels equally: one blur kernel for the whole image.
         smoothness: see :func:`smooth_path`; None draws it between 0.1 and 1.
         focal: focal length in units of the longer side; None draws it between 0.6 (wide) and 3 (tele).
 
@@ -87,7 +87,7 @@ class CameraShake:
             self._poses *= length / own if own > 0 else 0.0
 
     def homographies(self, samples: int) -> Floats:
-        """Where the image at the middle of the exposure is seen from, (samples, 3, 3), equally spaced in time.
+        """Return the maps (samples, 3, 3) to the image at the middle of the exposure, equally spaced in time.
 
         Each maps a pixel (x right, y down, 1) of that moment's frame to the place in the sharp image that it shows.
         """
@@ -95,7 +95,7 @@ class CameraShake:
         return self._matrices(at_times(self._poses, times))
 
     def path_length(self, places: Floats) -> Floats:
-        """Length of the path of pixels during the exposure.
+        """Return the length of the path of pixels during the exposure.
 
         Args:
             places: (N, 2), rows and columns.
@@ -110,7 +110,7 @@ class CameraShake:
         return np.asarray(np.linalg.norm(np.diff(seen, axis=0), axis=2).sum(0))
 
     def samples_for(self, places: Floats) -> int:
-        """How many frames blur these places without gaps: an odd number, steps of about a pixel."""
+        """Return the number of frames that blur these places without gaps: odd, with steps of about a pixel."""
         longest = float(self.path_length(places).max())
         return min(_MOST_SAMPLES, 2 * int(np.ceil(longest / (2 * _LONGEST_STEP))) + 1)
 
@@ -124,7 +124,7 @@ class CameraShake:
 
 
 def expose(light: Planes, shake: CameraShake, window: tuple[int, int, int, int]) -> Planes:
-    """The light that a window of the image gathers while the camera shakes.
+    """Integrate the light of a window of the image while the camera shakes.
 
     Args:
         light: (H, W, 3) of the sharp image; beyond its edges it is mirrored.
@@ -147,7 +147,7 @@ def expose(light: Planes, shake: CameraShake, window: tuple[int, int, int, int])
 
 
 def _rotations(pitch: Floats, yaw: Floats, roll: Floats) -> Floats:
-    """Rotation matrices (T, 3, 3) about the axes right, down and ahead, in radians."""
+    """Return rotation matrices (T, 3, 3) about the axes right, down and ahead, in radians."""
     result = np.tile(np.eye(3), (len(yaw), 1, 1))
     for angles, (first, second) in ((yaw, (2, 0)), (pitch, (1, 2)), (roll, (0, 1))):
         turn = np.tile(np.eye(3), (len(angles), 1, 1))

@@ -1,6 +1,6 @@
-"""Dead leaves: generated pictures of coloured, textured shapes that cover one another, as layers that can move.
+"""Dead leaves: generated images of coloured, textured shapes that occlude one another, as layers that can move.
 
-Shapes with radii distributed as r^-3 give the statistics of natural pictures: edges at all scales, and occlusion
+Shapes with radii distributed as r^-3 give the statistics of natural images: edges at all scales, and occlusion
 (Lee, Mumford and Huang, "Occlusion models for natural images", IJCV 2001).
 """
 
@@ -29,11 +29,11 @@ _Choice = TypeVar('_Choice')
 
 @dataclass(frozen=True)
 class Layer:
-    """One thing in a scene that moves as a whole.
+    """One object of a scene that moves as a whole.
 
     Args:
         image: (H, W, 3) RGB uint8.
-        alpha: (H, W) float32 in 0 to 1, how much of what lies behind each pixel hides.
+        alpha: (H, W) float32, opacity, 0 to 1.
         top: row of its first pixel in the scene; may be negative.
         left: column of its first pixel in the scene; may be negative.
     """
@@ -45,7 +45,7 @@ class Layer:
 
 
 def region_map(layers: Sequence[Layer], size: tuple[int, int]) -> NDArray[np.int32]:
-    """Which layer one sees at each pixel.
+    """Return the visible layer of each pixel.
 
     Args:
         layers: from front to back.
@@ -88,8 +88,8 @@ def dead_leaves(
     Args:
         height: of the scene, in pixels.
         width: of the scene, in pixels.
-        rng: where everything comes from.
-        margin: how far the scene goes on beyond its borders, so that something can move in.
+        rng: random generator.
+        margin: pixels of the scene beyond its borders, which can move in.
         radii: smallest and largest radius of the shapes, in pixels.
         coverage: area of all shapes, hidden parts included, as a multiple of the area of the scene.
         edge: width of the soft edges, in pixels: 1 is an edge averaged over each pixel, 0 a hard one.
@@ -103,7 +103,7 @@ def dead_leaves(
     """
     if height < 1 or width < 1 or margin < 0 or not 0 < radii[0] <= radii[1] or coverage < 0 or edge < 0:
         raise ArgumentError(
-            f'no scene has {height}×{width} pixels, margin {margin}, radii {radii}, coverage {coverage}, edge {edge}'
+            f'bad scene: {height}×{width} pixels, margin {margin}, radii {radii}, coverage {coverage}, edge {edge}'
         )
     tone = rng.uniform(0.25, 0.75)
     whole = height + 2 * margin, width + 2 * margin
@@ -119,7 +119,7 @@ def dead_leaves(
 
 
 def _radius(rng: np.random.Generator, least: float, most: float) -> float:
-    """From the density r^-3 between the two."""
+    """Draw a radius between the two with density r^-3."""
     part = rng.random()
     return float((part * most**-2 + (1 - part) * least**-2) ** -0.5)
 
@@ -127,7 +127,7 @@ def _radius(rng: np.random.Generator, least: float, most: float) -> float:
 def _shape(
     whole: tuple[int, int], margin: int, radius: float, edge: float, tone: float, rng: np.random.Generator
 ) -> Layer:
-    """One shape, cut off where the scene and its margin end."""
+    """Draw one shape, cut off at the edge of the scene and its margin."""
     centre = rng.uniform((0, 0), whole)
     reach = radius * 1.5 + 1
     start = np.maximum(np.floor(centre - reach), 0).astype(int)
@@ -146,7 +146,7 @@ def _shape(
 def _outside(
     down: NDArray[np.float64], right: NDArray[np.float64], radius: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """How far each pixel lies outside the edge of a random shape, negative inside, in pixels."""
+    """Return the distance of each pixel from the edge of a random shape, in pixels, negative inside."""
     kind = _choose(SHAPES, _SHAPE_SHARES, rng)
     turn = rng.uniform(0, 2 * np.pi)
     if kind in ('disc', 'blob'):
@@ -170,14 +170,14 @@ def _outside(
 
 
 def _colour(tone: float, rng: np.random.Generator) -> Planes:
-    """Mostly muted, as most things are; bright and dark ones around the tone of the scene. RGB, white = 255."""
+    """Draw a mostly muted colour around the tone of the scene. RGB, white = 255."""
     light = np.clip(rng.normal(tone, 0.2), 0.02, 0.98)
     tint = rng.normal(0, _choose(_TINTS, _TINT_SHARES, rng), 3)
     return np.asarray(np.clip(255 * (light + tint - tint.mean()), 0, 255), np.float32)
 
 
 def _texture(height: int, width: int, tone: float, rng: np.random.Generator) -> Image:
-    """A patch (H, W, 3) of one random texture between two colours."""
+    """Draw a patch (H, W, 3) of one random texture between two colours."""
     kind = _choose(TEXTURES, _SHARES, rng)
     first = _colour(tone, rng)
     if kind == 'flat':
@@ -200,7 +200,7 @@ def _texture(height: int, width: int, tone: float, rng: np.random.Generator) -> 
 
 
 def _smooth_noise(height: int, width: int, rng: np.random.Generator) -> Planes:
-    """Noise of about 0 to 1 at all scales, from 2 to 32 pixels, as in clouds, stone or leaves."""
+    """Draw noise of about 0 to 1 at all scales from 2 to 32 pixels, as in clouds, stone or leaves."""
     total = np.full((height, width), 0.5, np.float32)
     roughness = rng.uniform(0.4, 0.9)
     for octave in range(5):
@@ -212,7 +212,7 @@ def _smooth_noise(height: int, width: int, rng: np.random.Generator) -> Planes:
 
 
 def _choose(choices: Sequence[_Choice], shares: Sequence[float], rng: np.random.Generator) -> _Choice:
-    """``rng.choice`` takes ten times as long."""
+    """Draw an item ten times as fast as ``rng.choice``."""
     drawn = rng.random()
     return next((item for item, end in zip(choices, accumulate(shares), strict=True) if drawn < end), choices[-1])
 

@@ -1,4 +1,4 @@
-"""Images of dual-pixel cameras: a left and a right view beside the image itself."""
+"""Images of dual-pixel cameras: the image with a left and a right view."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class DualPixelDataset(ImageFileDataset):
         dataroot_left: folder of the left views.
         dataroot_right: folder of the right views.
         io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` of ``scripts/make_store.py``.
-        bits: what the files have to hold; see ``PairedImageDataset``.
+        bits: required bit depth; see ``PairedImageDataset``.
         phase: 'train' crops and flips at random; 'val' and 'test' return whole images.
         gt_size: side of the training crops in pixels; smaller images are reflected.
-        use_flip: exchange left and right at random, the two views with them.
-        use_vflip: exchange top and bottom at random. Rows and columns are never exchanged: disparity is horizontal.
-        seed: of all random draws.
+        use_flip: flip left and right at random, and swap the two views.
+        use_vflip: flip top and bottom at random. Images are never transposed: disparity is horizontal.
+        seed: seed of all random draws.
         groups: see ``PairedImageDataset``.
 
     Raises:
-        DataError: a folder is missing or empty, or has not as many images as the others.
+        DataError: a folder is missing or empty, or the numbers of images differ.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class DualPixelDataset(ImageFileDataset):
         self.groups = read_groups(groups, self.names)
 
     def sample(self, index: int) -> Sample:
-        """The whole sample as it lies on disk.
+        """Read the whole sample.
 
         Raises:
-            ImageFileError: a file is no image, cut off, or holds other bits.
+            ImageFileError: a file is not an image, is truncated, or has another bit depth.
             ShapeError: the files differ in size or depth.
         """
         images, paths = {}, {}

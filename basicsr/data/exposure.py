@@ -1,4 +1,4 @@
-"""One exposure of a camera: light and grey values, clipped highlights, sensor noise, JPEG."""
+"""Simulate one exposure of a camera: light and grey values, clipped highlights, sensor noise, JPEG."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _HIGHLIGHT = 0.6
 
 
 def light_of(image: Image, gamma: float, gain: float = 1.0) -> Planes:
-    """Linear light of grey values, with highlights as bright as they may have been before the camera clipped them.
+    """Return the linear light of grey values, with the highlights that the camera may have clipped.
 
     Args:
         image: (H, W, C) uint8.
         gamma: light = grey value^gamma.
         gain: factor of the light of white. Pixels whose mean light is at most 0.6 keep theirs; in between, the factor
-            grows with the light. What exceeds 1 leaves a bright streak when it is blurred, and is clipped afterwards
+            grows with the light. Values above 1 leave a bright streak when blurred, and are clipped afterwards
             (:func:`grey_of`).
 
     Returns:
@@ -40,7 +40,7 @@ def light_of(image: Image, gamma: float, gain: float = 1.0) -> Planes:
 
 
 def grey_of(light: Planes, gamma: float) -> Planes:
-    """Grey values of linear light: clipped at white, then raised to 1/gamma.
+    """Return the grey values of linear light: clipped at white, then raised to 1/gamma.
 
     Args:
         light: any shape, white = 1.
@@ -51,17 +51,17 @@ def grey_of(light: Planes, gamma: float) -> Planes:
 
 
 def to_uint8(values: Planes) -> Image:
-    """Grey values (white = 1) rounded to 8 bits."""
+    """Round grey values (white = 1) to 8 bits."""
     return np.ascontiguousarray(np.clip(np.rint(values * 255), 0, 255).astype(np.uint8))
 
 
 def add_noise(values: Planes, std: float, rng: np.random.Generator) -> Planes:
-    """Shot and read noise, the variance of the first growing with the grey value, in equal parts at mid grey.
+    """Add shot noise, whose variance grows with the grey value, and read noise, in equal parts at mid grey.
 
     Args:
         values: grey values, white = 1.
         std: standard deviation at mid grey.
-        rng: where the noise comes from.
+        rng: random generator.
     """
     spread = std * np.sqrt(0.5 + np.clip(values, 0, 1))
     noisy: Planes = values + spread * rng.standard_normal(values.shape, dtype=np.float32)
@@ -69,7 +69,7 @@ def add_noise(values: Planes, std: float, rng: np.random.Generator) -> Planes:
 
 
 def as_jpeg(image: Image, quality: int) -> Image:
-    """An image as it comes back from a JPEG file, colours at half the resolution.
+    """Compress an image as JPEG, with colours at half the resolution, and decode it.
 
     Args:
         image: (H, W, 3) RGB uint8.

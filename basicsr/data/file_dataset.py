@@ -1,4 +1,4 @@
-"""What the data sets of image files share: reading samples, random draws by (seed, epoch, index), items."""
+"""Base class of data sets of image files: read samples, draw by (seed, epoch, index), return items."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Channels = Literal[1, 3]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training samples are cut and turned, and where their random numbers come from.
+    """Random crops and flips of training samples.
 
     Args:
         phase: 'train' crops and flips; the others return the whole image.
         gt_size: side of the crops in pixels; None leaves images whole.
-        use_flip: exchange left and right at random.
-        use_rot: exchange top and bottom, and rows and columns, at random.
-        seed: of all draws.
+        use_flip: flip left and right at random.
+        use_rot: flip top and bottom, and transpose, at random.
+        seed: seed of all draws.
         reference: draw from Python's ``random`` as the original does, and rotate region masks as it does by mistake.
-        use_vflip: exchange top and bottom at random, where ``use_rot`` is not in use.
-        use_channels: reverse the order of the colours at random.
+        use_vflip: flip top and bottom at random if ``use_rot`` is off.
+        use_channels: reverse the order of the channels at random.
     """
 
     phase: Phase
@@ -51,7 +51,7 @@ class Augmentation:
             raise ArgumentError(f'gt_size is at least 1 and seed at least 0, got {self.gt_size} and {self.seed}')
 
     def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
-        """The sample as the network gets it."""
+        """Return the sample as the network gets it."""
         if self.phase != 'train':
             return sample
         draws: Draws = ReferenceDraws() if self.reference else SeededDraws(self.seed, epoch, index)
@@ -66,8 +66,8 @@ class ImageFileDataset(Dataset[dict[str, Any]]):
     In reference mode the draws come from Python's ``random`` instead, and depend on its state.
 
     Args:
-        names: of the samples: the path of the blurred image below its folder, without extension.
-        augmentation: what becomes of a sample.
+        names: names of the samples: paths of the blurred images below their folder, without extension.
+        augmentation: crops and flips of the samples.
     """
 
     gray_masks = False
@@ -81,7 +81,7 @@ class ImageFileDataset(Dataset[dict[str, Any]]):
 
     @property
     def phase(self) -> Phase:
-        """'train', 'val' or 'test'."""
+        """Return 'train', 'val' or 'test'."""
         return self.augmentation.phase
 
     def set_epoch(self, epoch: int) -> None:
@@ -89,14 +89,14 @@ class ImageFileDataset(Dataset[dict[str, Any]]):
         self._epoch.fill_(epoch)
 
     def sample(self, index: int) -> Sample:
-        """The whole sample as it lies on disk; ``index`` is 0 to ``len(self) - 1``."""
+        """Read the whole sample; ``index`` is 0 to ``len(self) - 1``."""
         raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """``lq``, ``gt`` uint8 or uint16 (C, H, W) RGB, ``masks`` integers (L, H, W), paths, ``mask_seed``."""
+        """Return ``lq``, ``gt`` uint8 or uint16 (C, H, W) RGB, ``masks`` integers (L, H, W), paths, ``mask_seed``."""
         index = range(len(self.names))[index]  # counts from the end where negative; IndexError beyond
         epoch = int(self._epoch)
         sample = self.augmentation(self.sample(index), epoch, index)
@@ -104,7 +104,7 @@ class ImageFileDataset(Dataset[dict[str, Any]]):
 
 
 def read_image(store: Store, key: str, channels: Channels, bits: Bits = None) -> tuple[NDArray[Any], str]:
-    """An image (H, W, C) RGB, uint8 or uint16, and its path."""
+    """Read an image (H, W, C) RGB, uint8 or uint16; return it with its path."""
     path = store.path(key)
     return with_bits(store.image(key, channels), bits, path), path
 
@@ -116,6 +116,6 @@ def check_channels(channels: int) -> None:
 
 
 def mask_seed(seed: int, epoch: int, index: int) -> int:
-    """Seeds the mask dropout of one sample; independent of the draws of its crop. 0 to 2^63 - 1."""
+    """Return the seed of the mask dropout of one sample, 0 to 2^63 - 1, independent of the draws of its crop."""
     state = np.random.SeedSequence([seed, epoch, index], spawn_key=(1,)).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))

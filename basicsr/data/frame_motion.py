@@ -1,4 +1,4 @@
-"""Blur of real motion: in-between frames of two neighbouring frames, and their mean.
+"""Simulate blur of real motion: interpolate between two neighbouring frames and average.
 
 Frames between two neighbours are interpolated along optical flow in both directions; each pixel takes the frame in
 which it is visible. The mean of many is the blur of a longer exposure, as data sets of high-speed video have it (Nah et
@@ -43,11 +43,11 @@ class FramePair:
         self.agrees = _agreement(self.forward, self.backward), _agreement(self.backward, self.forward)
 
     def motion(self) -> Planes:
-        """How far each pixel of the first frame moves until the second, (H, W) in pixels."""
+        """Return how far each pixel of the first frame moves until the second, (H, W) in pixels."""
         return _length(self.forward)
 
     def between(self, lights: tuple[Planes, Planes], times: NDArray[np.float64], window: Window) -> Planes:
-        """The light of a window at moments between the frames.
+        """Interpolate the light of a window at times between the frames.
 
         Args:
             lights: (H, W, C) of the two frames.
@@ -72,7 +72,7 @@ class FramePair:
         return np.maximum(frames, 0)
 
     def labels_between(self, labels: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
-        """Regions of a window in the middle between the frames.
+        """Return the regions of a window in the middle between the frames.
 
         Args:
             labels: (H, W), regions of the first frame.
@@ -85,14 +85,14 @@ class FramePair:
         return np.asarray(_at(labels.astype(np.float32), place, cv2.INTER_NEAREST), np.uint8)
 
     def agreement(self, window: Window) -> float:
-        """The part of a window's pixels, 0 to 1, at which both flows agree."""
+        """Return the share of a window's pixels, 0 to 1, at which both flows agree."""
         top, left, height, width = window
         parts = [plane[top : top + height, left : left + width].mean() for plane in self.agrees]
         return float(min(parts))
 
 
 def mean_motion(first: Image, second: Image) -> float:
-    """Roughly how far pixels move between two frames of one size, in pixels: flow at a quarter of the size."""
+    """Estimate how far pixels move between two frames of one size, in pixels, by the flow at a quarter of the size."""
     size = max(16, first.shape[1] // 4), max(16, first.shape[0] // 4)
     small = (cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in (first, second))
     grey = [np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in small]
@@ -101,7 +101,7 @@ def mean_motion(first: Image, second: Image) -> float:
 
 
 def times_of(exposure: float, longest: float) -> NDArray[np.float64]:
-    """Moments of the in-between frames of an exposure around the middle between two frames.
+    """Return the times of the interpolated frames of an exposure around the middle between two frames.
 
     Args:
         exposure: in intervals between frames.
@@ -115,20 +115,20 @@ def times_of(exposure: float, longest: float) -> NDArray[np.float64]:
 
 
 def _flow(first: NDArray[np.uint8], second: NDArray[np.uint8], preset: int) -> Planes:
-    """Optical flow (H, W, 2) of grey images: (right, down) in pixels."""
+    """Estimate the optical flow (H, W, 2) of grey images: (right, down) in pixels."""
     flow = cv2.DISOpticalFlow.create(preset)
     return np.asarray(flow.calc(first, second, None), np.float32)  # type: ignore[call-overload]
 
 
 def _places(window: Window) -> Planes:
-    """(column, row) of each pixel of a window, (height, width, 2)."""
+    """Return (column, row) of each pixel of a window, (height, width, 2)."""
     top, left, height, width = window
     grid = np.meshgrid(np.arange(left, left + width), np.arange(top, top + height))
     return np.stack(grid, axis=-1).astype(np.float32)
 
 
 def _agreement(flow: Planes, back: Planes) -> Planes:
-    """1 where a pixel that follows the flow, and then the flow back, comes home; else 0. (H, W)."""
+    """Return 1 where a pixel that follows the flow forth and back returns to its place, else 0; (H, W)."""
     rows, columns = (np.arange(side, dtype=np.float32) for side in flow.shape[:2])
     there = flow + np.stack(np.meshgrid(columns, rows), axis=-1)
     missed = _length(flow + _at(back, there, cv2.INTER_LINEAR))
@@ -138,7 +138,7 @@ def _agreement(flow: Planes, back: Planes) -> Planes:
 
 
 def _origin(here: Planes, flow: Planes, part: float) -> tuple[Planes, Planes]:
-    """Which pixel of a frame is ``here`` after ``part`` of its way, and by how much the answer is off, in pixels."""
+    """Return the pixel of a frame that is ``here`` after ``part`` of its way, and the error in pixels."""
     place = here
     for _ in range(_STEPS):
         before, place = place, here - part * _at(flow, place, cv2.INTER_LINEAR)
@@ -146,11 +146,11 @@ def _origin(here: Planes, flow: Planes, part: float) -> tuple[Planes, Planes]:
 
 
 def _at(values: Planes, place: Planes, how: int) -> Planes:
-    """Values at (column, row) places."""
+    """Return the values at (column, row) places."""
     columns, rows = place[..., 0], place[..., 1]
     return np.asarray(cv2.remap(values, columns, rows, how, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _length(vectors: Planes) -> Planes:
-    """Of vectors (H, W, 2)."""
+    """Return the lengths of vectors (H, W, 2)."""
     return np.asarray(cv2.magnitude(vectors[..., 0], vectors[..., 1]), np.float32)

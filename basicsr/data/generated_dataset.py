@@ -40,7 +40,7 @@ class GeneratedDataset(Dataset[dict[str, Any]]):
 
     @property
     def epoch(self) -> int:
-        """Number of the pass."""
+        """Return the number of the epoch."""
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""Images of cameras with global-reset-release shutter, whose lower rows are exposed longer, and their sharp ones."""
+"""Images of cameras with a global-reset-release shutter, which exposes lower rows longer, and their sharp images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _keeps_rows(wanted: bool) -> bool:
 
 
 KeepsRows = Annotated[bool, AfterValidator(_keeps_rows)]
-"""An augmentation that would change the order of the rows: it can only be switched off."""
+"""An augmentation that would change the order of the rows; it must be off."""
 
 
 @DATASET_REGISTRY.register()
@@ -42,11 +42,11 @@ class GRRDataset(ImageFileDataset):
         dataroot: folder of one part (train, validate, test) with a folder for each sequence.
         phase: 'train' augments at random; 'val' and 'test' return frames as they are.
         gt_size: side of the training crops in pixels; None trains on whole frames, as the original does.
-        use_flip: exchange left and right at random.
-        use_channels: reverse the order of the colours at random.
-        use_vflip, use_rot: false; top and bottom, rows and columns cannot be exchanged here.
-        allow_gaps: take sequences whose numbers are not consecutive.
-        seed: of all random draws.
+        use_flip: flip left and right at random.
+        use_channels: reverse the order of the channels at random.
+        use_vflip, use_rot: must be false; vertical flips would reverse the exposure.
+        allow_gaps: accept sequences with missing numbers.
+        seed: seed of all random draws.
 
     Raises:
         DataError: no sequences, frames without partner, names that are no numbers, or gaps; the message lists them.
@@ -70,7 +70,7 @@ class GRRDataset(ImageFileDataset):
         super().__init__(names, Augmentation(phase, gt_size, use_flip, False, seed, use_channels=use_channels))
 
     def sample(self, index: int) -> Sample:
-        """The whole pair as it lies on disk.
+        """Read the whole pair.
 
         Raises:
             ImageFileError: a file is no image, or cut off.
@@ -82,7 +82,7 @@ class GRRDataset(ImageFileDataset):
 
 
 def _frames(store: FolderStore, allow_gaps: bool) -> list[tuple[str, str]]:
-    """Sequence and name of every frame, sequences by name and frames by number."""
+    """Return sequence and name of every frame, sequences by name and frames by number."""
     found: dict[str, dict[str, set[str]]] = {}
     for key in store.keys:
         path = PurePosixPath(key)
@@ -92,7 +92,7 @@ def _frames(store: FolderStore, allow_gaps: bool) -> list[tuple[str, str]]:
         raise DataError(
             f'{store.root}: no sequences; expected <sequence>/{_LQ}/PNG/*.png and <sequence>/{_GT}/PNG/*.png'
         )
-    problems: dict[str, list[str]] = {'the name is no number': [], 'these frames are missing': []}
+    problems: dict[str, list[str]] = {'the name is not a number': [], 'these frames are missing': []}
     frames = []
     for sequence, kinds in sorted(found.items()):
         for kind, other in ((_LQ, _GT), (_GT, _LQ)):
@@ -100,7 +100,7 @@ def _frames(store: FolderStore, allow_gaps: bool) -> list[tuple[str, str]]:
             title = f'sequence {sequence} has {len(kinds[kind])} frames in {kind} and {len(kinds[other])} in {other}; '
             problems[f'{title}without a partner in {kind}'] = lonely
         odd = sorted(name for name in kinds[_LQ] if not name.isdecimal())
-        problems['the name is no number'] += [f'{sequence}/{name}' for name in odd]
+        problems['the name is not a number'] += [f'{sequence}/{name}' for name in odd]
         names = sorted(kinds[_LQ] - set(odd), key=lambda name: (int(name), name))
         if names and not allow_gaps:
             there = {int(name) for name in names}

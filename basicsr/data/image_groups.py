@@ -1,4 +1,4 @@
-"""Groups of images that a report scores apart, such as indoor and outdoor, by files beside the data set."""
+"""Read groups of images that a report scores separately, such as indoor and outdoor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Groups = dict[str, str]
 
 
 def read_groups(files: Mapping[str, str] | None, names: Sequence[str]) -> tuple[str, ...]:
-    """The group of each image.
+    """Return the group of each image.
 
     Args:
         files: by group, a ``.npy`` file of positions, counted from 1 in the natural order of the names (the form in
@@ -27,7 +27,7 @@ def read_groups(files: Mapping[str, str] | None, names: Sequence[str]) -> tuple[
         names: of the images, without extension.
 
     Returns:
-        one for each name, '' where no file mentions it; nothing at all if none of the files is there.
+        one group per name, '' if no file lists it; an empty tuple if all files are missing.
 
     Raises:
         DataError: some of the files are missing or cannot be read, name images that do not exist, or share images.
@@ -43,7 +43,7 @@ def read_groups(files: Mapping[str, str] | None, names: Sequence[str]) -> tuple[
     found: dict[str, str] = {}
     for group, path in paths.items():
         members = _members(path, known) if path.is_file() else []
-        problems[f'{path} names what is no image of the set'] = [name for name in members if name not in set(names)]
+        problems[f'{path} lists unknown images'] = [name for name in members if name not in set(names)]
         problems[f'{path} and another group share'] = [name for name in members if name in found]
         found |= dict.fromkeys(members, group)
     refuse(problems, f'the groups ({", ".join(paths)}) do not fit the data set')
@@ -51,7 +51,7 @@ def read_groups(files: Mapping[str, str] | None, names: Sequence[str]) -> tuple[
 
 
 def _members(path: Path, known: Sequence[str]) -> list[str]:
-    """The names in a file; positions beyond the last image stay numbers."""
+    """Return the names in a file; positions beyond the last image stay numbers."""
     try:
         if path.suffix != '.npy':
             lines = path.read_text(encoding='utf-8').split('\n')
@@ -61,5 +61,5 @@ def _members(path: Path, known: Sequence[str]) -> list[str]:
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f'{path}: the group cannot be read ({error})') from error
     if positions.ndim != 1 or positions.dtype.kind not in 'iu':
-        raise DataError(f'{path}: a group is a list of whole numbers, got {positions.dtype} {positions.shape}')
+        raise DataError(f'{path}: expected a list of integers, got {positions.dtype} {positions.shape}')
     return [known[n - 1] if 1 <= n <= len(known) else str(n) for n in positions.tolist()]

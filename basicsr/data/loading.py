@@ -1,4 +1,4 @@
-"""From samples to batches on the device."""
+"""Load samples in batches and move them to the device."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _WHITE = {torch.uint8: 255.0, torch.uint16: 65535.0}
 
 
 def collate(items: Sequence[Mapping[str, Any]]) -> Batch:
-    """Put the items of a data set together.
+    """Collate the items of a data set into a batch.
 
     Args:
-        items: what ``dataset[i]`` returns; all with the same keys and image size.
+        items: items of a data set, with the same keys and image size.
 
     Returns:
         ``lq``, ``gt``: (B, C, H, W), uint8, or uint16 if one of them is; ``masks``: (B, L, H, W) label maps, layers
@@ -61,9 +61,9 @@ def to_floats(batch: Batch, device: torch.device | str, gray_masks: bool = False
     """Move a batch to the device, where its images become floats in [0, 1].
 
     Args:
-        batch: of :func:`collate`; left as it is.
-        device: where to. Page-locked batches are copied without waiting.
-        gray_masks: ``masks`` are the gray pictures of the CAT method and become floats as well; label maps stay
+        batch: batch of :func:`collate`; left unchanged.
+        device: target device. Page-locked batches are copied without waiting.
+        gray_masks: ``masks`` are the gray images of the CAT method and become floats as well; label maps stay
             integers.
 
     Returns:
@@ -138,7 +138,7 @@ def build_dataloader(
 
 
 class _WorkerLoader(DataLoader[Any]):
-    """Starts its workers with signals held back, which :func:`start_worker` then takes care of."""
+    """Loader that starts its workers with signals blocked; :func:`start_worker` handles them."""
 
     def __iter__(self) -> Any:
         if not hasattr(signal, 'pthread_sigmask'):
@@ -154,8 +154,8 @@ class _WorkerLoader(DataLoader[Any]):
 def start_worker(worker: int, first_seed: int, trainer: int | None = None) -> None:
     """Seed numpy and ``random`` of a worker process as the original does, and keep it to one thread.
 
-    Signals that ask a training to stop reach all of its processes at once; the workers leave them to it, since the
-    step that it finishes needs their data, however long it takes.
+    Stop signals reach all processes of a training at once; the workers ignore them, because the last step needs their
+    data.
 
     Args:
         worker: its number.
@@ -170,7 +170,7 @@ def start_worker(worker: int, first_seed: int, trainer: int | None = None) -> No
 
 
 def _heed_one_alone(trainer: int) -> None:
-    """Take SIGTERM from nobody but that process: it ends left-over workers so. End when the parent is gone.
+    """Accept SIGTERM only from that process, which ends left-over workers with it. End when the parent is gone.
 
     torch looks for the parent as well, but only once the worker is ready: one that starts while its parent dies stayed.
     """

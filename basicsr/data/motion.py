@@ -1,4 +1,4 @@
-"""Motion during an exposure: straight paths, camera shake, and measured kernels, as displacements in pixels.
+"""Simulate motion during an exposure as displacements in pixels: straight paths, camera shake, measured kernels.
 
 A path is an array (T, 2) of displacements (down, right) in pixels, equally long in time. The sharp image shows the
 scene at the middle of the exposure, so the middle row of every path is zero.
@@ -18,10 +18,10 @@ Floats = NDArray[np.float64]
 
 
 def draw_length(rng: np.random.Generator, mean: float, shape: float) -> float:
-    """Length of a path in pixels, from a gamma distribution.
+    """Draw the length of a path in pixels from a gamma distribution.
 
     Args:
-        rng: where the number comes from.
+        rng: random generator.
         mean: of the distribution, in pixels; 0 for no motion.
         shape: of the distribution; small values mean many short and a few very long paths.
     """
@@ -29,7 +29,7 @@ def draw_length(rng: np.random.Generator, mean: float, shape: float) -> float:
 
 
 def samples_for(length: float, most: int = 33) -> int:
-    """How many displacements a path of this length needs for steps of at most one pixel: an odd number.
+    """Return the number of displacements, odd, for steps of at most one pixel on a path of this length.
 
     Args:
         length: of the longest path of a scene, in pixels.
@@ -39,7 +39,7 @@ def samples_for(length: float, most: int = 33) -> int:
 
 
 def straight_path(length: float, angle: float, samples: int) -> Floats:
-    """Constant speed in one direction.
+    """Return a path of constant speed in one direction.
 
     Args:
         length: in pixels.
@@ -53,13 +53,13 @@ def straight_path(length: float, angle: float, samples: int) -> Floats:
 
 
 def shake_path(length: float, rng: np.random.Generator, samples: int, smoothness: float = 0.3) -> Floats:
-    """Camera shake: a random walk whose velocity changes smoothly.
+    """Draw a camera shake: a random walk whose velocity changes smoothly.
 
     Args:
         length: along the path, in pixels (up to the rounding of corners between the samples).
-        rng: where the walk comes from; what it draws does not depend on ``samples``.
+        rng: random generator; the number of draws does not depend on ``samples``.
         samples: T, odd.
-        smoothness: for what part of the exposure the velocity stays alike.
+        smoothness: fraction of the exposure over which the velocity is similar.
 
     Returns:
         displacements (T, 2).
@@ -70,11 +70,11 @@ def shake_path(length: float, rng: np.random.Generator, samples: int, smoothness
 
 
 def random_walk(components: int, rng: np.random.Generator, smoothness: float, reach: float) -> Floats:
-    """A walk from 0 through ``components`` dimensions whose velocity changes smoothly.
+    """Draw a walk from 0 through ``components`` dimensions whose velocity changes smoothly.
 
     Args:
         components: D.
-        rng: where it comes from.
+        rng: random generator.
         smoothness: width of the window that smooths the velocity, as a part of the exposure.
         reach: where that window is cut off on either side, as a part of the exposure.
 
@@ -90,7 +90,7 @@ def random_walk(components: int, rng: np.random.Generator, smoothness: float, re
 
 
 def at_times(path: Floats, times: Floats) -> Floats:
-    """A path at other moments of the exposure, interpolated.
+    """Interpolate a path at other times of the exposure.
 
     Args:
         path: displacements (T, 2).
@@ -104,9 +104,9 @@ def at_times(path: Floats, times: Floats) -> Floats:
 
 
 def path_of_kernel(kernel: Floats, most: int = 64) -> tuple[Floats, Floats]:
-    """A blur kernel as weighted displacements, so that it can be combined with other motion.
+    """Convert a blur kernel to weighted displacements, so that it can be combined with other motion.
 
-    A kernel does not tell in what order the camera passed its pixels; they are put in the order of its longest
+    A kernel does not contain the order of its pixels in time; they are sorted along its longest
     axis. With too many pixels, neighbours are merged at their common centre, in blocks that grow until few enough
     are left.
 
@@ -145,7 +145,7 @@ def path_of_kernel(kernel: Floats, most: int = 64) -> tuple[Floats, Floats]:
 
 
 def load_kernel(file: str | Path, most: int = 64) -> tuple[Floats, Floats]:
-    """A kernel file as weighted displacements.
+    """Read a kernel file as weighted displacements.
 
     Args:
         file: ``.npy`` with an array (H, W), or an image (gray values are the weights).
@@ -175,7 +175,7 @@ def load_kernel(file: str | Path, most: int = 64) -> tuple[Floats, Floats]:
 
 
 def _times(samples: int) -> Floats:
-    """Moments of the exposure from 0 to 1 with 0.5 among them."""
+    """Return times of the exposure from 0 to 1 with 0.5 among them."""
     if samples < 1 or samples % 2 == 0:
         raise ArgumentError(f'a path has an odd number of samples, so that one is the middle; got {samples}')
     return np.linspace(0, 1, samples) if samples > 1 else np.array([0.5])

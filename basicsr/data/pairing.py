@@ -1,4 +1,4 @@
-"""Which files belong together: blurred, sharp and mask files of one image, complete or an error."""
+"""Match blurred, sharp and mask files of each image; raise an error if any is missing."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def find_pairs(
     filename_tmpl: str = '{}',
     meta_info_file: str | Path | None = None,
 ) -> list[tuple[str, str]]:
-    """The keys of sharp and blurred images that belong together, in the order of the sharp ones' names.
+    """Return the keys of matching sharp and blurred images, in the order of the sharp ones' names.
 
     ``stem``: names without extension agree, sub-folders included. ``list``: the same for the images that a file lists,
-    in its order; others may lie beside them. ``natural_order``: the n-th of one side belongs to the n-th of the other,
-    numbers in names sorted by value. ``all_in_focus``: several blurred images share a sharp one, whose stem is theirs
+    in its order; other files are ignored. ``natural_order``: the n-th files of both sides match, with numbers in names
+    sorted by value. ``all_in_focus``: several blurred images share a sharp one, whose stem is theirs
     before the first ``_ap`` (LFDOF's apertures); in the order of the blurred ones.
 
     Args:
@@ -87,13 +87,13 @@ def find_pairs(
 
 
 def match_masks(lq: Store, keys: Sequence[str], masks: Store, advice: str) -> list[str]:
-    """The key of the mask file of each blurred image: the one with the same stem.
+    """Return the key of the mask file with the stem of each blurred image.
 
     Args:
         lq: blurred images.
         keys: those in use.
-        masks: mask files. A folder may hold more than is needed, a data base may not.
-        advice: what to do where masks are missing.
+        masks: mask files. A folder may have further files, a database may not.
+        advice: last line of the error if masks are missing.
 
     Raises:
         DataError: masks are missing, or several files have one stem.
@@ -111,7 +111,7 @@ def match_masks(lq: Store, keys: Sequence[str], masks: Store, advice: str) -> li
 
 
 def sorted_keys(store: Store) -> list[str]:
-    """All keys, in the order of their stems.
+    """Return all keys, in the order of their stems.
 
     Raises:
         DataError: several files have one stem.
@@ -121,7 +121,7 @@ def sorted_keys(store: Store) -> list[str]:
 
 
 def _by_stem(store: Store, wanted: set[str] | None = None) -> dict[str, str]:
-    """Key for each stem that is wanted (all by default)."""
+    """Return the key of each wanted stem (all by default)."""
     stems = [(store.stem(key), key) for key in store.keys]
     if wanted is not None:
         stems = [(stem, key) for stem, key in stems if stem in wanted]
@@ -132,12 +132,12 @@ def _by_stem(store: Store, wanted: set[str] | None = None) -> dict[str, str]:
 
 
 def refuse(problems: dict[str, list[str]], summary: str, advice: str = '') -> None:
-    """One error for everything that is missing.
+    """Raise one error for everything that is missing.
 
     Args:
-        problems: file names by what is wrong with them; empty lists are no problem.
+        problems: file names by problem; problems with empty lists are ignored.
         summary: first line of the message.
-        advice: its last.
+        advice: last line of the message.
 
     Raises:
         DataError: there are problems.
@@ -149,13 +149,13 @@ def refuse(problems: dict[str, list[str]], summary: str, advice: str = '') -> No
 
 
 def fill_template(template: str, stem: str) -> str:
-    """The stem of a blurred image: ``template`` in the last part of the sharp image's, its folders stay."""
+    """Return the stem of a blurred image: ``template`` filled with the sharp image's name, in the same folder."""
     path = PurePosixPath(stem)
     return str(path.with_name(template.replace('{}', path.name)))
 
 
 def _listed(file: Path) -> list[str]:
-    """The stems that a list names, in its order."""
+    """Return the stems in a list file, in its order."""
     try:
         lines = file.expanduser().read_text(encoding='utf-8').splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -192,7 +192,7 @@ def _by_aperture(gt: Store, gt_keys: dict[str, str], lq: Store, lq_keys: dict[st
 
 
 def naturally_sorted(keys: Iterable[str]) -> list[str]:
-    """Numbers by value: ``a9`` before ``a10``."""
+    """Return the keys with numbers sorted by value: ``a9`` before ``a10``."""
     return sorted(
         keys, key=lambda key: [(part.isdecimal(), int(part) if part.isdecimal() else part) for part in _parts(key)]
     )

@@ -22,7 +22,7 @@ def prefetch(
 
     Args:
         loader: of :func:`basicsr.data.build_dataloader`, or any other iterable of batches.
-        device: where to.
+        device: target device.
         mode: 'cuda' copies ``lq``, ``gt`` and ``masks`` of the next batch on a side stream (without waiting, if batches
             are page-locked); an error of the loader is then raised one batch early. None and 'cpu' copy on demand; for
             'cpu', worker processes of the loader prepare batches ahead.

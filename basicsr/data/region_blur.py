@@ -1,4 +1,4 @@
-"""Region-wise motion blur: the mean of displaced frames in linear light, nearer regions covering farther ones."""
+"""Simulate region-wise motion blur: the mean of displaced frames in linear light, with occlusion."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ def render(
     noise_std: float = 0.0,
     rng: np.random.Generator | None = None,
 ) -> tuple[Image, Image]:
-    """Expose a scene while its layers move.
+    """Render a scene while its layers move.
 
     Args:
         layers: from front to back; the last one is opaque, and its edge pixels go on for ever.
-        size: height and width of the picture.
+        size: height and width of the image.
         paths: displacements (T, 2) of each layer, None for a layer at rest; all of the same T.
         global_path: displacements (T, 2) that are added to all layers.
         weights: (T,), sum 1: how long each displacement lasts; equal if None.
         gamma: grey value = light^(1/gamma); 1 averages grey values.
         noise_std: standard deviation of the noise at mid grey, of white = 1 (see :func:`add_noise`).
-        rng: where the noise comes from; needed if there is any.
+        rng: random generator of the noise; required if there is noise.
 
     Returns:
         lq and gt, (H, W, 3) RGB uint8; gt shows the scene without displacement and without noise.
 
     Raises:
-        ShapeError: the paths do not fit together, or nothing opaque lies at the back.
+        ShapeError: the paths do not fit together, or the farthest layer is not opaque.
     """
     shifts = _all_shifts(layers, paths, global_path)
     weights = np.full(shifts.shape[1], 1 / shifts.shape[1]) if weights is None else weights
@@ -84,14 +84,14 @@ def render_photo(
     rng: np.random.Generator | None = None,
     margin: int = 0,
 ) -> tuple[Image, Image]:
-    """Expose a photo whose regions move, as :func:`render` does a scene.
+    """Render a photo while its regions move, as :func:`render` does with a scene.
 
     Args:
         sharp: (H, W, 3) RGB uint8.
         labels: (H, W), the region of each pixel.
-        paths: displacements (T, 2) of the regions that move, by id, the nearest first; all others lie at the back.
+        paths: displacements (T, 2) of the regions that move, by id, the nearest first; all others are the background.
         global_path, weights, gamma, noise_std, rng: see :func:`render`.
-        margin: rows and columns to cut off on each side; they only supply what moves into the picture.
+        margin: rows and columns to cut off on each side; they only supply pixels that move into the image.
 
     Returns:
         lq and gt, (H − 2·margin, W − 2·margin, 3) RGB uint8; gt is ``sharp`` itself there.
@@ -114,8 +114,8 @@ def photo_layers(
 ) -> tuple[list[Layer], list[Displacements | None]]:
     """Cut a photo into layers that leave no holes when they move.
 
-    What a nearer region hides is unknown. Every region is therefore continued underneath the nearer ones, as far as
-    they can move apart, with the colour of its own nearest pixel. At the back lies the photo itself.
+    The pixels behind a nearer region are unknown. Every region is therefore extended underneath the nearer ones, as far
+    as they can move apart, with the colour of its own nearest pixel. The background is the photo itself.
 
     Args:
         sharp: (H, W, 3) RGB uint8.
@@ -149,7 +149,7 @@ def photo_layers(
 def _all_shifts(
     layers: Sequence[Layer], paths: Sequence[Displacements | None], global_path: Displacements | None
 ) -> Displacements:
-    """Displacement of each layer at each time, (K, T, 2)."""
+    """Return the displacement of each layer at each time, (K, T, 2)."""
     if not layers or len(paths) != len(layers) or not (layers[-1].alpha == 1).all():
         raise ShapeError(f'{len(layers)} layers, the last of them opaque, need as many paths, got {len(paths)}')
     given = [path for path in (*paths, global_path) if path is not None]
@@ -162,7 +162,7 @@ def _all_shifts(
 
 
 def _sprite(layer: Layer, light: Planes) -> Sprite:
-    """Red, green, blue (times alpha) in linear light and alpha, (4, H + 2, W + 2) with an empty edge; its place."""
+    """Return linear RGB (times alpha) and alpha, (4, H + 2, W + 2) with an empty edge, and its place."""
     planes = np.zeros((4, layer.alpha.shape[0] + 2, layer.alpha.shape[1] + 2), np.float32)
     planes[3, 1:-1, 1:-1] = layer.alpha
     planes[:3, 1:-1, 1:-1] = light[layer.image].transpose(2, 0, 1) * layer.alpha
@@ -170,7 +170,7 @@ def _sprite(layer: Layer, light: Planes) -> Sprite:
 
 
 def _without_end(layer: Layer, size: tuple[int, int], reach: int) -> Layer:
-    """The layer with its edge pixels repeated until it covers the scene wherever it moves."""
+    """Return the layer with its edge pixels repeated until it covers the scene wherever it moves."""
     before = [max(0, start + reach) for start in (layer.top, layer.left)]
     ends = layer.top + layer.alpha.shape[0], layer.left + layer.alpha.shape[1]
     after = [max(0, side + reach - end) for side, end in zip(size, ends, strict=True)]
@@ -180,7 +180,7 @@ def _without_end(layer: Layer, size: tuple[int, int], reach: int) -> Layer:
 
 
 def _within(layer: Layer, size: tuple[int, int], reach: int) -> Layer:
-    """The part of the layer that can come into sight."""
+    """Return the part of the layer that can become visible."""
     rows, columns = (
         slice(max(0, -reach - start), max(0, min(own, side + reach - start)))
         for start, own, side in zip((layer.top, layer.left), layer.alpha.shape, size, strict=True)
@@ -191,7 +191,7 @@ def _within(layer: Layer, size: tuple[int, int], reach: int) -> Layer:
 
 
 def _frames(sprites: Sequence[Sprite], shifts: Displacements, size: tuple[int, int]) -> Planes:
-    """The frames (T, 3, H, W) in linear light of displacements (K, T, 2)."""
+    """Return the frames (T, 3, H, W) in linear light of displacements (K, T, 2)."""
     frames = np.zeros((shifts.shape[1], 3, *size), np.float32)
     for (planes, top, left), path in zip(reversed(sprites), shifts[::-1], strict=True):
         height, width = planes.shape[1] - 1, planes.shape[2] - 1
@@ -231,7 +231,7 @@ def _continued(
     reach: int,
     margin: int,
 ) -> Layer:
-    """A region of a photo, continued underneath the nearer ones."""
+    """Return a region of a photo, extended underneath the nearer ones."""
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     window = (
         slice(max(0, int(rows[0]) - reach), int(rows[-1]) + reach + 1),
@@ -246,7 +246,7 @@ def _continued(
 
 
 def _nearest(image: Image, mask: NDArray[np.bool_]) -> tuple[Planes, Image]:
-    """For each pixel: how far the nearest one inside the mask is, and its colour."""
+    """Return, for each pixel, the distance and the colour of the nearest pixel inside the mask."""
     distance, label = cv2.distanceTransformWithLabels(
         (~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
@@ -256,6 +256,6 @@ def _nearest(image: Image, mask: NDArray[np.bool_]) -> tuple[Planes, Image]:
 
 
 def _values(light: Planes, gamma: float) -> Planes:
-    """Linear light (3, H, W) as grey values (H, W, 3), white = 1."""
+    """Return linear light (3, H, W) as grey values (H, W, 3), white = 1."""
     values: Planes = np.maximum(light, 0).transpose(1, 2, 0) ** np.float32(1 / gamma)
     return values

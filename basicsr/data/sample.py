@@ -1,4 +1,4 @@
-"""One sample: image, ground truth and masks in one object, so that they are cropped and flipped by the same call."""
+"""A sample: image, ground truth and masks in one object, so that one call crops and flips them together."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from basicsr.utils.errors import ShapeError
 
 @dataclass(frozen=True)
 class Sample:
-    """What a data set knows of one image; every method returns a new sample and leaves this one as it is.
+    """One image with ground truth and masks; every method returns a new sample and leaves this one unchanged.
 
     Args:
         lq: (H, W, C) RGB, the blurred image, uint8 or uint16.
-        lq_path: where it came from.
+        lq_path: its path.
         gt: the sharp image in the same form; None if there is none.
-        gt_path: where it came from; '' without one.
+        gt_path: its path; '' if there is none.
         masks: label map (L, H, W), or the gray plane (1, H, W) of the CAT method; None without masks.
         is_gray: ``masks`` is a gray plane; the original flips it with the image even where it rotates mask stacks.
         views: images in the channels of ``lq``: 1, or 3 for left, right and centre of a dual-pixel camera.
@@ -47,11 +47,11 @@ class Sample:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width."""
+        """Return height and width."""
         return self.lq.shape[0], self.lq.shape[1]
 
     def padded(self, least: int) -> Sample:
-        """At least ``least`` pixels a side: reflected below and to the right, edge pixels repeated."""
+        """Pad to at least ``least`` pixels per side, below and to the right, by symmetric reflection."""
         below, right = (max(0, least - side) for side in self.size)
         if not below and not right:
             return self
@@ -62,12 +62,12 @@ class Sample:
         return replace(self, lq=lq, gt=gt, masks=masks)
 
     def crop(self, top: int, left: int, height: int, width: int) -> Sample:
-        """The window with that upper left corner."""
+        """Return the window with this upper left corner."""
         rows, columns = slice(top, top + height), slice(left, left + width)
         return self._each(lambda image: image[rows, columns], lambda masks: masks[:, rows, columns])
 
     def flip_horizontally(self) -> Sample:
-        """Left and right exchanged, the left and right view as well: disparity has a sign."""
+        """Flip left and right, and swap the left and right views: disparity has a sign."""
         flipped = self._each(lambda image: image[:, ::-1], lambda masks: masks[..., ::-1])
         if self.views == 1:
             return flipped
@@ -75,17 +75,17 @@ class Sample:
         return replace(flipped, lq=np.concatenate([right, left, centre], 2))
 
     def reverse_channels(self) -> Sample:
-        """Red and blue exchanged, in every view."""
+        """Swap red and blue in every view."""
         gt = None if self.gt is None else self.gt[..., ::-1]
         views = [view[..., ::-1] for view in np.split(self.lq, self.views, axis=2)]
         return replace(self, lq=views[0] if self.views == 1 else np.concatenate(views, 2), gt=gt)
 
     def flip_vertically(self) -> Sample:
-        """Top and bottom exchanged."""
+        """Flip top and bottom."""
         return self._each(lambda image: image[::-1], lambda masks: masks[:, ::-1])
 
     def transpose(self, misaligned: bool = False) -> Sample:
-        """Rows and columns exchanged.
+        """Swap rows and columns.
 
         Args:
             misaligned: rotate label maps by 90 degrees counter-clockwise instead, as the original does by mistake.
@@ -97,7 +97,7 @@ class Sample:
         )
 
     def as_item(self, mask_seed: int = 0) -> dict[str, Any]:
-        """What ``dataset[i]`` returns: integer tensors ``lq``, ``gt`` (C, H, W) RGB, ``masks`` (L, H, W), and more.
+        """Return ``dataset[i]``: integer tensors ``lq``, ``gt`` (C, H, W) RGB, ``masks`` (L, H, W), paths and seed.
 
         Args:
             mask_seed: seeds the mask dropout of this sample.
@@ -115,27 +115,27 @@ class Sample:
 
 
 class Draws(Protocol):
-    """Where the random numbers of an augmentation come from."""
+    """Source of the random numbers of an augmentation."""
 
     def below(self, end: int) -> int:
-        """A whole number from 0 to ``end`` inclusive."""
+        """Draw an integer from 0 to ``end`` inclusive."""
 
     def coin(self) -> bool:
-        """True half of the time."""
+        """Draw True or False with equal probability."""
 
 
 class SeededDraws:
-    """Draws that depend on (seed, epoch, index) alone, not on workers, processes or what was drawn before."""
+    """Draws that depend on (seed, epoch, index) alone, not on workers, processes or earlier draws."""
 
     def __init__(self, seed: int, epoch: int, index: int) -> None:
         self._generator = np.random.default_rng([seed, epoch, index])
 
     def below(self, end: int) -> int:
-        """A whole number from 0 to ``end`` inclusive."""
+        """Draw an integer from 0 to ``end`` inclusive."""
         return int(self._generator.integers(end + 1))
 
     def coin(self) -> bool:
-        """True half of the time."""
+        """Draw True or False with equal probability."""
         return bool(self._generator.random() < 0.5)
 
 
@@ -143,21 +143,21 @@ class ReferenceDraws:
     """The original's draws, from Python's ``random`` module and its state."""
 
     def below(self, end: int) -> int:
-        """A whole number from 0 to ``end`` inclusive."""
+        """Draw an integer from 0 to ``end`` inclusive."""
         return random.randint(0, end)  # noqa: S311
 
     def coin(self) -> bool:
-        """True half of the time."""
+        """Draw True or False with equal probability."""
         return random.random() < 0.5  # noqa: S311
 
 
 def random_crop(sample: Sample, size: int, draws: Draws) -> Sample:
-    """A random square.
+    """Return a random square of a sample.
 
     Args:
-        sample: padded first if it is smaller than the square.
+        sample: it is padded first if it is smaller than the square.
         size: side in pixels.
-        draws: where the numbers come from: row, then column.
+        draws: source of the numbers: row, then column.
     """
     sample = sample.padded(size)
     top, left = (draws.below(side - size) for side in sample.size)
@@ -177,10 +177,10 @@ def turn(
 
     Args:
         sample: any size.
-        draws: where the coins come from, one for each of what follows that is in use (two for ``use_rot``), in order.
-        use_flip: exchange left and right.
-        use_rot: exchange top and bottom, then rows and columns.
-        use_vflip: exchange top and bottom, where ``use_rot`` is not in use.
+        draws: source of the coins, one for each enabled option below (two for ``use_rot``), in order.
+        use_flip: flip left and right.
+        use_rot: flip top and bottom, then swap rows and columns.
+        use_vflip: flip top and bottom if ``use_rot`` is off.
         use_channels: reverse the order of the colours.
         misaligned: see :meth:`Sample.transpose`.
     """

@@ -1,4 +1,4 @@
-"""The order of training samples: ours, the same for any number of workers and processes, and the original's."""
+"""Order of the training samples: ours, the same for any number of workers and processes, and the original's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from basicsr.utils.errors import ArgumentError
 class EpochSampler(Sampler[int]):
     """A random order that depends on (seed, epoch) alone, cut into global batches before it is dealt to processes.
 
-    One process with batches of 4 sees in each step what two processes with batches of 2 see together. The last batch
+    One process with batches of 4 gets the same samples per step as two processes with batches of 2. The last batch
     is filled up from the start of the order.
 
     Args:
@@ -23,7 +23,7 @@ class EpochSampler(Sampler[int]):
         batch_size: samples of one process in one step.
         world: number of processes.
         rank: number of this process.
-        ratio: how often one epoch goes over the data set.
+        ratio: repeats of the data set per epoch.
         seed: of the order.
     """
 
@@ -41,7 +41,7 @@ class EpochSampler(Sampler[int]):
 
     @property
     def total(self) -> int:
-        """Samples of all processes in one whole epoch."""
+        """Return the number of samples of all processes in one whole epoch."""
         together = self.batch_size * self.world
         return math.ceil(self.length * self.ratio / together) * together
 
@@ -72,7 +72,7 @@ class EpochSampler(Sampler[int]):
 
     @property
     def _end(self) -> int:
-        """Where the order ends, in whole global batches from where it starts."""
+        """Return the end of the order, in whole global batches from its start."""
         together = self.batch_size * self.world
         return self.consumed + math.ceil((self.total - self.consumed) / together) * together
 
@@ -84,7 +84,7 @@ class EnlargedSampler(EpochSampler):
         length: number of samples in the data set.
         world: number of processes.
         rank: number of this process.
-        ratio: how often one epoch goes over the data set.
+        ratio: repeats of the data set per epoch.
     """
 
     def __init__(self, length: int, world: int = 1, rank: int = 0, ratio: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Where sharp pixels come from: photos in folders, and pairs of neighbouring frames of clips."""
+"""Read sharp images: photos in folders, and pairs of neighbouring frames of clips."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHARP = 0.45
 
 
 class Recent(Generic[_Key, _Value]):
-    """A memory of what was computed last, up to a size.
+    """A cache of the most recent values, up to a size.
 
     Args:
         compute: makes the value of a key.
@@ -43,7 +43,7 @@ class Recent(Generic[_Key, _Value]):
         self._bytes = 0
 
     def __call__(self, key: _Key) -> _Value:
-        """The value of a key."""
+        """Return the value of a key."""
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
@@ -55,7 +55,7 @@ class Recent(Generic[_Key, _Value]):
 
 
 def photos_in(folders: Sequence[str]) -> list[Path]:
-    """All photos in folders and their sub-folders, sorted by folder and name.
+    """Return all photos in folders and their sub-folders, sorted by folder and name.
 
     Raises:
         DataError: a folder is missing or holds no image.
@@ -65,9 +65,9 @@ def photos_in(folders: Sequence[str]) -> list[Path]:
 
 
 def frame_pairs_in(folders: Sequence[str]) -> list[Pair]:
-    """All pairs of neighbouring frames in folders and their sub-folders.
+    """Return all pairs of neighbouring frames in folders and their sub-folders.
 
-    Neighbours lie in one folder, and their names end with consecutive numbers after the same text: ``walk_007.png`` and
+    Neighbours are in one folder, and their names end with consecutive numbers after the same text: ``walk_007.png`` and
     ``walk_008.png``.
 
     Raises:
@@ -95,7 +95,7 @@ def frame_pairs_in(folders: Sequence[str]) -> list[Pair]:
 
 
 def read_sharp(path: Path, short_side: int) -> Image:
-    """A photo or frame as (H, W, 3) RGB uint8, scaled down if its shorter side exceeds ``short_side`` pixels.
+    """Read a photo or frame as (H, W, 3) RGB uint8, scaled down if its shorter side exceeds ``short_side`` pixels.
 
     Raises:
         ImageFileError: it cannot be read.
@@ -104,7 +104,7 @@ def read_sharp(path: Path, short_side: int) -> Image:
 
 
 def read_pair(pair: Pair, read: Callable[[Path], Image]) -> tuple[Image, Image]:
-    """Two neighbouring frames.
+    """Read two neighbouring frames.
 
     Args:
         pair: their files.
@@ -117,12 +117,12 @@ def read_pair(pair: Pair, read: Callable[[Path], Image]) -> tuple[Image, Image]:
     first, second = (read(path) for path in pair)
     if first.shape != second.shape:
         sizes = ' and '.join(f'{frame.shape[1]}×{frame.shape[0]}' for frame in (first, second))
-        raise DataError(f'{pair[0]} and {pair[1]}: the frames of a clip have one size, got {sizes}')
+        raise DataError(f'{pair[0]} and {pair[1]}: the frames of a clip must have one size, got {sizes}')
     return first, second
 
 
 def scaled(image: Image, short_side: int) -> Image:
-    """The image scaled down so that its shorter side has at most that many pixels."""
+    """Scale the image down so that its shorter side has at most this many pixels."""
     factor = short_side / min(image.shape[:2])
     if factor >= 1:
         return image
@@ -131,10 +131,10 @@ def scaled(image: Image, short_side: int) -> Image:
 
 
 def is_sharp(image: Image) -> bool:
-    """Whether an image may serve as ground truth: how much a further blur of 11 pixels takes away along either axis.
+    """Return whether an image is sharp enough for ground truth, by the effect of another blur of 11 pixels.
 
     The measure is that of Crete et al. ("The blur effect", SPIE 2007), 0 for sharp and 1 for blurred images. Smooth
-    things such as sky count as blurred.
+    areas such as sky count as blurred.
 
     Args:
         image: (H, W, 3) RGB uint8.
@@ -144,7 +144,7 @@ def is_sharp(image: Image) -> bool:
 
 
 def texture(image: Image) -> float:
-    """How much there is to see in an image: mean absolute gradient in grey levels.
+    """Return the amount of texture in an image: the mean absolute gradient in grey levels.
 
     Args:
         image: (H, W, 3) RGB uint8.
@@ -154,7 +154,7 @@ def texture(image: Image) -> float:
 
 
 def large_enough(photos: Sequence[Path], least: int) -> list[Path]:
-    """The photos with at least ``least`` pixels a side, and those that are no images, which are refused later."""
+    """Return the photos with at least ``least`` pixels per side; broken files are kept, and refused later."""
     kept = [path for path in photos if min(image_size(path) or (least, least)) >= least]
     if len(kept) < len(photos):
         logger.info(

@@ -26,15 +26,15 @@ class SingleImageDataset(ImageFileDataset):
         dataroot_lq: folder of the images, with sub-folders; or an LMDB or raw store.
         dataroot_mask: folder of their mask files, as for ``PairedImageGroupMaskDataset``; None without masks.
         io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` of ``scripts/make_store.py``.
-        phase: 'val' or 'test'; there is nothing to train on.
-        channels: 3 turns gray files into RGB, 1 turns colours into gray; transparency is dropped.
+        phase: 'val' or 'test'.
+        channels: 3 converts gray files to RGB, 1 converts colours to gray; transparency is dropped.
         masks: 'auto' makes the label maps that are missing in ``dataroot_mask``.
-        generator: what makes them; felzenszwalb with its defaults if None.
-        seed: of ``mask_seed``.
+        generator: mask generator of 'auto'; felzenszwalb with its defaults if None.
+        seed: seed of ``mask_seed``.
 
     Raises:
         DataError: a folder is missing or empty, two files have one stem, or masks are missing.
-        ArgumentError: arguments that make no sense.
+        ArgumentError: the arguments contradict each other.
     """
 
     def __init__(

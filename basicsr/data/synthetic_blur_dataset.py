@@ -1,4 +1,4 @@
-"""Generated training pairs: sharp photos or dead leaves whose regions move on their own under a shaking camera."""
+"""Generated training pairs: sharp photos or dead leaves with independently moving regions and camera shake."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _KEPT_BYTES = 256 << 20
 
 @DATASET_REGISTRY.register()
 class SyntheticBlurDataset(GeneratedDataset):
-    """Pairs with region-wise motion blur and the label map of the regions, made when they are asked for.
+    """Pairs with region-wise motion blur and the label map of the regions, generated on demand.
 
     ``dataset[i]`` depends on the seed, the epoch and i alone. It holds lq and gt, uint8 (3, H, W) RGB, ``masks``,
     integers (1, H, W) with ids from 1, ``lq_path`` and ``gt_path`` (the photo's path, or
     ``dead_leaves:seed/epoch/i``), and ``mask_seed``.
 
     Args:
-        dataroot_gt: folder of sharp photos, sub-folders included; None makes dead leaves only.
+        dataroot_gt: folder of sharp photos, sub-folders included; None generates dead leaves only.
         share_photos: share of samples that come from photos, if there are any.
         length: number of samples in one epoch.
         gt_size: side of the samples in pixels.
@@ -54,22 +54,22 @@ class SyntheticBlurDataset(GeneratedDataset):
         directions: of straight paths, in degrees, one of them at random: 0 is to the right, 90 down; None is any.
         shake_length: mean length of the camera's own path, which moves everything, in pixels.
         moving_share: share of regions that move on their own.
-        smoothness: for what part of the exposure the velocity on a curved path stays alike, smallest and largest: at
-            0.3 the paths wind, at 1 they are arcs.
+        smoothness: smallest and largest fraction of the exposure over which the velocity on a curved path is similar:
+            at 0.3 the paths wind, at 1 they are arcs.
         gamma: frames are averaged as grey value^gamma; 1 averages grey values. Two numbers are a range, in which each
             sample has a value of its own.
-        noise: smallest and largest standard deviation of the noise at mid grey, of white = 1.
-        jpeg: smallest and largest quality (1 to 100) that blurred pictures are stored with as JPEG, noise included;
-            None stores none of them so.
+        noise: smallest and largest standard deviation of the noise at mid grey (white = 1).
+        jpeg: smallest and largest JPEG quality (1 to 100) of the blurred images, noise included; None does not
+            compress them.
         kernel_files: blur kernels (`.npy` or images); one of them, at random, is the camera's path of each sample.
         masks: 'generator' lets the regions of photos move, 'none' takes each photo as one region.
-        generator: what makes the regions of photos; felzenszwalb with its defaults if None.
-        seed: of all random numbers.
+        generator: mask generator for the regions of photos; felzenszwalb with its defaults if None.
+        seed: seed of all random numbers.
 
     Raises:
-        DataError: the folder is missing or holds no photo.
+        DataError: the folder is missing or has no photos.
         ImageFileError: a kernel cannot be read.
-        ArgumentError: a share outside 0 to 1, no directions to choose from, or another argument that makes no sense.
+        ArgumentError: an argument is out of range.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class SyntheticBlurDataset(GeneratedDataset):
         return lq, gt, labels[:, inner, inner]
 
     def _window(self, side: int, rng: np.random.Generator) -> NDArray[np.intp]:
-        """Rows or columns of a crop with its margin; beyond the photo they turn back, edge pixel repeated."""
+        """Draw the rows or columns of a crop with its margin; beyond the photo they are reflected symmetrically."""
         start = int(rng.integers(max(0, side - self.gt_size) + 1))
         places = np.arange(start - self.margin, start + self.gt_size + self.margin) % (2 * side)
         return np.minimum(places, 2 * side - 1 - places)
@@ -158,7 +158,7 @@ class SyntheticBlurDataset(GeneratedDataset):
     def _draw_motion(
         self, regions: int, rng: np.random.Generator
     ) -> tuple[list[Displacements | None], Displacements, Displacements | None]:
-        """Paths of the regions, None for those at rest, of the camera, and how long each displacement lasts."""
+        """Draw the paths of the regions (None at rest) and of the camera, and the weight of each displacement."""
         moves = rng.random(regions) < self.moving_share
         lengths = [self._draw_length(rng) if move else 0.0 for move in moves]
         shake_length = draw_length(rng, self.shake_length, self.path_shape)
@@ -191,5 +191,5 @@ class SyntheticBlurDataset(GeneratedDataset):
 
 
 def _within(limits: tuple[float, float], rng: np.random.Generator) -> float:
-    """A number between the two; where they are equal, nothing is drawn."""
+    """Draw a number between the two; nothing is drawn if they are equal."""
     return limits[0] if limits[0] == limits[1] else float(rng.uniform(*limits))

@@ -1,4 +1,4 @@
-"""Option files: read, merged with what they include, checked key by key, and handed out as typed objects."""
+"""Read option files, merge them with the files they include, check every key and return typed objects."""
 
 from basicsr.options.loading import add_arguments, add_force, dump, from_arguments, load_options
 from basicsr.options.schema import Options

@@ -25,7 +25,7 @@ def check(data: Mapping[str, Any]) -> tuple[Options | None, list[Problem]]:
 
 
 def section_at(location: Location) -> type[BaseModel] | None:
-    """Return the class of the section (or block) at a place of the options; None where there is none."""
+    """Return the class of the section (or block) at a location of the options, or None."""
     for place, model in _models().items():
         if len(place) == len(location) and all(a in (b, '*') for a, b in zip(place, location, strict=True)):
             return model

@@ -1,4 +1,4 @@
-"""Types, defaults and docstrings in words and as JSON schema, for the generated documentation of the options."""
+"""Describe types, defaults and docstrings in words and as JSON schema, for the generated documentation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from basicsr.utils.signature import STRICT
 _WORDS = {'boolean': 'true or false', 'integer': 'integer', 'number': 'number', 'string': 'text', 'null': 'null'}
 _LIMITS = {'exclusiveMinimum': '>', 'minimum': '≥', 'exclusiveMaximum': '<', 'maximum': '≤'}
 _NAMED = ('properties', 'patternProperties')  # keywords whose keys are names
-_DELETE = {'type': 'boolean', 'description': 'true drops what the included files say here.'}
+_DELETE = {'type': 'boolean', 'description': 'true drops the keys of the included files here.'}
 
 
 class _Generator(GenerateJsonSchema):
-    """Types without a JSON schema, such as tensors, become any value."""
+    """Generates schemas in which types without a JSON schema, such as tensors, accept any value."""
 
     def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
         return {}
@@ -93,7 +93,7 @@ def _plural(word: str) -> str:
 
 
 def plain_text(value: Any) -> str:
-    """A default as YAML has it; '...' for objects that YAML cannot write."""
+    """Return a default in YAML notation; '...' for objects that YAML cannot express."""
     try:
         return json.dumps(value, ensure_ascii=False).strip('"')
     except TypeError:
@@ -101,13 +101,13 @@ def plain_text(value: Any) -> str:
 
 
 def foreign_package(entry: Callable[..., Any]) -> str | None:
-    """The package that a class comes from if it is not ours: its signature and docstring change with its version."""
+    """Return the third-party package of a class; its signature and docstring change with its version. None for ours."""
     package = entry.__module__.split('.')[0]
     return None if package == __name__.split('.')[0] else package
 
 
 def summary_of(entry: Callable[..., Any]) -> str:
-    """The first paragraph of a docstring, in one line of Markdown."""
+    """Return the first paragraph of a docstring as one line of Markdown."""
     text = inspect.cleandoc(entry.__doc__ or '')
     return _as_markdown(' '.join(text.split('\n\n')[0].split()))
 
@@ -124,7 +124,7 @@ def argument_texts(entry: Callable[..., Any]) -> dict[str, str]:
 
 
 def _as_markdown(text: str) -> str:
-    """Roles of Sphinx and double backquotes as single backquotes."""
+    """Replace Sphinx roles and double backquotes by single backquotes."""
     text = re.sub(r':\w+:`~?([^`]*)`', lambda match: f'`{match.group(1).split(".")[-1]}`', text)
     return text.replace('``', '`')
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def _folder_name(name: str) -> str:
     if name.strip() != name or name in ('', '.', '..') or any(c in '/\\' or ord(c) < 32 for c in name):
-        raise PydanticCustomError('path', 'a name becomes a folder: text without slashes, not . or .., and not empty')
+        raise PydanticCustomError('path', 'a name becomes a folder: no slashes, not . or .., not empty')
     return name
 
 
@@ -74,7 +74,7 @@ def plain(value: Any, recipe_only: bool = False) -> Any:
 
 
 class Section(BaseModel):
-    """A mapping whose keys are all known; objects of it never change."""
+    """A mapping that accepts known keys only; its objects are immutable."""
 
     model_config = ConfigDict(extra='forbid', frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
 
@@ -82,8 +82,8 @@ class Section(BaseModel):
 class Block(BaseModel):
     """``type:`` and the arguments of the class that it names.
 
-    The class's signature is the only description of the arguments; they are checked against it when the block is made,
-    and paths among them expand. Fields of a subclass are keys that stand beside the arguments.
+    The signature of the class describes the arguments. They are checked and their paths expanded when the block is
+    created. Fields of a subclass are keys beside the arguments.
     """
 
     model_config = ConfigDict(extra='allow', frozen=True, strict=True)
@@ -91,13 +91,13 @@ class Block(BaseModel):
     kind: ClassVar[str]
     """Kind of the registry that knows the type."""
     supplied: ClassVar[tuple[str, ...]] = ()
-    """Arguments that code passes, beside those that the registry knows of."""
+    """Arguments that code passes, in addition to those of the registry."""
 
-    type: str = Field(description='Registered name of what to build; the other keys are its arguments.')
+    type: str = Field(description='Registered name of the class; the other keys are its arguments.')
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments of the class; a copy."""
+        """Return a copy of the arguments of the class."""
         return copy.deepcopy(self.model_extra or {})
 
     def as_dict(self) -> dict[str, Any]:
@@ -107,12 +107,12 @@ class Block(BaseModel):
 
     @classmethod
     def names(cls) -> list[str]:
-        """The types that an option file may name."""
+        """Return the types that an option file may use."""
         return REGISTRIES[cls.kind].names()
 
     @classmethod
     def own_fields(cls) -> dict[str, FieldInfo]:
-        """The keys beside ``type`` and the arguments."""
+        """Return the keys beside ``type`` and the arguments."""
         return {name: field for name, field in cls.model_fields.items() if name != 'type'}
 
     @model_validator(mode='wrap')
@@ -126,7 +126,7 @@ class Block(BaseModel):
         name = fitted.get('type')
         if isinstance(name, str) and name in REGISTRIES[cls.kind] and name not in cls.names():
             hint = nearest(name, cls.names()) or f'; known are {", ".join(cls.names())}'
-            problems = [Problem(('type',), f"'{name}' is called from code, not from option files{hint}")]
+            problems = [Problem(('type',), f"'{name}' is for code, not for option files{hint}")]
         if not problems:
             fitted, problems = expand_block(cls.kind, fitted)
         if not problems:
@@ -158,7 +158,7 @@ class MetricBlock(Block):
 
     @classmethod
     def names(cls) -> list[str]:
-        """The registered classes; the functions beside them (``calculate_psnr``) take images, not options."""
+        """Return the types that an option file may use."""
         registry = REGISTRIES[cls.kind]
         return [name for name in registry.names() if inspect.isclass(registry.get(name))]
 

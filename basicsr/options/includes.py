@@ -1,4 +1,4 @@
-"""``_base_``: option files that build on others, so that a fact stands once."""
+"""Include option files with ``_base_``, so that a fact is stated once."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ DELETE_KEY = '_delete_'
 def read_file(path: str | Path) -> Tree:
     """Read an option file with everything it includes.
 
-    The files under ``_base_`` (one, or a list in which later ones win) are looked up relative to the file that
-    names them, then among the shipped ones, as :func:`~basicsr.options.shipped.find_shipped` does. The file itself
-    wins over them. Mappings are merged key by key, everything else is replaced whole; ``_delete_: true`` inside a
-    mapping drops what the base says there.
+    The files under ``_base_`` (one, or a list in which later ones win) are relative to the including file, or names of
+    shipped files (see :func:`~basicsr.options.shipped.find_shipped`). The file itself overrides them. Mappings are
+    merged key by key, other values are replaced; ``_delete_: true`` inside a mapping drops the keys of the base.
 
     Returns:
         the values, each with the position of the file that set it last.
 
     Raises:
-        OptionError: everything that is wrong with the text of these files.
+        OptionError: all mistakes in the text of these files.
     """
     problems: list[str] = []
     tree = _read(Path(path), (), {}, problems)
@@ -35,7 +34,7 @@ def read_file(path: str | Path) -> Tree:
 
 
 def merge(base: Tree, over: Tree) -> Tree:
-    """``over`` on top of ``base``, neither changed."""
+    """Return ``over`` on top of ``base``; both are left unchanged."""
     if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
         return _without_marks(over)
     if _deletes(over):
@@ -48,11 +47,11 @@ def merge(base: Tree, over: Tree) -> Tree:
 
 
 def _read(path: Path, chain: tuple[Path, ...], done: dict[Path, Tree | None], problems: list[str]) -> Tree | None:
-    """The file with its bases merged in, or None with what is wrong appended to ``problems``."""
+    """Return the file with its bases merged in, or None with its mistakes appended to ``problems``."""
     real = path.resolve()
     if any(real == earlier.resolve() for earlier in chain):
         names = ' -> '.join(str(earlier) for earlier in (*chain, path))
-        problems.append(f'{chain[-1]}: {BASE_KEY} goes round in a circle: {names}')
+        problems.append(f'{chain[-1]}: {BASE_KEY} includes itself: {names}')
         return None
     if real not in done:
         before = len(problems)
@@ -109,7 +108,7 @@ def _without_marks(tree: Tree) -> Tree:
 
 
 def _bad_marks(tree: Tree) -> list[str]:
-    """Every ``_delete_`` that is neither true nor false."""
+    """Return the problem of each ``_delete_`` that is neither true nor false."""
     if not isinstance(tree.value, dict):
         return []
     problems = [problem for sub in tree.value.values() for problem in _bad_marks(sub)]

@@ -1,4 +1,4 @@
-"""Option files of the original: keys and types that only they have, and what becomes of each."""
+"""Translate keys and types that only option files of the original repositories have."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from basicsr.utils.signature import Problem
 
 @dataclass(frozen=True)
 class Key:
-    """A key that only the original has; ``*`` in the path stands for any key."""
+    """A key that only the originals have; ``*`` in the path matches any key."""
 
     path: tuple[str, ...]
     meaning: str
     refused: tuple[str, tuple[Any, ...]] | None = None
-    """Why other values than these are an error."""
+    """Why a value is an error, and the allowed values."""
     becomes: tuple[str, ...] | None = None
-    """The keys beside it that get its value instead; None keeps the key."""
+    """Keys beside it that get its value instead; None keeps the key."""
 
 
 @dataclass(frozen=True)
 class Renamed:
-    """A type that has another name here."""
+    """A type that has another name in this package."""
 
     path: tuple[str, ...]
     old: str
@@ -36,20 +36,20 @@ KEYS = (
     Key(
         ('scale',),
         'ignored: images are restored at their own size',
-        ('images are restored at their own size, there is no enlarging; remove the key', (1, None)),
+        ('images are restored at their own size, without upscaling; remove the key', (1, None)),
     ),
-    Key(('num_gpu',), '0 keeps to the CPU; any other number is ignored, one process uses one device'),
-    Key(('grouped_masks',), 'ignored: a network that takes masks gets those of its data set'),
+    Key(('num_gpu',), '0 uses the CPU; other numbers are ignored, one process uses one device'),
+    Key(('grouped_masks',), 'ignored: the masks come from the data set'),
     Key(('datasets', '*', 'use_shuffle'), 'ignored: training data are always shuffled, others never'),
     Key(
         ('val', 'metrics', '*', 'input_order'),
-        'HWC is the only order images are scored in; ignored',
+        'ignored: images are always scored in the order HWC',
         ('images are scored in the order HWC; remove the key', ('HWC',)),
         becomes=(),
     ),
     Key(
         ('train', 'mixup'),
-        'false is the only way it ever worked; ignored',
+        'ignored: false is the only supported value',
         ('mixup calls a method that the original never had; remove the key', (False, None)),
     ),
     # Restormer
@@ -60,7 +60,7 @@ KEYS = (
     ),
     Key(
         ('train', 'mixing_augs', 'mixup'),
-        'false is the only supported value; ignored',
+        'ignored: false is the only supported value',
         ('mixup is not supported; set it to false', (False, None)),
     ),
     Key(('train', 'mixing_augs'), 'ignored: images are not mixed', becomes=()),
@@ -77,22 +77,22 @@ TYPES = (
         'the latter takes one eta_min per period as well',
     ),
     Renamed(('datasets', '*', 'type'), 'Dataset_PairedImage', 'PairedImageDataset', 'it reads the same pairs'),
-    Renamed(('datasets', '*', 'io_backend', 'type'), 'memcached', 'disk', 'files are read without a server'),
-    Renamed(('val', 'metrics', '*', 'type'), 'calculate_psnr', 'psnr', 'metrics go by their short names'),
-    Renamed(('val', 'metrics', '*', 'type'), 'calculate_ssim', 'ssim', 'metrics go by their short names'),
+    Renamed(('datasets', '*', 'io_backend', 'type'), 'memcached', 'disk', 'files are read from disk'),
+    Renamed(('val', 'metrics', '*', 'type'), 'calculate_psnr', 'psnr', 'metrics have short names'),
+    Renamed(('val', 'metrics', '*', 'type'), 'calculate_ssim', 'ssim', 'metrics have short names'),
 )
 
-MODE_NOTICE = "mode: the file has keys or types of the original and states no mode, so it runs as 'mode: reference'"
+MODE_NOTICE = "mode: the file has keys or types of the original and does not set mode, so it runs as 'mode: reference'"
 
 
 def translate(data: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[Problem]]:
-    """Options with the original's types renamed, and ``mode`` set if these or its keys are used.
+    """Rename the original's types and keys, and set ``mode`` if any of them is used.
 
     Args:
-        data: the content of an option file, of any shape; left as it is.
+        data: the content of an option file, of any shape; left unchanged.
 
     Returns:
-        the new options, one notice for each key or type of the original that is used, and the values that cannot be.
+        the new options, one notice for each key or type of the original, and the problems with unsupported values.
     """
     data = copy.deepcopy(data)
     notices: dict[str, None] = {}
@@ -120,7 +120,7 @@ def translate(data: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[Pro
 def _matches(
     data: Any, path: tuple[str, ...], above: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Full location and parent of every key that the path fits."""
+    """Yield the full location and the parent of every key that matches the path."""
     if not isinstance(data, dict):
         return
     for key in list(data) if path[0] == '*' else [path[0]] if path[0] in data else []:

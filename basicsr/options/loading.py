@@ -1,4 +1,4 @@
-"""An option file to checked options, and checked options back to YAML."""
+"""Load an option file as checked options, and write checked options as YAML."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ logger = logging.getLogger(__name__)
 
 
 def load_options(path: str | Path, force: Iterable[str] = (), phase: Phase | None = None) -> Options:
-    """Read, merge and check an option file. Nothing is built, no path is looked for (see ``check_paths``).
+    """Read, merge and check an option file. Nothing is built, and paths need not exist (see ``check_paths``).
 
     Args:
         path: the YAML file, or the name of a shipped one, such as ``GoPro/SAMDeblur``.
-        force: values that win over it, as ``--force_yml`` takes them (``train:optim_g:lr=5e-4``).
-        phase: of two shipped files of one name, that for training or that for evaluation.
+        force: values that override it, in the notation of ``--force_yml`` (``train:optim_g:lr=5e-4``).
+        phase: chooses between two shipped files of one name, for training and for evaluation.
 
     Returns:
-        the options, with defaults filled in.
+        the options with all defaults.
 
     Raises:
-        OptionError: everything that is wrong, one line each: file, line, key, what was expected.
+        OptionError: all mistakes, one per line: file, line, key, expected value.
     """
     path = find_option_file(path, phase)
     tree, refused = apply_overrides(read_file(path), force)
@@ -54,12 +54,12 @@ def load_options(path: str | Path, force: Iterable[str] = (), phase: Phase | Non
 
 
 def dump(options: Options) -> str:
-    """The options as YAML, defaults included; ``load_options`` makes the same options of it."""
+    """Return the options as YAML with all defaults; ``load_options`` returns the same options from it."""
     return yaml.dump(options.as_dict(), Dumper=OptionDumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def dotted(location: Iterable[str | int]) -> str:
-    """A place in the options as people write it: ``train.scheduler.milestones[0]``."""
+    """Return a location in the usual notation: ``train.scheduler.milestones[0]``."""
     return ''.join(f'[{key}]' if isinstance(key, int) else f'.{key}' for key in location).removeprefix('.')
 
 
@@ -77,12 +77,12 @@ def add_force(parser: argparse.ArgumentParser) -> None:
         action='extend',
         default=[],
         metavar='KEY:KEY=VALUE',
-        help='set options on top of the file, for example train:optim_g:lr=5e-4 datasets:train:gt_size=128',
+        help='override options of the file, for example train:optim_g:lr=5e-4 datasets:train:gt_size=128',
     )
 
 
 def from_arguments(arguments: argparse.Namespace) -> Options:
-    """The options that the command line asks for.
+    """Load the options that the command line asks for.
 
     Raises:
         OptionError: see :func:`load_options`.
@@ -91,14 +91,14 @@ def from_arguments(arguments: argparse.Namespace) -> Options:
 
 
 def _type_elsewhere(tree: Tree, problem: Problem, position: Position) -> str:
-    """Where the type is set that an argument does not fit, if not beside the argument: a base may have brought one."""
+    """Return a note where the type is set, if an unknown argument and its type are in different files."""
     block = problem.location[:-1]
     if not problem.message.startswith("unknown key '"):
         return ''
     place = tree.locate((*block, 'type'))
     if place.file == position.file:
         return ''
-    drop = '' if 'did you mean' in problem.message else '; to drop what a base file says: `_delete_: true`'
+    drop = '' if 'did you mean' in problem.message else '; add `_delete_: true` to drop the keys of a base file'
     return f' (its type: {place}{drop})'
 
 

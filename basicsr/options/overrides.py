@@ -1,4 +1,4 @@
-"""``--force_yml train:optim_g:lr=5e-4``: options from the command line on top of those from the file."""
+"""Apply ``--force_yml train:optim_g:lr=5e-4``: options from the command line on top of those from the file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ FLAG = '--force_yml'
 def apply_overrides(tree: Tree, arguments: Iterable[str]) -> tuple[Tree, list[tuple[Position, str]]]:
     """Set keys from arguments of the form ``a:b:c=value``; later ones win.
 
-    The value is read as YAML and replaces what the file says. The key need not be in the file. Whether the key
-    exists at all is found out with all other keys of the file, later.
+    The value is parsed as YAML and replaces that of the file. The key need not be in the file; unknown keys
+    are reported later, with those of the file.
 
     Args:
-        tree: what the file says; left as it is.
+        tree: values of the file; left unchanged.
         arguments: the command-line arguments.
 
     Returns:
-        the new tree, in which these values are positioned at their argument, and the arguments that cannot be used.
+        the new tree, in which the position of these values is their argument, and the arguments that cannot be used.
     """
     problems = []
     for argument in arguments:
@@ -30,9 +30,9 @@ def apply_overrides(tree: Tree, arguments: Iterable[str]) -> tuple[Tree, list[tu
         name, equals, text = argument.partition('=')
         keys = name.split(':')
         if not equals:
-            problems.append((position, "no '='; write it as key:key=value, for example train:optim_g:lr=5e-4"))
+            problems.append((position, "'=' is missing; write key:key=value, for example train:optim_g:lr=5e-4"))
         elif not all(key.strip() == key and key for key in keys):
-            problems.append((position, "an empty key; write it as key:key=value, without blanks around ':' and '='"))
+            problems.append((position, "a key is empty; write key:key=value, without spaces around ':' and '='"))
         elif len(keys) == 1 and '.' in name:
             problems.append((position, f"unknown key; did you mean '{name.replace('.', ':')}'?"))
         else:
@@ -53,7 +53,7 @@ def _with_value(tree: Tree, keys: list[str], value: Tree, position: Position, ab
         what = (
             f'a list; set it as a whole ({":".join(above)}=[...])' if isinstance(tree.value, list) else repr(tree.value)
         )
-        raise OptionError(f'{position}: {".".join(above)} has no keys of its own, it is {what}')
+        raise OptionError(f'{position}: {".".join(above)} has no keys, its value is {what}')
     values: dict[str, Any] = dict(tree.value)
     inner = values.get(keys[0], Tree(None, position))
     values[keys[0]] = _with_value(inner, keys[1:], value, position, (*above, keys[0]))

@@ -1,4 +1,4 @@
-"""Paths in option files: ``~`` and variables expand when read; ``preflight`` says whether they exist."""
+"""Expand ``~`` and variables in the paths of option files; ``preflight`` checks whether the paths exist."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _VARIABLE = re.compile(r'\$(?:(\w+)|\{([^}]*)\})')
 
 
 def expand(path: str | None) -> str | None:
-    """``~``, ``~user``, ``$VAR`` and ``${VAR}`` replaced by what they stand for.
+    """Expand ``~``, ``~user``, ``$VAR`` and ``${VAR}``.
 
     Raises:
         PydanticCustomError: a variable is not defined, there is no such home folder, or the path is empty.
@@ -43,7 +43,7 @@ def expand(path: str | None) -> str | None:
 
 
 def find_bundled(path: str | None) -> str | None:
-    """The bundled network, where a path means it and the current directory has no such file."""
+    """Return the bundled network if the path refers to it and the current directory has no such file."""
     bundled = NETWORK_FILES / Path(path or '').name
     means_it = path is not None and Path(path).parent == GIVEN_NETWORKS and not Path(path).exists()
     return str(bundled) if means_it and bundled.is_file() else path
@@ -54,7 +54,7 @@ OptionalNetworkPath = Annotated[str | None, AfterValidator(expand), AfterValidat
 
 
 def expand_block(kind: str, block: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """The ``type:`` block with the paths among its arguments expanded, and what is wrong with them."""
+    """Return the ``type:`` block with the paths among its arguments expanded, and the problems with them."""
     expanded, problems = copy.deepcopy(dict(block)), []
     for location, _, path in paths_of_block(kind, block):
         try:
@@ -65,7 +65,7 @@ def expand_block(kind: str, block: Mapping[str, Any]) -> tuple[dict[str, Any], l
 
 
 def paths_of_block(kind: str, block: Mapping[str, Any]) -> Iterator[tuple[Location, str, str]]:
-    """Location, kind and value of every path among the arguments of a ``type:`` block and of the blocks inside it."""
+    """Yield location, kind and value of every path among the arguments of a ``type:`` block and of nested blocks."""
     for name, parameter in parameters_of(REGISTRIES[kind].get(block['type'])).items():
         value, inner = block.get(name), nested_block(parameter)
         several = isinstance(value, list)

@@ -1,4 +1,4 @@
-"""YAML text to plain values that know the file and line they stand in; every fault of a file at once."""
+"""Parse YAML into plain values with the file and line of each; report all mistakes of a file at once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FLOAT = re.compile(
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """Where a key was written: a line of a file, or a command-line argument (``line`` 0)."""
+    """Position of a key: a line of a file, or a command-line argument (``line`` 0)."""
 
     file: str
     line: int = 0
@@ -44,13 +44,13 @@ class Position:
 
 @dataclass(frozen=True)
 class Tree:
-    """A value and where it stands; ``value`` is a dict or list of further trees, or a scalar."""
+    """A value with its position; ``value`` is a dict or list of further trees, or a scalar."""
 
     value: Any
     position: Position
 
     def plain(self) -> Any:
-        """The value without positions."""
+        """Return the value without positions."""
         if isinstance(self.value, dict):
             return {key: tree.plain() for key, tree in self.value.items()}
         if isinstance(self.value, list):
@@ -58,7 +58,7 @@ class Tree:
         return self.value
 
     def locate(self, location: Iterable[str | int]) -> Position:
-        """Where the value under these keys stands; for a key that was not written, where its parent does."""
+        """Return the position of the value under these keys, or of its nearest existing parent."""
         tree = self
         for key in location:
             inner = tree.value
@@ -71,7 +71,7 @@ class Tree:
 
 
 def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
-    """YAML's rules for what unquoted text means, but with 1e-4 a number and dates plain text."""
+    """Return YAML's rules for unquoted text, except that 1e-4 is a number and dates are text."""
     drop = {_TAG + 'timestamp', _TAG + 'float'}
     rules = {
         first: [(tag, pattern) for tag, pattern in known if tag not in drop]
@@ -87,20 +87,20 @@ class _Loader(yaml.SafeLoader):
 
 
 class OptionDumper(yaml.SafeDumper):
-    """Writes what :func:`read_text` reads back: text that looks like a number to it gets quotes."""
+    """Dumper whose output :func:`read_text` reads back: text that looks like a number gets quotes."""
 
     yaml_implicit_resolvers = _resolvers()
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Values are written out each time; anchors would be noise in a resolved file."""
+        """Write repeated values in full instead of as anchors."""
         return True
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of an option file.
+    """Read the content of an option file.
 
     Raises:
-        OptionError: it does not exist, is a folder, or cannot be read.
+        OptionError: the file does not exist, is a folder, or cannot be read.
     """
     try:
         return path.read_bytes()
@@ -115,15 +115,15 @@ def read_text(content: bytes | str, name: str, line: bool = True) -> Tree:
 
     Args:
         content: the document; bytes must be UTF-8.
-        name: how positions call it: the path of the file, or the command-line argument.
-        line: whether positions have lines.
+        name: name of the source in positions: the path of the file, or the command-line argument.
+        line: whether positions have line numbers.
 
     Returns:
-        its values with their positions.
+        the values with their positions.
 
     Raises:
-        OptionError: everything that is wrong with the text: syntax, a key given twice, tags other than YAML's
-            scalars, aliases that multiply beyond reason.
+        OptionError: all mistakes in the text: syntax, duplicate keys, tags other than YAML's scalars, too many values
+            after aliases are expanded.
     """
     if isinstance(content, bytes):
         try:
@@ -144,7 +144,7 @@ def read_text(content: bytes | str, name: str, line: bool = True) -> Tree:
         where = Position(name, mark.line + 1 if mark and line else 0)
         context = f'{error.context}: ' if error.context else ''
         tab = "'\\t'" in (error.problem or '')
-        hint = '; tabs cannot indent, use blanks' if tab else ''
+        hint = '; indent with spaces instead of tabs' if tab else ''
         raise OptionError(f'{where}: not valid YAML: {context}{error.problem}{hint}') from None
     except yaml.reader.ReaderError as error:
         where = Position(name, content[: error.position].count('\n') + 1 if line else 0)
@@ -158,7 +158,7 @@ def read_text(content: bytes | str, name: str, line: bool = True) -> Tree:
 
 
 class _Builder:
-    """Turns the nodes of one document into trees and collects what is wrong with them."""
+    """Builder of the trees of one document, which collects their mistakes."""
 
     def __init__(self, loader: _Loader, name: str, line: bool) -> None:
         self.loader = loader
@@ -175,7 +175,7 @@ class _Builder:
         position = position or self.at(node)
         self.count += 1
         if self.count > NODE_LIMIT:
-            raise OptionError(f'{self.at(node)}: more than {NODE_LIMIT} values once aliases are written out')
+            raise OptionError(f'{self.at(node)}: more than {NODE_LIMIT} values after aliases are expanded')
         if id(node) in self.open:
             raise OptionError(f'{self.at(node)}: the anchor contains an alias of itself')
         if len(self.open) > DEPTH_LIMIT:
@@ -220,7 +220,7 @@ class _Builder:
         return {**merged, **own}
 
     def merged(self, node: yaml.Node) -> dict[str, Tree]:
-        """What ``<<`` brings in: one mapping or a list of them, of which the first that has a key wins."""
+        """Return the keys that ``<<`` adds, of one mapping or a list of them; the first mapping with a key wins."""
         values: dict[str, Tree] = {}
         for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if isinstance(source, yaml.MappingNode):
@@ -235,7 +235,7 @@ class _Builder:
         value = self.scalar(node) if isinstance(node, yaml.ScalarNode) else None
         if isinstance(value, str):
             return value
-        text = f"'{node.value}' is read as {type(value).__name__}; write quotes" if value is not None else 'it is none'
+        text = f"'{node.value}' is read as {type(value).__name__}; add quotes" if value is not None else 'it is empty'
         self.problems.append(f'{self.at(node)}: a key must be text: {text}')
         return None
 
@@ -249,7 +249,7 @@ class _Builder:
             value = math.nan
         if not _is_usable(value):
             kind = node.tag.removeprefix(_TAG)
-            self.problems.append(f'{self.at(node)}: {node.value!a} is no {kind} that an option can have')
+            self.problems.append(f'{self.at(node)}: {node.value!a} is not a valid {kind}')
             return None
         return value
 
@@ -261,7 +261,7 @@ class _Builder:
 
 
 def _is_usable(value: Any) -> bool:
-    """False for what no option means and JSON cannot carry: NaN, infinities, endless integers, half characters."""
+    """Return False for values that JSON cannot carry: NaN, infinities, integers beyond 64 bits, lone surrogates."""
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, int):
@@ -270,7 +270,7 @@ def _is_usable(value: Any) -> bool:
 
 
 def as_mapping(tree: Tree) -> Mapping[str, Tree]:
-    """The keys of a whole file.
+    """Return the keys of a whole file.
 
     Raises:
         OptionError: the file is empty, or its top level is a list or a scalar.

@@ -1,4 +1,4 @@
-"""What ``mode: reference`` switches: the one table of where we depart from the original, and how to go back."""
+"""The one table of the differences from the original that ``mode: reference`` undoes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from basicsr.utils.signature import parameters_of
 
 @dataclass(frozen=True)
 class Switch:
-    """An argument that blocks get in reference mode, where their class has it and they do not set it."""
+    """An argument that reference mode sets in blocks whose class has it and that do not set it themselves."""
 
     kind: str
     argument: str
@@ -21,7 +21,7 @@ class Switch:
 
 
 TOTAL_BATCH = 32
-"""Samples in a step of the original's recipe, whose option files do not say it."""
+"""Batch size of the original's recipe, which its option files do not state."""
 
 SWITCHES = (
     Switch(
@@ -34,7 +34,7 @@ SWITCHES = (
         'dataset',
         'reference',
         True,
-        "the original draws crops and flips from Python's `random`, and turns region masks the wrong way in half "
+        "the original draws crops and flips from Python's `random`, and rotates region masks incorrectly in half "
         'of the training samples',
     ),
     Switch(
@@ -47,18 +47,18 @@ SWITCHES = (
         'metric',
         'data_range',
         'guess',
-        'the original takes images whose maximum is at most 1 for floats in [0, 1], others for 8-bit images',
+        'the original assumes floats in [0, 1] for images with a maximum of at most 1, and 8-bit images otherwise',
     ),
 )
 
 
 def apply(kind: str, block: Mapping[str, Any], beside: Iterable[str] = ()) -> dict[str, Any]:
-    """The ``type:`` block as reference mode has it; the argument stays as it is.
+    """Return the ``type:`` block as reference mode sets it; the argument is left unchanged.
 
     Args:
-        kind: of its registry.
-        block: ``type`` and arguments.
-        beside: keys of the block that are not arguments of its class.
+        kind: kind of its registry.
+        block: ``type`` and the arguments.
+        beside: further keys that the block may have.
     """
     registry, name = REGISTRIES[kind], block.get('type')
     changed = dict(block)

@@ -1,4 +1,4 @@
-"""Every key of an option file, with its type, default and meaning: here the top level, in schema_*.py its sections.
+"""Keys of an option file with type, default and meaning: the top level; its sections are in schema_*.py.
 
 A key is one field of a section, stated once: the checks, the documentation and the editor schema follow from it.
 """
@@ -28,37 +28,37 @@ class PathOptions(Section):
     """Weights to start from, and the training state to continue."""
 
     pretrain_network_g: OptionalNetworkPath = Field(default=None, description='File with the weights of the network.')
-    strict_load_g: bool = Field(default=True, description='Insist on equal names and shapes; false loads what fits.')
+    strict_load_g: bool = Field(default=True, description='Require equal names and shapes; false loads what matches.')
     param_key: str | None = Field(
-        default='params', description='Entry of the file that holds the weights; null: the file is the weights.'
+        default='params', description='Entry of the file with the weights; null if the file itself is the state dict.'
     )
     resume_state: OptionalFilePath = Field(
         default=None, description='Training state (`<iter>.state`) to continue from.'
     )
     resume_with_changes: bool = Field(
         default=False,
-        description='Go on with a recipe that is not that of the training state, and use all of it; false is an error '
-        'that lists what differs.',
+        description='Resume even if the training settings differ from those of the checkpoint, and apply the new '
+        'settings; false raises an error that lists the differences.',
     )
     ignore_resume_networks: tuple[Literal['network_g'], ...] = Field(
-        default=(), description='Networks that take their `pretrain_...` weights and not those beside `resume_state`.'
+        default=(), description='On resume, load these networks from `pretrain_network_g` instead of the checkpoint.'
     )
 
 
 class DistOptions(Section):
-    """Several processes."""
+    """Distributed training."""
 
     backend: Literal['nccl', 'gloo'] = Field(
-        default='nccl', description='How processes talk: `nccl` (GPUs) or `gloo` (CPUs).'
+        default='nccl', description='Distributed backend: `nccl` (GPU) or `gloo` (CPU).'
     )
     port: Annotated[int, Field(gt=0, lt=65536)] | None = Field(
-        default=None, description='Port of the first node (Slurm); null derives one from the number of the job.'
+        default=None, description='Port of the first node (Slurm); null derives it from the job ID.'
     )
 
 
 @dataclass
 class Origin:
-    """Where options come from; two options are the same wherever they come from."""
+    """Origin of the options; it is ignored when options are compared."""
 
     source: Path | None = field(default=None, compare=False)
     tree: Tree | None = field(default=None, compare=False)
@@ -69,31 +69,32 @@ class Options(Section):
     """The top level of an option file."""
 
     mode: Literal['default', 'reference'] = Field(
-        default='default', description='`reference` reproduces the original where we depart from it (table below).'
+        default='default',
+        description='`reference` reproduces the original where the default differs (table below).',
     )
     name: FolderName = Field(description='Name of the experiment: its folder is `experiments/<name>`.')
     model_type: Literal['ImageRestorationModel'] = Field(
-        default='ImageRestorationModel', description='What a training step and a validation are.'
+        default='ImageRestorationModel', description='Class of the training step and of validation.'
     )
-    manual_seed: NotNegative | None = Field(default=None, description='Seed of every random draw; null draws one.')
+    manual_seed: NotNegative | None = Field(default=None, description='Seed of all random numbers; null draws a seed.')
     find_unused_parameters: bool = Field(
-        default=False, description='For networks that do not use all their weights in a step, on several GPUs.'
+        default=False, description='Support networks that do not use all parameters in a step, on several GPUs.'
     )
     datasets: dict[Phase, DatasetOptions] = Field(min_length=1, description='Data sets by phase.')
     network_g: NetworkBlock = Field(description='The network.')
     path: PathOptions = Field(default_factory=PathOptions, description='Weights and states to start from.')
-    train: TrainOptions | None = Field(default=None, description='The recipe; a file for evaluation only has none.')
+    train: TrainOptions | None = Field(default=None, description='Training settings; files for evaluation have none.')
     val: ValOptions = Field(default_factory=ValOptions, description='Validation and evaluation.')
     logger: LoggerOptions = Field(default_factory=LoggerOptions, description='Logs and checkpoints.')
-    dist_params: DistOptions = Field(default_factory=DistOptions, description='Several processes.')
+    dist_params: DistOptions = Field(default_factory=DistOptions, description='Distributed training.')
     scale: Annotated[int | None, Legacy()] = Field(
         default=None, description='Must be 1: images are restored at their own size.'
     )
     num_gpu: Annotated[NotNegative | None, Legacy()] = Field(
-        default=None, description='0 keeps to the CPU; other numbers are ignored.'
+        default=None, description='0 uses the CPU; other numbers are ignored.'
     )
     grouped_masks: Annotated[bool | None, Legacy()] = Field(
-        default=None, description='Ignored: a network that takes masks gets those of its data set.'
+        default=None, description='Ignored: the masks come from the data set.'
     )
 
     @model_validator(mode='after')
@@ -116,7 +117,7 @@ class Options(Section):
             if phase_of(key) != 'train' and keys.setdefault(dataset.name, key) != key:
                 raise PydanticCustomError(
                     'needs',
-                    "datasets.{key}.name: '{name}' is the name of datasets.{other} as well; scores are kept by name",
+                    "datasets.{key}.name: '{name}' is also the name of datasets.{other}; choose another one",
                     {'key': key, 'name': dataset.name, 'other': keys[dataset.name]},
                 )
         return self
@@ -125,27 +126,27 @@ class Options(Section):
     def _best_is_a_metric(self) -> Options:
         label = self.logger.best_metric
         if label is not None and label not in self.val.metrics:
-            known = ', '.join(self.val.metrics) or 'there are none'
-            text = "logger.best_metric: '{label}' is no label of val.metrics ({known})"
+            known = ', '.join(self.val.metrics) or 'it is empty'
+            text = "logger.best_metric: '{label}' is not a label of val.metrics ({known})"
             raise PydanticCustomError('needs', text, {'label': label, 'known': known})
         if label is not None and not any(phase_of(key) == 'val' for key in self.datasets):
-            raise PydanticCustomError('needs', 'logger.best_metric: there is no validation set under datasets.val')
+            raise PydanticCustomError('needs', 'logger.best_metric: datasets.val is missing')
         return self
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
 
     @property
     def source(self) -> Path | None:
-        """The option file."""
+        """Return the path of the option file."""
         return self._origin.source
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """One line for each thing the original's option files say that means something else here."""
+        """Return one line for each key or type of the original that has another meaning here."""
         return self._origin.notices
 
     def for_training(self) -> tuple[TrainOptions, DatasetOptions]:
-        """The recipe and the training set.
+        """Return the training recipe and the training set.
 
         Raises:
             OptionError: the option file is for evaluation only.
@@ -154,10 +155,10 @@ class Options(Section):
             return self.train, self.datasets['train']
         there = {'train': self.train is not None, 'datasets.train': 'train' in self.datasets}
         missing = ' and '.join(key for key in there if not there[key])
-        raise OptionError(f'{self.source}: {missing} missing; this option file is for evaluation')
+        raise OptionError(f'{self.source}: {missing} missing; use an option file for training')
 
     def position(self, key: str | Sequence[str | int]) -> Position | None:
-        """Where a key (``train.optim_g.lr``, or its parts) was set; its parent's place if it was not."""
+        """Return where a key (``train.optim_g.lr``, or its parts) was set, or where its parent was."""
         parts = key.split('.') if isinstance(key, str) else key
         return self._origin.tree.locate(parts) if self._origin.tree else None
 

@@ -1,4 +1,4 @@
-"""Option files by name: ``GoPro/SAMDeblur`` is one of those that come with the package."""
+"""Find option files by name: ``GoPro/SAMDeblur`` is one of the shipped files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SUFFIX = '.yml'
 
 
 def find_option_file(name_or_path: str | Path, phase: Phase | None = None) -> Path:
-    """The option file that a path or name means.
+    """Return the option file with this path or name.
 
     Args:
-        name_or_path: a file, with or without ``.yml``; else the name of a shipped one (:func:`find_shipped`).
-        phase: of two shipped files of one name, that for training or that for evaluation.
+        name_or_path: path with or without ``.yml``, or the name of a shipped file (:func:`find_shipped`).
+        phase: chooses between two shipped files of one name, for training and for evaluation.
 
     Raises:
-        OptionError: there is no such file; the nearest names of shipped ones are named. Or two have this name.
+        OptionError: there is no such file (the message suggests similar names), or two files have this name.
     """
     path = Path(name_or_path)
     for candidate in (path, Path(f'{path}{SUFFIX}')):
@@ -34,19 +34,19 @@ def find_option_file(name_or_path: str | Path, phase: Phase | None = None) -> Pa
         return path  # a folder, or something else that cannot be read
     lowered = {_without_phase(key).lower(): _without_phase(key) for key in shipped_files() if '/_base_/' not in key}
     close = difflib.get_close_matches(_without_phase(_plain(path.as_posix())).lower(), lowered, n=3)
-    names = f'; shipped ones with a similar name: {", ".join(lowered[key] for key in close)}' if close else ''
+    names = f'; shipped files with a similar name: {", ".join(lowered[key] for key in close)}' if close else ''
     raise OptionError(f'{path}: no such option file{names}')
 
 
 def find_shipped(name: str, phase: Phase | None = None) -> Path | None:
-    """The shipped option file of a name; None if there is none.
+    """Return the shipped option file with this name; None if there is none.
 
     Args:
-        name: its path, which may leave out ``options/``, then ``train/`` or ``test/``, and ``.yml``.
+        name: its path; ``options/``, then ``train/`` or ``test/``, and ``.yml`` may be left out.
         phase: see :func:`find_option_file`.
 
     Raises:
-        OptionError: one for training and one for evaluation have this name, and ``phase`` is None.
+        OptionError: a file for training and one for evaluation have this name, and ``phase`` is None.
     """
     known, name = shipped_files(), _plain(name)
     found = [key for key in (name, f'train/{name}', f'test/{name}') if key in known]
@@ -57,7 +57,7 @@ def find_shipped(name: str, phase: Phase | None = None) -> Path | None:
 
 
 def shipped_files() -> dict[str, Path]:
-    """The option files that come with the package, by their path below ``options/`` without ``.yml``."""
+    """Return the shipped option files by their path below ``options/`` without ``.yml``."""
     return {
         _plain(path.relative_to(OPTION_FILES).as_posix()): path for path in sorted(OPTION_FILES.rglob(f'*{SUFFIX}'))
     }

@@ -1,1 +1,1 @@
-"""What every room uses and what uses none of them: registries, errors, images, network files, logging."""
+"""Helpers for every package: registries, argument checks, errors, files, devices."""

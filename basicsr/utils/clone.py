@@ -1,7 +1,7 @@
 """Put this clone first on the import path. Files that Python runs by their path call it through ``runpy.run_path``.
 
 Python puts the folder of such a file first: ``basicsr/``, where ``test`` and ``utils`` would be found, or ``scripts/``.
-The root of the clone takes its place, so that ``import basicsr`` finds the clone, whatever else is installed.
+The root of the clone takes its place, so that ``import basicsr`` finds the clone and not an installed package.
 """
 
 from __future__ import annotations

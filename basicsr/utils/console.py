@@ -1,4 +1,4 @@
-"""What every entry point does around its main function: messages for bad input, tracebacks for bugs only."""
+"""Run an entry point: print messages for bad input, and tracebacks only for bugs."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from basicsr.utils.errors import BasicsrError
 from basicsr.utils.installation import IS_CLONE, ROOT
 
 _ADVICE = {  # what a user can mend about files; any other OSError is a bug of ours
-    errno.ENOSPC: 'free some space and run it again: what is finished is kept',
-    errno.EDQUOT: 'free some space and run it again: what is finished is kept',
+    errno.ENOSPC: 'free some space and run it again: finished work is kept',
+    errno.EDQUOT: 'free some space and run it again: finished work is kept',
     errno.EFBIG: 'the system does not allow files of this size here (ulimit -f)',
     errno.EACCES: 'choose a folder that you may write to',
     errno.EPERM: 'choose a folder that you may write to',
     errno.EROFS: 'choose a folder that you may write to',
-    errno.ENOENT: 'check the name; nothing can be made at this place',
+    errno.ENOENT: 'check the name; nothing can be created at this place',
     errno.ENAMETOOLONG: 'shorten the name',
-    errno.ENOTDIR: 'a file is in the place of a folder; choose another name',
-    errno.EEXIST: 'a file is in the place of a folder; choose another name',
+    errno.ENOTDIR: 'a file has the name of the folder; choose another name',
+    errno.EEXIST: 'a file has the name of the folder; choose another name',
 }
 
 
 def run(main: Callable[[], int]) -> int:
-    """Call ``main`` and turn what a user can mend into one message on stderr.
+    """Call ``main`` and print errors that a user can fix as one message on stderr.
 
     Returns:
-        what ``main`` returns; 1 for bad input or a missing package, 130 after Ctrl-C.
+        the exit code of ``main``; 1 for bad input or a missing package, 130 after Ctrl-C.
     """
     try:
         return main()
@@ -49,10 +49,10 @@ def run(main: Callable[[], int]) -> int:
 
 
 def advice(error: OSError) -> str:
-    """What happened to a file and what to do, in one line.
+    """Return one line that says what happened to a file and what to do.
 
     Raises:
-        OSError: ``error`` itself, if it is nothing that a user can mend.
+        OSError: ``error`` itself, if a user cannot fix it.
     """
     if error.errno not in _ADVICE:
         raise error
@@ -61,7 +61,7 @@ def advice(error: OSError) -> str:
 
 
 def missing_package(name: str) -> str:
-    """What to do about a package that cannot be imported."""
+    """Return how to install a package that cannot be imported."""
     if not IS_CLONE:
         return f"'{name}' is not installed; `{sys.executable} -m pip check` names everything that is missing"
     for python in (Path('.venv/bin/python'), Path('.venv/Scripts/python.exe')):

@@ -1,4 +1,4 @@
-"""The one place that chooses a device, or asks what it can do."""
+"""Choose a device, and ask for its abilities."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NO_MEMORY = (
 
 
 def select_device(name: str = 'auto') -> torch.device:
-    """The device that ``name`` means on this machine.
+    """Return the device for ``name`` on this machine.
 
     Args:
         name: ``auto`` (CUDA, else Apple's MPS, else the CPU), or what ``torch.device`` takes: ``cpu``, ``cuda:1``.
@@ -50,15 +50,15 @@ def select_device(name: str = 'auto') -> torch.device:
 
 
 def hide_gpus() -> None:
-    """Keep a process that computes on the CPU from waking GPUs up; torch's optimizers ask them whatever their device.
+    """Hide the GPUs from a process on the CPU; torch's optimizers would initialize them.
 
-    A context on a GPU takes about half a gigabyte of it. Call it before anything asks for GPUs.
+    A CUDA context takes about half a gigabyte. Call this before any other use of GPUs.
     """
     os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
 
 def fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 products are faster than float32: on GPUs that have them, and CPUs with AMX or AVX512-BF16."""
+    """Return whether bfloat16 products are faster than float32: on recent GPUs, and CPUs with AMX or AVX512-BF16."""
     if device.type == 'cuda':
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type != 'cpu':
@@ -68,11 +68,11 @@ def fast_bfloat16(device: torch.device) -> bool:
 
 
 def warn_of_slow_bfloat16(device: torch.device, what: str) -> None:
-    """Say so where bfloat16 was asked for and is slower than float32.
+    """Log a warning if bfloat16 was requested and is slower than float32.
 
     Args:
-        device: where.
-        what: asks for it, such as ``train.precision: bf16``.
+        device: the device.
+        what: the setting that requests it, such as ``train.precision: bf16``.
     """
     if device.type in ('cpu', 'cuda') and not fast_bfloat16(device):
         which = 'CPU has no bf16 units (AMX or AVX512-BF16)' if device.type == 'cpu' else 'GPU has no bf16 units'
@@ -80,14 +80,14 @@ def warn_of_slow_bfloat16(device: torch.device, what: str) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the device, or the machine, has no memory left for tensors of this size."""
+    """Return whether an error means that the device, or the machine, has too little memory for tensors of this size."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)
 
 
 def free_memory(device: torch.device) -> None:
-    """Give memory back that is held for later, so that it can be cut in another way."""
+    """Release cached memory of the device."""
     if device.type == 'cuda':
         torch.cuda.empty_cache()
     elif device.type == 'mps':
@@ -96,7 +96,7 @@ def free_memory(device: torch.device) -> None:
 
 @contextlib.contextmanager
 def without_tuning() -> Iterator[None]:
-    """cuDNN tries no algorithms out meanwhile: images of ever new sizes would make it do so for each."""
+    """Disable cuDNN benchmarking, which would run again for every new image size."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = False
     try:
@@ -106,7 +106,7 @@ def without_tuning() -> Iterator[None]:
 
 
 def device_of_process(name: str, index: int) -> str:
-    """The device of one of several processes on this machine: ``auto`` and ``cuda`` deal its GPUs out.
+    """Return the device of one of several processes: ``auto`` and ``cuda`` distribute the GPUs of this machine.
 
     Args:
         name: as for :func:`select_device`.
@@ -117,9 +117,9 @@ def device_of_process(name: str, index: int) -> str:
 
 
 def signed(x: Tensor) -> Tensor:
-    """The same numbers in a type that every device computes with: uint16 becomes int32, uint32 int64.
+    """Convert uint16 to int32 and uint32 to int64, with the same numbers, because few GPU operations support them.
 
-    On GPUs few operations know those two types; the same bits as int16 or int32 all of them know.
+    The bits are read as int16 or int32, which all operations support.
     """
     if x.dtype == torch.uint16:
         return x.view(torch.int16).int() & 0xFFFF
@@ -129,7 +129,7 @@ def signed(x: Tensor) -> Tensor:
 
 
 def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[object]:
-    """A context in which autocast leaves dtypes alone on the device of ``x``; for sums that need their precision."""
+    """Return a context without autocast on the device of ``x``, for sums that need full precision."""
     if x.is_meta:  # where shapes are counted; there is no autocast
         return contextlib.nullcontext()
     return torch.autocast(x.device.type, enabled=False)

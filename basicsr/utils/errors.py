@@ -1,4 +1,4 @@
-"""The errors this package raises on bad input; each message says what is wrong, where, and what to do."""
+"""Errors for bad input; each message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 
 
 class BasicsrError(Exception):
-    """Base class of every error below, so that an entry point can tell bad input from a bug."""
+    """Base class of every error below, which tells bad input from bugs."""
 
 
 class UnknownNameError(BasicsrError, KeyError):
-    """A registry has no entry of that name."""
+    """A registry has no entry with this name."""
 
     def __str__(self) -> str:  # KeyError would print the quoted repr of the message
         return str(self.args[0])
@@ -25,7 +25,7 @@ class OptionError(BasicsrError, ValueError):
     """An option file, or several keys of it, cannot be used.
 
     Args:
-        problems: one message, or one line for each thing that is wrong.
+        problems: one message, or one line per problem.
 
     Attributes:
         problems: those lines.
@@ -41,7 +41,7 @@ class ShapeError(BasicsrError, ValueError):
 
 
 class MaskError(BasicsrError, ValueError):
-    """Masks do not fit the image, or are no valid label map or mask stack."""
+    """Masks do not fit the image, or are not a valid label map or mask stack."""
 
 
 class MetricError(BasicsrError, ValueError):
@@ -61,7 +61,7 @@ class ReportError(BasicsrError, ValueError):
 
 
 class OutputError(DataError):
-    """A file cannot be written, and no other can: the disk is full, or the folder cannot be written."""
+    """No file can be written: the disk is full, or the folder is not writable."""
 
 
 class WeightsError(BasicsrError, RuntimeError):
@@ -81,13 +81,13 @@ class UnsafeWeightsError(WeightsError):
 
 
 def some_of(names: Sequence[str], shown: int = 20) -> str:
-    """The first names of a list, with commas, and how many more there are."""
+    """Return the first names of a list, with commas, and the number of further names."""
     more = f' and {len(names) - shown} more' if len(names) > shown else ''
     return ', '.join(names[:shown]) + more
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """The hint ``; did you mean 'x'?`` for the valid name closest to ``name``, or an empty string."""
+    """Return the hint ``; did you mean 'x'?`` for the valid name closest to ``name``, or an empty string."""
     valid = list(valid)
     lowered = {candidate.lower(): candidate for candidate in valid}
     close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)

@@ -1,4 +1,4 @@
-"""What networks ask when they are written down as a graph: there, sizes are symbols, and no branch may look at them."""
+"""Helpers for networks under ``torch.export``, where sizes are symbols and branches may not depend on them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import torch
 
 
 def exporting() -> bool:
-    """Whether ``torch.export`` is writing the program down; it has to hold for any height and width then.
+    """Return whether ``torch.export`` is tracing the network, for any height and width.
 
-    Under ``torch.compile`` it is False: there programs are made again for other sizes, and training goes on.
+    It is False under ``torch.compile``, which compiles again for other sizes.
     """
     return bool(torch.compiler.is_exporting())
 
 
 def larger(first: int, second: int) -> int:
-    """``max`` that asks nothing of a size that is a symbol."""
+    """Return ``max`` without branching on symbolic sizes."""
     result: Any = torch.sym_max(first, second)
     return result  # type: ignore[no-any-return]
 
 
 def smaller(first: int, second: int) -> int:
-    """``min`` that asks nothing of a size that is a symbol."""
+    """Return ``min`` without branching on symbolic sizes."""
     result: Any = torch.sym_min(first, second)
     return result  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Files found below a folder; files and folders written whole or not at all; names of contents."""
+"""Find files, write files and folders atomically, and hash files."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _replacing(path: Path, suffix: str) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Make a folder that gets its name once it is complete: it exists whole or not at all.
+    """Create a folder that gets its name once it is complete.
 
     Args:
         path: must not exist; the folders above it are made.
@@ -83,7 +83,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_group(folder: Path) -> Iterator[Path]:
-    """Make a folder whose files go to ``folder`` together once all are written: all of them appear or none.
+    """Create a temporary folder whose files are moved to ``folder`` once all are written.
 
     Files of the same names are replaced then, and stay as they are if the block fails.
 
@@ -116,7 +116,7 @@ def whole_group(folder: Path) -> Iterator[Path]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder, also if the process is told to stop in the middle of that."""
+    """Remove a folder, even if the process is interrupted."""
     try:
         shutil.rmtree(folder, ignore_errors=True)
     except BaseException:
@@ -125,34 +125,34 @@ def _remove(folder: Path) -> None:
 
 
 def refuse_existing(path: Path) -> None:
-    """Make sure that nothing is overwritten.
+    """Raise an error if a path exists.
 
     Raises:
-        DataError: there is something of that name.
+        DataError: the path exists.
     """
     if path.exists():
         raise DataError(f'{path}: exists already; remove it or choose another name')
 
 
 def inside(folder: Path, name: str, source: Path) -> Path:
-    """The path of a file below a folder, for names that come from a file of somebody else.
+    """Return the path of a file below a folder, for names from an untrusted file.
 
     Args:
-        folder: where it has to lie.
+        folder: folder that must contain it.
         name: with ``/`` between sub-folders.
-        source: what named it, for messages.
+        source: file with the name, for messages.
 
     Raises:
-        DataError: the name leads out of the folder.
+        DataError: the path is outside of the folder.
     """
     path = folder / name
     if Path(name).is_absolute() or '..' in Path(name).parts or not path.name:
-        raise DataError(f'{source}: names a file {name!r}, which would lie outside of its folder')
+        raise DataError(f'{source}: names a file {name!r}, which is outside of its folder')
     return path
 
 
 def _named(error: OSError, temporary: Path, path: Path) -> OSError:
-    """The error with the name people know: a failed write has none, and nobody knows the temporary one."""
+    """Return the error with the final file name instead of the temporary one."""
     if isinstance(error, BasicsrError) or not (
         error.filename is None or str(error.filename).startswith(str(temporary))
     ):
@@ -161,9 +161,9 @@ def _named(error: OSError, temporary: Path, path: Path) -> OSError:
 
 
 def files_below(root: Path, suffixes: Collection[str]) -> list[str]:
-    """All files of some types in a folder and its sub-folders, those that links lead to included.
+    """Find all files of some types in a folder and its sub-folders; symbolic links are followed.
 
-    Hidden files and folders are left out.
+    Hidden files and folders are skipped.
 
     Args:
         root: the folder.
@@ -189,7 +189,7 @@ def files_below(root: Path, suffixes: Collection[str]) -> list[str]:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal.
+    """Return the SHA-256 of a file's content, in hexadecimal.
 
     Raises:
         OSError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""Where the files are that come with the package: beside it in a clone, inside it when it is installed from a wheel."""
+"""Paths of the files that belong to the package: beside it in a clone, inside it when installed from a wheel."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ COMMANDS = {
 
 
 def pip_install(extra: str) -> str:
-    """The command that installs the packages of an extra of pyproject.toml."""
+    """Return the command that installs the packages of an extra of pyproject.toml."""
     return f"pip install -e '.[{extra}]'" if IS_CLONE else f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 def with_commands(text: str) -> str:
-    """A text with commands of a clone as they are called here."""
+    """Replace the commands of a clone in a text by those of the installed package, if it is installed."""
     for in_clone, installed in () if IS_CLONE else COMMANDS.items():
         text = text.replace(in_clone, installed)
     return text

@@ -1,4 +1,4 @@
-"""The options of a data loader, as option files and code set them."""
+"""Options of the data loader, for option files and code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a computation costs: seconds and peak memory."""
+"""Measure seconds and peak memory of a computation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar('T')
 
 
 def median_seconds(run: Callable[[], Any], device: torch.device, rounds: int = 5) -> float:
-    """Median wall time of ``run()`` after one warm-up, waiting for the device each time."""
+    """Return the median wall time of ``run()`` after one warm-up, with the device synchronized."""
     seconds = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
@@ -32,7 +32,7 @@ def median_seconds(run: Callable[[], Any], device: torch.device, rounds: int = 5
 def peak_memory(run: Callable[[], T], device: torch.device) -> tuple[T, float | None]:
     """Return the result of ``run()`` and the MiB it needed at its peak beyond those in use before; None if unknown.
 
-    On CUDA what torch allocates; on the CPU the growth of the process's resident size (Linux only).
+    On CUDA, the memory that torch allocates; on the CPU, the growth of the resident set size (Linux only).
     """
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
@@ -47,7 +47,7 @@ def peak_memory(run: Callable[[], T], device: torch.device) -> tuple[T, float | 
 
 
 def _start_of_peak() -> int | None:
-    """KiB held now, from where the recorded peak starts again; None where the system does not tell."""
+    """Reset the recorded peak and return the KiB in use; None if the system does not support it."""
     try:
         _return_freed_memory()
         Path('/proc/self/clear_refs').write_text('5')  # the recorded peak starts again at the present size
@@ -57,12 +57,12 @@ def _start_of_peak() -> int | None:
 
 
 def _return_freed_memory() -> None:
-    """Give what the C library keeps for reuse back to the system; it would hide as much of the next growth."""
+    """Return memory that the C library caches to the system, which would hide the next growth."""
     with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident(field: str) -> int:
-    """KiB of a line of /proc/self/status."""
+    """Return the KiB in a line of /proc/self/status."""
     lines = Path('/proc/self/status').read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field))

@@ -1,8 +1,8 @@
 """Registries: option files name classes, registries find them.
 
-A module registers its classes with a decorator and is found by its file name, ``archs/*_arch.py`` for
-networks. Modules are imported on the first look-up, one by one: a module that cannot be imported (an
-optional package is missing) takes only its own names away, and an unknown name reports it.
+A module registers its classes with a decorator and is found by its file name, ``archs/*_arch.py`` for networks. Modules
+are imported at the first look-up. If one cannot be imported (an optional package is missing), only its own names are
+unavailable, and the error for an unknown name mentions it.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class OptionBlock(Protocol):
     """A ``type:`` block of checked options, such as ``options.network_g``."""
 
     def as_dict(self) -> dict[str, Any]:
-        """``type`` and the arguments."""
+        """Return ``type`` and the arguments."""
 
 
 BlockLike: TypeAlias = Mapping[str, Any] | OptionBlock
-"""What builders take: a mapping with ``type`` and arguments, or a block of an option file."""
+"""Argument of builders: a mapping with ``type`` and arguments, or a block of an option file."""
 
 
 def plain_block(options: BlockLike, kind: str) -> dict[str, Any]:
-    """A block as a mapping of its own.
+    """Return a block as a new mapping.
 
     Raises:
         ArgumentError: neither a mapping nor a block of options; ``kind`` is for the message.
@@ -50,9 +50,9 @@ class Registry:
     """Names to classes (or functions) of one kind.
 
     Args:
-        kind: what the entries are, for messages ('network').
-        package: where the modules that register entries live ('basicsr.archs').
-        suffix: how the names of these modules end ('_arch'); every module of the package if empty.
+        kind: kind of the entries, for messages ('network').
+        package: package of the modules that register entries ('basicsr.archs').
+        suffix: suffix of the names of these modules ('_arch'); every module of the package if empty.
         supplied: parameters of the entries that code passes, not the option file (an optimizer's ``params``).
     """
 
@@ -83,10 +83,10 @@ class Registry:
         return add if entry is None else add(entry)
 
     def get(self, name: str) -> Any:
-        """The entry of that name.
+        """Return the entry with this name.
 
         Raises:
-            UnknownNameError: no such entry; the message has the nearest name and the modules that failed to import.
+            UnknownNameError: no such entry; the message has the nearest name and the modules that cannot be imported.
         """
         self._scan()
         if not isinstance(name, str) or name not in self._entries:
@@ -102,7 +102,7 @@ class Registry:
 
         Args:
             options: ``type`` and the keyword arguments of the entry that it names.
-            supplied: parameters that code passes beside the registry's own ``supplied``.
+            supplied: parameters that code passes, in addition to the registry's own ``supplied``.
             beside: the fields of this model are keys of the block as well, except ``type``.
 
         Returns:
@@ -139,11 +139,11 @@ class Registry:
     def build(self, options: BlockLike, **supplied: Any) -> Any:
         """Build the entry that ``options['type']`` names with the other keys as keyword arguments.
 
-        ``options`` is left as it is. Values that YAML cannot write (modules, tensors) are passed on unchecked.
+        ``options`` is left unchanged. Values that YAML cannot express (modules, tensors) are passed unchecked.
 
         Raises:
             ArgumentError: ``type`` is missing, or the arguments do not fit; all problems at once.
-            UnknownNameError: no entry of that name.
+            UnknownNameError: no entry has this name.
         """
         options = plain_block(options, self.kind)
         objects = {name: value for name, value in options.items() if not _is_plain(value)}
@@ -156,7 +156,7 @@ class Registry:
         return entry(**block, **objects, **supplied)
 
     def names(self) -> list[str]:
-        """All registered names, sorted."""
+        """Return all registered names, sorted."""
         self._scan()
         return sorted(self._entries)
 
@@ -192,7 +192,7 @@ class Registry:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether YAML could have written the value; modules and tensors come from code and are not checked."""
+    """Return whether YAML can express the value; modules and tensors come from code and are not checked."""
     if isinstance(value, (list, tuple)):
         return all(_is_plain(item) for item in value)
     if isinstance(value, dict):

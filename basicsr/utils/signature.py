@@ -1,7 +1,7 @@
-"""Checks the arguments of a ``type:`` block against the signature of the class it names.
+"""Check the arguments of a ``type:`` block against the signature of the class it names.
 
-The signature is the only description of a block: its names say which keys exist, its defaults which are required, its
-annotations which values they take. pydantic checks the values.
+The signature is the only description of a block: the names of the parameters are the keys, those without a default are
+required, and annotations are the types of the values. pydantic checks the values.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 from basicsr.utils.errors import ArgumentError, nearest
 
 Share = Annotated[float, Ge(0), Le(1)]
-"""A part of a whole, 0 to 1."""
+"""A fraction, 0 to 1."""
 Positive = Annotated[int, Ge(1)]
 NotNegative = Annotated[int, Ge(0)]
 
@@ -33,7 +33,7 @@ Location = tuple[str | int, ...]
 
 
 class Mark:
-    """Base class of what annotations say about a value beside its type."""
+    """Base class of marks in annotations."""
 
     def __get_pydantic_json_schema__(
         self, core_schema: Any, handler: Callable[[Any], dict[str, Any]]
@@ -93,7 +93,7 @@ _Mark = TypeVar('_Mark', 'TypeBlock', 'PathMark')
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in a value: where (keys below the block) and what."""
+    """One mistake in a value: its location (keys below the block) and a message."""
 
     location: Location
     message: str

@@ -1,4 +1,4 @@
-"""Where samples lie: folders of files here, LMDB and raw arrays in modules of their own, behind one interface."""
+"""Interface of the stores of samples, and folders of files."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Store(ABC):
     keys: list[str]
     """The keys of all files, sorted."""
     closed: ClassVar[bool]
-    """Whether every file in it must find its partners (a data base), or others may lie beside them (a folder)."""
+    """Whether every file must have its partners (a database), or further files are ignored (a folder)."""
 
     @abstractmethod
     def stem(self, key: str) -> str:
-        """What partners share: the key without its extension; sub-folders and other dots stay."""
+        """Return the key without its extension, which partners share; sub-folders and other dots are kept."""
 
     def file_name(self, key: str) -> str:
         """Return the name of the file outside of the store."""
@@ -43,19 +43,19 @@ class Store(ABC):
 
     @abstractmethod
     def extract(self, key: str, target: Path) -> None:
-        """Write what the store has under a key to a file."""
+        """Write the value of a key to a file."""
 
     @abstractmethod
     def path(self, key: str) -> str:
-        """Where the file lies, for messages and results."""
+        """Return the path of the file, for messages and results."""
 
     @abstractmethod
     def image(self, key: str, channels: Literal[1, 3] | None = None) -> Array:
-        """An image (H, W, C) RGB, uint8 or uint16; it may be read-only.
+        """Read an image (H, W, C) RGB, uint8 or uint16; it may be read-only.
 
         Args:
             key: one of ``keys``.
-            channels: 3 turns gray into RGB, 1 turns colours into gray, None keeps what is there.
+            channels: 3 turns gray into RGB, 1 turns colours into gray, None keeps the channels.
 
         Raises:
             DataError: it cannot be read; it is named.
@@ -64,7 +64,7 @@ class Store(ABC):
 
     @abstractmethod
     def labels(self, key: str, size: tuple[int, int] | None = None) -> Array:
-        """A label map (L, H, W) of integers; it may be read-only.
+        """Read a label map (L, H, W) of integers; it may be read-only.
 
         Args:
             key: one of ``keys``.
@@ -72,12 +72,12 @@ class Store(ABC):
 
         Raises:
             DataError: it cannot be read; it is named.
-            MaskError: it is broken, no label map, or of another size.
+            MaskError: it is broken, not a label map, or has another size.
         """
 
     @abstractmethod
     def gray(self, key: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        """A gray mask picture (H, W) of the CAT method; it may be read-only. Arguments and errors as for labels."""
+        """Read a gray mask image (H, W) of the CAT method; it may be read-only. Arguments and errors as for labels."""
 
 
 class FileStore(Store):
@@ -85,7 +85,7 @@ class FileStore(Store):
 
     @abstractmethod
     def read(self, key: str) -> bytes:
-        """The whole file.
+        """Read the whole file.
 
         Raises:
             DataError: it cannot be read; it is named.
@@ -96,15 +96,15 @@ class FileStore(Store):
         target.write_bytes(self.read(key))
 
     def image(self, key: str, channels: Literal[1, 3] | None = None) -> Array:
-        """The file decoded; see :meth:`Store.image`."""
+        """Read an image (H, W, C) RGB, uint8 or uint16; it may be read-only."""
         return decode_image(self.read(key), self.path(key), channels)
 
     def labels(self, key: str, size: tuple[int, int] | None = None) -> Array:
-        """The file decoded, whichever of the known formats it has."""
+        """Read a label map (L, H, W) of integers; it may be read-only."""
         return decode_masks(self.read(key), self.path(key), size)
 
     def gray(self, key: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        """The file decoded."""
+        """Read a gray mask image (H, W) of the CAT method; it may be read-only. Arguments and errors as for labels."""
         return decode_gray(self.read(key), self.path(key), size)
 
 
@@ -137,15 +137,15 @@ class FolderStore(FileStore):
             raise DataError(f'{self.root}: no files of type {", ".join(suffixes)} in this folder{hint}')
 
     def stem(self, key: str) -> str:
-        """The key without its extension."""
+        """Return the key without its extension, which partners share; sub-folders and other dots are kept."""
         return stem_of(key)
 
     def path(self, key: str) -> str:
-        """Where the file lies."""
+        """Return the path of the file, for messages and results."""
         return str(self.root / key)
 
     def read(self, key: str) -> bytes:
-        """The whole file."""
+        """Read the whole file."""
         if PurePosixPath(key).name == METADATA:
             return encode_label_map(read_masks(self.root / key), compress_level=1)
         try:

@@ -1,4 +1,4 @@
-"""LMDB in the original's layout: reading, and making it from a folder and back."""
+"""Read and write LMDB databases in the original's layout."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class LmdbStore(FileStore):
         self.keys = sorted(self._names)
 
     def stem(self, key: str) -> str:
-        """The key itself."""
+        """Return the key itself."""
         return key
 
     def file_name(self, key: str) -> str:
@@ -74,11 +74,11 @@ class LmdbStore(FileStore):
         return self._names[key]
 
     def path(self, key: str) -> str:
-        """The data base, and the name that the file had."""
+        """Return the database with the name that the file had."""
         return str(self.root / self._names[key])
 
     def read(self, key: str) -> bytes:
-        """The value of that key."""
+        """Return the value of the key."""
         import lmdb
 
         try:
@@ -99,7 +99,7 @@ def write_lmdb(
 ) -> int:
     """Make an LMDB of the original's layout from a folder.
 
-    It is written beside the target and renamed at the end, so it exists complete or not at all.
+    It is written under a temporary name and renamed at the end, so it is never incomplete.
 
     Args:
         source: the folder, with its sub-folders.
@@ -141,7 +141,7 @@ def write_lmdb(
 
 
 def _name_of_meta_line(line: str) -> str:
-    """``a b.png (4,4,3) 1`` → ``a b.png``; ``a.npz (2, 1, 4, 4)`` → ``a.npz``."""
+    """Return ``a b.png`` for ``a b.png (4,4,3) 1``, and ``a.npz`` for ``a.npz (2, 1, 4, 4)``."""
     match = _META_LINE.match(line.strip())
     return match.group(1) if match else line.split()[0]
 
@@ -152,7 +152,7 @@ def _environment(root: Path) -> Any:
 
 
 def _renew_lock() -> None:
-    """A process that was forked while a thread held the lock would wait for ever."""
+    """Replace the lock after a fork: a thread of the parent process may hold it for ever."""
     global _opening
     _opening = threading.Lock()
 
@@ -231,6 +231,6 @@ def _mask_entry(data: bytes, name: str) -> tuple[bytes, str]:
 
 
 def _stack_length(data: bytes) -> int:
-    """Masks of an ``.npz`` file as the original writes them; 0 for others."""
+    """Return the number of masks in an ``.npz`` file of the original; 0 for other files."""
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         return len(file['masks']) if 'masks' in file and file['masks'].ndim == 4 else 0

@@ -15,7 +15,7 @@ from basicsr.utils.files import inside, refuse_existing, whole_folder
 
 
 def open_store(root: str | Path, io_backend: IoBackend = DISK, suffixes: Collection[str] = IMAGE_SUFFIXES) -> Store:
-    """The store that an option file describes.
+    """Open the store that an option file describes.
 
     Args:
         root: folder of files, LMDB folder, or raw store.

@@ -1,7 +1,7 @@
-"""Uncompressed arrays in one memory-mapped file: for training at the speed of the memory.
+"""Uncompressed arrays in one memory-mapped file, to train at memory speed.
 
-``<name>.raw/`` holds ``data.bin``, the pixels of all arrays one after the other, and ``index.json``, which says where
-each starts and what it is. A crop reads only the rows it needs; nothing is decoded.
+``<name>.raw/`` has ``data.bin``, the pixels of all arrays, and ``index.json``, their offsets, dtypes and shapes. A
+crop reads only the rows it needs; nothing is decoded.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ALIGNMENT = 64
 
 
 class RawStore(Store):
-    """The arrays of a raw store; what it returns are read-only views of the memory-mapped file.
+    """A raw store, which returns read-only views of the memory-mapped file.
 
     Args:
         root: ``<name>.raw``; ``~`` is the home.
@@ -61,7 +61,7 @@ class RawStore(Store):
         return {**self.__dict__, '_bytes': None}  # another process maps the file itself
 
     def stem(self, key: str) -> str:
-        """The key itself."""
+        """Return the key itself."""
         return key
 
     def file_name(self, key: str) -> str:
@@ -74,30 +74,30 @@ class RawStore(Store):
         (write_label_map if self.kind == 'masks' else imwrite)(target, array)
 
     def path(self, key: str) -> str:
-        """The store, and the key in it."""
+        """Return the path of the store with the key."""
         return str(self.root / key)
 
     def image(self, key: str, channels: Literal[1, 3] | None = None) -> Array:
-        """A view (H, W, C) of the file; see :meth:`Store.image`."""
+        """Return a view (H, W, C) of the file; see :meth:`Store.image`."""
         image = self._array(key, 'images', 'gray')
         if channels == 3 and image.shape[2] == 1:
             return np.broadcast_to(image, (*image.shape[:2], 3))
         if channels == 1 and image.shape[2] == 3:
-            raise DataError(f'{self.path(key)}: holds colours, and gray was asked for; make the store of gray images')
+            raise DataError(f'{self.path(key)}: has RGB images, expected gray; make the store from gray images')
         return image
 
     def labels(self, key: str, size: tuple[int, int] | None = None) -> Array:
-        """A view (L, H, W) of the file; see :meth:`Store.labels`."""
+        """Return a view (L, H, W) of the file; see :meth:`Store.labels`."""
         labels = self._array(key, 'masks')
         if size is not None and labels.shape[1:] != tuple(size):
             raise MaskError(f'{self.path(key)}: the masks have {labels.shape[1:]} pixels (H, W), the image {size}')
         return labels
 
     def gray(self, key: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        """A view (H, W) of the file; see :meth:`Store.gray`."""
+        """Return a view (H, W) of the file; see :meth:`Store.gray`."""
         gray = self._array(key, 'gray')[..., 0]
         if size is not None and gray.shape != tuple(size):
-            raise MaskError(f'{self.path(key)}: the picture has {gray.shape} pixels (H, W), the image {size}')
+            raise MaskError(f'{self.path(key)}: the gray image has {gray.shape} pixels (H, W), the image {size}')
         return gray
 
     def _array(self, key: str, *kinds: Kind) -> Array:
@@ -122,13 +122,13 @@ def write_raw(
 ) -> int:
     """Decode all files of a folder or LMDB into a raw store.
 
-    It is written beside the target and renamed at the end, so it exists complete or not at all.
+    It is written under a temporary name and renamed at the end, so it is never incomplete.
 
     Args:
         source: images or mask files.
         target: ``<name>.raw``, which must not exist.
         kind: 'images' (any number of bits), 'masks' (label maps, ids above 255 renumbered as data sets do it), 'gray'
-            (pictures of the CAT method).
+            (gray mask images of the CAT method).
         threads: files decoded at a time.
         progress: wraps the list of keys, to show how far it is.
 
@@ -161,7 +161,7 @@ def write_raw(
 def _decoded(
     source: FileStore, kind: Kind, threads: int, progress: Callable[[Iterable[str]], Iterable[str]]
 ) -> Iterator[tuple[str, Array]]:
-    """Keys and arrays in order; a few files ahead are decoded in threads."""
+    """Yield keys and arrays in order; threads decode a few files ahead."""
 
     def decode(key: str) -> Array:
         if kind == 'images':
