@@ -88,7 +88,7 @@ def test_a_broken_photo_sets_the_exit_code_and_the_rest_is_done(photos, tmp_path
         (['--generator', 'sam'], "needs the key 'checkpoint'"),
         (['--generator', 'sam', '--checkpoint', 'gone.pth'], 'gone.pth does not exist'),
         (['--set', 'scale'], 'write it as key=value'),
-        (['--set', 'scale=[1'], "'[1' is no YAML value"),
+        (['--set', 'scale=[1'], "'[1' is not a YAML value"),
         (['--set', 'skale=3'], "did you mean 'scale'"),
         (['--shard', '2/2'], 'shard 2/2 does not exist'),
         (['--shard', 'half'], 'expected i/n'),
@@ -165,6 +165,6 @@ def test_a_checkpoint_of_another_size_is_answered_without_a_traceback(photos, tm
     arguments = ['--generator', 'sam', '--checkpoint', str(tiny_sam), '--device', 'cpu', '--set', 'model=vit_b']
     done = subprocess.run(command(photos, tmp_path / 'masks', *arguments), capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert 'sam.pth is no vit_b of Segment Anything; does `model` say its size?' in done.stderr
+    assert 'sam.pth is not a vit_b of Segment Anything; check `model`' in done.stderr
     assert 'Traceback' not in done.stderr
     assert not (tmp_path / 'masks').exists()
