@@ -176,7 +176,7 @@ def wrong_key(path):
     [
         (cut, 'lq/a.png', r'lq/a\.png: the file is cut off'),
         (lambda path: path.write_bytes(b''), 'gt/a.png', r'gt/a\.png: the file is empty'),
-        (lambda path: path.write_bytes(b'text'), 'gt/a.png', r'gt/a\.png: broken'),
+        (lambda path: path.write_bytes(b'text'), 'gt/a.png', r'gt/a\.png: damaged'),
         (lambda path: path.unlink(), 'gt/a.png', r'gt/a\.png: cannot be read'),
         (other_size, 'gt/a.png', r'lq/a\.png is \(12, 16, 3\) and .*gt/a\.png \(12, 15, 3\)'),
         (cut, 'masks/a.png', r'masks/a\.png: damaged'),
