@@ -48,7 +48,7 @@ def load_or_explain(
 
 
 def explanation(net: nn.Module, weights: Weights, evaluating: bool = False) -> str | None:
-    """Explain why the parameters of a file do not fit a network; return None if they fit or the file's network is unknown.
+    """Explain why the parameters of a file do not fit a network; return None if they fit or nothing is known.
 
     Args:
         net: of ``build_network``.

@@ -1,0 +1,133 @@
+"""What networks declare, and that networks of other projects run without declaring anything."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from basicsr import Deblurrer
+from basicsr.archs.contract import contract_of, export_obstacle
+from basicsr.archs.input_rule import InputRule
+from basicsr.inference.restoring import restore_image
+from basicsr.interchange import exporting, program_files
+from basicsr.utils.errors import ArgumentError
+from basicsr.utils.registry import ARCH_REGISTRY
+from tests.helpers import training_runs as runs
+from tests.helpers.small_networks import SMALL, small
+
+
+class Plain(nn.Module):
+    """Three layers, as somebody writes them in an afternoon."""
+
+    def __init__(self, features: int = 6) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, features, 3, padding=1), nn.ReLU(), nn.Conv2d(features, 3, 3, padding=1)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.layers(x)
+
+
+class Gated(nn.Module):
+    """A NAFNet of another project: other argument and parameter names, padded inside, several outputs."""
+
+    def __init__(self, inp: int = 3, ch: int = 4, stages: int = 2) -> None:
+        super().__init__()
+        self.head, self.tail = nn.Conv2d(inp, ch, 3, 1, 1), nn.Conv2d(ch, inp, 3, 1, 1)
+        self.down = nn.ModuleList(nn.Conv2d(ch, ch, 2, 2) for _ in range(stages))
+        self.gate = nn.ModuleList(nn.Conv2d(ch, 2 * ch, 1) for _ in range(stages))
+        self.padder = 2**stages
+
+    def forward(self, inp: torch.Tensor) -> list[torch.Tensor]:
+        height, width = inp.shape[-2:]
+        x = F.pad(inp, (0, -width % self.padder, 0, -height % self.padder))
+        first = features = self.head(x)
+        for down, gate in zip(self.down, self.gate, strict=True):
+            a, b = gate(down(features)).chunk(2, 1)
+            features = a * b
+        features = F.interpolate(features, scale_factor=float(self.padder), mode='nearest')
+        result = (self.tail(first + features) + x)[..., :height, :width]
+        return [inp, result]
+
+
+@pytest.fixture(params=[Plain, Gated])
+def foreign(request, monkeypatch):
+    """The class, registered for the length of a test."""
+    monkeypatch.setitem(ARCH_REGISTRY._entries, request.param.__name__, request.param)
+    torch.manual_seed(0)
+    return request.param
+
+
+def test_the_defaults_of_a_network_that_declares_nothing():
+    for net in (Plain(), Gated()):
+        contract = contract_of(net)
+        assert contract.input_rule == InputRule() and contract.tile_rule == InputRule(multiple=(64, 64))
+        assert (contract.img_channel, contract.in_channels, contract.out_channels) == (3, 3, 3)
+        assert (contract.prior_kind, contract.kernel_role, contract.takes_seeds) == ('none', 'none', False)
+        assert contract.returns_image and not contract.bf16_safe and contract.mask_value is None
+    assert contract_of(Gated(1)).img_channel == 1
+    assert contract_of(nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 4, 1))).img_channel == 3
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_what_the_networks_of_this_project_declare(name):
+    contract = contract_of(small(name))
+    regions = name in ('SAMDeblur', 'SegNAFNet', 'SegNAFNetLocal')
+    assert contract.prior_kind == ('regions' if regions else 'none') and contract.takes_seeds == regions
+    assert contract.mask_value == (1.0 if regions else None)
+    roles = {'AnalysisSynthesisNet': 'finds', 'SynthesisNet': 'takes'}
+    assert contract.kernel_role == roles.get(name, 'none')
+    assert contract.returns_image == (name != 'AnalysisNet')
+    assert contract.bf16_safe == ('NAFNet' in name or name in ('PhotoUNet', 'SAMDeblur'))
+    assert contract.img_channel == contract.in_channels == contract.out_channels == 3
+    gray = contract_of(small('NAFNet', mask=True))
+    assert (gray.prior_kind, gray.img_channel, gray.in_channels) == ('gray', 3, 4)
+
+
+def test_training_and_validation(foreign, recipe, tmp_path):
+    content = recipe(network_g={'type': foreign.__name__})
+    for block in content['datasets'].values():
+        block['type'] = 'PairedImageDataset'
+        del block['dataroot_mask']
+    assert runs.train(tmp_path, content) == 0
+    log = runs.log_of(tmp_path, content['name'])
+    assert any('l_pix' in line for line in log) and any(np.isfinite(line['psnr']) for line in log if 'psnr' in line)
+
+
+def test_tiles_and_a_photo(foreign):
+    net = foreign().eval()
+    lq = torch.rand(1, 3, 389, 431)
+    whole = restore_image(net, lq, tile=None).image
+    done = restore_image(net, lq, tile=256)
+    tiled = done.image
+    assert done.tile == 256 and tiled.shape == whole.shape == lq.shape
+    torch.testing.assert_close(tiled, whole, rtol=1e-5, atol=1e-5)  # 64 pixels at each cut are not used
+    photo = np.random.default_rng(0).integers(0, 256, (37, 50, 3), np.uint8)
+    done = Deblurrer(net, device='cpu', guard='off').deblur(photo)
+    expected = restore_image(net, torch.from_numpy(photo).permute(2, 0, 1)[None] / 255, tile=None).image
+    assert np.abs(done.image - expected[0].permute(1, 2, 0).numpy().clip(0, 1) * 255).max() <= 0.51
+    assert done.labels is None
+
+
+def test_export(foreign, tmp_path):
+    net = foreign().eval()
+    assert export_obstacle(net) is None
+    program = exporting.program_of(net)
+    program_files.write_pt2(program, tmp_path / 'x.pt2', exporting.program_metadata(program))
+    run, about = program_files.read_pt2(tmp_path / 'x.pt2')
+    assert exporting.largest_difference(program, run) < 1e-5
+    assert about['network'] == foreign.__name__
+
+
+def test_masks_without_a_way_to_tile_are_refused():
+    class Guided(Plain):
+        def forward(self, x: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+            return super().forward(x) * (masks >= 0)
+
+    assert contract_of(Guided()).prior_kind == 'regions'
+    with pytest.raises(ArgumentError, match='for_tiles'):
+        restore_image(Guided().eval(), torch.rand(1, 3, 200, 200), torch.zeros(1, 1, 200, 200).int(), tile=128)
