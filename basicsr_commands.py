@@ -53,7 +53,8 @@ def problem() -> str | None:
             f"{' and '.join(others)} and {DISTRIBUTION} both install a package {PACKAGE} and overwrite each other's "
             f'files: run `{uninstall} {" ".join(others)} {DISTRIBUTION}`, then install {DISTRIBUTION} again.'
         )
-    listed = owners[DISTRIBUTION].files if DISTRIBUTION in owners else None
+    ours = owners.get(DISTRIBUTION)
+    listed = ours.files if ours is not None and ours.read_text('RECORD') else None  # a clone's egg-info may be old
     files = [file for file in listed or () if file.suffix == '.py']
     if gone := [file for file in files if not Path(str(file.locate())).exists()]:
         return (

@@ -74,6 +74,16 @@ def test_files_that_another_distribution_took_along_are_missed(installed, tmp_pa
     assert basicsr_commands.problem() is None
 
 
+def test_the_old_metadata_of_a_clone_are_no_installation(installed, tmp_path):
+    folder = tmp_path / 'basicsr_region_deblur.egg-info'  # on PYTHONPATH, from before files were renamed
+    folder.mkdir()
+    (folder / 'PKG-INFO').write_text(f'Metadata-Version: 2.1\nName: {OURS}\nVersion: 1.0\n')
+    (folder / 'top_level.txt').write_text('basicsr\n')
+    (folder / 'SOURCES.txt').write_text('basicsr/__init__.py\nbasicsr/renamed.py\n')
+    installed(PathDistribution(folder))
+    assert basicsr_commands.problem() is None
+
+
 @dataclass
 class Environment:
     """A fresh virtual environment with the wheel in it, and a folder to work in."""
