@@ -13,6 +13,13 @@ from basicsr.utils.errors import ArgumentError, DataError, OptionError
 from tests.helpers.grr_frames import write
 
 
+@pytest.fixture
+def root(tmp_path):
+    write(tmp_path, 'seq2', [8, 9, 10], digits=1)
+    write(tmp_path, 'seq1', [0, 1])
+    return tmp_path
+
+
 def frames(root, **more):
     return build_dataset({'type': 'GRRDataset', 'dataroot': str(root), **more})
 

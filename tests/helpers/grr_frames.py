@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from basicsr.images.files import imwrite
 
@@ -17,10 +16,3 @@ def write(root, sequence, numbers, kinds=('RSGR', 'GS'), size=(8, 10), digits=4)
             image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
             imwrite(root / sequence / kind / 'PNG' / f'{number:0{digits}}.png', image)
             (root / sequence / kind / 'RAW' / f'{number}.raw').write_bytes(b'raw')
-
-
-@pytest.fixture
-def root(tmp_path):
-    write(tmp_path, 'seq2', [8, 9, 10], digits=1)
-    write(tmp_path, 'seq1', [0, 1])
-    return tmp_path

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-import torch
 
 from basicsr.masks import (
     MaskGenerator,
@@ -29,19 +27,6 @@ class Halves(MaskGenerator):
     @property
     def settings(self):
         return {'type': self.name, 'share': self.share}
-
-
-@pytest.fixture
-def tiny_sam(tmp_path, monkeypatch):
-    """The file of a Segment Anything network of a few thousand random weights, known as vit_b."""
-    import segment_anything
-
-    from tests.helpers.tiny_sam import build
-
-    monkeypatch.setitem(segment_anything.sam_model_registry, 'vit_b', build)
-    torch.manual_seed(0)
-    torch.save(build().state_dict(), tmp_path / 'sam.pth')
-    return tmp_path / 'sam.pth'
 
 
 OPEN = {'pred_iou_thresh': -1e9, 'stability_score_thresh': -1.0, 'box_nms_thresh': 1.0, 'points_per_side': 4}

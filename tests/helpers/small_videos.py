@@ -6,9 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from basicsr.weights.files import save_weights
-from tests.helpers.deblurrers import network
-
 
 def write_video(path, frames=5, size=(48, 64), rate=29.97):
     codec = 'MJPG' if path.suffix == '.avi' else 'mp4v'
@@ -28,12 +25,3 @@ def read_video(path):
     while (got := reader.read())[0]:
         frames.append(got[1])
     return reader.get(cv2.CAP_PROP_FPS), frames
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    monkeypatch.setenv('PATH', str(tmp_path / 'bin'))  # without ffmpeg
-    save_weights(tmp_path / 'net.pth', network())
-    return tmp_path

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from basicsr.masks import read_masks
-from tests.helpers.mask_generators import OPEN, tiny_sam  # noqa: F401 - a fixture
+from tests.helpers.mask_generators import OPEN
 from tests.helpers.project import ROOT
 
 SCRIPT = ROOT / 'scripts' / 'make_masks.py'
@@ -118,7 +118,7 @@ def finished(process):
 
 
 @pytest.mark.slow
-def test_segment_anything_killed_resumed_and_sharded_makes_the_same_files(photos, tmp_path, tiny_sam):  # noqa: F811
+def test_segment_anything_killed_resumed_and_sharded_makes_the_same_files(photos, tmp_path, tiny_sam):
     names = sorted(path.name for path in photos.iterdir())
     assert '12 made, 0 kept, 0 failed' in finished(masks_by_sam(photos, tmp_path / 'whole', tiny_sam))
     expected = contents(tmp_path / 'whole')
@@ -151,7 +151,7 @@ def test_segment_anything_killed_resumed_and_sharded_makes_the_same_files(photos
 
 
 @pytest.mark.slow
-def test_masks_in_bfloat16_do_not_mix_with_others(photos, tmp_path, tiny_sam):  # noqa: F811
+def test_masks_in_bfloat16_do_not_mix_with_others(photos, tmp_path, tiny_sam):
     finished(masks_by_sam(photos, tmp_path / 'masks', tiny_sam, 'dtype=bf16', '--shard', '0/12'))
     assert len(contents(tmp_path / 'masks')) == 1
     other = masks_by_sam(photos, tmp_path / 'masks', tiny_sam)
@@ -161,7 +161,7 @@ def test_masks_in_bfloat16_do_not_mix_with_others(photos, tmp_path, tiny_sam):  
 
 
 @pytest.mark.slow
-def test_a_checkpoint_of_another_size_is_answered_without_a_traceback(photos, tmp_path, tiny_sam):  # noqa: F811
+def test_a_checkpoint_of_another_size_is_answered_without_a_traceback(photos, tmp_path, tiny_sam):
     arguments = ['--generator', 'sam', '--checkpoint', str(tiny_sam), '--device', 'cpu', '--set', 'model=vit_b']
     done = subprocess.run(command(photos, tmp_path / 'masks', *arguments), capture_output=True, text=True, check=False)
     assert done.returncode != 0

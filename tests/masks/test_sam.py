@@ -14,7 +14,7 @@ from basicsr.masks.sam.automatic import FastAutomaticMasks
 from basicsr.masks.sam.decoder import Candidates, PromptDecoder
 from basicsr.masks.sam.upsampling import RegionUpsampler, Upsampler
 from basicsr.utils.errors import OptionError, WeightsError
-from tests.helpers.mask_generators import OPEN, tiny_sam  # noqa: F401 - a fixture
+from tests.helpers.mask_generators import OPEN
 from tests.helpers.tiny_sam import build
 
 pytestmark = pytest.mark.numeric
@@ -244,7 +244,7 @@ BLOCK = {'type': 'sam', 'model': 'vit_b', 'device': 'cpu'}
 
 
 @pytest.mark.parametrize('more', [{'crop_n_layers': 1}, {'min_mask_region_area': 30}], ids=str)
-def test_crops_and_small_regions_are_the_packages(tiny_sam, more):  # noqa: F811
+def test_crops_and_small_regions_are_the_packages(tiny_sam, more):
     arguments = {**OPEN, 'box_nms_thresh': 0.95, **more}
     image = photo(60, 80)
     labels = build_generator({**BLOCK, 'checkpoint': str(tiny_sam), **arguments, 'dtype': 'auto'})(image)
@@ -257,7 +257,7 @@ def test_crops_and_small_regions_are_the_packages(tiny_sam, more):  # noqa: F811
         build_generator({**BLOCK, 'checkpoint': str(tiny_sam), **more, 'dtype': 'bf16'})
 
 
-def test_bfloat16_is_recorded_and_changes_little(tiny_sam, monkeypatch):  # noqa: F811
+def test_bfloat16_is_recorded_and_changes_little(tiny_sam, monkeypatch):
     image = photo(60, 80)
     block = {**BLOCK, **OPEN, 'checkpoint': str(tiny_sam)}
     full, half = build_generator(block), build_generator({**block, 'dtype': 'bf16'})
@@ -289,7 +289,7 @@ def test_the_encoder_sees_the_photo_as_the_packages_does():
     torch.testing.assert_close(seen[0].float(), predictor.features, atol=0.1, rtol=0.1)
 
 
-def test_the_size_of_a_published_checkpoint_is_told(tiny_sam, tmp_path):  # noqa: F811
+def test_the_size_of_a_published_checkpoint_is_told(tiny_sam, tmp_path):
     state = torch.load(tiny_sam, weights_only=True)
     state['image_encoder.patch_embed.proj.weight'] = torch.zeros(1024, 3, 16, 16)
     torch.save(state, tmp_path / 'large.pth')

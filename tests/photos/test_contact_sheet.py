@@ -14,7 +14,7 @@ from basicsr.images.files import imread
 from basicsr.photos import sheet as photo_sheet
 from basicsr.photos.sheet import WIDTH, PhotoSheet, most_changed, sheet_paths
 from basicsr.utils.errors import DataError, OptionError
-from tests.helpers.deblur_commands import deblur, names, place  # noqa: F401 - a fixture
+from tests.helpers.deblur_commands import deblur, names
 
 GREY = np.full((400, 560, 3), 90, np.uint8)
 
@@ -115,7 +115,7 @@ def test_names_that_are_too_long_keep_both_ends() -> None:
     assert lettering.shortened('a.jpg', 300, 13) == 'a.jpg'
 
 
-def test_the_command_draws_one(place: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_the_command_draws_one(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / 'photos/broken.jpg').write_bytes(b'no photo')
     assert deblur('-i', 'photos', '-o', 'out', '--contact-sheet', 'sheets/all.jpg') == 1
     assert names('out') == ['a_deblurred.jpg', 'b_deblurred.PNG', 'c_deblurred.tif']
@@ -133,7 +133,7 @@ def test_the_command_draws_one(place: Path, capsys: pytest.CaptureFixture[str]) 
         deblur('-i', 'photos/a.jpg', '-o', 'x', '--contact-sheet', 'sheet.txt')
 
 
-def test_an_interrupted_run_has_a_sheet_of_what_was_done(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_an_interrupted_run_has_a_sheet_of_what_was_done(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from basicsr.photos import runs as photo_runs
 
     load = photo_runs.load_photo

@@ -18,14 +18,14 @@ from basicsr.videos.bits import read_h264, read_mpeg4
 from basicsr.videos.colours import Colours
 from tests.helpers.deblur_commands import command, deblur, names
 from tests.helpers.project import require
-from tests.helpers.small_videos import place, read_video, write_video  # noqa: F401 - a fixture
+from tests.helpers.small_videos import read_video, write_video
 from tests.helpers.videos import TURNED, leaving, look, make, rgb
 
 pytestmark = pytest.mark.usefixtures('place')
 
 
 @pytest.fixture(autouse=True)
-def without_av(place, monkeypatch):  # noqa: F811 - the fixture
+def without_av(place, monkeypatch):
     """As if it were not installed; tests make their videos before."""
 
     def hide():
@@ -168,7 +168,7 @@ def test_frames_that_opencv_loses_are_missed(without_av, monkeypatch, capsys):
     assert not names('out') and 'only 4 of 5 frames could be written' in capsys.readouterr().err
 
 
-def test_sound_is_copied_by_ffmpeg(place, without_av, capsys):  # noqa: F811
+def test_sound_is_copied_by_ffmpeg(place, without_av, capsys):
     write_video(place / 'clip.mp4')
     without_av()
     program = place / 'bin' / 'ffmpeg'
@@ -214,7 +214,7 @@ def test_side_by_side_and_a_sample_without_pyav(without_av):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='limits the size of files')
 @pytest.mark.parametrize('name', ['clip.mp4', 'clip.avi'])
-def test_a_plain_video_that_is_not_written_to_its_end_is_no_result(place, name):  # noqa: F811
+def test_a_plain_video_that_is_not_written_to_its_end_is_no_result(place, name):
     resource = pytest.importorskip('resource')
     write_video(place / name, frames=20)
     (place / 'av.py').write_text('raise ImportError')  # before the real one
