@@ -29,13 +29,14 @@ class DualPixelDataset(ImageFileDataset):
         dataroot_lq: folder of the blurred images (centre).
         dataroot_left: folder of the left views.
         dataroot_right: folder of the right views.
-        io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` of ``scripts/make_store.py``.
+        io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` for stores made by
+            ``scripts/make_store.py``.
         bits: required bit depth; see ``PairedImageDataset``.
         phase: 'train' crops and flips at random; 'val' and 'test' return whole images.
-        gt_size: side of the training crops in pixels; smaller images are reflected.
+        gt_size: side of the training crops in pixels; smaller images are padded by reflection.
         use_flip: flip left and right at random, and swap the two views.
         use_vflip: flip top and bottom at random. Images are never transposed: disparity is horizontal.
-        seed: seed of all random draws.
+        seed: random seed.
         groups: see ``PairedImageDataset``.
 
     Raises:

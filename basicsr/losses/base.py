@@ -16,7 +16,7 @@ class ReducedLoss(nn.Module):
     """An elementwise loss with reduction and weight.
 
     Args:
-        loss_weight: factor of the result.
+        loss_weight: weight of the loss.
         reduction: 'mean', 'sum', or 'none' for one value per element.
 
     Raises:
