@@ -45,7 +45,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--photos', type=int, default=900, metavar='N', help='training images cut from photos')
     parser.add_argument('--leaves', type=int, default=600, metavar='N', help='generated training images')
     parser.add_argument('--test', type=int, default=8, metavar='N', help='test images per test photo')
-    parser.add_argument('--workers', type=int, default=2, metavar='N', help='number of processes')
+    parser.add_argument('--workers', type=int, default=2, metavar='N', help='number of worker processes')
     return parser.parse_args()
 
 
@@ -122,7 +122,7 @@ def main() -> int:
 
     folder = arguments.output
     if min(arguments.photos, arguments.leaves, arguments.test) < 1 or min(arguments.seed, arguments.workers) < 0:
-        raise ArgumentError('--photos, --leaves and --test are at least 1, --seed and --workers at least 0')
+        raise ArgumentError('--photos, --leaves and --test must be at least 1, --seed and --workers at least 0')
     settings = settings_of(arguments)
     if not make_once(folder, RECORD, settings, lambda new: make(new, settings, arguments.workers)):
         print(f'{folder}: already exists')

@@ -259,7 +259,7 @@ def _no_network(weights: Path | None) -> str:
         what = f'{weights or FOLDER} holds no network file ({", ".join(SUFFIXES)})'
     except WeightsError as error:
         what = str(error)
-    return f'There is no network: {what}; or pass one with --model FILE.'
+    return f'No network found: {what}; or pass one with --model FILE.'
 
 
 def _generators(sam_checkpoint: str | None, device: str) -> Mapping[str, MaskGenerator]:

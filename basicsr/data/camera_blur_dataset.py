@@ -295,7 +295,7 @@ def _listed(folders: str | list[str] | None) -> list[str]:
 def _shares(kinds: dict[Kind, float] | None, photos: bool, clips: bool) -> NDArray[np.float64]:
     """Return the probability of each kind."""
     if not photos and not clips:
-        raise ArgumentError('name dataroot_photos, dataroot_clips, or both')
+        raise ArgumentError('set dataroot_photos, dataroot_clips, or both')
     if kinds is None:
         kinds = {kind: share for kind, share in SHARES.items() if kind != 'motion' or clips}
     if not sum(kinds.values()) > 0:

@@ -107,6 +107,6 @@ def _frames(store: FolderStore, allow_gaps: bool) -> list[tuple[str, str]]:
             gaps = sorted(set(range(min(there), max(there))) - there)
             problems['these frames are missing'] += [f'{sequence}/{number}' for number in gaps]
         frames += [(sequence, name) for name in names]
-    advice = 'allow_gaps: true takes sequences with gaps' if problems['these frames are missing'] else ''
-    refuse(problems, f'{store.root}: the sequences are not complete', advice)
+    advice = 'to accept gaps, set allow_gaps: true' if problems['these frames are missing'] else ''
+    refuse(problems, f'{store.root}: incomplete sequences', advice)
     return frames

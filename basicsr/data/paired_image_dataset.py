@@ -81,7 +81,7 @@ class PairedImageDataset(ImageFileDataset):
         generator: Generator = None,
     ) -> None:
         if mean is not None or std is not None:
-            raise ArgumentError('mean and std stay null: images are integers that become [0, 1] on the device')
+            raise ArgumentError('mean and std must be null: images are scaled to [0, 1] on the device')
         if masks == 'none' and dataroot_mask is not None:
             raise ArgumentError('dataroot_mask needs masks: regions, auto or gray')
         check_channels(channels)

@@ -105,7 +105,7 @@ class Options(Section):
             if parameter is not None and phase not in typing.get_args(parameter.annotation):
                 raise PydanticCustomError(
                     'needs',
-                    'datasets.{key}: {type} is not for {phase}',
+                    'datasets.{key}: {type} cannot be used for {phase}',
                     {'key': key, 'type': dataset.type, 'phase': phase},
                 )
         return self

@@ -155,7 +155,10 @@ REFUSED = [
     ('datasets:trian={}', 'datasets.trian: unknown phase; a key of datasets is train, val or test, with'),
     ('datasets:train:mean=[1, 2, 3]', 'datasets.train.mean: expected nothing (null), got [1, 2, 3] (list)'),
     ('datasets:train:phase=val', "datasets.train.phase: unknown key 'phase' of PairedImageDataset"),
-    ('datasets:train={name: x, type: SingleImageDataset, dataroot_lq: b}', 'SingleImageDataset is not for train'),
+    (
+        'datasets:train={name: x, type: SingleImageDataset, dataroot_lq: b}',
+        'SingleImageDataset cannot be used for train',
+    ),
     (
         'datasets:train:batch_size_per_gpu=0',
         'datasets.train.batch_size_per_gpu: expected greater than or equal to 1, got 0 (int)',

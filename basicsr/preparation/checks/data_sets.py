@@ -168,7 +168,7 @@ def _check_turned(root: Path, known: Sequence[MaskFacts], done: CheckedDataSet) 
     several = [facts for facts in known if facts.regions > 1]
     worse = sum(facts.explained <= facts.turned for facts in several)
     if len(several) >= FEWEST and worse > len(several) / 2:
-        text = f'for {worse} of {len(several)} images, turned masks fit at least as well: the masks are '
+        text = f'for {worse} of {len(several)} images, rotated masks fit at least as well: the masks are '
         done.fault('mask', root, f'{text}turned, or belong to other images')
 
 
