@@ -46,7 +46,7 @@ def parse() -> argparse.Namespace:
     add('--photos', nargs='+', default=[], metavar='DIR', help='folders of photos with any names')
     add('--clips', nargs='+', default=[], metavar='PATH', help='folders of frames, and videos')
     add('--clip-masks', metavar='DIR', help='masks of moving objects, with the names of the frames, for --masks')
-    add('-o', '--output', type=Path, required=True, metavar='DIR')
+    add('-o', '--output', type=Path, required=True, metavar='DIR', help='output folder')
     add('--pairs', type=int, default=1000, metavar='N', help='number of pairs (default: 1000)')
     add('--kinds', nargs='+', type=share, metavar='KIND=SHARE', help='proportions of shake, motion (needs clips), '
         'kernel (one for the whole image) and sharp (no blur); default: 40, 35, 10 and 15')  # fmt: skip

@@ -40,7 +40,13 @@ RECORD = 'quickstart.json'
 def parse() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--output', type=Path, default=Path('datasets/Quickstart'), metavar='DIR')
+    parser.add_argument(
+        '--output',
+        type=Path,
+        default=Path('datasets/Quickstart'),
+        metavar='DIR',
+        help='output folder (default: datasets/Quickstart)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed of all random numbers (default: 0)')
     parser.add_argument('--photos', type=int, default=900, metavar='N', help='training images cut from photos')
     parser.add_argument('--leaves', type=int, default=600, metavar='N', help='generated training images')

@@ -31,7 +31,7 @@ def main() -> int:
         nargs='+',
         default=[],
         metavar='PART',
-        help='parts: train, val, test;  default: as in prepare_data.py',
+        help='parts to write: train, val, test; default: as in prepare_data.py',
     )
     parser.add_argument('--photos', type=Path, metavar='DIR', help='sharp photos to blur; default: synthetic images')
     parser.add_argument('--seed', type=int, default=0, help='random seed')

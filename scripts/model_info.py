@@ -24,7 +24,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         '--masks', type=int, default=60, help='number of regions of the label map, for mask-guided networks'
     )
-    parser.add_argument('--device', default='auto', help='device: auto, cpu, cuda, cuda:1 or mps')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
     parser.add_argument('--rounds', type=int, default=5, help='timed forward passes; 0 skips time and memory')
     return parser.parse_args()
 

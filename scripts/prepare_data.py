@@ -59,7 +59,7 @@ def parse() -> argparse.Namespace:
         nargs='+',
         default=[],
         metavar='PART',
-        help='parts: train, val, test;  default: the parts that the option files use',
+        help='parts to prepare: train, val, test; default: those that the option files use',
     )
     add(
         '--blur',
@@ -94,7 +94,7 @@ def parse() -> argparse.Namespace:
     )
     add('--generator', default='felzenszwalb', help='mask generator: felzenszwalb (needs no weights) or sam')
     add('--checkpoint', metavar='FILE', help='weights of the mask generator')
-    add('--device', default='auto', help='device: auto, cpu, cuda, cuda:1 or mps')
+    add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
     add(
         '--set',
         dest='settings',

@@ -34,7 +34,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add('--max-megapixels', type=float, default=24.0, metavar='N', help='reject larger photos (default: 24)')
     add('--sam-checkpoint', metavar='FILE', help='Segment Anything weights; adds its masks to the page')
     add('--examples', type=Path, metavar='DIR', help='folder of example photos; by default, examples are generated')
-    add('--device', default='auto', help='device: auto, cpu, cuda, cuda:1 or mps')
+    add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
     return parser.parse_args(arguments)
 
 
