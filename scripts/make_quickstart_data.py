@@ -134,9 +134,9 @@ def main() -> int:
         print(f'{folder}: already exists')
     count = len(TEST_PHOTOS) * arguments.test
     print(
-        f'training: {arguments.photos} images of {len(TRAIN_PHOTOS)} photos ({", ".join(TRAIN_PHOTOS)}) and '
-        f'{arguments.leaves} generated ones;\n  each region moves on its own along straight {describe(TRAIN_MOTION)}\n'
-        f'test: {count} images of {len(TEST_PHOTOS)} other photos ({", ".join(TEST_PHOTOS)});\n'
+        f'training: {arguments.photos} images cut from {len(TRAIN_PHOTOS)} photos ({", ".join(TRAIN_PHOTOS)}) and '
+        f'{arguments.leaves} generated images;\n  each region moves along its own straight {describe(TRAIN_MOTION)}\n'
+        f'test: {count} images cut from {len(TEST_PHOTOS)} other photos ({", ".join(TEST_PHOTOS)});\n'
         f'  straight {describe(TEST_MOTION)}'
     )
     return 0

@@ -56,7 +56,7 @@ def report_of(options: Options, again: bool) -> Report | str:
         report = read_reports(folder)[0]
         wanted, found = images_wanted(options), len(report.rows) + len(report.skipped)
         if weights.is_file() and sha256_of(weights) != report.facts.checkpoint_sha256:
-            logger.info('%s: results are of other weights; repeating the evaluation', options.name)
+            logger.info('%s: results are from other weights; repeating the evaluation', options.name)
         elif wanted not in (None, found):
             logger.info('%s: results have %d images, not %d; repeating the evaluation', options.name, found, wanted)
         else:

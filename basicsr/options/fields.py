@@ -126,7 +126,7 @@ class Block(BaseModel):
         name = fitted.get('type')
         if isinstance(name, str) and name in REGISTRIES[cls.kind] and name not in cls.names():
             hint = nearest(name, cls.names()) or f'; known: {", ".join(cls.names())}'
-            problems = [Problem(('type',), f"'{name}' is for code, not for option files{hint}")]
+            problems = [Problem(('type',), f"'{name}' cannot be used in option files{hint}")]
         if not problems:
             fitted, problems = expand_block(cls.kind, fitted)
         if not problems:

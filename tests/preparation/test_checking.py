@@ -142,7 +142,7 @@ def test_masks_that_do_not_belong_to_their_images(prepared, change):
     for path, labels in zip(files, changed, strict=True):
         write_label_map(path, labels)
     (found,) = faults(prepared.parent)
-    assert found[:2] == ('mask', str(prepared / 'grouped_masks')) and 'turned, or belong to other images' in found[2]
+    assert found[:2] == ('mask', str(prepared / 'grouped_masks')) and 'flipped or transposed' in found[2]
 
 
 def test_duplicates_within_and_across_parts(prepared):
