@@ -71,7 +71,7 @@ def read(arguments: argparse.Namespace) -> tuple[Weights, Any]:
     block, first = plain_block(options.network_g, 'network') if options else None, arguments.input[0]
     if input_layout(arguments.input, arguments.layout) == KERAS:
         if arguments.ema:
-            raise WeightsError(f'{first}:Keras files contain no moving averages; leave out --ema')
+            raise WeightsError(f'{first}: Keras files contain no moving averages; leave out --ema')
         block = block or {'type': 'AnalysisSynthesisNet'}
         net = build_network(block)
         weights = Weights(first, read_keras_pair(net, arguments.input))

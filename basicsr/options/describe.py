@@ -13,7 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from basicsr.utils.signature import STRICT
 
-_WORDS = {'boolean': 'true or false', 'integer': 'integer', 'number': 'number', 'string': 'text', 'null': 'null'}
+_WORDS = {'boolean': 'true or false', 'integer': 'integer', 'number': 'number', 'string': 'string', 'null': 'null'}
 _LIMITS = {'exclusiveMinimum': '>', 'minimum': '≥', 'exclusiveMaximum': '<', 'maximum': '≤'}
 _NAMED = ('properties', 'patternProperties')  # keywords whose keys are names
 _DELETE = {'type': 'boolean', 'description': 'true drops the keys of the included files here.'}
