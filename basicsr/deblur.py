@@ -63,7 +63,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add('--masks', default='auto', metavar='auto|none|DIR', help=mask_help)
     add('--generator', default='felzenszwalb', help='mask generator: felzenszwalb (needs no weights) or sam')
     add('--sam-checkpoint', metavar='FILE', help='Segment Anything weights; the model size is detected')
-    add('--set', nargs='+', default=[], metavar='KEY=VALUE', help='further arguments of the mask generator')
+    add('--set', nargs='+', default=[], metavar='KEY=VALUE', help='more arguments of the mask generator')
     add('--mask-cache', metavar='DIR|none', help="folder for generated masks (default: in the user's cache folder)")
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
     add('--dtype', choices=('auto', 'fp32', 'bf16'), default='auto', help='precision; auto: bf16 where fast and safe')
@@ -75,7 +75,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         '(refuse), or only print a warning (warn); off: do not check (default: repair)'
     )
     add('--guard', choices=('repair', 'refuse', 'warn', 'off'), default='repair', help=guard_help)
-    add('--suffix', type=suffix, default='_deblurred', help='added to file names; may be "" (default: _deblurred)')
+    add('--suffix', type=suffix, default='_deblurred', help='text added to file names; may be "" (default: _deblurred)')
     flag('--side-by-side', help='also save photo and result in one image')
     sheet_help = 'also draw all photos and results on contact sheets (.jpg or .png) of 100 photos each'
     add('--contact-sheet', type=Path, metavar='FILE', help=sheet_help)

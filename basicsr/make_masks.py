@@ -44,7 +44,7 @@ def parse() -> argparse.Namespace:
     add('--generator', default='felzenszwalb', help='mask generator: felzenszwalb (needs no weights) or sam')
     add('--checkpoint', metavar='FILE', help='weights of the mask generator')
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
-    add('--set', nargs='+', default=[], metavar='KEY=VALUE', help='further arguments of the mask generator')
+    add('--set', nargs='+', default=[], metavar='KEY=VALUE', help='more arguments of the mask generator')
     add('--shard', type=shard, metavar='i/n', help='process every n-th image, starting at index i (0/1: all)')
     add('--overlay', type=Path, metavar='DIR', help='also draw the regions over the photos')
     add('--gray', type=Path, metavar='DIR', help='also write the gray masks of the CAT method')

@@ -42,7 +42,7 @@ def command_line(description: str) -> argparse.ArgumentParser:
     )
     add_arguments(parser)
     launchers = ('none', 'pytorch', 'slurm')
-    text = 'how processes were started: pytorch for torchrun, slurm for srun'
+    text = 'how the processes were started: pytorch for torchrun, slurm for srun'
     parser.add_argument('--launcher', choices=launchers, default='none', help=text)
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)  # old launchers pass it
     return parser
@@ -192,7 +192,7 @@ class Training:
             if model.iteration >= self.recipe.total_iter:
                 return self.finish(result)
             if diverged:
-                text = 'stopped after %d steps in a row that were not finite; saved the weights from before them'
+                text = 'stopped after %d consecutive non-finite steps; saved the weights from before them'
                 logger.error(text, model.bad_steps)
                 return EXIT_NOT_FINITE
             logger.info('stopped by %s after step %d; --auto_resume continues', self.stop.name, model.iteration)
@@ -212,7 +212,7 @@ class Training:
         if self.debug:
             model.load(read_checkpoint(self.folder.state_file(model.iteration)))
             logger.info(
-                'trial: data, network, steps, validation and checkpoint work; see %s', self.experiment.resolve()
+                'test run: data, network, steps, validation and checkpoint work; see %s', self.experiment.resolve()
             )
         skipped = model.iteration - model.steps_taken
         lost = f' (of {model.iteration:,} steps, {skipped:,} had no effect)' if skipped else ''

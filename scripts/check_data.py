@@ -27,10 +27,17 @@ def parse() -> argparse.Namespace:
     what.add_argument(
         '--root', type=Path, metavar='DIR', help='folder made by scripts/prepare_data.py, or with the same layout'
     )
-    parser.add_argument('--force_yml', nargs='+', action='extend', default=[], metavar='KEY:KEY=VALUE')
-    parser.add_argument('--quick', action='store_true', help='decode only some of the images')
-    parser.add_argument('--workers', type=int, default=1, metavar='N', help='processes')
-    parser.add_argument('--out', type=Path, metavar='DIR', help='default: results/check_data/<name>')
+    parser.add_argument(
+        '--force_yml',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY:KEY=VALUE',
+        help='override options of the file',
+    )
+    parser.add_argument('--quick', action='store_true', help='decode only a sample of the images')
+    parser.add_argument('--workers', type=int, default=1, metavar='N', help='number of worker processes')
+    parser.add_argument('--out', type=Path, metavar='DIR', help='output folder; default: results/check_data/<name>')
     parser.add_argument('--rows', type=int, default=4, metavar='N', help='pairs per data set on the contact sheet')
     return parser.parse_args()
 

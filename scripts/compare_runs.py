@@ -22,8 +22,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument('second', type=Path, help='result folder of the second run, on the same data sets')
     parser.add_argument('--dataset', nargs='+', metavar='NAME', help='data sets to compare; default: all in both runs')
     parser.add_argument('--output', type=Path, metavar='FILE', help='path of the page; default: in the second folder')
-    parser.add_argument('--confidence', type=float, default=0.95, metavar='P', help='confidence; default: 0.95')
-    parser.add_argument('--method', choices=['bca', 'percentile'], default='bca', help='method of the intervals')
+    parser.add_argument('--confidence', type=float, default=0.95, metavar='P', help='confidence level; default: 0.95')
+    parser.add_argument('--method', choices=['bca', 'percentile'], default='bca', help='method for the intervals')
     parser.add_argument(
         '--resamples', type=int, default=10_000, metavar='N', help='bootstrap resamples; default: 10000'
     )

@@ -32,7 +32,7 @@ def parse() -> argparse.Namespace:
     add, flag = parser.add_argument, functools.partial(parser.add_argument, action='store_true')
     add('--input_path', '-i', type=Path, required=True, metavar='PATH', help='a photo or a folder of photos')
     add('--out_dir', '-o', type=Path, default=Path('results'), metavar='DIR', help='folder for results')
-    add('--suffix', '-s', default='_deblurred', help='added to file names; may be "" (default: _deblurred)')
+    add('--suffix', '-s', default='_deblurred', help='text added to file names; may be "" (default: _deblurred)')
     weights_help = f'network file, or name in experiments/pretrained_models (default: {WEIGHTS})'
     add('--weights', '-w', default=WEIGHTS, metavar='NAME', help=weights_help)
     size_help = 'estimate the kernel of larger photos in a centre crop: one number (square) or two (height width)'

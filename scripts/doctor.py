@@ -78,7 +78,7 @@ def main() -> int:
         print('The commands of this project import their own package, but your programs would import that one.')
         print('To avoid the conflict, use a new environment: python -m venv .venv && .venv/bin/pip install -e .')
     missing = [distribution for distribution in REQUIRED if version(distribution) is None]
-    print(f'problem: {missing_package(", ".join(missing))}' if missing else 'all is well')
+    print(f'problem: {missing_package(", ".join(missing))}' if missing else 'no problems found')
     return 1 if missing else 0
 
 

@@ -1,7 +1,7 @@
-# Sourced by scripts that set themselves up, in the root of the project.
-#   use_environment [extra of pyproject.toml]         the active virtual environment, else .venv
-#   use_lowest_environment [extra of pyproject.toml]  .venv-lowest, with the versions of constraints-lowest.txt
-# Each makes the environment if there is none, and installs what is missing.
+# Set up a virtual environment. Source this file in the root of the project.
+#   use_environment [extra of pyproject.toml]         use the active virtual environment, or .venv
+#   use_lowest_environment [extra of pyproject.toml]  use .venv-lowest, with the versions of constraints-lowest.txt
+# Each creates a missing environment and installs missing packages.
 
 find_python() {
     for name in "${PYTHON:-}" "$@"; do
@@ -11,7 +11,7 @@ find_python() {
             return
         fi
     done
-    echo 'Python 3.10 or newer is needed; name one with PYTHON=/path/to/python' >&2
+    echo 'Python 3.10 or newer is required; set PYTHON=/path/to/python' >&2
     return 1
 }
 
@@ -20,10 +20,10 @@ make_environment() {
     shift
     [ -x "$folder/bin/python" ] && return
     python=$(find_python "$@") || return 1
-    echo "making $folder with $("$python" --version)"
+    echo "creating $folder with $("$python" --version)"
     if ! "$python" -m venv "$folder"; then
-        rm -rf "$folder" # half an environment would be taken for a whole one
-        echo "$python could not make $folder in $PWD: is the folder writable, and Python's venv module installed?" >&2
+        rm -rf "$folder" # an incomplete environment would look complete
+        echo "$python cannot create $folder in $PWD; is the folder writable, and is Python's venv module installed?" >&2
         return 1
     fi
 }
@@ -43,19 +43,19 @@ use_lowest_environment() {
     PIP_CONSTRAINT="$PWD/constraints-lowest.txt" install_project "${1:-}" requirements.txt pyproject.toml constraints-lowest.txt
 }
 
-# Installs once for each state of the files that say what is needed.
+# Install once for each state of the requirement files.
 install_project() {
     local extra="$1" prefix wanted stamp installed
     shift
     prefix=$(python -c 'import sys; print(sys.prefix)')
     wanted=$(cat "$@" | cksum)
     stamp="$prefix/.basicsr-requirements"
-    for installed in "$stamp${extra:+-$extra}" "$stamp-dev"; do # the developer's has all of the user's
+    for installed in "$stamp${extra:+-$extra}" "$stamp-dev"; do # dev includes the packages of users
         if [ "$(cat "$installed" 2>/dev/null)" = "$wanted" ]; then
             return
         fi
     done
-    echo "installing this project and what it needs into $prefix (torch is large: some minutes)"
+    echo "installing this project and its dependencies into $prefix (torch is large; this takes some minutes)"
     python -m pip install --quiet --upgrade pip || return 1
     python -m pip install --quiet -e ".${extra:+[$extra]}" || return 1
     echo "$wanted" >"$stamp${extra:+-$extra}"

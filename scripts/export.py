@@ -41,7 +41,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--format', choices=['onnx', 'pt2'], default='onnx', help='output format (default: onnx)')
     parser.add_argument('--half', action='store_true', help='compute in float16; inputs and output stay float32')
     parser.add_argument('--opset', type=int, metavar='N', help='version of the ONNX operators (default: 20)')
-    parser.add_argument('--output', type=Path, metavar='FILE', help='default: MODEL.FORMAT in the current folder')
+    parser.add_argument(
+        '--output', type=Path, metavar='FILE', help='output file; default: MODEL.FORMAT in the current folder'
+    )
     arguments = parser.parse_args()
     if arguments.opt is None and arguments.model is None:
         parser.error('-opt or --model is required')

@@ -44,8 +44,8 @@ BLOCKS: tuple[type[Block], ...] = (DatasetOptions, NetworkBlock, LossBlock, Metr
 
 REFERENCE = """\
 Defects of the original are fixed unless the file sets `mode: reference`. A file without `mode`
-that uses keys or types of the original runs as `reference`, with a notice. Reference mode sets these arguments in
-blocks whose class has them and that do not set them:
+that uses keys or types of the original runs as `reference`, with a notice. Reference mode sets the following arguments
+in blocks whose class accepts them, unless the file sets them:
 """
 
 
@@ -71,7 +71,7 @@ def markdown() -> str:
             parts.append(f'#### `{name}`\n')
             package = foreign_package(entry)
             if package:
-                parts.append(f'The class of that name in {package}, whose documentation describes the arguments.\n')
+                parts.append(f'See the documentation of {package} for the arguments.\n')
             else:
                 model = _model(block, name)
                 arguments = [key for key in model.model_fields if key not in block.model_fields]
@@ -105,7 +105,7 @@ def json_schema() -> dict[str, Any]:
         '$schema': 'https://json-schema.org/draft/2020-12/schema',
         'title': 'Option file',
         **root,
-        'if': {'not': {'required': ['_base_']}},  # with a base, the base may bring what is required
+        'if': {'not': {'required': ['_base_']}},  # a base file may set the required keys
         'then': {'required': required},
         '$defs': definitions,
     }

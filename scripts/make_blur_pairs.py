@@ -45,15 +45,15 @@ def parse() -> argparse.Namespace:
     add('-i', '--input', nargs='+', default=[], metavar='PATH', help=f'{text}the same scene')
     add('--photos', nargs='+', default=[], metavar='DIR', help='folders of photos with any names')
     add('--clips', nargs='+', default=[], metavar='PATH', help='folders of frames, and videos')
-    add('--clip-masks', metavar='DIR', help='masks of moving objects, named as the frames, for --masks')
-    add('-o', '--output', type=Path, required=True, metavar='DIR')
+    add('--clip-masks', metavar='DIR', help='masks of moving objects, with the names of the frames, for --masks')
+    add('-o', '--output', type=Path, required=True, metavar='DIR', help='output folder')
     add('--pairs', type=int, default=1000, metavar='N', help='number of pairs (default: 1000)')
     add('--kinds', nargs='+', type=share, metavar='KIND=SHARE', help='proportions of shake, motion (needs clips), '
         'kernel (one for the whole image) and sharp (no blur); default: 40, 35, 10 and 15')  # fmt: skip
     size = parser.add_mutually_exclusive_group()
     size.add_argument('--crop', type=int, default=192, metavar='PIXELS', help='side of square crops (default: 192)')
     size.add_argument('--whole', action='store_true', help='whole images with a shorter side of 480 to 720 pixels')
-    add('--reduced', type=float, default=0.0, metavar='SHARE', help='share of whole images to scale down to 320x180')
+    add('--reduced', type=float, default=0.0, metavar='SHARE', help='fraction of whole images to scale down to 320x180')
     add('--path-length', nargs=2, type=float, default=(0.0, 60.0), metavar=('MIN', 'MAX'),
         help='path of a pixel during a shake, in pixels of an image of 720 rows (default: 0 60)')  # fmt: skip
     add('--exposure', nargs=2, type=float, default=(0.2, 1.5), metavar=('MIN', 'MAX'),
@@ -61,7 +61,13 @@ def parse() -> argparse.Namespace:
     add('--masks', action='store_true', help='also write a label map of regions for each pair')
     add('--frames', type=int, default=100, metavar='N', help='pairs of frames taken from each video (default: 100)')
     add('--seed', type=int, default=0, help='seed of all random numbers (default: 0)')
-    add('--workers', type=int, default=2, metavar='N', help='processes (default: 2; 0 uses this one)')
+    add(
+        '--workers',
+        type=int,
+        default=2,
+        metavar='N',
+        help='number of worker processes (default: 2; 0 uses the main process)',
+    )
     return parser.parse_args()
 
 
@@ -75,9 +81,9 @@ def main() -> int:
     from basicsr.utils.errors import ArgumentError
 
     if arguments.seed < 0 or arguments.workers < 0 or arguments.frames < 1 or arguments.crop < 16:
-        raise ArgumentError('--seed and --workers are at least 0, --frames at least 1, --crop at least 16')
+        raise ArgumentError('--seed and --workers must be at least 0, --frames at least 1, --crop at least 16')
     if not 0 <= arguments.reduced <= 1 or (arguments.reduced and not arguments.whole):
-        raise ArgumentError('--reduced is a share from 0 to 1 and needs --whole')
+        raise ArgumentError('--reduced must be a fraction from 0 to 1, and needs --whole')
     photos, clips = sort_inputs(
         arguments.input, arguments.photos, arguments.clips, arguments.output / 'frames', arguments.frames
     )
@@ -96,7 +102,7 @@ def main() -> int:
     rows = make_pairs(plan, arguments.output, arguments.workers)
     write_lists(rows, arguments.output)
     print(summary(rows))
-    print(f'{len(rows)} pairs in {arguments.output}; look at {write_sheet(rows, arguments.output)}')
+    print(f'{len(rows)} pairs in {arguments.output}; see {write_sheet(rows, arguments.output)}')
     return 0
 
 

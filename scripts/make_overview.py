@@ -14,7 +14,15 @@ runpy.run_path(str(ROOT / 'basicsr' / 'utils' / 'clone.py'))
 def main() -> int:
     """Write the image."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('-o', '--output', type=Path, default=ROOT / 'docs' / 'images' / 'overview.png')
+    default = ROOT / 'docs' / 'images' / 'overview.png'
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        default=default,
+        metavar='FILE',
+        help='output file (default: docs/images/overview.png)',
+    )
     output = parser.parse_args().output
 
     import cv2

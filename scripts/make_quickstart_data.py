@@ -40,12 +40,18 @@ RECORD = 'quickstart.json'
 def parse() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--output', type=Path, default=Path('datasets/Quickstart'), metavar='DIR')
+    parser.add_argument(
+        '--output',
+        type=Path,
+        default=Path('datasets/Quickstart'),
+        metavar='DIR',
+        help='output folder (default: datasets/Quickstart)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed of all random numbers (default: 0)')
     parser.add_argument('--photos', type=int, default=900, metavar='N', help='training images cut from photos')
     parser.add_argument('--leaves', type=int, default=600, metavar='N', help='generated training images')
     parser.add_argument('--test', type=int, default=8, metavar='N', help='test images per test photo')
-    parser.add_argument('--workers', type=int, default=2, metavar='N', help='number of processes')
+    parser.add_argument('--workers', type=int, default=2, metavar='N', help='number of worker processes')
     return parser.parse_args()
 
 
@@ -122,15 +128,15 @@ def main() -> int:
 
     folder = arguments.output
     if min(arguments.photos, arguments.leaves, arguments.test) < 1 or min(arguments.seed, arguments.workers) < 0:
-        raise ArgumentError('--photos, --leaves and --test are at least 1, --seed and --workers at least 0')
+        raise ArgumentError('--photos, --leaves and --test must be at least 1, --seed and --workers at least 0')
     settings = settings_of(arguments)
     if not make_once(folder, RECORD, settings, lambda new: make(new, settings, arguments.workers)):
         print(f'{folder}: already exists')
     count = len(TEST_PHOTOS) * arguments.test
     print(
-        f'training: {arguments.photos} images of {len(TRAIN_PHOTOS)} photos ({", ".join(TRAIN_PHOTOS)}) and '
-        f'{arguments.leaves} generated ones;\n  each region moves on its own along straight {describe(TRAIN_MOTION)}\n'
-        f'test: {count} images of {len(TEST_PHOTOS)} other photos ({", ".join(TEST_PHOTOS)});\n'
+        f'training: {arguments.photos} images cut from {len(TRAIN_PHOTOS)} photos ({", ".join(TRAIN_PHOTOS)}) and '
+        f'{arguments.leaves} generated images;\n  each region moves along its own straight {describe(TRAIN_MOTION)}\n'
+        f'test: {count} images cut from {len(TEST_PHOTOS)} other photos ({", ".join(TEST_PHOTOS)});\n'
         f'  straight {describe(TEST_MOTION)}'
     )
     return 0

@@ -21,13 +21,17 @@ runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 def main() -> int:
     """Write the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('set', help='as for scripts/prepare_data.py')
+    parser.add_argument('set', help='name of the benchmark, as in scripts/prepare_data.py')
     parser.add_argument('--root', type=Path, required=True, metavar='DIR', help='the new folder')
     parser.add_argument('--layout', help='folder layout of prepare_data.py; default: the original')
     parser.add_argument('--count', type=int, default=2, metavar='N', help='number of pairs in each part')
     parser.add_argument('--size', type=int, nargs=2, default=(720, 1280), metavar=('H', 'W'), help='image size')
     parser.add_argument(
-        '--parts', nargs='+', default=[], metavar='PART', help='train, val, test; default: as prepare_data.py'
+        '--parts',
+        nargs='+',
+        default=[],
+        metavar='PART',
+        help='parts to write: train, val, test; default: as in prepare_data.py',
     )
     parser.add_argument('--photos', type=Path, metavar='DIR', help='sharp photos to blur; default: synthetic images')
     parser.add_argument('--seed', type=int, default=0, help='random seed')

@@ -50,28 +50,70 @@ def parse() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add('set', help='gopro, realblur-j, realblur-r, reds, reds300, reloblur or hide')
+    add('set', help='benchmark: gopro, realblur-j, realblur-r, reds, reds300, reloblur or hide')
     add('--root', type=Path, metavar='DIR', help='folder of the unpacked download')
-    add('--out', type=Path, metavar='DIR', help='default: datasets/<set>, as in the option files')
-    add('--stages', nargs='+', metavar='STAGE', help='default: convert crops predeblur masks group')
-    add('--parts', nargs='+', default=[], metavar='PART', help='train, val, test; default: the parts in use')
-    add('--blur', default='', help='gopro: blur (default) or blur_gamma; reds: blur (default) or blur_jpeg')
+    add('--out', type=Path, metavar='DIR', help='output folder; default: datasets/<set>, as in the option files')
+    add('--stages', nargs='+', metavar='STAGE', help='stages to run; default: convert crops predeblur masks group')
+    add(
+        '--parts',
+        nargs='+',
+        default=[],
+        metavar='PART',
+        help='parts to prepare: train, val, test; default: those that the option files use',
+    )
+    add(
+        '--blur',
+        default='',
+        help='kind of blur; gopro: blur (default) or blur_gamma; reds: blur (default) or blur_jpeg',
+    )
     add('--layout', help='folder layout to use if several are found')
-    add('--allow-partial', action='store_true', help='accept an incomplete set; the record and reports say so')
-    add('--link', choices=('copy', 'hard', 'symbolic'), default='copy', help='copy images, or link to them')
-    add('--workers', type=int, default=1, metavar='N', help='number of processes')
-    add('--masks-from', choices=('predeblurred', 'blurred'), default='predeblurred', help='source of training masks')
-    add('--cat-test', choices=('predeblurred', 'blurred'), help='source of the gray masks (CAT) of GoPro test images')
-    add('--mask-format', choices=('label_map', 'original'), default='label_map', help='original: boolean .npz files')
+    add('--allow-partial', action='store_true', help='accept an incomplete set; the record and the reports note this')
+    add(
+        '--link',
+        choices=('copy', 'hard', 'symbolic'),
+        default='copy',
+        help='copy the images, or create hard or symbolic links to them',
+    )
+    add('--workers', type=int, default=1, metavar='N', help='number of worker processes')
+    add(
+        '--masks-from',
+        choices=('predeblurred', 'blurred'),
+        default='predeblurred',
+        help='images to make the training masks from',
+    )
+    add(
+        '--cat-test',
+        choices=('predeblurred', 'blurred'),
+        help='images to make the gray masks (CAT) of the GoPro test set from',
+    )
+    add(
+        '--mask-format',
+        choices=('label_map', 'original'),
+        default='label_map',
+        help='format of the masks; original: boolean .npz files',
+    )
     add('--generator', default='felzenszwalb', help='mask generator: felzenszwalb (needs no weights) or sam')
-    add('--checkpoint', metavar='FILE', help='weights of the generator')
+    add('--checkpoint', metavar='FILE', help='weights of the mask generator')
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
-    add('--set', dest='settings', nargs='+', default=[], metavar='KEY=VALUE', help='settings of the generator')
+    add(
+        '--set',
+        dest='settings',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='more arguments of the mask generator',
+    )
     add('--predeblur-opt', metavar='FILE', help='option file of the network for the stage predeblur')
-    add('--predeblur-weights', type=Path, metavar='FILE', help='its weights')
-    add('--crop-size', type=int, default=512, metavar='PIXELS', help='side of the training crops')
-    add('--crop-step', type=int, default=256, metavar='PIXELS', help='distance between the training crops')
-    add('--force', action='store_true', help='write the files of the stages again')
+    add('--predeblur-weights', type=Path, metavar='FILE', help='weights of this network')
+    add('--crop-size', type=int, default=512, metavar='PIXELS', help='side of the training crops in pixels')
+    add(
+        '--crop-step',
+        type=int,
+        default=256,
+        metavar='PIXELS',
+        help='distance between neighbouring training crops in pixels',
+    )
+    add('--force', action='store_true', help='make the files of the stages again')
     add('--dry-run', action='store_true', help='only report the files found and the stages to run')
     return parser.parse_args()
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# From a clone to a trained SAM-Deblur network in about a quarter of an hour, without a GPU: bash scripts/quickstart.sh
-#   --out DIR    where datasets/, experiments/ and results/ go; the clone itself by default
-#   --seed N     of data and training, 0 by default
-#   --steps N    training steps of each network; the number in options/train/_base_/quickstart.yml by default
-#   --data "..." further arguments of scripts/make_quickstart_data.py
-# Needs Python 3.10 or newer and git. Run it again to continue after an interruption: what is finished is kept.
+# Set up, train and evaluate a small SAM-Deblur network in about 15 minutes, without a GPU: bash scripts/quickstart.sh
+#   --out DIR    folder for datasets/, experiments/ and results/ (default: the clone)
+#   --seed N     seed of data and training (default: 0)
+#   --steps N    training steps of each network (default: as in options/train/_base_/quickstart.yml)
+#   --data "..." more arguments of scripts/make_quickstart_data.py
+# Needs Python 3.10 or newer and git. After an interruption, run it again: it continues and keeps finished results.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 out=$root seed=0 steps='' data=''
@@ -14,7 +14,7 @@ while [ $# -gt 0 ]; do
             [ $# -gt 1 ] || { echo "$1 needs a value" >&2; exit 2; }
             declare "${1#--}=$2"
             shift 2 ;;
-        *) sed -n '2,7s/^# //p' "${BASH_SOURCE[0]}"; [ "$1" = --help ] && exit 0; echo "unknown: $1" >&2; exit 2 ;;
+        *) sed -n '2,7s/^# //p' "${BASH_SOURCE[0]}"; [ "$1" = --help ] && exit 0; echo "unknown option: $1" >&2; exit 2 ;;
     esac
 done
 mkdir -p "$out" && [ -w "$out" ] || { echo "$out cannot be written; choose another folder with --out" >&2; exit 1; }
@@ -30,7 +30,7 @@ source scripts/environment.sh
 use_environment
 cd "$out"
 
-begin 'data: photos and generated pictures, blurred region by region'
+begin 'data: photos and generated images, blurred region by region'
 # shellcheck disable=SC2086 # $data is a list of words
 python "$root/scripts/make_quickstart_data.py" --seed "$seed" $data
 
@@ -43,7 +43,7 @@ for method in NAFNet SAMDeblur; do
 done
 
 for method in NAFNet SAMDeblur; do
-    begin "evaluate $method on photos that it has not seen"
+    begin "evaluate $method on unseen photos"
     python "$root/basicsr/test.py" -opt "$root/options/test/Quickstart/$method.yml" >/dev/null
 done
 

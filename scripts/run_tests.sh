@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Sets everything up and tests the project: bash scripts/run_tests.sh [--all | --lowest] [arguments for pytest]
-#             lint, types and the fast tests
-#   --all     the slow tests as well: those that start processes or a browser, or train
-#   --lowest  the fast tests alone, with the oldest versions that constraints-lowest.txt allows, in .venv-lowest
-# Needs Python 3.10 or newer and git; works in the active virtual environment, else in its own .venv.
+# Install and test the project: bash scripts/run_tests.sh [--all | --lowest] [arguments for pytest]
+#             run the linter, the type checker and the fast tests (default)
+#   --all     also run the tests marked slow, which start processes or a browser, or train
+#   --lowest  run the fast tests with the oldest supported packages (constraints-lowest.txt), in .venv-lowest
+# Needs Python 3.10 or newer and git. Uses the active virtual environment, or .venv.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh

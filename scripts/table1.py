@@ -29,8 +29,12 @@ def parse() -> argparse.Namespace:
     from basicsr.options.loading import add_force
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--sets', nargs='+', metavar='SET', help='GoPro, RealBlurJ, REDS, ReLoBlur; default: all')
-    parser.add_argument('--methods', nargs='+', metavar='METHOD', help='NAFNet, CAT, MAP, SAMDeblur; default: all')
+    parser.add_argument(
+        '--sets', nargs='+', metavar='SET', help='data sets: GoPro, RealBlurJ, REDS, ReLoBlur; default: all'
+    )
+    parser.add_argument(
+        '--methods', nargs='+', metavar='METHOD', help='methods: NAFNet, CAT, MAP, SAMDeblur; default: all'
+    )
     parser.add_argument('--again', action='store_true', help='repeat evaluations with existing results')
     parser.add_argument('--output', type=Path, default=Path('results/table1.md'), metavar='FILE', help='output file')
     add_force(parser)
@@ -52,7 +56,7 @@ def report_of(options: Options, again: bool) -> Report | str:
         report = read_reports(folder)[0]
         wanted, found = images_wanted(options), len(report.rows) + len(report.skipped)
         if weights.is_file() and sha256_of(weights) != report.facts.checkpoint_sha256:
-            logger.info('%s: results are of other weights; repeating the evaluation', options.name)
+            logger.info('%s: results are from other weights; repeating the evaluation', options.name)
         elif wanted not in (None, found):
             logger.info('%s: results have %d images, not %d; repeating the evaluation', options.name, found, wanted)
         else:
@@ -113,7 +117,7 @@ def main() -> int:
     for name, chosen, known in (('--sets', arguments.sets, SETS), ('--methods', arguments.methods, tuple(METHODS))):
         unknown = sorted(set(chosen or ()) - set(known))
         if unknown:
-            raise OptionError(f'{name}: unknown {", ".join(unknown)}; known are {", ".join(known)}')
+            raise OptionError(f'{name}: unknown {", ".join(unknown)}; known: {", ".join(known)}')
     rows = []
     for dataset in arguments.sets or SETS:
         for method in arguments.methods or METHODS:

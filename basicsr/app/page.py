@@ -154,7 +154,7 @@ def _photo_part(examples: Sequence[Path]) -> tuple[Any, ...]:
 def _mask_part(generators: Sequence[str], chosen: NetworkFacts) -> tuple[Any, ...]:
     """Build the mask settings, in the order of :meth:`Answers.deblur`."""
     generator = gr.Dropdown(
-        list(generators), value=generators[0], label='Masks', info='Method that finds regions', elem_id='generator'
+        list(generators), value=generators[0], label='Masks', info='Segmentation method', elem_id='generator'
     )
     dropout = gr.Slider(
         0, 1, 0, step=0.05, label='Mask dropout', info='Share of the regions to leave out', elem_id='dropout'
@@ -166,7 +166,7 @@ def _mask_part(generators: Sequence[str], chosen: NetworkFacts) -> tuple[Any, ..
         chosen.mask_value or 1.0,
         step=0.001,
         label='Mask value',
-        info='How strongly masks count (default: as in training)',
+        info='Weight of the masks (default: as in training)',
         visible=chosen.mask_value is not None,
         elem_id='value',
     )
@@ -176,7 +176,7 @@ def _mask_part(generators: Sequence[str], chosen: NetworkFacts) -> tuple[Any, ..
 def _result_part(chosen: NetworkFacts) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Build slider, number and image of regions, and kernel; and all tabs, with those that only some networks use."""
     shown: dict[str, Any] = {'interactive': False, 'buttons': ['fullscreen']}
-    label = 'Left: before. Right: after. Drag the line.'
+    label = 'Left: before. Right: after. Drag the divider.'
     with gr.Tabs() as all_tabs:
         with gr.Tab('Before and after', id=_FIRST_TAB):
             slider = gr.ImageSlider(label=label, type='filepath', max_height=640, elem_id='slider', **shown)

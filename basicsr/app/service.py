@@ -189,14 +189,14 @@ class Service:
 
     def _load(self, network: str, generator: str) -> Deblurrer:
         if network not in self.networks:
-            raise OptionError(f'there is no network {network!r} on this page')
+            raise OptionError(f'unknown network {network!r}')
         if generator == SAM and SAM not in self._generators:
             raise OptionError(
                 'the sam masks require Segment Anything weights: choose other masks, or start the page with '
                 '--sam-checkpoint FILE'
             )
         if generator not in self._generators:
-            raise OptionError(f'there is no mask generator {generator!r} on this page')
+            raise OptionError(f'unknown mask generator {generator!r}')
         return Deblurrer.load(
             self.networks[network], device=self.device, generator=self._generators[generator], cache=self._cache
         )
@@ -259,7 +259,7 @@ def _no_network(weights: Path | None) -> str:
         what = f'{weights or FOLDER} holds no network file ({", ".join(SUFFIXES)})'
     except WeightsError as error:
         what = str(error)
-    return f'There is no network: {what}; or pass one with --model FILE.'
+    return f'No network found: {what}; or pass one with --model FILE.'
 
 
 def _generators(sam_checkpoint: str | None, device: str) -> Mapping[str, MaskGenerator]:

@@ -113,9 +113,9 @@ class AnalysisNet(nn.Module):
         n_levels: number of scales; each has half the size of the previous one.
         max_kernel_size: height and width of the kernel, both odd.
         conv_block_size: number of convolutions at each scale.
-        conv_block_n_features: their channels.
-        conv_block_filter_size: their kernel size.
-        activation: key of the original; must be relu.
+        conv_block_n_features: channels of these convolutions.
+        conv_block_filter_size: kernel size of these convolutions.
+        activation: must be relu; a key of the original.
         n_downsample_features: image channels at the coarser scales.
         downsample_filter_size: kernel size of the convolutions between scales.
         n_upsampling_features: channels after the correlations.

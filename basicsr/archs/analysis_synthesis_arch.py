@@ -56,7 +56,7 @@ class AnalysisSynthesisNet(nn.Module):
         if self.analysis.kernel_size != self.synthesis.kernel_size:
             raise ArgumentError(
                 f'max_kernel_size is {list(self.analysis.kernel_size)} in analysis and '
-                f'{list(self.synthesis.kernel_size)} in synthesis; they must agree'
+                f'{list(self.synthesis.kernel_size)} in synthesis; they must match'
             )
         self.img_channel, self.in_channels = self.synthesis.img_channel, self.synthesis.in_channels
         self.kernel_role: KernelRole = 'finds'

@@ -32,11 +32,11 @@ class LaKDNet(nn.Module):
         out_channels: output channels.
         dim: channels of the first level, even; doubled at every level.
         num_blocks: number of blocks of levels 1, 2 and 3 (in encoder and decoder) and of the bottleneck.
-        mix_kernel_size: odd sizes of the depth-wise kernels of these four.
+        mix_kernel_size: sizes of the depth-wise kernels of these four, all odd.
         ffn_expansion_factor: hidden channels of the feed-forward part relative to its input, rounded down.
         bias: use biases in the convolutions where they are optional.
-        LayerNorm_type: 'BiasFree' keeps the mean and has no bias.
-        dual_pixel_task: the residual is added to the centre image, the last out_channels of the input image.
+        LayerNorm_type: type of layer norm; 'BiasFree' does not subtract the mean and has no bias.
+        dual_pixel_task: add the residual to the centre image, the last out_channels of the input image.
         clip_output: clip the result to [0, 1] 'always' (the original), in 'eval' mode only, or 'never'. Clipped pixels
             have no gradient, which can stop dark and bright regions from learning at the start of a training.
         prior_channels: additional input channels after the image.

@@ -40,7 +40,7 @@ class MaskAveragePooling(nn.Module):
     on the number of masks. Sums and areas are computed in float32 or float64.
 
     Args:
-        mask_dropout: share of the masks to drop in training mode, 0 to 1.
+        mask_dropout: fraction of the masks to drop in training mode, 0 to 1.
         mask_value: weight of a covered pixel of a label map or boolean stack: 1 in the paper, 1/255 in the published
             checkpoints. Float stacks are used as they are.
     """

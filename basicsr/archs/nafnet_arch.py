@@ -210,7 +210,7 @@ class NAFNetLocal(NAFNet):
         enc_blk_nums: see NAFNet.
         dec_blk_nums: see NAFNet.
         train_size: (B, C, H, W) of the training patches; only H and W matter.
-        fast_imp: use the faster approximation of the original. Results differ; no published configuration uses it.
+        fast_imp: use the original's faster approximation; results differ, and no published network uses it.
         prior_channels: see NAFNet.
     """
 

@@ -63,20 +63,20 @@ class RSST(nn.Module):
     ``trans_type`` 'rsst'.
 
     Args:
-        base_channel: channels of the largest scale, doubled at every scale.
+        base_channel: channels of the largest scale; doubled at every smaller scale.
         win_size: height and width of the windows.
         token_projection: 'linear', or 'linear_concat' with twice as many keys and values.
         token_mlp: 'leff' (with a depth-wise convolution) or 'ffn'.
         trans_type: 'rsst', or 'LeWin' (square windows, without window encoding and spectral branch).
-        se_layer: add a gate after every attention; no published network has it.
-        drop_path_rate: highest probability of stochastic depth.
+        se_layer: add a squeeze-and-excitation gate after every attention; unused in published networks.
+        drop_path_rate: maximum probability of stochastic depth.
         mlp_ratio: hidden channels of the feed-forward parts relative to their input.
-        depths: number of blocks of the groups: encoder from large to small, decoder from small to large.
-        num_heads: number of attention heads of these groups.
+        depths: number of blocks in each group: encoder from large to small scale, then decoder from small to large.
+        num_heads: number of attention heads in each group.
         drop_rate: dropout rate.
         attn_drop_rate: dropout rate of attention weights.
         qkv_bias: use biases for queries, keys and values.
-        qk_scale: factor of the queries; None is 1 / sqrt(channels of a head).
+        qk_scale: scale of the queries; None is 1 / sqrt(channels of a head).
         prior_channels: additional input channels after the image, at the largest scale only.
 
     Raises:

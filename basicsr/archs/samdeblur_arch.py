@@ -156,7 +156,7 @@ class SAMDeblur(MaskGuided):
     Args:
         backbone: ``type`` and arguments of a registered restoration network, without prior_channels.
         prior_channels: channels of the prior (S in the paper).
-        mask_dropout: share of the masks to drop in training.
+        mask_dropout: fraction of the masks to drop in training.
         mask_value: weight of a covered pixel: 1 in the paper, 1/255 in the published checkpoints.
     """
 

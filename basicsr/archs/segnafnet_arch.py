@@ -24,7 +24,7 @@ class SegNAFNet(MaskGuided, NAFNetBody):
         seg_channel: channels of the prior (S in the paper; 2 in the published networks).
         width: see NAFNet.
         middle_blk_num: see NAFNet.
-        mask_dropout: share of the masks to drop in training.
+        mask_dropout: fraction of the masks to drop in training.
         enc_blk_nums: see NAFNet.
         dec_blk_nums: see NAFNet.
         mask_value: weight of a covered pixel: 1 in the paper, 1/255 in the published checkpoints.

@@ -52,13 +52,13 @@ class SynthesisNet(nn.Module):
         conv_block_filter_size: kernel size of the guided convolutions.
         conv_block_n_features: channels of the first level.
         conv_block_size: number of guided convolutions in a block.
-        activation: key of the original; must be relu.
-        is_blind: key of the original; must be false (its network without a kernel never ran).
+        activation: must be relu; a key of the original.
+        is_blind: must be false; a key of the original, whose network without a kernel never ran.
         dense_block_size: number of fully connected layers from the kernel to the guidance of a block.
-        use_additive_biases: the guidance shifts features.
-        use_multiplitive_biases: the guidance scales features (spelling of the original).
-        guide_before_conv: modulate the input of the convolutions, not their output.
-        downsample_feature_multiplier: factor of the number of channels from level to level.
+        use_additive_biases: shift features by the guidance.
+        use_multiplitive_biases: scale features by the guidance (spelling of the original).
+        guide_before_conv: modulate the input of the convolutions instead of their output.
+        downsample_feature_multiplier: factor by which the number of channels grows per level.
         upsample_filter_size: kernel size of the transposed convolutions.
         downsample_filter_size: kernel size of the strided convolutions.
         max_kernel_size: height and width of the blur kernel, both odd.

@@ -60,24 +60,25 @@ class CameraBlurDataset(GeneratedDataset):
     Args:
         dataroot_photos: folders of sharp photos, with sub-folders.
         dataroot_clips: folders of clips: images whose names end with consecutive numbers.
-        dataroot_clip_masks: masks of frames, of the same names with the suffix .png; what they do not cover becomes a
-            region as well, and other kinds get one region.
-        kinds: share of each kind; None is 40 % shake, 35 % motion, 10 % kernel and 15 % sharp of those that the sources
-            allow.
+        dataroot_clip_masks: masks of the frames, with the same names and the suffix .png; uncovered pixels become
+            another region. Samples of other kinds have one region.
+        kinds: proportion of each kind; None is 40 shake, 35 motion, 10 kernel and 15 sharp, without kinds whose sources
+            are missing.
         length: number of samples in one epoch.
         gt_size: side of the samples in pixels; None generates whole images.
-        path_length: smallest and largest mean path of a pixel in an image of 720 rows; log(1 + length) is uniform.
-        exposure: smallest and largest exposure of motion, in intervals between frames.
-        gamma: smallest and largest exponent: light = grey value^gamma.
-        highlights: share of samples with highlights up to six times as bright before clipping.
-        degraded: share of samples with noise, and likewise of samples stored as JPEG.
-        noise: smallest and largest standard deviation of the noise at mid grey (white = 1).
-        jpeg: smallest and largest JPEG quality (1 to 100); None does not compress samples.
-        candidates: crops, each with its own blur, of which one is taken; blurry and textured ones are more likely.
-        short_side: smallest and largest shorter side of whole images; larger photos and frames are scaled down, smaller
-            photos are skipped.
+        path_length: range of the mean path of a pixel, in an image of 720 rows; log(1 + length) is uniform.
+        exposure: range of the exposure of motion, in intervals between frames.
+        gamma: range of the exponent: light = grey value^gamma.
+        highlights: fraction of samples with highlights, up to six times as bright before clipping.
+        degraded: fraction of samples with noise; independently, fraction of samples stored as JPEG.
+        noise: range of the standard deviation of the noise at mid grey (white = 1).
+        jpeg: range of the JPEG quality (1 to 100); None disables compression.
+        candidates: number of crops to draw per sample, each with its own blur. One is used; blurry and textured crops
+            are more likely.
+        short_side: range of the shorter side of whole images; larger photos and frames are scaled down, smaller photos
+            are skipped.
         reduce_to: crop and scale whole images, lq and gt, down to this width and height.
-        seed: seed of all random numbers.
+        seed: random seed.
 
     Raises:
         DataError: a folder is missing or empty, photos are smaller than the crop, a clip has no neighbouring frames.
@@ -294,7 +295,7 @@ def _listed(folders: str | list[str] | None) -> list[str]:
 def _shares(kinds: dict[Kind, float] | None, photos: bool, clips: bool) -> NDArray[np.float64]:
     """Return the probability of each kind."""
     if not photos and not clips:
-        raise ArgumentError('name dataroot_photos, dataroot_clips, or both')
+        raise ArgumentError('set dataroot_photos, dataroot_clips, or both')
     if kinds is None:
         kinds = {kind: share for kind, share in SHARES.items() if kind != 'motion' or clips}
     if not sum(kinds.values()) > 0:

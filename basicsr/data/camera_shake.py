@@ -36,7 +36,7 @@ def smooth_path(components: int, rng: np.random.Generator, smoothness: float = 0
         (65, D), equally spaced in time.
     """
     if smoothness <= 0:
-        raise ArgumentError(f'smoothness is above 0, got {smoothness}')
+        raise ArgumentError(f'smoothness must be above 0, got {smoothness}')
     path = random_walk(components, rng, smoothness, reach=1.0)
     path -= path[len(path) // 2]
     parabola = np.linspace(-1, 1, len(path))[:, None] ** 2
@@ -68,7 +68,7 @@ class CameraShake:
         focal: float | None = None,
     ) -> None:
         if length < 0:
-            raise ArgumentError(f'a path has a length of at least 0 pixels, got {length}')
+            raise ArgumentError(f'length must be at least 0 pixels, got {length}')
         drawn_smoothness, drawn_focal = float(rng.uniform(0.1, 1.0)), float(np.exp(rng.uniform(*np.log([0.6, 3.0]))))
         self.size, self.length, self.translation_only = size, length, translation_only
         self.focal = max(size) * (focal or drawn_focal)

@@ -103,7 +103,7 @@ def dead_leaves(
     """
     if height < 1 or width < 1 or margin < 0 or not 0 < radii[0] <= radii[1] or coverage < 0 or edge < 0:
         raise ArgumentError(
-            f'bad scene: {height}×{width} pixels, margin {margin}, radii {radii}, coverage {coverage}, edge {edge}'
+            f'invalid scene: {height}×{width} pixels, margin {margin}, radii {radii}, coverage {coverage}, edge {edge}'
         )
     tone = rng.uniform(0.25, 0.75)
     whole = height + 2 * margin, width + 2 * margin

@@ -29,13 +29,14 @@ class DualPixelDataset(ImageFileDataset):
         dataroot_lq: folder of the blurred images (centre).
         dataroot_left: folder of the left views.
         dataroot_right: folder of the right views.
-        io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` of ``scripts/make_store.py``.
+        io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` for stores made by
+            ``scripts/make_store.py``.
         bits: required bit depth; see ``PairedImageDataset``.
         phase: 'train' crops and flips at random; 'val' and 'test' return whole images.
-        gt_size: side of the training crops in pixels; smaller images are reflected.
+        gt_size: side of the training crops in pixels; smaller images are padded by reflection.
         use_flip: flip left and right at random, and swap the two views.
         use_vflip: flip top and bottom at random. Images are never transposed: disparity is horizontal.
-        seed: seed of all random draws.
+        seed: random seed.
         groups: see ``PairedImageDataset``.
 
     Raises:
@@ -79,7 +80,7 @@ class DualPixelDataset(ImageFileDataset):
         forms = {name: (image.shape, image.dtype) for name, image in images.items()}
         if len(set(forms.values())) > 1:
             listed = ', '.join(f'{paths[name]} {shape} {dtype}' for name, (shape, dtype) in forms.items())
-            raise ShapeError(f'left, right, centre and sharp image have one size and depth, these differ: {listed}')
+            raise ShapeError(f'the four images must have the same size and depth, got {listed}')
         lq = np.concatenate([images['left'], images['right'], images['centre']], 2)
         return Sample(lq, paths['centre'], images['sharp'], paths['sharp'], views=3)
 
@@ -97,6 +98,6 @@ def _require_all_views(stores: dict[str, Store]) -> None:
             missing[f'no {name} view in {stores[name].root}'] = naturally_sorted(centre - stems)
             missing[f'no centre image in {stores["centre"].root}'] = naturally_sorted(stems - centre)
     listed = ', '.join(f'{count} {name} ({stores[name].root})' for name, count in counts.items())
-    summary = f'dual-pixel data need as many images of each kind: {listed}'
+    summary = f'the folders must have equal numbers of images, got {listed}'
     refuse(missing, summary)
     raise DataError(summary)

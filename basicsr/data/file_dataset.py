@@ -46,9 +46,9 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if self.phase not in get_args(Phase):
-            raise ArgumentError(f"phase is 'train', 'val' or 'test', not {self.phase!r}")
+            raise ArgumentError(f"phase must be 'train', 'val' or 'test', got {self.phase!r}")
         if (self.gt_size is not None and self.gt_size < 1) or self.seed < 0:
-            raise ArgumentError(f'gt_size is at least 1 and seed at least 0, got {self.gt_size} and {self.seed}')
+            raise ArgumentError(f'gt_size must be at least 1 and seed at least 0, got {self.gt_size} and {self.seed}')
 
     def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
         """Return the sample as the network gets it."""
@@ -112,7 +112,7 @@ def read_image(store: Store, key: str, channels: Channels, bits: Bits = None) ->
 def check_channels(channels: int) -> None:
     """Refuse anything but gray and RGB."""
     if channels not in get_args(Channels):
-        raise ArgumentError(f'channels is 1 (gray) or 3 (RGB), not {channels!r}')
+        raise ArgumentError(f'channels must be 1 (gray) or 3 (RGB), got {channels!r}')
 
 
 def mask_seed(seed: int, epoch: int, index: int) -> int:

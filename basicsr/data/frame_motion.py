@@ -35,7 +35,9 @@ class FramePair:
 
     def __init__(self, first: Image, second: Image) -> None:
         if first.shape != second.shape:
-            raise ShapeError(f'neighbouring frames have one size, got {first.shape[:2]} and {second.shape[:2]}')
+            raise ShapeError(
+                f'neighbouring frames must have the same size, got {first.shape[:2]} and {second.shape[:2]}'
+            )
         grey = [np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in (first, second)]
         self.size = first.shape[0], first.shape[1]
         self.forward = _flow(grey[0], grey[1], cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)

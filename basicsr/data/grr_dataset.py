@@ -44,12 +44,12 @@ class GRRDataset(ImageFileDataset):
         gt_size: side of the training crops in pixels; None trains on whole frames, as the original does.
         use_flip: flip left and right at random.
         use_channels: reverse the order of the channels at random.
-        use_vflip, use_rot: must be false; vertical flips would reverse the exposure.
-        allow_gaps: accept sequences with missing numbers.
-        seed: seed of all random draws.
+        use_vflip, use_rot: must be false; vertical flips would reverse the order of exposure.
+        allow_gaps: accept sequences with missing frame numbers.
+        seed: random seed.
 
     Raises:
-        DataError: no sequences, frames without partner, names that are no numbers, or gaps; the message lists them.
+        DataError: no sequences, frames without partner, names that are not numbers, or gaps; the message lists them.
     """
 
     def __init__(
@@ -107,6 +107,6 @@ def _frames(store: FolderStore, allow_gaps: bool) -> list[tuple[str, str]]:
             gaps = sorted(set(range(min(there), max(there))) - there)
             problems['these frames are missing'] += [f'{sequence}/{number}' for number in gaps]
         frames += [(sequence, name) for name in names]
-    advice = 'allow_gaps: true takes sequences with gaps' if problems['these frames are missing'] else ''
-    refuse(problems, f'{store.root}: the sequences are not complete', advice)
+    advice = 'to accept gaps, set allow_gaps: true' if problems['these frames are missing'] else ''
+    refuse(problems, f'{store.root}: incomplete sequences', advice)
     return frames

@@ -36,7 +36,7 @@ def read_groups(files: Mapping[str, str] | None, names: Sequence[str]) -> tuple[
     missing = [str(path) for path in paths.values() if not path.is_file()]
     if len(missing) == len(paths):
         if missing:
-            logger.warning('images are not scored by group (%s): no %s', ', '.join(paths), ', '.join(missing))
+            logger.warning('not scoring images by group (%s): missing %s', ', '.join(paths), ', '.join(missing))
         return ()
     problems = {'no such file': missing}
     known = naturally_sorted(names)
@@ -44,9 +44,9 @@ def read_groups(files: Mapping[str, str] | None, names: Sequence[str]) -> tuple[
     for group, path in paths.items():
         members = _members(path, known) if path.is_file() else []
         problems[f'{path} lists unknown images'] = [name for name in members if name not in set(names)]
-        problems[f'{path} and another group share'] = [name for name in members if name in found]
+        problems[f'images of {path} that are also in another group'] = [name for name in members if name in found]
         found |= dict.fromkeys(members, group)
-    refuse(problems, f'the groups ({", ".join(paths)}) do not fit the data set')
+    refuse(problems, f'the groups ({", ".join(paths)}) do not match the data set')
     return tuple(found.get(name, '') for name in names)
 
 
@@ -59,7 +59,7 @@ def _members(path: Path, known: Sequence[str]) -> list[str]:
             return [str(name.with_suffix('') if name.suffix.lower() in IMAGE_SUFFIXES else name) for name in listed]
         positions = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f'{path}: the group cannot be read ({error})') from error
+        raise DataError(f'{path}: cannot read the group ({error})') from error
     if positions.ndim != 1 or positions.dtype.kind not in 'iu':
         raise DataError(f'{path}: expected a list of integers, got {positions.dtype} {positions.shape}')
     return [known[n - 1] if 1 <= n <= len(known) else str(n) for n in positions.tolist()]

@@ -86,7 +86,7 @@ def open_masks(
     labels = folder.with_name(f'{folder.name}_label_maps') if gray else folder
     advice = 'make the masks with:\n  ' + with_commands('python scripts/make_masks.py')
     advice += f' --input {shlex.quote(str(lq.root))} --output {shlex.quote(str(labels))}'
-    advice += f' --gray {shlex.quote(str(folder))}' if gray else "\nor let the data set make them: 'masks: auto'"
+    advice += f' --gray {shlex.quote(str(folder))}' if gray else "\nor set 'masks: auto' to make them automatically"
     try:
         store = open_store(folder, io_backend, ('.png',) if gray else SUFFIXES)
     except DataError as error:
@@ -115,7 +115,7 @@ def make_missing_masks(
     target = Path(dataroot_mask).expanduser()
     if not isinstance(lq, FolderStore) or target.suffix in ('.lmdb', '.raw'):
         raise DataError(
-            f"{target}: 'masks: auto' makes files for files; make the masks of {lq.root} first, then pack them"
+            f"{target}: 'masks: auto' needs folders of files; make the masks of {lq.root} first, then pack them"
         )
     missing = [Path(key) for key in keys if find_mask_file(target, lq.stem(key)) is None]
     if not missing:
@@ -129,4 +129,4 @@ def make_missing_masks(
     )
     if summary.failed:
         reasons = '\n  '.join(f'{name}: {reason}' for name, reason in summary.failed.items())
-        raise DataError(f'{target}: the masks of these images cannot be made:\n  {reasons}')
+        raise DataError(f'{target}: cannot make the masks of these images:\n  {reasons}')

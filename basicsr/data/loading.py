@@ -194,7 +194,9 @@ def _heed_one_alone(trainer: int) -> None:
 def _stack_images(images: list[torch.Tensor], items: Sequence[Mapping[str, Any]]) -> torch.Tensor:
     if len({image.shape for image in images}) > 1:
         shapes = ', '.join(str(tuple(image.shape)) for image in images)
-        raise ShapeError(f'{_names(items)}: images of one batch have one size, these have {shapes}; load one at a time')
+        raise ShapeError(
+            f'{_names(items)}: images of a batch must have the same size, got {shapes}; load one at a time'
+        )
     if len({image.dtype for image in images}) > 1:  # 8 and 16 bits: v / 255 = 257 v / 65535
         images = [i if i.dtype == torch.uint16 else (i.int() * 257).to(torch.uint16) for i in images]
     return torch.stack(images)
@@ -202,7 +204,7 @@ def _stack_images(images: list[torch.Tensor], items: Sequence[Mapping[str, Any]]
 
 def _stack_masks(masks: list[torch.Tensor], items: Sequence[Mapping[str, Any]]) -> torch.Tensor:
     if len({labels.shape[1:] for labels in masks}) > 1:
-        raise ShapeError(f'{_names(items)}: the masks of one batch have one size')
+        raise ShapeError(f'{_names(items)}: masks of a batch must have the same size')
     layers, *size = max(labels.shape for labels in masks)
     dtype = max((labels.dtype for labels in masks), key=lambda kind: kind.itemsize)
     stacked = torch.zeros(len(masks), layers, *size, dtype=dtype)

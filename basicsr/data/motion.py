@@ -123,9 +123,9 @@ def path_of_kernel(kernel: Floats, most: int = 64) -> tuple[Floats, Floats]:
     """
     kernel = np.asarray(kernel, np.float64)
     if kernel.ndim != 2 or not kernel.size:
-        raise ShapeError(f'a blur kernel is an array (H, W), got the shape {kernel.shape}')
+        raise ShapeError(f'a blur kernel must be an array (H, W), got shape {kernel.shape}')
     if not np.isfinite(kernel).all() or kernel.min() < 0 or kernel.sum() <= 0:
-        raise ArgumentError('a blur kernel holds finite values that are not negative and not all zero')
+        raise ArgumentError('a blur kernel must be finite, non-negative and not all zero')
     kernel = kernel / kernel.sum()
     kernel = np.where(kernel > 1e-3 * kernel.max(), kernel, 0.0)
     places = np.argwhere(kernel > 0)
@@ -163,9 +163,9 @@ def load_kernel(file: str | Path, most: int = 64) -> tuple[Floats, Floats]:
         try:
             kernel = np.load(file, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise ImageFileError(f'{file}: no kernel can be read from it ({error})') from error
+            raise ImageFileError(f'{file}: cannot read a blur kernel ({error})') from error
         if kernel.dtype.kind not in 'biuf':
-            raise ImageFileError(f'{file}: a blur kernel holds numbers, got {kernel.dtype}')
+            raise ImageFileError(f'{file}: a blur kernel must contain numbers, got {kernel.dtype}')
     else:
         kernel = imread(file, channels=1)[:, :, 0]
     try:
@@ -177,5 +177,5 @@ def load_kernel(file: str | Path, most: int = 64) -> tuple[Floats, Floats]:
 def _times(samples: int) -> Floats:
     """Return times of the exposure from 0 to 1 with 0.5 among them."""
     if samples < 1 or samples % 2 == 0:
-        raise ArgumentError(f'a path has an odd number of samples, so that one is the middle; got {samples}')
+        raise ArgumentError(f'a path must have an odd number of samples, got {samples}')
     return np.linspace(0, 1, samples) if samples > 1 else np.array([0.5])

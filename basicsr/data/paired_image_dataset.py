@@ -28,28 +28,29 @@ class PairedImageDataset(ImageFileDataset):
         dataroot_gt: folder of the sharp images, with sub-folders; or an LMDB or raw store.
         dataroot_lq: folder of the blurred images; or an LMDB or raw store.
         filename_tmpl: name of a blurred image, without extension; ``{}`` is the stem of its sharp image.
-        meta_info_file: text file whose lines start with the names of the sharp images to use; None takes all.
-        pairing: how to find the partner of a file: by 'stem' (complete or an error), 'list' (those of
-            ``meta_info_file``), 'natural_order', or 'all_in_focus' (LFDOF: several blurred images of one sharp one).
-        io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` of ``scripts/make_store.py``.
+        meta_info_file: text file whose lines start with the names of the sharp images to use; None uses all.
+        pairing: how to pair files: by 'stem' (an error if a partner is missing), by 'list' (only the files in
+            ``meta_info_file``), in 'natural_order', or 'all_in_focus' (LFDOF: several blurred images per sharp one).
+        io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` for stores made by
+            ``scripts/make_store.py``.
         phase: 'train' crops, flips and transposes at random; 'val' and 'test' return whole images.
-        gt_size: side of the training crops in pixels; smaller images are reflected.
+        gt_size: side of the training crops in pixels; smaller images are padded by reflection.
         use_flip: flip horizontally at random.
         use_rot: flip vertically and transpose at random.
-        channels: 3 converts gray files to RGB, 1 converts colours to gray; transparency is dropped.
-        mean, std: must be None: images stay integers until they are on the device.
-        seed: seed of all random draws.
-        reference: draw from Python's ``random`` as the original does, and rotate label maps against the image in half
-            of the samples, as it does by mistake.
+        channels: 3 converts gray images to RGB, 1 converts RGB images to gray; transparency is dropped.
+        mean, std: must be None; images are integers and are scaled to [0, 1] on the device.
+        seed: random seed.
+        reference: draw from Python's ``random``, and rotate label maps incorrectly in half of the samples, as the
+            original does.
         bits: required bit depth of the files, 8 or 16; None accepts both. 'high_byte' reads 16-bit files as 8-bit ones.
-        groups: files by group ({indoor: FILE, outdoor: FILE}) whose images are also scored separately: ``.npy`` of
-            positions, counted from 1 in natural order, or text with one name per line. If the files are missing, a
-            warning is logged.
-        dataroot_mask: folder of the mask files, named as the blurred images; or an LMDB or raw store.
-        masks: 'none'; 'regions' reads label maps or gray images (``.png``) or stacks (``.npz``) as label maps; 'auto'
-            also makes the label maps that are missing; 'gray' reads 8-bit gray images for networks with a fourth
+        groups: files that list the images of each group ({indoor: FILE, outdoor: FILE}), to score groups separately as
+            well: ``.npy`` with positions, counted from 1 in natural order, or text with one name per line. Missing
+            files log a warning.
+        dataroot_mask: folder of the mask files, with the names of the blurred images; or an LMDB or raw store.
+        masks: 'none' uses no masks; 'regions' reads label maps or gray images (``.png``) or stacks (``.npz``) as label
+            maps; 'auto' also generates missing label maps; 'gray' reads 8-bit gray images for networks with a fourth
             channel (CAT).
-        generator: mask generator of 'auto'; felzenszwalb with its defaults if None.
+        generator: mask generator for 'auto'; None uses felzenszwalb with its defaults.
 
     Raises:
         DataError: a folder is missing or empty, or partners are missing; the message lists them.
@@ -80,7 +81,7 @@ class PairedImageDataset(ImageFileDataset):
         generator: Generator = None,
     ) -> None:
         if mean is not None or std is not None:
-            raise ArgumentError('mean and std stay null: images are integers that become [0, 1] on the device')
+            raise ArgumentError('mean and std must be null: images are scaled to [0, 1] on the device')
         if masks == 'none' and dataroot_mask is not None:
             raise ArgumentError('dataroot_mask needs masks: regions, auto or gray')
         check_channels(channels)
@@ -115,9 +116,10 @@ class PairedImageMaskDataset(PairedImageDataset):
     """The original's name for ``PairedImageDataset`` with gray mask images (CAT).
 
     Args:
-        dataroot_mask: folder of the gray mask images (8-bit PNG), named as the blurred images; or such a store.
+        dataroot_mask: folder of the gray masks (8-bit PNG), with the names of the blurred images; or an LMDB or raw
+            store.
         masks: always 'gray'.
-        generator: must be None: gray mask images are not made on the fly.
+        generator: must be None; gray masks are not generated on the fly.
     """
 
     def __init__(
@@ -137,9 +139,9 @@ class PairedImageGroupMaskDataset(PairedImageDataset):
     """The original's name for ``PairedImageDataset`` with label maps of regions (MAP, SAM-Deblur).
 
     Args:
-        dataroot_mask: folder of the mask files, named as the blurred images: label maps or gray images (``.png``), or
-            stacks (``.npz``); or an LMDB or raw store.
-        masks: 'files' reads them; 'auto' also makes the label maps that are missing.
+        dataroot_mask: folder of the mask files, with the names of the blurred images: label maps or gray images
+            (``.png``), or stacks (``.npz``); or an LMDB or raw store.
+        masks: 'files' reads the mask files; 'auto' also generates missing label maps.
     """
 
     def __init__(

@@ -61,10 +61,12 @@ def find_pairs(
         ArgumentError: ``pairing`` and ``meta_info_file`` do not fit, or the template has not one ``{}``.
     """
     if filename_tmpl.count('{}') != 1:
-        raise ArgumentError(f"filename_tmpl is a name with one '{{}}' for the stem, not {filename_tmpl!r}")
+        raise ArgumentError(f"filename_tmpl must be a file name with one '{{}}' for the stem, got {filename_tmpl!r}")
     pairing = 'list' if pairing == 'stem' and meta_info_file is not None else pairing
     if (pairing == 'list') != (meta_info_file is not None):
-        raise ArgumentError(f'pairing: {pairing} with meta_info_file: {meta_info_file}; a list needs its file')
+        raise ArgumentError(
+            f'pairing: {pairing} with meta_info_file: {meta_info_file}; only pairing: list needs this file'
+        )
     gt_keys, lq_keys = _by_stem(gt), _by_stem(lq)
     if pairing == 'natural_order':
         pairs = _in_natural_order(gt, lq)
@@ -80,7 +82,7 @@ def find_pairs(
         if pairing == 'stem':
             wanted = set(partners.values())
             missing[f'no sharp image in {gt.root} for the blurred'] = [name for name in lq_keys if name not in wanted]
-        refuse(missing, f'the pairs are not complete (pairing: {pairing}, filename_tmpl: {filename_tmpl})')
+        refuse(missing, f'incomplete pairs (pairing: {pairing}, filename_tmpl: {filename_tmpl})')
         pairs = [(gt_keys[stem], lq_keys[name]) for stem, name in partners.items()]
     logger.info('%d pairs by %s: sharp %s, blurred %s', len(pairs), pairing, gt.root, lq.root)
     return pairs
@@ -106,7 +108,7 @@ def match_masks(lq: Store, keys: Sequence[str], masks: Store, advice: str) -> li
         missing[f'no blurred image in {lq.root} for the masks'] = [
             stem for stem in map(masks.stem, masks.keys) if stem not in known
         ]
-    refuse(missing, f'{lq.root} and its masks do not agree', advice)
+    refuse(missing, f'{lq.root} and its masks do not match', advice)
     return [mask_keys[stem] for stem in stems]
 
 
@@ -127,7 +129,7 @@ def _by_stem(store: Store, wanted: set[str] | None = None) -> dict[str, str]:
         stems = [(stem, key) for stem, key in stems if stem in wanted]
     counts = Counter(stem for stem, _ in stems)
     twice = [store.path(key) for stem, key in stems if counts[stem] > 1]
-    refuse({'these files': twice}, f'{store.root} has several files with one name, apart from the extension')
+    refuse({'these files': twice}, f'{store.root} has files that differ only in their extension')
     return dict(stems)
 
 
@@ -159,19 +161,19 @@ def _listed(file: Path) -> list[str]:
     try:
         lines = file.expanduser().read_text(encoding='utf-8').splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'{file}: the list cannot be read ({error})') from error
+        raise DataError(f'{file}: cannot read the list ({error})') from error
     names = [PurePosixPath(line.split()[0].replace('\\', '/')) for line in lines if line.strip()]
     stems = [str(name.with_suffix('') if name.suffix.lower() in IMAGE_SUFFIXES else name) for name in names]
     if not stems:
         raise DataError(f'{file}: the list is empty')
-    refuse({'twice': sorted(s for s, n in Counter(stems).items() if n > 1)}, f'{file} lists an image more than once')
+    refuse({'twice': sorted(s for s, n in Counter(stems).items() if n > 1)}, f'{file} lists images more than once')
     return stems
 
 
 def _in_natural_order(gt: Store, lq: Store) -> list[tuple[str, str]]:
     if len(gt.keys) != len(lq.keys):
         raise DataError(
-            f'{gt.root} has {len(gt.keys)} images, {lq.root} has {len(lq.keys)}; natural_order needs as many of both'
+            f'{gt.root} has {len(gt.keys)} images, {lq.root} has {len(lq.keys)}; natural_order needs equal numbers'
         )
     return list(zip(naturally_sorted(gt.keys), naturally_sorted(lq.keys), strict=True))
 
@@ -187,7 +189,7 @@ def _by_aperture(gt: Store, gt_keys: dict[str, str], lq: Store, lq_keys: dict[st
             stem for stem, target in wanted.items() if target and target not in gt_keys
         ],
     }
-    refuse(missing, 'the pairs are not complete (pairing: all_in_focus)')
+    refuse(missing, 'incomplete pairs (pairing: all_in_focus)')
     return [(gt_keys[target], lq_keys[stem]) for stem, target in wanted.items()]
 
 

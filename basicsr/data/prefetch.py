@@ -33,7 +33,7 @@ def prefetch(
     """
     device = torch.device(device)
     if mode not in (None, 'cpu', 'cuda'):
-        raise ArgumentError(f'prefetch_mode is null, cpu or cuda, got {mode!r}')
+        raise ArgumentError(f'prefetch_mode must be null, cpu or cuda, got {mode!r}')
     if mode == 'cuda' and device.type != 'cuda':
         raise ArgumentError(f"prefetch_mode: cuda is for training on a GPU, this device is '{device}'; use null or cpu")
     if mode == 'cuda':

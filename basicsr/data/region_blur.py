@@ -68,7 +68,7 @@ def render(
     values = _values(mean, gamma)
     if noise_std:
         if rng is None:
-            raise ArgumentError('noise needs a generator of random numbers: rng')
+            raise ArgumentError('noise needs a random generator: pass rng')
         values = add_noise(values, noise_std, rng)
     return to_uint8(values), to_uint8(_values(still, gamma))
 
@@ -101,7 +101,7 @@ def render_photo(
     """
     size = sharp.shape[0] - 2 * margin, sharp.shape[1] - 2 * margin
     if labels.shape != sharp.shape[:2] or margin < 0 or min(size) < 1:
-        raise ShapeError(f'a photo {sharp.shape} with labels {labels.shape} and a margin of {margin}')
+        raise ShapeError(f'photo {sharp.shape}, labels {labels.shape} and margin {margin} do not match')
     layers, own = photo_layers(sharp, labels, paths, margin)
     return render(layers, size, own, global_path, weights, gamma, noise_std, rng)
 
@@ -151,11 +151,15 @@ def _all_shifts(
 ) -> Displacements:
     """Return the displacement of each layer at each time, (K, T, 2)."""
     if not layers or len(paths) != len(layers) or not (layers[-1].alpha == 1).all():
-        raise ShapeError(f'{len(layers)} layers, the last of them opaque, need as many paths, got {len(paths)}')
+        raise ShapeError(
+            f'{len(layers)} layers and {len(paths)} paths: the numbers must be equal, and the last layer opaque'
+        )
     given = [path for path in (*paths, global_path) if path is not None]
     shape = given[0].shape if given else (1, 2)
     if any(path.shape != shape for path in given) or len(shape) != 2 or shape[1] != 2:
-        raise ShapeError(f'paths of one scene have one shape (T, 2), got {sorted({path.shape for path in given})}')
+        raise ShapeError(
+            f'paths of a scene must have the same shape (T, 2), got {sorted({path.shape for path in given})}'
+        )
     rest = np.zeros(shape)
     own = np.stack([rest if path is None else path for path in paths])
     return own if global_path is None else own + global_path

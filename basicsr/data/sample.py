@@ -41,7 +41,9 @@ class Sample:
             self.gt is not None and (*self.gt.shape[:2], self.gt.shape[2] * self.views) != self.lq.shape
         ):
             other = None if self.gt is None else self.gt.shape
-            raise ShapeError(f'{self.lq_path} is {self.lq.shape} and {self.gt_path} {other}; a pair has one shape')
+            raise ShapeError(
+                f'{self.lq_path} is {self.lq.shape} and {self.gt_path} {other}; they must have the same shape'
+            )
         if self.masks is not None and self.masks.shape[1:] != size:
             raise ShapeError(f'the masks of {self.lq_path} have {self.masks.shape[1:]} pixels, the image {size}')
 

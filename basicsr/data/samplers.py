@@ -56,7 +56,7 @@ class EpochSampler(Sampler[int]):
             ArgumentError: a negative number, or more samples than an epoch has.
         """
         if epoch < 0 or not 0 <= consumed <= self.total:
-            raise ArgumentError(f'epoch {epoch} with {consumed} of {self.total} samples done does not exist')
+            raise ArgumentError(f'epoch {epoch} with {consumed} of {self.total} samples done is out of range')
         self.epoch, self.consumed = epoch, consumed
 
     def __iter__(self) -> Iterator[int]:
@@ -94,7 +94,7 @@ class EnlargedSampler(EpochSampler):
         """Choose the order of the next pass; arguments as in :meth:`EpochSampler.set_epoch`."""
         super().set_epoch(epoch, consumed)
         if consumed % self.world:
-            raise ArgumentError(f'{consumed} samples done are not the same number in each of {self.world} processes')
+            raise ArgumentError(f'{consumed} samples done cannot be split evenly over {self.world} processes')
         self.epoch, self.consumed = epoch, consumed
 
     def __iter__(self) -> Iterator[int]:

@@ -158,10 +158,10 @@ def large_enough(photos: Sequence[Path], least: int) -> list[Path]:
     kept = [path for path in photos if min(image_size(path) or (least, least)) >= least]
     if len(kept) < len(photos):
         logger.info(
-            '%d of %d photos are left out: a side has less than %d pixels', len(photos) - len(kept), len(photos), least
+            'skipping %d of %d photos: a side has less than %d pixels', len(photos) - len(kept), len(photos), least
         )
     if photos and not kept:
-        raise DataError(f'{photos[0].parent}: none of {len(photos)} photos has at least {least} pixels a side')
+        raise DataError(f'{photos[0].parent}: none of {len(photos)} photos has at least {least} pixels per side')
     return kept
 
 
@@ -178,4 +178,4 @@ def require_size(photos: Sequence[Path], pairs: Sequence[Pair], least: int) -> N
             problems.append(f'{path} ({"no image, or cut off" if size is None else f"{size[1]}×{size[0]}"})')
     if problems:
         listed = '\n  '.join([*problems[:10], *([f'and {len(problems) - 10} more'] if len(problems) > 10 else [])])
-        raise DataError(f'images of at least {least} pixels a side are needed; remove or replace\n  {listed}')
+        raise DataError(f'images of at least {least} pixels per side are needed; remove or replace\n  {listed}')

@@ -17,19 +17,20 @@ from basicsr.utils.signature import Folder, NotNegative
 
 @DATASET_REGISTRY.register()
 class SingleImageDataset(ImageFileDataset):
-    """Blurred images that have no ground truth, whole, with or without region masks.
+    """Whole blurred images without ground truth, with or without region masks.
 
     ``dataset[i]`` holds ``lq``, uint8 or uint16 (C, H, W) RGB, ``lq_path``, ``mask_seed``, and ``masks``, a label map
     (L, H, W), if there are any.
 
     Args:
         dataroot_lq: folder of the images, with sub-folders; or an LMDB or raw store.
-        dataroot_mask: folder of their mask files, as for ``PairedImageGroupMaskDataset``; None without masks.
-        io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` of ``scripts/make_store.py``.
+        dataroot_mask: folder of the mask files, as for ``PairedImageGroupMaskDataset``; None uses no masks.
+        io_backend: ``{type: disk}`` for folders; ``{type: lmdb}`` or ``{type: raw}`` for stores made by
+            ``scripts/make_store.py``.
         phase: 'val' or 'test'.
-        channels: 3 converts gray files to RGB, 1 converts colours to gray; transparency is dropped.
-        masks: 'auto' makes the label maps that are missing in ``dataroot_mask``.
-        generator: mask generator of 'auto'; felzenszwalb with its defaults if None.
+        channels: 3 converts gray images to RGB, 1 converts RGB images to gray; transparency is dropped.
+        masks: 'files' reads the mask files; 'auto' also generates label maps that are missing in ``dataroot_mask``.
+        generator: mask generator for 'auto'; None uses felzenszwalb with its defaults.
         seed: seed of ``mask_seed``.
 
     Raises:

@@ -43,28 +43,28 @@ class SyntheticBlurDataset(GeneratedDataset):
     ``dead_leaves:seed/epoch/i``), and ``mask_seed``.
 
     Args:
-        dataroot_gt: folder of sharp photos, sub-folders included; None generates dead leaves only.
-        share_photos: share of samples that come from photos, if there are any.
+        dataroot_gt: folder of sharp photos, with sub-folders; None generates dead leaves only.
+        share_photos: fraction of samples that are made from photos, if there are any.
         length: number of samples in one epoch.
         gt_size: side of the samples in pixels.
-        path_length: mean length of the paths of moving regions, in pixels (a gamma distribution).
-        path_shape: shape of this distribution and of that of the shake.
-        path_range: smallest and largest length instead, all lengths between equally likely; None is the distribution.
-        straight_share: share of moving regions with a straight path; the others move along a smooth curve.
-        directions: of straight paths, in degrees, one of them at random: 0 is to the right, 90 down; None is any.
-        shake_length: mean length of the camera's own path, which moves everything, in pixels.
-        moving_share: share of regions that move on their own.
-        smoothness: smallest and largest fraction of the exposure over which the velocity on a curved path is similar:
-            at 0.3 the paths wind, at 1 they are arcs.
-        gamma: frames are averaged as grey value^gamma; 1 averages grey values. Two numbers are a range, in which each
-            sample has a value of its own.
-        noise: smallest and largest standard deviation of the noise at mid grey (white = 1).
-        jpeg: smallest and largest JPEG quality (1 to 100) of the blurred images, noise included; None does not
-            compress them.
-        kernel_files: blur kernels (`.npy` or images); one of them, at random, is the camera's path of each sample.
-        masks: 'generator' lets the regions of photos move, 'none' takes each photo as one region.
+        path_length: mean path length of moving regions, in pixels (gamma distribution).
+        path_shape: shape parameter of this distribution, and of that of the camera shake.
+        path_range: draw path lengths uniformly from this range instead; None uses the gamma distribution.
+        straight_share: fraction of moving regions with a straight path; the others move along a smooth curve.
+        directions: possible directions of straight paths, in degrees: 0 is right, 90 is down; None allows all.
+        shake_length: mean path length of the camera shake, which moves the whole image, in pixels.
+        moving_share: fraction of regions that move independently.
+        smoothness: range of the fraction of the exposure over which the velocity on curved paths stays similar: 0.3
+            gives winding paths, 1 gives arcs.
+        gamma: average frames as grey value^gamma; 1 averages grey values. Two numbers are a range from which each
+            sample draws its value.
+        noise: range of the standard deviation of the noise at mid grey (white = 1).
+        jpeg: range of the JPEG quality (1 to 100) of the blurred images, after adding noise; None disables
+            compression.
+        kernel_files: blur kernels (`.npy` or images); each sample uses a random one as the camera's path.
+        masks: 'generator' moves the regions of photos, 'none' treats each photo as one region.
         generator: mask generator for the regions of photos; felzenszwalb with its defaults if None.
-        seed: seed of all random numbers.
+        seed: random seed.
 
     Raises:
         DataError: the folder is missing or has no photos.

@@ -64,7 +64,7 @@ def read_heic(data: bytes, name: str, max_pixels: int) -> tuple[Planes, bytes, d
     notes = {
         GAIN_MAP_NOTE: 'hdrgainmap' in ' '.join(map(str, info.get('aux') or {})),
         DEPTH_MAP_NOTE: info.get('depth_images'),
-        f'of its {len(images)} images the main one is taken': len(images) > 1,
+        f'only the main one of its {len(images)} images is used': len(images) > 1,
     }
     return Planes(colour, alpha), info.get('exif') or b'', more, tuple(note for note, holds in notes.items() if holds)
 

@@ -122,7 +122,7 @@ def _from_pillow(image: Image.Image, data: bytes, name: str, max_pixels: int) ->
         raise too_many_pixels(name, max_pixels)
     frames = getattr(image, 'n_frames', 1)
     if frames > 1 and image.format != 'MPO':
-        raise ImageFileError(f'holds {frames} frames: an animation; save the images one by one')
+        raise ImageFileError(f'holds {frames} frames: an animation; save the frames as single images')
     exif, orientation = _exif_of(image)
     turn, segments, extended = orientation, b'', False
     notes: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ def _from_pillow(image: Image.Image, data: bytes, name: str, max_pixels: int) ->
     if isinstance(tags, ColourTags) and tags.subsampling == '4:0:0':  # older Pillow makes RGB of gray
         planes = replace(planes, colour=planes.colour[..., :1])
     if isinstance(tags, ColourTags) and tags.bits > 8:
-        notes += (f'{tags.bits} bits became 8',)
+        notes += (f'{tags.bits} bits converted to 8',)
     return _photo(planes, Stored(kind, orientation, exif, more, segments), turn, (*notes, planes.note), extended)
 
 

@@ -100,7 +100,7 @@ def _fitting(photo: Photo, kind: str) -> tuple[Photo, tuple[str, ...]]:
         photo = replace(photo, alpha=None)
         notes.append(f'{kind} does not support transparency')
     if kind == 'BMP' and (photo.stored.exif or 'icc_profile' in photo.stored.more):
-        notes.append('BMP supports neither EXIF nor colour profiles')
+        notes.append('BMP does not support EXIF or colour profiles')
     tags = photo.stored.more.get('colour_tags')
     if isinstance(tags, ColourTags) and not tags.is_srgb and kind not in ('PNG', 'AVIF'):
         profile = photo.stored.more.get('icc_profile') or profile_of(tags)

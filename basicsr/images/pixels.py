@@ -13,7 +13,7 @@ from basicsr.utils.errors import ImageFileError
 
 WITHOUT_PROFILE = 'without a colour profile: its colours may be off'
 """The end of a note on colours converted without a profile."""
-PALETTE_NOTE, BILEVEL_NOTE = 'a palette became RGB', 'black and white became 8-bit gray'
+PALETTE_NOTE, BILEVEL_NOTE = 'palette converted to RGB', 'black and white converted to 8-bit gray'
 """Notes on other conversions."""
 
 # Pillow's modes: the mode of the result
@@ -60,7 +60,7 @@ def planes_of_pil(image: Image.Image) -> Planes:
         return Planes(*split_alpha(pixels), _NOTES.get(mode, ''))
     if mode in ('CMYK', 'YCbCr', 'HSV', 'LAB'):
         colour, how = _to_rgb(image)
-        return Planes(colour, note=f'{"Lab" if mode == "LAB" else mode} became RGB{how}', keeps_profile=False)
+        return Planes(colour, note=f'{"Lab" if mode == "LAB" else mode} converted to RGB{how}', keeps_profile=False)
     values = np.asarray(image)
     if mode.startswith('I') and (not values.size or (values.min() >= 0 and values.max() <= 65535)):
         return Planes(values.astype(np.uint16)[..., None])

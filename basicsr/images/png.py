@@ -41,7 +41,7 @@ def read_png(data: bytes, name: str) -> Planes:
     if kind == _PALETTE:
         note = PALETTE_NOTE
     else:
-        note = '' if bits >= 8 else BILEVEL_NOTE if bits == 1 else f'{bits} bits became 8-bit gray'
+        note = '' if bits >= 8 else BILEVEL_NOTE if bits == 1 else f'{bits} bits converted to 8-bit gray'
     return Planes(colour, alpha, note)
 
 

@@ -146,7 +146,7 @@ def _main_page(file: tifffile.TiffFile, name: str, length: int, max_pixels: int)
     about = file.imagej_metadata if file.is_imagej else None  # ImageJ may store further images after the only page
     count = max(len(pages), int((about or {}).get('images', 1)))
     if count > 1:
-        raise ImageFileError(f'{name}: holds {count} pages; only single images are supported, save them one by one')
+        raise ImageFileError(f'{name}: holds {count} pages; only single images are supported; save each page as a file')
     _require_whole(pages[0], length, name, max_pixels)
     require_supported(pages[0], name)
     notes = ('its transparency mask is left out',) if masks else ()

@@ -39,7 +39,7 @@ def require_supported(page: Any, name: str) -> None:
     elif page.photometric not in _COLOURS:
         held = f'colours of the kind {getattr(page.photometric, "name", page.photometric)}'
     elif page.samplesperpixel < _COLOURS[page.photometric]:
-        held = f'{page.samplesperpixel} samples a pixel where its colours need {_COLOURS[page.photometric]}'
+        held = f'{page.samplesperpixel} samples per pixel, but its colours need {_COLOURS[page.photometric]}'
     elif page.photometric == _CMYK and page.tags.valueof(_INK_SET, 1) != 1:
         held = 'inks other than cyan, magenta, yellow and black'
     else:
@@ -61,7 +61,7 @@ def planes_of_page(page: Any, data: bytes, name: str) -> Planes:
     """
     subsampling = tuple(map(int, page.tags.valueof(_SUBSAMPLING, (2, 2))))
     if page.photometric == _YCBCR and page.compression not in _JPEG and subsampling != (1, 1):
-        return Planes(_by_libtiff(page, data, name), note='YCbCr became RGB', keeps_profile=False)
+        return Planes(_by_libtiff(page, data, name), note='YCbCr converted to RGB', keeps_profile=False)
     if page.compression in _FAX and page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):
         gray = np.ascontiguousarray(_by_libtiff(page, data, name)[..., :1])
         return Planes(gray, note=BILEVEL_NOTE)
@@ -76,8 +76,8 @@ def planes_of_page(page: Any, data: bytes, name: str) -> Planes:
     else:
         colour = _whole_bytes(colour, bits)
         if page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and bits not in (8, 16):
-            became = '8-bit gray' if colour.shape[2] == 1 and bits < 8 else f'{8 if bits < 8 else 16} bits'
-            notes.append(f'{"black and white" if bits == 1 else f"{bits} bits"} became {became}')
+            target = '8-bit gray' if colour.shape[2] == 1 and bits < 8 else f'{8 if bits < 8 else 16} bits'
+            notes.append(f'{"black and white" if bits == 1 else f"{bits} bits"} converted to {target}')
     if page.photometric == _WHITE_IS_ZERO:
         colour = np.iinfo(colour.dtype).max - colour
     if associated and alpha is not None:
@@ -86,9 +86,9 @@ def planes_of_page(page: Any, data: bytes, name: str) -> Planes:
     if page.photometric == _CMYK:
         colour, note = _from_cmyk(page, colour)
     elif page.photometric in (_LAB, _ICC_LAB):
-        colour, note = _from_lab(colour, page.photometric == _LAB), 'Lab became RGB'
+        colour, note = _from_lab(colour, page.photometric == _LAB), 'Lab converted to RGB'
     elif page.photometric == _YCBCR and page.compression not in _JPEG:  # whose decoder returns RGB
-        colour, note = _from_ycbcr(page, colour), 'YCbCr became RGB'
+        colour, note = _from_ycbcr(page, colour), 'YCbCr converted to RGB'
     if note:
         notes, keeps_profile = [*notes, note], False
     return Planes(np.ascontiguousarray(colour), alpha, '; '.join(notes), keeps_profile)
@@ -139,8 +139,8 @@ def _from_cmyk(page: Any, colour: Array) -> tuple[Array, str]:
         if profile is None:
             light = (65535 - colour).astype(np.uint32)
             rgb = (light[..., :3] * light[..., 3:] + 32767) // 65535
-            return rgb.astype(np.uint16), f'CMYK became RGB {WITHOUT_PROFILE}'
-        colour, note = (colour >> 8).astype(np.uint8), '16 bits became 8; '
+            return rgb.astype(np.uint16), f'CMYK converted to RGB {WITHOUT_PROFILE}'
+        colour, note = (colour >> 8).astype(np.uint8), '16 bits converted to 8; '
     image = Image.frombytes('CMYK', colour.shape[1::-1], colour.tobytes())
     image.info['icc_profile'] = bytes(profile or b'')
     planes = planes_of_pil(image)

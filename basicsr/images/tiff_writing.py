@@ -42,7 +42,7 @@ def write_tiff(
         import tifffile
 
         name = {int(kind): kind.name for kind in tifffile.COMPRESSION}.get(wanted, wanted)
-        notes = (f'compression {name} became deflate',)
+        notes = (f'compression {name} replaced by deflate',)
         compression = _DEFLATE
     coded = _encoded(colour, alpha, compression, str(more.get('byte_order', '<')))
     return _with_tags(coded, exif, more), notes

@@ -37,9 +37,9 @@ def why_not_a_photo(data: bytes) -> str:
         return DEVELOP
     known = next((name for marks, name in _FORMATS.items() if data.startswith(marks)), None)
     if known is not None:
-        return f'{known}, which is not read; save it as JPEG, PNG or TIFF first'
+        return f'{known}, which is not supported; save it as JPEG, PNG or TIFF first'
     if data[4:8] == b'ftyp' or data.startswith((b'RIFF', b'\x1aE\xdf\xa3')):
         return 'a video, not a photo; name it with its extension (.mp4, .mov, .avi, .mkv)'
     if data.startswith(_SUPPORTED):
-        return 'damaged, or of an unsupported variety'
+        return 'damaged or unsupported'
     return 'not a readable image. Supported: JPEG, PNG, TIFF, BMP, WebP, AVIF, GIF, HEIC'

@@ -200,7 +200,7 @@ class Deblurrer:
             masks: None is the default of the class; ``'auto'`` uses the mask generator, ``'none'`` one region (as if
                 all masks were dropped); a label map (L, H, W) or (H, W) of integers; boolean masks (M, H, W) or
                 (M, 1, H, W); or the path of a mask file.
-            mask_dropout: share of the masks to drop, 0 to 1.
+            mask_dropout: fraction of the masks to drop, 0 to 1.
             mask_value: weight of a masked pixel in (0, 1]; None is the one used in training.
             seed: for choosing the masks to drop.
 
@@ -215,7 +215,7 @@ class Deblurrer:
         if len(arrays) != 1:
             raise ShapeError(f'image: expected one image, got a batch of {len(arrays)}')
         if not 0 <= mask_dropout <= 1:
-            raise ArgumentError(f'mask_dropout: expected a share from 0 to 1, got {mask_dropout}')
+            raise ArgumentError(f'mask_dropout: expected a fraction from 0 to 1, got {mask_dropout}')
         pixels, least = arrays[0], self._network.contract.input_rule.minimum
         height, width, channels = pixels.shape
         if self.finds_kernel and (height < least[0] or width < least[1]):

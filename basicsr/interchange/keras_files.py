@@ -103,7 +103,7 @@ class KerasFile:
         root = self._member(self._file, 'model_weights') if 'model_weights' in self._file else self._file
         layers = self._names(root, 'layer_names')
         if layers is None:
-            raise WeightsError(f"{self.path} is not a weight file of Keras: it has no attribute 'layer_names'")
+            raise WeightsError(f"{self.path} is not a Keras weight file: it has no attribute 'layer_names'")
         for layer in layers:
             group = self._member(root, layer)
             for name in self._names(group, 'weight_names') or []:
@@ -176,6 +176,6 @@ def _package(path: Path, doing: str) -> Any:
         import h5py
     except ModuleNotFoundError as error:
         raise WeightsError(
-            f"{path}: {doing} files of Keras needs h5py; run `python -m pip install h5py` (or install '.[convert]')"
+            f"{path}: {doing} Keras files needs h5py; run `python -m pip install h5py` (or install '.[convert]')"
         ) from error
     return h5py

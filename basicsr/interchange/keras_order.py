@@ -74,7 +74,7 @@ def write_keras_pair(net: nn.Module, state: Mapping[str, Tensor], paths: Sequenc
     orders = _orders(net)
     if len(paths) != len(orders):
         raise WeightsError(
-            f'{type(net).__name__} needs {len(orders)} files of Keras'
+            f'{type(net).__name__} needs {len(orders)} Keras files'
             f'{" (analysis, then synthesis)" if len(orders) > 1 else ""}, got {len(paths)} names'
         )
     for path, keys in zip(paths, orders, strict=True):
@@ -89,7 +89,7 @@ def _orders(net: nn.Module) -> list[list[str]]:
     orders = []
     for prefix, part in parts:
         if not isinstance(part, (AnalysisNet, SynthesisNet)):
-            raise ArgumentError(f'{type(part).__name__} has no files of Keras; AnalysisSynthesisNet has')
+            raise ArgumentError(f'{type(part).__name__} has no Keras files; AnalysisSynthesisNet has')
         orders.append([prefix + key for key in keras_order(part)])
     return orders
 
@@ -107,7 +107,7 @@ def keras_order(net: AnalysisNet | SynthesisNet) -> list[str]:
     """
     if isinstance(net, SynthesisNet) and not (len(net.mid.mul) and len(net.mid.add) and not net.mid.guide_before):
         raise WeightsError(
-            'files of Keras are read for synthesis networks that scale and shift after convolutions only'
+            'Keras files are supported only for synthesis networks that scale and shift after convolutions'
         )
     graph, output = analysis_graph(net) if isinstance(net, AnalysisNet) else synthesis_graph(net)
     state = net.state_dict()
@@ -118,7 +118,7 @@ def keras_order(net: AnalysisNet | SynthesisNet) -> list[str]:
         if key in state
     ]
     if sorted(order) != sorted(state):  # protects from loading weights into the wrong layers
-        raise WeightsError(f'the order of the weights of this {type(net).__name__} in files of Keras is not known')
+        raise WeightsError(f'the order of the weights of this {type(net).__name__} in Keras files is not known')
     return order
 
 

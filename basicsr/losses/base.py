@@ -16,7 +16,7 @@ class ReducedLoss(nn.Module):
     """An elementwise loss with reduction and weight.
 
     Args:
-        loss_weight: factor of the result.
+        loss_weight: weight of the loss.
         reduction: 'mean', 'sum', or 'none' for one value per element.
 
     Raises:
@@ -77,7 +77,7 @@ def comparable(pred: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, 
     """
     if pred.shape != target.shape:
         raise ShapeError(
-            f'the prediction has shape {tuple(pred.shape)} but the target has {tuple(target.shape)}; they must agree'
+            f'the prediction has shape {tuple(pred.shape)} but the target has {tuple(target.shape)}; they must match'
         )
     for name, tensor in (('prediction', pred), ('target', target)):
         if not tensor.is_floating_point():

@@ -16,7 +16,7 @@ class FFTLoss(ReducedLoss):
     """L1 distance of the real and imaginary parts of the two-dimensional Fourier transform, not normalized.
 
     Args:
-        loss_weight: factor of the result.
+        loss_weight: weight of the loss.
         reduction: 'mean', 'sum' or 'none' over all real and imaginary parts.
         spectrum: 'half' counts every conjugate pair once (rfft2), 'full' every frequency (fft2; MIMO-UNet, RSS-T).
     """

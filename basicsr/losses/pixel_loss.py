@@ -22,8 +22,8 @@ class PSNRLoss(nn.Module):
     ``loss_weight * 10 / ln 10 * mean over samples of ln(mse + eps)``, each mse over (C, H, W).
 
     Args:
-        loss_weight: factor of the result.
-        reduction: must be 'mean'; a key of the original code.
+        loss_weight: weight of the loss.
+        reduction: must be 'mean'; a key of the original.
         toY: compute the loss on the luma (ITU-R BT.601) of RGB images.
         eps: added to the squared error of each sample. The default is the published value. If some training samples
             are sharp, use about 1e-3 (30 dB): otherwise, perfectly restored samples have the largest gradients.
@@ -80,8 +80,8 @@ class L1Loss(ReducedLoss):
     """Mean absolute error.
 
     Args:
-        loss_weight: factor of the result.
-        reduction: 'mean', 'sum' or 'none'.
+        loss_weight: weight of the loss.
+        reduction: 'mean', 'sum', or 'none' for one value per element.
     """
 
     def elementwise(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -99,8 +99,8 @@ class MSELoss(ReducedLoss):
     """Mean squared error.
 
     Args:
-        loss_weight: factor of the result.
-        reduction: 'mean', 'sum' or 'none'.
+        loss_weight: weight of the loss.
+        reduction: 'mean', 'sum', or 'none' for one value per element.
     """
 
     def elementwise(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -118,9 +118,9 @@ class CharbonnierLoss(ReducedLoss):
     """``sqrt(difference^2 + eps^2)``, a smooth L1 loss (Charbonnier et al. 1994).
 
     Args:
-        loss_weight: factor of the result.
-        reduction: 'mean', 'sum' or 'none'.
-        eps: value at zero difference, in units of the image.
+        loss_weight: weight of the loss.
+        reduction: 'mean', 'sum', or 'none' for one value per element.
+        eps: smoothing constant, the loss at zero difference, in units of the image.
     """
 
     def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean', eps: float = 1e-3) -> None:

@@ -17,7 +17,7 @@ class WeightedSumLoss(nn.Module):
     """The sum of losses, each with its own ``loss_weight``.
 
     Args:
-        losses: blocks of losses (``type`` and keyword arguments), at least one, without reduction 'none'.
+        losses: loss blocks (``type`` and arguments), at least one, with reduction 'mean' or 'sum'.
 
     Raises:
         ArgumentError: no losses, or one with reduction 'none'.

@@ -56,7 +56,7 @@ class MaskCache:
             try:
                 return read_masks(path, (image.shape[0], image.shape[1])), True
             except MaskError as error:
-                logger.info('%s; made again', error)
+                logger.info('%s; making it again', error)
         labels = generator(image)
         if self._writable:
             self._write(path, labels, generator.settings)

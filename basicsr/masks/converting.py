@@ -46,11 +46,11 @@ def convert_masks(
     found = _found(source, target)
     images = {} if photos is None else {str(path.with_suffix('')): path for path in list_images(photos)}
     if companions and photos is None:
-        raise MaskError('images of the masks need the photos: add --input DIR')
+        raise MaskError('drawing masks needs the photos; add --input DIR')
 
     summary = begin(target, SETTINGS, companions, force)
     for stem in images.keys() - found.keys():
-        summary.failed[str(images[stem])] = f'{source} holds no masks for it'
+        summary.failed[str(images[stem])] = f'no masks in {source}'
     for name in progress([Path(stem) for stem in found if photos is None or stem in images]):
         stem, file = str(name), found[str(name)]
         photo = None if photos is None else photos / images[stem]

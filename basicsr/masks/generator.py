@@ -47,7 +47,7 @@ class MaskGenerator(ABC):
             MaskError: not (H, W, 3) uint8.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise MaskError(f'masks are made of (H, W, 3) uint8 RGB, got {image.dtype} {image.shape}')
+            raise MaskError(f'a mask generator needs (H, W, 3) uint8 RGB, got {image.dtype} {image.shape}')
         return self.label_map(image)
 
 

@@ -80,7 +80,7 @@ def gray_from_label_map(labels: NDArray[Any], mode: Literal['fixed', 'reference'
 def _gray(labels: NDArray[Any], count: int, mode: str) -> NDArray[np.uint8]:
     """Draw regions 1 to ``count`` of a label map (L, H, W) by look-up tables."""
     if mode not in ('fixed', 'reference'):
-        raise MaskError(f"gray coding is 'fixed' or 'reference', not {mode!r}")
+        raise MaskError(f"gray coding must be 'fixed' or 'reference', got {mode!r}")
     if mode == 'reference':
         table = np.array([0, *map(_code, range(count))], np.float32)
         return np.asarray(table[labels].sum(0, dtype=np.float32).clip(0, 255), np.uint8)
@@ -110,5 +110,5 @@ def _code(index: int) -> int:
 
 def _check_gray(gray: NDArray[Any]) -> NDArray[np.uint8]:
     if gray.ndim != 2 or gray.dtype != np.uint8:
-        raise MaskError(f'a gray mask is uint8 (H, W), got {gray.dtype} {gray.shape}')
+        raise MaskError(f'a gray mask must be uint8 (H, W), got {gray.dtype} {gray.shape}')
     return gray

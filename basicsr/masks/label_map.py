@@ -129,9 +129,9 @@ def check_label_map(labels: NDArray[Any]) -> NDArray[Any]:
     """
     labels = labels[None] if labels.ndim == 2 else labels
     if labels.ndim != 3 or not len(labels) or not np.issubdtype(labels.dtype, np.integer):
-        raise MaskError(f'a label map holds integers (L, H, W), got {labels.dtype} {labels.shape}')
+        raise MaskError(f'a label map must be integers (L, H, W), got {labels.dtype} {labels.shape}')
     if labels.size and labels.min() < 0:
-        raise MaskError(f'labels are 0 (no mask) or positive, the smallest here is {labels.min()}')
+        raise MaskError(f'labels must be 0 (no mask) or positive; the smallest is {labels.min()}')
     return labels
 
 
@@ -143,7 +143,7 @@ def check_masks(masks: NDArray[Any]) -> NDArray[np.bool_]:
     """
     masks = masks[:, 0] if masks.ndim == 4 and masks.shape[1] == 1 else masks
     if masks.ndim != 3 or masks.dtype != np.bool_:
-        raise MaskError(f'masks are boolean (M, H, W) or (M, 1, H, W), got {masks.dtype} {masks.shape}')
+        raise MaskError(f'masks must be boolean (M, H, W) or (M, 1, H, W), got {masks.dtype} {masks.shape}')
     return masks
 
 

@@ -89,7 +89,7 @@ class Summary:
             mean, covered = sum(self.masks) / len(self.masks), 100 * sum(self.coverage) / len(self.coverage)
             lines.append(f'masks per image {mean:.1f} ({low} to {high}), coverage {covered:.1f} %')
         if self.seconds:
-            lines.append(f'{sum(self.seconds) / len(self.seconds):.2f} s per image made')
+            lines.append(f'{sum(self.seconds) / len(self.seconds):.2f} s per generated image')
         return '\n'.join([*lines, *(f'failed: {name}: {reason}' for name, reason in self.failed.items())])
 
 
@@ -183,7 +183,7 @@ def size_of_photo(photo: Path | None) -> tuple[int, int] | None:
     """
     size = None if photo is None else image_size(photo)
     if photo is not None and size is None:
-        raise MaskError(f'{photo}: its image cannot be read')
+        raise MaskError(f'{photo}: cannot read its image')
     return size
 
 

@@ -61,7 +61,7 @@ def labels_of_json(data: bytes, name: str, size: tuple[int, int] | None = None) 
     except (ValueError, RecursionError) as error:
         raise MaskError(f'{name}: damaged, or not JSON ({error})') from error
     if isinstance(content, dict) and 'images' in content:
-        raise MaskError(f'{name}: holds the annotations of several images; write one file for each')
+        raise MaskError(f'{name}: contains annotations of several images; write one file per image')
     masks = content.get('annotations') if isinstance(content, dict) else content
     if not isinstance(masks, list) or not all(isinstance(mask, dict) for mask in masks):
         raise MaskError(f"{name}: holds neither a list of masks nor 'annotations' with one")

@@ -72,7 +72,7 @@ def image_pair(img: Image, img2: Image, crop_border: int, input_order: InputOrde
     """
     first, second = to_hwc(img, input_order, FIRST), to_hwc(img2, input_order, SECOND)
     if first.shape != second.shape:
-        raise MetricError(f'{FIRST} has shape {first.shape} but {SECOND} has {second.shape} (H, W, C); they must agree')
+        raise MetricError(f'{FIRST} has shape {first.shape} but {SECOND} has {second.shape} (H, W, C); they must match')
     require_finite(first, FIRST)
     require_finite(second, SECOND)
     return crop(first, crop_border), crop(second, crop_border)

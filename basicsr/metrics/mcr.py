@@ -104,9 +104,9 @@ class MCR(Metric):
     """Mode collapse rate on rounded images; its mean over images is the percentage of the paper's tables.
 
     Args:
-        threshold: dB; an output that loses more than this against its input is collapsed.
+        threshold: loss of PSNR against the input, in dB, above which an output counts as collapsed.
         crop_border: number of pixels to crop on each side.
-        data_range: a number, None (from the dtype) or 'guess' (rule of the original code).
+        data_range: a number; None uses the dtype, 'guess' the rule of the original.
     """
 
     name: ClassVar[str] = 'mcr'

@@ -104,10 +104,10 @@ class PSNR(DecibelMetric):
 
     Args:
         crop_border: number of pixels to crop on each side.
-        test_y_channel: score the luma.
-        data_range: a number, None (from the dtype) or 'guess' (rule of the original code).
-        rounded: score the rounded image; otherwise the output before rounding, clamped to [0, 1]. The default follows
-            ``val.use_image``.
+        test_y_channel: score the luma instead of RGB.
+        data_range: a number; None uses the dtype, 'guess' the rule of the original.
+        rounded: score the rounded image; false scores the output before rounding, clamped to [0, 1]. The default
+            follows ``val.use_image``.
     """
 
     name: ClassVar[str] = 'psnr'

@@ -54,7 +54,7 @@ class PSNRofRSST(_RowMetric, DecibelMetric):
     """PSNR of the network's output as it is, not clipped to [0, 1] (RSS-T's evaluation).
 
     Args:
-        rows: 'all', or the 'top', 'middle' or 'bottom' third.
+        rows: rows to score: 'all', or the 'top', 'middle' or 'bottom' third.
     """
 
     name: ClassVar[str] = 'psnr_rsst'
@@ -70,7 +70,7 @@ class SSIMofRSST(_RowMetric):
     """3-D SSIM of the network's output as it is, not clipped to [0, 1] (RSS-T's evaluation), data range 1.
 
     Args:
-        rows: 'all', or the 'top', 'middle' or 'bottom' third.
+        rows: rows to score: 'all', or the 'top', 'middle' or 'bottom' third.
     """
 
     name: ClassVar[str] = 'ssim_rsst'

@@ -17,12 +17,12 @@ class SSIM(Metric):
 
     Args:
         crop_border: number of pixels to crop on each side.
-        test_y_channel: score the luma.
-        ssim3d: 3-D window; otherwise 2-D.
-        data_range: a number, None (from the dtype) or 'guess' (rule of the original code).
-        luma_border: 'reference' (replicated) or 'valid' (cropped), for luma.
-        rounded: score the rounded image; otherwise the output before rounding, clamped to [0, 1]. The default follows
-            ``val.use_image``.
+        test_y_channel: score the luma instead of RGB.
+        ssim3d: use the 3-D window; false uses the 2-D window.
+        data_range: a number; None uses the dtype, 'guess' the rule of the original.
+        luma_border: border of luma images: 'reference' (replicated) or 'valid' (cropped).
+        rounded: score the rounded image; false scores the output before rounding, clamped to [0, 1]. The default
+            follows ``val.use_image``.
     """
 
     name: ClassVar[str] = 'ssim'
@@ -67,9 +67,9 @@ class SSIM2D(SSIM):
 
     Args:
         crop_border: number of pixels to crop on each side.
-        data_range: a number, None (from the dtype) or 'guess' (rule of the original code).
-        rounded: score the rounded image; otherwise the output before rounding, clamped to [0, 1]. The default follows
-            ``val.use_image``.
+        data_range: a number; None uses the dtype, 'guess' the rule of the original.
+        rounded: score the rounded image; false scores the output before rounding, clamped to [0, 1]. The default
+            follows ``val.use_image``.
     """
 
     name: ClassVar[str] = 'ssim_2d'
@@ -84,7 +84,7 @@ class SSIMLuma(SSIM):
 
     Args:
         crop_border: number of pixels to crop on each side.
-        luma_border: 'reference' (replicated, the SAM-Deblur code) or 'valid' (cropped, BasicSR).
+        luma_border: border: 'reference' (replicated, as in SAM-Deblur) or 'valid' (cropped, as in BasicSR).
         data_range: a number; None and 'guess' mean 255.
     """
 

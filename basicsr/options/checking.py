@@ -69,7 +69,7 @@ def _hint(key: str, section: type[BaseModel]) -> str:
     elsewhere = ['.'.join(place) or 'the top level' for place, other in sections().items() if key in other.model_fields]
     if nearest(key, own):
         return nearest(key, own)
-    return f'; it belongs to {" or ".join(elsewhere)}' if elsewhere else f'; known are {", ".join(own)}'
+    return f'; it belongs to {" or ".join(elsewhere)}' if elsewhere else f'; known: {", ".join(own)}'
 
 
 def sections() -> dict[tuple[str, ...], type[Section]]:

@@ -13,7 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from basicsr.utils.signature import STRICT
 
-_WORDS = {'boolean': 'true or false', 'integer': 'integer', 'number': 'number', 'string': 'text', 'null': 'null'}
+_WORDS = {'boolean': 'true or false', 'integer': 'integer', 'number': 'number', 'string': 'string', 'null': 'null'}
 _LIMITS = {'exclusiveMinimum': '>', 'minimum': '≥', 'exclusiveMaximum': '<', 'maximum': '≤'}
 _NAMED = ('properties', 'patternProperties')  # keywords whose keys are names
 _DELETE = {'type': 'boolean', 'description': 'true drops the keys of the included files here.'}
@@ -82,7 +82,7 @@ def in_words(schema: dict[str, Any]) -> str:
         word = in_words(inner) if isinstance(inner, dict) else 'any'
         return 'mapping' if word == 'any' else f'mapping of {_plural(word)}'
     if kind == 'string' and 'format' in schema:
-        return f'path of a {schema["format"]}'
+        return f'{schema["format"]} path'
     limits = ', '.join(f'{sign} {schema[key]:g}' for key, sign in _LIMITS.items() if key in schema)
     return f'{_WORDS.get(str(kind), "any")} {limits}'.strip()
 
@@ -120,13 +120,20 @@ def argument_texts(entry: Callable[..., Any]) -> dict[str, str]:
             section = re.search(r'^Args:\n((?:[ \t]+.*\n?|\n)+)', inspect.cleandoc(text or ''), re.MULTILINE)
             if section:
                 texts |= _parse(inspect.cleandoc(section.group(1)))
-    return {name: _as_markdown(text) for name, text in texts.items()}
+    return {name: _as_option_text(_as_markdown(text)) for name, text in texts.items()}
 
 
 def _as_markdown(text: str) -> str:
     """Replace Sphinx roles and double backquotes by single backquotes."""
     text = re.sub(r':\w+:`~?([^`]*)`', lambda match: f'`{match.group(1).split(".")[-1]}`', text)
     return text.replace('``', '`')
+
+
+def _as_option_text(text: str) -> str:
+    """Write Python values as in an option file (``null``, `mean`), and start with a capital letter."""
+    text = re.sub(r"(?<!\w)'(\w+)'(?!\w)", r'`\1`', text)
+    text = re.sub(r'\bNone\b', 'null', text)
+    return text[:1].upper() + text[1:]
 
 
 def _parse(section: str) -> dict[str, str]:

@@ -125,8 +125,8 @@ class Block(BaseModel):
         fitted, problems = REGISTRIES[cls.kind].check(block, cls.supplied, cls)
         name = fitted.get('type')
         if isinstance(name, str) and name in REGISTRIES[cls.kind] and name not in cls.names():
-            hint = nearest(name, cls.names()) or f'; known are {", ".join(cls.names())}'
-            problems = [Problem(('type',), f"'{name}' is for code, not for option files{hint}")]
+            hint = nearest(name, cls.names()) or f'; known: {", ".join(cls.names())}'
+            problems = [Problem(('type',), f"'{name}' cannot be used in option files{hint}")]
         if not problems:
             fitted, problems = expand_block(cls.kind, fitted)
         if not problems:

@@ -65,7 +65,9 @@ def dotted(location: Iterable[str | int]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``-opt`` and ``--force_yml``, the same for every entry point."""
-    parser.add_argument('-opt', required=True, metavar='FILE', help='option file (YAML), or name of a shipped one')
+    parser.add_argument(
+        '-opt', required=True, metavar='FILE', help='option file (YAML), or name of a shipped option file'
+    )
     add_force(parser)
 
 

@@ -74,18 +74,18 @@ class Options(Section):
     )
     name: FolderName = Field(description='Name of the experiment: its folder is `experiments/<name>`.')
     model_type: Literal['ImageRestorationModel'] = Field(
-        default='ImageRestorationModel', description='Class of the training step and of validation.'
+        default='ImageRestorationModel', description='Class that implements training steps and validation.'
     )
-    manual_seed: NotNegative | None = Field(default=None, description='Seed of all random numbers; null draws a seed.')
+    manual_seed: NotNegative | None = Field(default=None, description='Random seed; null draws one.')
     find_unused_parameters: bool = Field(
-        default=False, description='Support networks that do not use all parameters in a step, on several GPUs.'
+        default=False, description='Support networks with unused parameters on several GPUs.'
     )
     datasets: dict[Phase, DatasetOptions] = Field(min_length=1, description='Data sets by phase.')
     network_g: NetworkBlock = Field(description='The network.')
-    path: PathOptions = Field(default_factory=PathOptions, description='Weights and states to start from.')
-    train: TrainOptions | None = Field(default=None, description='Training settings; files for evaluation have none.')
+    path: PathOptions = Field(default_factory=PathOptions, description='Weights and training states to load.')
+    train: TrainOptions | None = Field(default=None, description='Training settings; omit them for evaluation.')
     val: ValOptions = Field(default_factory=ValOptions, description='Validation and evaluation.')
-    logger: LoggerOptions = Field(default_factory=LoggerOptions, description='Logs and checkpoints.')
+    logger: LoggerOptions = Field(default_factory=LoggerOptions, description='Logging and checkpoints.')
     dist_params: DistOptions = Field(default_factory=DistOptions, description='Distributed training.')
     scale: Annotated[int | None, Legacy()] = Field(
         default=None, description='Must be 1: images are restored at their own size.'
@@ -105,7 +105,7 @@ class Options(Section):
             if parameter is not None and phase not in typing.get_args(parameter.annotation):
                 raise PydanticCustomError(
                     'needs',
-                    'datasets.{key}: {type} is not for {phase}',
+                    'datasets.{key}: {type} cannot be used for {phase}',
                     {'key': key, 'type': dataset.type, 'phase': phase},
                 )
         return self

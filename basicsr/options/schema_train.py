@@ -27,15 +27,14 @@ class TrainOptions(Section):
     scheduler: SchedulerBlock = Field(description='Learning-rate schedule.')
     total_iter: Positive = Field(default=200_000, description='Number of training steps.')
     warmup_iter: Annotated[int, Field(ge=-1)] = Field(
-        default=-1, description='Steps of linear warm-up of the learning rate from 0; -1 disables it.'
+        default=-1, description='Number of steps of linear learning-rate warm-up from 0; -1 disables it.'
     )
     pixel_opt: LossBlock | None = Field(default=None, description='Loss between output and ground truth.')
     perceptual_opt: LossBlock | None = Field(default=None, description='A second loss, added to `pixel_opt`.')
     total_batch_size: Positive | None = Field(
         default=None,
         description='Global batch size; gradients are accumulated over batches of at most `batch_size_per_gpu` if it '
-        'exceeds what the GPUs hold. null is `batch_size_per_gpu` times the number of processes.'
-        '',
+        'exceeds what the GPUs hold. null is `batch_size_per_gpu` times the number of processes.',
     )
     published_batch_size: Annotated[Positive | None, NotRecipe()] = Field(
         default=None,
@@ -46,7 +45,8 @@ class TrainOptions(Section):
     grad_clip_norm: Annotated[float, Field(gt=0)] = Field(default=0.01, description='Maximum gradient norm.')
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0,
-        description='Decay of the moving average of the weights (EMA) for validation and results; 0: none.',
+        description='Decay of the exponential moving average (EMA) of the weights, used for validation and results; '
+        '0 disables it.',
     )
     precision: Literal['fp32', 'bf16', 'fp16'] = Field(
         default='fp32', description='Mixed precision (autocast dtype) in training; weights and losses stay in fp32.'
@@ -107,7 +107,7 @@ class ValOptions(Section):
         default=None, description='Width of the tiles as a fraction of the image width.'
     )
     max_minibatch: Positive | None = Field(
-        default=None, description='Maximum number of tiles in a batch; null: no limit.'
+        default=None, description='Maximum number of tiles in a batch; null sets no limit.'
     )
 
     @model_validator(mode='after')

@@ -109,7 +109,7 @@ def check_counts(benchmark: BenchmarkSet, found: FoundBenchmark, allow_partial: 
     if lines and not allow_partial:
         detail = '\n  '.join(lines)
         raise DataError(
-            f'{found.folder} ({found.layout.name} layout) is not the whole of {benchmark.name}:\n  {detail}\n'
+            f'{found.folder} ({found.layout.name} layout) is an incomplete {benchmark.name}:\n  {detail}\n'
             f'{where_to_get(benchmark)}\nTo use an incomplete set, pass --allow-partial'
         )
     return lines

@@ -89,7 +89,9 @@ class TrainingData:
         """
         if not self.steps_per_epoch:
             samples = len(self._dataset)  # type: ignore[arg-type]
-            raise DataError(f'the training set has {samples} samples, fewer than one step ({self._batching.total})')
+            raise DataError(
+                f'the training set has {samples} samples, fewer than one global batch ({self._batching.total})'
+            )
         while True:
             self._sampler.set_epoch(self.epoch, self.consumed)
             if hasattr(self._dataset, 'set_epoch'):

@@ -187,7 +187,7 @@ def continue_anew(
     before = checkpoint.state['recipe']['train']['optim_g']['type']
     afresh = adopt_moments(optimizer, opt, checkpoint.state['optimizers'][0], before)
     if afresh is not None:
-        logger.warning('the moments of the optimizer start at zero: %s', afresh)
+        logger.warning('resetting the optimizer moments to zero: %s', afresh)
     _require_shapes(optimizer)
     catch_up(optimizer, scheduler, checkpoint.iteration, warmup_iter)
 

@@ -22,8 +22,8 @@ class CosineAnnealingLR(TorchCosineAnnealingLR):
 
     Args:
         optimizer: to schedule.
-        T_max: steps from the initial rate to ``eta_min``.
-        eta_min: lowest rate.
+        T_max: number of steps from the initial learning rate to ``eta_min``.
+        eta_min: minimum learning rate.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, T_max: Positive, eta_min: float = 0.0) -> None:
@@ -36,22 +36,22 @@ class TrueCosineAnnealingLR(CosineAnnealingLR):
 
     Args:
         optimizer: to schedule.
-        T_max: steps from the initial rate to ``eta_min``.
-        eta_min: lowest rate.
+        T_max: number of steps from the initial learning rate to ``eta_min``.
+        eta_min: minimum learning rate.
     """
 
 
 @SCHEDULER_REGISTRY.register()
 class WarmupCosineLR(LRScheduler):
-    """A straight line from 0 to the initial rate, then half a cosine down to ``eta_min`` (RSS-T).
+    """Linear warm-up from 0 to the initial learning rate, then half a cosine down to ``eta_min`` (RSS-T).
 
     Unlike with ``warmup_iter`` of the recipe, the cosine starts after the warm-up, and the first step has rate 0.
 
     Args:
         optimizer: to schedule.
-        warmup: steps of the warm-up.
-        eta_min: lowest rate.
-        total_iter: all steps; default: the length of the training (see ``build_scheduler``).
+        warmup: number of warm-up steps.
+        eta_min: minimum learning rate.
+        total_iter: total number of steps; default: the length of the training.
 
     Raises:
         ArgumentError: total_iter is missing or below 1.
@@ -84,9 +84,9 @@ class MultiStepRestartLR(LRScheduler):
 
     Args:
         optimizer: to schedule.
-        milestones: steps at which the current rate is multiplied by ``gamma``; duplicates count twice.
-        gamma: factor.
-        restarts: steps at which the rate is set to the initial rate times a weight, ignoring milestones.
+        milestones: steps at which to multiply the learning rate by ``gamma``; duplicates count twice.
+        gamma: factor at milestones.
+        restarts: steps at which to reset the learning rate to the initial one times a weight, ignoring milestones.
         restart_weights: one weight per restart.
 
     Raises:
@@ -124,8 +124,8 @@ class MultiStepLR(MultiStepRestartLR):
 
     Args:
         optimizer: to schedule.
-        milestones: steps at which the current rate is multiplied by ``gamma``.
-        gamma: factor.
+        milestones: steps at which to multiply the learning rate by ``gamma``.
+        gamma: factor at milestones.
         restarts: see MultiStepRestartLR.
         restart_weights: one weight per restart.
     """
@@ -139,9 +139,9 @@ class CosineAnnealingRestartLR(LRScheduler):
 
     Args:
         optimizer: to schedule.
-        periods: length of each period in steps.
-        restart_weights: one weight per period; None is 1.
-        eta_min: lowest rate, or that of each period.
+        periods: length of each period, in steps.
+        restart_weights: one weight per period; None uses 1.
+        eta_min: minimum learning rate; one, or one per period.
 
     Raises:
         ArgumentError: no periods, periods below 1, or different numbers of periods and weights or rates.
@@ -193,11 +193,11 @@ class CosineAnnealingRestartLR(LRScheduler):
 
 @SCHEDULER_REGISTRY.register()
 class LinearLR(LambdaLR):
-    """A straight line from the initial rate to zero.
+    """Decay the learning rate linearly to zero.
 
     Args:
         optimizer: to schedule.
-        total_iter: steps to zero; default: the length of the training (see ``build_scheduler``).
+        total_iter: number of steps to zero; default: the length of the training.
 
     Raises:
         ArgumentError: total_iter is missing or below 1.
@@ -214,7 +214,7 @@ class VibrateLR(LambdaLR):
 
     Args:
         optimizer: to schedule.
-        total_iter: length; default: that of the training (see ``build_scheduler``).
+        total_iter: total number of steps; default: the length of the training.
 
     Raises:
         ArgumentError: total_iter is missing or below 160 (two steps per triangle).

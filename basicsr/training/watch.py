@@ -124,7 +124,7 @@ class Watch:
         if reason is None and lost and 'gloo' in str(error):
             reason = f'it exited without reporting an error (killed?) ({str(error).splitlines()[0]})'
         if reason is not None:
-            code, text = EXIT_PEER_FAILED, f'stops, since another process failed: {reason}'
+            code, text = EXIT_PEER_FAILED, f'stops because another process failed: {reason}'
         elif isinstance(error, BasicsrError):
             text = str(error)
         else:
@@ -191,7 +191,7 @@ class Watch:
                 reason = _GONE
             self._beats = beat
             if reason and not self._stopped.wait(3 * _BEAT):  # time for a regular exit
-                self._end(EXIT_PEER_FAILED, f'stops, since another process failed: {reason}')
+                self._end(EXIT_PEER_FAILED, f'stops because another process failed: {reason}')
 
     def _listen(self) -> None:
         """End this process if its heartbeat thread gets no answer, which raises no error."""

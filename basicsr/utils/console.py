@@ -18,7 +18,7 @@ _ADVICE = {  # what a user can mend about files; any other OSError is a bug of o
     errno.EACCES: 'choose a folder that you may write to',
     errno.EPERM: 'choose a folder that you may write to',
     errno.EROFS: 'choose a folder that you may write to',
-    errno.ENOENT: 'check the name; nothing can be created at this place',
+    errno.ENOENT: 'check the path; nothing can be created there',
     errno.ENAMETOOLONG: 'shorten the name',
     errno.ENOTDIR: 'a file has the name of the folder; choose another name',
     errno.EEXIST: 'a file has the name of the folder; choose another name',
@@ -63,7 +63,7 @@ def advice(error: OSError) -> str:
 def missing_package(name: str) -> str:
     """Return how to install a package that cannot be imported."""
     if not IS_CLONE:
-        return f"'{name}' is not installed; `{sys.executable} -m pip check` names everything that is missing"
+        return f"'{name}' is not installed; `{sys.executable} -m pip check` lists all missing packages"
     for python in (Path('.venv/bin/python'), Path('.venv/Scripts/python.exe')):
         if (ROOT / python).exists() and Path(sys.prefix).resolve() != (ROOT / '.venv').resolve():
             return (

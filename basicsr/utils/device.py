@@ -41,11 +41,11 @@ def select_device(name: str = 'auto') -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise OptionError(f"no device is called '{name}'; use auto, cpu, cuda, cuda:0 or mps") from error
+        raise OptionError(f"unknown device '{name}'; use auto, cpu, cuda, cuda:0 or mps") from error
     if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
-        raise OptionError(f"'{name}' is not on this machine: it has {torch.cuda.device_count()} CUDA devices")
+        raise OptionError(f"'{name}' is not available: this machine has {torch.cuda.device_count()} CUDA devices")
     if device.type == 'mps' and not torch.backends.mps.is_available():
-        raise OptionError("'mps' is not on this machine; use cpu")
+        raise OptionError("'mps' is not available; use cpu")
     return device
 
 

@@ -131,7 +131,7 @@ def refuse_existing(path: Path) -> None:
         DataError: the path exists.
     """
     if path.exists():
-        raise DataError(f'{path}: exists already; remove it or choose another name')
+        raise DataError(f'{path}: already exists; remove it or choose another name')
 
 
 def inside(folder: Path, name: str, source: Path) -> Path:

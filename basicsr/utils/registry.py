@@ -76,7 +76,7 @@ class Registry:
         def add(item: T) -> T:
             key = name or item.__name__  # type: ignore[attr-defined]
             if key in self._entries and self._entries[key] is not item:
-                raise KeyError(f"the {self.kind} '{key}' is registered already, by {self._entries[key].__module__}")
+                raise KeyError(f"the {self.kind} '{key}' is already registered by {self._entries[key].__module__}")
             self._entries[key] = item
             return item
 
@@ -90,7 +90,7 @@ class Registry:
         """
         self._scan()
         if not isinstance(name, str) or name not in self._entries:
-            hint = nearest(str(name), self._entries) or f'; known are {", ".join(self.names())}'
+            hint = nearest(str(name), self._entries) or f'; known: {", ".join(self.names())}'
             broken = ''.join(f'; {module} could not be imported ({why})' for module, why in self._broken.items())
             raise UnknownNameError(f"unknown {self.kind} '{name}'{hint}{broken}")
         return self._entries[name]

@@ -75,12 +75,12 @@ def encoder_for(info: VideoInfo, container: str) -> Encoder:
             what = f'HDR ({hdr})' if hdr else f'{min(layout.bits, 10)} bits'
             notes = (f'{what} kept, as {codec} of 10 bits',)
             if layout.bits > 10:
-                notes += (f'{layout.bits} bits became 10',)
+                notes += (f'{layout.bits} bits converted to 10',)
             if name == 'libx264':
                 return Encoder(name, deep, deep, 10, {**_QUALITY, **in_order}, notes=notes)
             more = {'x265-params': f'log-level=none{info.light}'}
             return Encoder(name, deep, deep, 10, {**_QUALITY, **more}, 'hvc1', notes=notes)
-        notes = (f'{layout.bits} bits became 8: the installed PyAV has no encoder for more',)
+        notes = (f'{layout.bits} bits converted to 8: the installed PyAV has no encoder for more',)
     if plain in formats_of('libx264'):
         order = {'field_order': 'bb' if info.fields == 'bottom' else 'tt'} if info.fields else {}
         return Encoder('libx264', plain, plain, 8, {**_QUALITY, **in_order, **order}, notes=notes)

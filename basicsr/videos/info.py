@@ -187,7 +187,7 @@ def _lost(path: Path, frame: Any, data: dict[str, bytes], layout: PlaneLayout) -
     if any(part.is_alpha for part in frame.format.components):
         notes.append('transparency is left out')
     if is_rgb(frame.format):
-        notes.append('RGB became Y, Cb and Cr of BT.709, without subsampling')
+        notes.append('RGB converted to Y, Cb and Cr of BT.709, without subsampling')
     if frame.interlaced_frame:
         notes.append('interlaced: each field was deblurred separately')
     names = dict.fromkeys(name for key, name in _DROPPED.items() if key in data)

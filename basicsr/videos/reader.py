@@ -113,7 +113,7 @@ class VideoReader(AbstractContextManager['VideoReader']):
         elif good < 0.9 * self._packets:
             self.notes += (f'the file holds {self._packets} frames, {good} could be read; is it damaged?',)
         if moved:
-            self.notes += (f'{moved} frames were not later than the one before, and were moved',)
+            self.notes += (f'{moved} frames had timestamps out of order, which were corrected',)
 
     def packet_times(self) -> list[int]:
         """Return the time of each frame in units of the time base, without decoding; can be called once."""

@@ -40,7 +40,7 @@ class Sound:
             if stream.type == 'audio' and _layout(stream) != stream.codec_context.layout.name:
                 self._target.layout = _layout(stream)
         elif stream.type == 'audio':
-            self.notes = (f'the sound became AAC: {kind} does not support {codec}',)
+            self.notes = (f'sound converted to AAC: {kind} does not support {codec}',)
             context = stream.codec_context
             rate = context.sample_rate if context.sample_rate in _AAC_RATES else 48000
             self._encoder = self._target = container.add_stream('aac', rate=rate)

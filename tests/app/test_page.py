@@ -295,7 +295,7 @@ def test_without_a_network_the_page_says_so(browser: Browser, place: Path, tmp_p
     with running(tmp_path / 'tmp', '--examples', place / 'examples', root=tmp_path / 'clone') as one:
         page = opened(browser, one)
         page.wait("document.querySelector('#said .error')", 30)
-        assert 'no network' in page.run(SAID) and '--model FILE' in page.run(SAID)
+        assert 'No network found' in page.run(SAID) and '--model FILE' in page.run(SAID)
         assert page.run(f'{BUTTON}.disabled')
         assert imread(place / 'examples/deep.png').dtype == np.uint16
 

@@ -231,7 +231,7 @@ def test_damaged_and_unknown_networks_are_refused(build, weights, tmp_path):
         service.about('damaged')
     photo = write_deep(tmp_path / 'a.png')
     for network in ('../masked', str(weights / 'masked.pth')):
-        with pytest.raises(OptionError, match='there is no network'):
+        with pytest.raises(OptionError, match='unknown network'):
             service.deblur(photo, 'a.png', network)
     with pytest.raises(OptionError, match='thirds'):
         service.deblur(photo, 'a.png', 'masked', 'thirds')

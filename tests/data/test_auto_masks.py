@@ -104,10 +104,10 @@ def test_what_cannot_be_made_is_said(roots):
         'dataroot_gt': str(roots / 'gt.lmdb'),
         'io_backend': {'type': 'lmdb'},
     }
-    with pytest.raises(DataError, match='makes files for files'):
+    with pytest.raises(DataError, match='needs folders of files'):
         build_dataset(block(roots, **lmdb))
     (roots / 'lq' / 'b.png').write_bytes(b'')
-    with pytest.raises(DataError, match=r'the masks of these images cannot be made:\n  b\.png: .*empty'):
+    with pytest.raises(DataError, match=r'cannot make the masks of these images:\n  b\.png: .*empty'):
         build_dataset(block(roots))
     assert (roots / 'masks' / 'a.png').is_file()
 

@@ -156,7 +156,7 @@ def test_names_are_counted_in_bytes(tmp_path):
 def test_writing_leaves_nothing_half_done(folders):
     root, *_ = folders
     before = sorted(root.iterdir())
-    with pytest.raises(DataError, match='exists already'):
+    with pytest.raises(DataError, match='already exists'):
         write_lmdb(root / 'lq', root / 'gt.lmdb')
     with pytest.raises(DataError, match=r"ends with '\.lmdb'"):
         write_lmdb(root / 'lq', root / 'data')

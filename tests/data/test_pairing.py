@@ -54,7 +54,7 @@ def test_two_files_of_one_stem_are_refused(tmp_path, side):
     for folder in ('gt', 'lq'):
         touch(tmp_path / folder, 'a.png', 'b.png')
     touch(tmp_path / side, 'a.jpg')
-    with pytest.raises(DataError, match=r'several files with one name(.|\n)*a\.jpg.*a\.png'):
+    with pytest.raises(DataError, match=r'files that differ only in their extension(.|\n)*a\.jpg.*a\.png'):
         pair(tmp_path)
 
 
@@ -154,7 +154,7 @@ def test_masks_in_two_forms_are_refused_and_others_may_lie_beside(roots):
     touch(folder / 'masks', 'masks.json', 'c.png', 'overlay/a.png')
     assert len(build_dataset(block)) == 2
     touch(folder / 'masks', 'a.npz')
-    with pytest.raises(DataError, match='several files with one name'):
+    with pytest.raises(DataError, match='files that differ only in their extension'):
         build_dataset(block)
 
 

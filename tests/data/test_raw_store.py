@@ -136,7 +136,7 @@ def test_gray_and_colours(root):
     assert np.array_equal(store.image('a.1', 3), np.repeat(store.image('a.1'), 3, axis=2))
     with pytest.raises(DataError, match=r'lq\.raw/a\.1: has RGB images'):
         RawStore(root / 'lq.raw').image('a.1', 1)
-    with pytest.raises(DataError, match=r'a store of images, where masks are needed'):
+    with pytest.raises(DataError, match=r'contains images, expected masks'):
         RawStore(root / 'lq.raw').labels('a.1')
     for read in (RawStore(root / 'masks.raw').labels, RawStore(root / 'gray.raw').gray):
         with pytest.raises(MaskError, match=r'raw/a\.1: .*\(20, 24\) pixels .*\(24, 20\)'):
@@ -206,14 +206,14 @@ def test_nothing_half_done_remains(root):
         (('--input', root / 'gt', '--output', root / 'gt2'), 'one of the two is a folder of files'),
         (('--input', root / 'none', '--output', root / 'x.raw'), 'no such folder'),
         (('--input', root / 'masks', '--output', root / 'm.lmdb'), 'is a label map; add --kind masks'),
-        (('--input', root / 'gt', '--output', '/proc/x.raw'), 'check the name'),
+        (('--input', root / 'gt', '--output', '/proc/x.raw'), 'check the path'),
         (('--input', root / 'gt', '--output', root / 'gt' / 'a.1.png' / 'x.raw'), 'a file has the name of the folder'),
     ):
         done = make_store(*arguments)
         assert (done.returncode, done.stdout) == (1, '') and message in done.stderr
         assert 'Traceback' not in done.stderr
     assert make_store('--input', root / 'gt', '--output', root / 'gt.raw').returncode == 0
-    assert 'exists already' in make_store('--input', root / 'gt', '--output', root / 'gt.raw').stderr
+    assert 'already exists' in make_store('--input', root / 'gt', '--output', root / 'gt.raw').stderr
 
 
 @pytest.mark.slow

@@ -316,7 +316,7 @@ def test_bad_input(photos: Path, tmp_path: Path) -> None:
                 SyntheticBlurDataset(**{name: limits})
     with pytest.raises(ShapeError, match='margin'):
         render_photo(photo(), np.ones((3, 3), np.int32), {})
-    with pytest.raises(ShapeError, match='one shape'):
+    with pytest.raises(ShapeError, match='the same shape'):
         render([square((0, 0, 0), 9, 0, 0)], (9, 9), [np.zeros((3, 2))], np.zeros((5, 2)))
     with pytest.raises(ShapeError, match='opaque'):
         render([Layer(photo(9, 9), np.zeros((9, 9), np.float32))], (9, 9), [None])

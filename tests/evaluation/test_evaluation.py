@@ -314,7 +314,7 @@ def test_table1_puts_ours_beside_the_paper_and_marks_what_is_missing(stand_ins, 
     subprocess.run(command, capture_output=True, check=True, cwd=stand_ins)
     assert row.stat().st_mtime_ns > before  # other weights
     done = subprocess.run([*command[:2], '--sets', 'REDSS'], capture_output=True, text=True, check=False, cwd=stand_ins)
-    assert done.returncode == 1 and 'unknown REDSS; known are GoPro' in done.stderr
+    assert done.returncode == 1 and 'unknown REDSS; known: GoPro' in done.stderr
 
 
 def test_published_scores_are_those_of_the_results_page():

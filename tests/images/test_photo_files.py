@@ -263,7 +263,7 @@ def test_what_a_format_cannot_hold_is_said():
     with Image.open(io.BytesIO(data_)) as image:
         assert np.abs(np.asarray(image).astype(int) - (DEEP >> 8)).mean() < 4
     _, notes = encode_photo('.bmp', Photo(PICTURE, None, Stored(exif=exif_with(1).tobytes())))
-    assert notes == ('BMP supports neither EXIF nor colour profiles',)
+    assert notes == ('BMP does not support EXIF or colour profiles',)
     with pytest.raises(ImageFileError, match='photos are written as'):
         encode_photo('.gif', photo)
     with pytest.raises(ImageFileError, match='cannot be written as JPEG'):

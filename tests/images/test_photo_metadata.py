@@ -193,7 +193,7 @@ def test_primaries_transfer_and_subsampling_of_avif_stay(primaries, transfer, bi
     tags = read_colour_tags(result)
     assert (tags.primaries, tags.transfer, tags.bits) == (primaries, transfer, 8)
     assert tags.subsampling == ':'.join(subsampling)
-    assert ('became 8' in notes) is (bits > 8)
+    assert ('converted to 8' in notes) is (bits > 8)
     again = load_photo(tmp_path / 'b.avif').pixels.astype(int)
     assert np.abs(again - (255 - load_photo(tmp_path / 'a.avif').pixels)).mean() < 6
 

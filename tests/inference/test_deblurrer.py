@@ -162,7 +162,7 @@ def test_masks_of_the_caller(deblurrer, tmp_path):
     ('masks', 'message'),
     [
         (LABELS[:5], r'the masks have \(5, 50\) pixels'),
-        (LABELS.astype(float), 'holds integers'),
+        (LABELS.astype(float), 'must be integers'),
         ('gone.png', 'cannot be read'),
         (7, 'not a int'),
     ],
@@ -183,7 +183,7 @@ def test_fewer_masks_and_other_weights_of_masks(deblurrer):
     assert deblurrer.net.mask_value == 1.0 and np.array_equal(
         deblurrer(PICTURE, LABELS), reference(deblurrer.net, PICTURE, LABELS)
     )
-    with pytest.raises(ArgumentError, match='a share from 0 to 1'):
+    with pytest.raises(ArgumentError, match='a fraction from 0 to 1'):
         deblurrer.deblur(PICTURE, mask_dropout=2)
     with pytest.raises(MaskError, match='mask_value'):
         deblurrer.deblur(PICTURE, LABELS, mask_value=3)
@@ -325,7 +325,7 @@ def test_network_files_that_cannot_be_used(shelf, capsys):
 
 def test_choices_are_checked():
     for arguments, message in (
-        ({'device': 'gpu'}, "no device is called 'gpu'"),
+        ({'device': 'gpu'}, "unknown device 'gpu'"),
         ({'dtype': 'fp8'}, 'dtype is auto or fp32'),
         ({'guard': 'yes'}, 'guard is repair or refuse'),
         ({'masks': 'all'}, 'masks is auto or none'),

@@ -84,7 +84,7 @@ def test_the_order_of_other_topologies(vector, name, kind):
 def test_the_order_is_not_guessed_where_it_is_not_known():
     with torch.device('meta'):
         for argument in ({'guide_before_conv': True}, {'use_additive_biases': False}):
-            with pytest.raises(WeightsError, match='scale and shift after convolutions only'):
+            with pytest.raises(WeightsError, match='scale and shift after convolutions'):
                 keras_order(build_network({'type': 'SynthesisNet', **argument}))
 
 
@@ -151,7 +151,7 @@ def test_other_files_are_refused(pair, case, tmp_path):
     with h5py.File(tmp_path / 'other.h5', 'w') as file:
         file['x'] = 1
     refused("no attribute 'layer_names'", tmp_path / 'other.h5')
-    with pytest.raises(ArgumentError, match='PlainUNet has no files of Keras'):
+    with pytest.raises(ArgumentError, match='PlainUNet has no Keras files'):
         read_keras_pair(build_network({'type': 'PlainUNet'}), pair)
     with torch.device('meta'):
         published = build_network({'type': 'AnalysisSynthesisNet'})
@@ -263,7 +263,7 @@ def test_the_command_writes_a_checkpoint_of_ours(pair, case, options, tmp_path):
     net = build_network(weights.network)
     load_weights(net, weights)
     again = run(*arguments, cwd=tmp_path)
-    assert again.returncode == 1 and 'exists already' in again.stderr
+    assert again.returncode == 1 and 'already exists' in again.stderr
 
 
 @pytest.mark.slow
@@ -406,14 +406,14 @@ def test_what_cannot_be_converted(script, tmp_path):
     Path('there.pth').write_text('mine')
     for arguments, message in (
         (['--input', 'ours.pth', '--output', 'x.onnx'], 'must end in .pth'),
-        (['--input', 'ours.pth', '--output', 'there.pth'], 'exists already'),
+        (['--input', 'ours.pth', '--output', 'there.pth'], 'already exists'),
         (['--input', 'ours.pth', '--output', 'x.h5'], '--to published'),
         (['--input', 'ours.pth', '--output', 'x.safetensors', '--to', 'published'], 'no published layout is'),
         (['--input', 'ours.pth', '--output', 'x.pth', 'y.pth'], 'only one file is written'),
         (['--input', 'ours.pth', 'unet.pth', '--output', 'x.pth'], 'more than one file'),
         (['--input', 'paper.pth', '--output', 'x.pth', '--to', 'published'], 'is read as 1/255'),
         (['--input', 'unet.pth', '--output', 'x.pth', '--to', 'published'], 'PlainUNet was not published'),
-        (['--input', 'unet.pth', '--output', 'x.h5', '--to', 'published'], 'has no files of Keras'),
+        (['--input', 'unet.pth', '--output', 'x.h5', '--to', 'published'], 'has no Keras files'),
         (['--input', 'ours.pth', '--output', 'x.pth', '--ema'], "has no 'params_ema'"),
         (['--input', 'gone.pth', '--output', 'x.pth'], 'gone.pth does not exist'),
         (['--input', 'gone.safetensors', '--output', 'x.pth'], 'gone.safetensors does not exist'),

@@ -328,7 +328,7 @@ def test_the_command_writes_compares_and_describes(script, capsys):
     lq, labels = exporting.example_inputs(net, (21, 34))
     with torch.no_grad():
         torch.testing.assert_close(run(lq, labels), net(lq, labels), rtol=0, atol=1e-5)
-    with pytest.raises(BasicsrError, match='exists already'):
+    with pytest.raises(BasicsrError, match='already exists'):
         script('--model', 'mine.pth', '--format', 'pt2')
 
 
@@ -376,7 +376,7 @@ def test_bad_input_of_the_command(script, monkeypatch):
         (['--model', 'other.pth'], r'other\.pth: unknown network'),
         (['--model', 'wide.pth'], r'wide\.pth does not fit NAFNet'),
         (['--model', 'mine.pth', '--ema'], "has no 'params_ema'"),
-        (['--model', 'mine.pth', '--output', 'taken.onnx'], 'exists already'),
+        (['--model', 'mine.pth', '--output', 'taken.onnx'], 'already exists'),
         (['--model', 'mine.pth', '-opt', options], 'does not fit NAFNetLocal'),
         (['-opt', str(ROOT / 'options/train/GoPro/NAFNet.yml')], 'names no weights'),
     ):

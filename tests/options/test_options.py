@@ -146,7 +146,7 @@ REFUSED = [
     ('train:optim_g:params=[1]', "train.optim_g.params: unknown key 'params' of AdamW"),
     ('train:pixel_opt=', "train: a loss is missing: set 'pixel_opt' or 'perceptual_opt'"),
     ('train:pixel_opt:reduction=sum', "train.pixel_opt.reduction: expected 'mean', got 'sum' (str)"),
-    ('val:metrics:psnr:type=calculate_mcr', "val.metrics.psnr.type: 'calculate_mcr' is for code, not"),
+    ('val:metrics:psnr:type=calculate_mcr', "val.metrics.psnr.type: 'calculate_mcr' cannot be used"),
     ('val:metrics:psnr:data_range=gues', "val.metrics.psnr.data_range: expected a valid number or 'guess', got"),
     ('val:grids=true', "val: 'grids: true' needs either 'crop_size_h' or 'crop_size_h_ratio'"),
     ('val:crop_size_h_ratio=1.5', 'val.crop_size_h_ratio: expected less than or equal to 1, got 1.5 (float)'),
@@ -155,7 +155,10 @@ REFUSED = [
     ('datasets:trian={}', 'datasets.trian: unknown phase; a key of datasets is train, val or test, with'),
     ('datasets:train:mean=[1, 2, 3]', 'datasets.train.mean: expected nothing (null), got [1, 2, 3] (list)'),
     ('datasets:train:phase=val', "datasets.train.phase: unknown key 'phase' of PairedImageDataset"),
-    ('datasets:train={name: x, type: SingleImageDataset, dataroot_lq: b}', 'SingleImageDataset is not for train'),
+    (
+        'datasets:train={name: x, type: SingleImageDataset, dataroot_lq: b}',
+        'SingleImageDataset cannot be used for train',
+    ),
     (
         'datasets:train:batch_size_per_gpu=0',
         'datasets.train.batch_size_per_gpu: expected greater than or equal to 1, got 0 (int)',

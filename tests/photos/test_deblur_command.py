@@ -243,7 +243,7 @@ def test_odd_pictures_are_done(place, capsys):
     alpha = load_photo(Path('out/clear.png')).alpha
     assert np.array_equal(alpha, load_photo(folder / 'clear.png').alpha)
     out = capsys.readouterr().out
-    assert 'CMYK became RGB without a colour profile' in out and 'black and white became 8-bit gray' in out
+    assert 'CMYK converted to RGB without a colour profile' in out and 'black and white converted to 8-bit gray' in out
 
 
 @pytest.mark.slow

@@ -185,7 +185,7 @@ def test_a_photo_that_the_memory_or_the_disk_cannot_hold_does_not_end_the_run(pl
         (['-i', 'photos', '-o', 'x', '-w', 'gone.pth'], 'gone.pth does not exist'),
         (['-i', 'photos', '-o', 'x', '-w', 'photos/notes.txt'], 'is not a network file'),
         (['-i', 'photos', '-o', 'x', '-w', 'unet.pth'], 'scripts/convert_checkpoint.py'),
-        (['-i', 'photos', '-o', 'x', '--device', 'gpu'], "no device is called 'gpu'"),
+        (['-i', 'photos', '-o', 'x', '--device', 'gpu'], "unknown device 'gpu'"),
         (['-i', 'photos', '-o', 'net.pth'], 'a file has the name of the folder'),
     ],
 )

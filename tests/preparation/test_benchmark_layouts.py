@@ -120,7 +120,7 @@ def test_every_layout_has_a_tree():
 def test_each_is_recognised_converted_checked_and_read(tree, tmp_path, key, layout):
     root, pairs = tree(key, layout)
     benchmark, out = benchmark_set(key), tmp_path / 'out'
-    with pytest.raises(DataError, match='is not the whole of') as error:
+    with pytest.raises(DataError, match='is an incomplete') as error:
         prepare(Plan(benchmark, out, root), ['convert'])
     first = pairs[0][0]
     found = sum(part == first for part, *_ in pairs)

@@ -142,7 +142,7 @@ def test_masks_that_do_not_belong_to_their_images(prepared, change):
     for path, labels in zip(files, changed, strict=True):
         write_label_map(path, labels)
     (found,) = faults(prepared.parent)
-    assert found[:2] == ('mask', str(prepared / 'grouped_masks')) and 'turned, or belong to other images' in found[2]
+    assert found[:2] == ('mask', str(prepared / 'grouped_masks')) and 'flipped or transposed' in found[2]
 
 
 def test_duplicates_within_and_across_parts(prepared):
@@ -210,7 +210,7 @@ def test_the_data_sets_of_an_option_file(prepared):
     listed.write_text(f'{NAMES[0]}.png\n{NAMES[1]}.png\n')
     (done,) = check_data_sets(folders_of_options({'val': {**block, 'meta_info_file': str(listed)}}))
     assert len(done.items) == 2 and done.faults == []
-    with pytest.raises(DataError, match='names no data set of files'):
+    with pytest.raises(DataError, match='has no data set of files'):
         folders_of_options({'train': {'type': 'SyntheticBlurDataset'}})
 
 

@@ -260,7 +260,7 @@ def test_half_an_environment_is_taken_away(clone, tmp_path):
     command = [shutil.which('bash'), str(clone / 'scripts/quickstart.sh')]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={'PATH': path}, cwd=tmp_path)
     assert done.returncode == 1
-    assert 'could not make .venv' in done.stderr
+    assert 'cannot create .venv' in done.stderr
     assert not (clone / '.venv').exists()
 
 
@@ -268,7 +268,7 @@ def test_half_an_environment_is_taken_away(clone, tmp_path):
     ('arguments', 'code', 'message'),
     [
         (['--out', 'file/below'], 1, 'file/below cannot be written; choose another folder with --out'),
-        (['--step', '3'], 2, 'unknown: --step'),
+        (['--step', '3'], 2, 'unknown option: --step'),
         (['--steps'], 2, '--steps needs a value'),
     ],
 )

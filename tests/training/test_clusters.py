@@ -48,7 +48,7 @@ def test_a_process_takes_the_gpu_of_its_number_or_the_only_one_it_sees(gpus, cou
 
 def test_more_processes_than_gpus_are_refused(gpus):
     gpus(2)
-    with pytest.raises(OptionError, match="'cuda:2' is not on this machine: it has 2"):
+    with pytest.raises(OptionError, match="'cuda:2' is not available: this machine has 2"):
         own_gpu(2)
 
 

@@ -234,7 +234,7 @@ def test_many_in_a_row_stop_the_training_with_the_last_good_weights(tmp_path, re
     models = tmp_path / 'experiments' / 'run' / 'models'
     good, last = (torch.load(models / f'net_g_{i}.pth', weights_only=True)['params'] for i in (3, 5))
     assert all(torch.equal(good[name], last[name]) for name in good)
-    assert 'stopped after 2 steps in a row' in caplog.text
+    assert 'stopped after 2 consecutive non-finite steps' in caplog.text
 
 
 def test_good_steps_between_bad_ones_start_the_count_anew(tmp_path, recipe, monkeypatch):
@@ -324,7 +324,7 @@ def test_a_debug_run_is_short_and_has_a_folder_of_its_own(tmp_path, recipe, capl
         caplog.clear()
         caplog.set_level('INFO')
         assert runs.train(tmp_path, content, '--debug') == 0
-        assert 'trial: data, network, steps, validation and checkpoint work' in caplog.text
+        assert 'test run: data, network, steps, validation and checkpoint work' in caplog.text
     assert [path.name for path in (tmp_path / 'experiments').iterdir()] == ['run_debug']
     log = runs.log_of(tmp_path, 'run_debug')
     assert [line['iter'] for line in log] == [1, 2, 2]

@@ -93,7 +93,7 @@ def test_arguments_are_checked_before_anything_is_built(package):
 
 def test_a_name_is_registered_once(package):
     assert package.names() == ['Good']
-    with pytest.raises(KeyError, match='registered already'):
+    with pytest.raises(KeyError, match='already registered'):
         package.register(type('Good', (), {}))
 
 
@@ -164,22 +164,22 @@ def test_label_maps_keep_overlapping_masks_and_their_order():
 
 
 def test_label_maps_of_wrong_things_are_refused():
-    with pytest.raises(MaskError, match='masks are boolean'):
+    with pytest.raises(MaskError, match='masks must be boolean'):
         label_map_from_masks(np.zeros((2, 4, 5), np.uint8))
-    with pytest.raises(MaskError, match='masks are boolean'):
+    with pytest.raises(MaskError, match='masks must be boolean'):
         label_map_from_masks(np.zeros((4, 5), bool))
-    with pytest.raises(MaskError, match='holds integers'):
+    with pytest.raises(MaskError, match='must be integers'):
         masks_from_label_map(np.zeros((2, 4, 5)))
-    with pytest.raises(MaskError, match='smallest here is -3'):
+    with pytest.raises(MaskError, match='the smallest is -3'):
         masks_from_label_map(np.full((1, 2, 2), -3))
 
 
 def test_devices_are_chosen_in_one_place():
     assert select_device('cpu') == torch.device('cpu')
     assert select_device('auto').type in ('cpu', 'cuda', 'mps')
-    with pytest.raises(OptionError, match="no device is called 'gpu'"):
+    with pytest.raises(OptionError, match="unknown device 'gpu'"):
         select_device('gpu')
-    with pytest.raises(OptionError, match='is not on this machine'):
+    with pytest.raises(OptionError, match='is not available'):
         select_device('cuda:99')
 
 

@@ -28,7 +28,7 @@ def open_store(root: str | Path, io_backend: IoBackend = DISK, suffixes: Collect
     """
     kind = io_backend.get('type') if isinstance(io_backend, Mapping) else None
     if kind not in get_args(Backend) or len(io_backend) > 1:
-        raise ArgumentError(f'io_backend is {{type: disk}}, {{type: lmdb}} or {{type: raw}}, not {io_backend}')
+        raise ArgumentError(f'io_backend must be {{type: disk}}, {{type: lmdb}} or {{type: raw}}, not {io_backend}')
     if kind == 'disk':
         return FolderStore(root, suffixes)
     return LmdbStore(root) if kind == 'lmdb' else RawStore(root)

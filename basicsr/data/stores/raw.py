@@ -102,9 +102,7 @@ class RawStore(Store):
 
     def _array(self, key: str, *kinds: Kind) -> Array:
         if self.kind not in kinds:
-            raise DataError(
-                f'{self.root}: a store of {self.kind}, where {kinds[0]} are needed; is it the right folder?'
-            )
+            raise DataError(f'{self.root}: contains {self.kind}, expected {kinds[0]}; is it the right folder?')
         if self._bytes is None:
             self._bytes = _map(self.root)
         offset, dtype, shape = self._entries[key]

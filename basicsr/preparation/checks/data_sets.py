@@ -168,8 +168,8 @@ def _check_turned(root: Path, known: Sequence[MaskFacts], done: CheckedDataSet) 
     several = [facts for facts in known if facts.regions > 1]
     worse = sum(facts.explained <= facts.turned for facts in several)
     if len(several) >= FEWEST and worse > len(several) / 2:
-        text = f'for {worse} of {len(several)} images, turned masks fit at least as well: the masks are '
-        done.fault('mask', root, f'{text}turned, or belong to other images')
+        text = f'for {worse} of {len(several)} images, flipped or transposed masks fit at least as well; '
+        done.fault('mask', root, f'{text}do the masks belong to these images, in this orientation?')
 
 
 def _find_duplicates(checked: Sequence[CheckedDataSet]) -> None:

@@ -84,7 +84,7 @@ def folders_of_options(datasets: Mapping[str, Mapping[str, Any]]) -> list[DataSe
             )
         )
     if not found:
-        raise DataError('the option file names no data set of files: nothing to check')
+        raise DataError('the option file has no data set of files to check')
     return found
 
 

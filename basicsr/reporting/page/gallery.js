@@ -194,7 +194,7 @@ function showCards() {
   byId('notable').replaceChildren(...groups.filter(([, rows]) => rows.length).map(([title, rows, more]) => {
     const parts = [element('h2', { textContent: title }), element('div', { className: 'cards' }, rows.map((row) => cardOf(set, row)))];
     if (more) {
-      const button = element('button', { type: 'button', textContent: 'Show all of them in the table' });
+      const button = element('button', { type: 'button', textContent: 'Show all in the table' });
       button.addEventListener('click', () => { byId('only-collapsed').checked = true; showRows(); byId('images').scrollIntoView(); });
       parts.push(element('p', {}, [button]));
     }

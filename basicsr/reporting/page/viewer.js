@@ -42,7 +42,7 @@ const sourceOf = (id) => viewer.sources.find((source) => source.id === id);
 
 function presetsOf(row) {
   const wanted = row.runs.length > 1
-    ? [['output0', 'output1', 'the two outputs'], ['input', 'output1', 'input | second output'], ['output1', 'target', 'second output | target'], ['error0', 'error1', 'errors']]
+    ? [['output0', 'output1', 'first output | second output'], ['input', 'output1', 'input | second output'], ['output1', 'target', 'second output | target'], ['error0', 'error1', 'errors']]
     : [['input', 'output0', 'input | output'], ['output0', 'target', 'output | target'], ['error0', 'output0', 'error | output']];
   return wanted.filter(([left, right]) => sourceOf(left) && sourceOf(right));
 }
