@@ -28,9 +28,9 @@ def open_socket(host: str, port: int) -> socket.socket:
     Raises:
         OptionError: the address is in use or does not belong to this computer.
     """
-    family = socket.AF_INET6 if (six := ':' in host) else socket.AF_INET
-    both = six and socket.has_dualstack_ipv6()
     try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
         return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=both)
     except OSError as error:
         raise OptionError(f'cannot listen: {error.strerror or error}; try another --host or --port') from error

@@ -56,7 +56,7 @@ class Contract:
 
 def contract_of(net: nn.Module) -> Contract:
     """Read the contract of a network: its attributes, and defaults for those it lacks."""
-    parameters = inspect.signature(net.forward).parameters
+    parameters = _parameters(net)
     prior: Any = getattr(net, 'prior_kind', 'regions' if 'masks' in parameters else 'none')
     declared = getattr(net, 'input_rule', None)
     rule = declared or InputRule()
@@ -77,8 +77,16 @@ def contract_of(net: nn.Module) -> Contract:
 
 
 def restored(output: Any) -> Tensor:
-    """Return the restored image of a network's output: the tensor itself, or the last of several."""
-    return output if isinstance(output, Tensor) else output[-1]
+    """Return the restored image of a network's output: the tensor itself, or the last of several.
+
+    Raises:
+        ArgumentError: the output is neither.
+    """
+    if isinstance(output, (list, tuple)) and output:
+        output = output[-1]
+    if not isinstance(output, Tensor):
+        raise ArgumentError(f'the network returned a {type(output).__name__}; expected an image or a list of images')
+    return output
 
 
 def for_tiles(
@@ -115,6 +123,13 @@ def export_obstacle(net: nn.Module) -> str | None:
     reasons = (getattr(part, 'not_exportable', None) for part in net.modules())
     reason = next((reason for reason in reasons if reason), None)
     return None if reason is None else f'{type(net).__name__} cannot be exported with {reason}'
+
+
+def _parameters(net: nn.Module) -> tuple[str, ...]:
+    try:
+        return tuple(inspect.signature(net.forward).parameters)
+    except ValueError:  # traced modules have no signature
+        return ()
 
 
 def _image_channels(net: nn.Module) -> int:

@@ -54,6 +54,8 @@ def recognised_by(name: str, *keys: str) -> Callable[[Recogniser], Recogniser]:
     """
 
     def add(recogniser: Recogniser) -> Recogniser:
+        if keys in _RECOGNISERS:
+            raise KeyError(f'{name} and {_RECOGNISERS[keys][0]} are recognised by the same parameters')
         _RECOGNISERS[keys] = name, recogniser
         return recogniser
 

@@ -171,13 +171,14 @@ class SAMDeblur(MaskGuided):
         if 'prior_channels' in backbone:
             raise ArgumentError('SAMDeblur sets prior_channels of its backbone; remove the key from backbone')
         network = ARCH_REGISTRY.build({**backbone, 'prior_channels': prior_channels}) if _fits(backbone) else None
-        if network is None or network.in_channels != network.img_channel + prior_channels:
+        about = None if network is None else contract_of(network)
+        if network is None or about is None or about.in_channels != about.img_channel + prior_channels:
             raise ArgumentError(
                 f"SAMDeblur: '{backbone.get('type')}' cannot be the backbone. A backbone needs the argument "
                 'prior_channels and the attributes img_channel, in_channels and input_rule, and takes no other inputs'
             )
-        self.img_channel = network.img_channel
-        self.input_rule = replace(network.input_rule, halo='global')  # region means depend on the whole image
+        self.img_channel = about.img_channel
+        self.input_rule = replace(about.input_rule, halo='global')  # region means depend on the whole image
         self._build_prior(self.img_channel, prior_channels, mask_dropout, mask_value)
         self.backbone = network
 

@@ -165,7 +165,7 @@ class Validation:
                 image = self._processes.from_rank(index % self._processes.world, images.get(index))
                 if log is not None and image is not None:
                     log.image(iteration, f'{name}/{index}', image)
-        return self._is_best(results[0][1])
+        return bool(results) and self._is_best(results[0][1])
 
     def _is_best(self, scores: Mapping[str, float]) -> bool:
         """Return whether scores on the first set are the best so far, and keep them if so."""

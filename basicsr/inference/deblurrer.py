@@ -129,6 +129,7 @@ class Deblurrer:
         self.mask_value = network.contract.mask_value
         self.masks, self.cache, self.tile, self.guard = masks, cache, tile, guard
         block = {'type': generator} if isinstance(generator, str) else generator
+        self._building = threading.Lock()  # one mask generator, whoever asks first
         self._generator = functools.cache(lambda: build_generator(block) if isinstance(block, Mapping) else block)
         self._network = network
         self._lock = threading.Lock()
@@ -164,7 +165,8 @@ class Deblurrer:
             UnknownNameError: no such generator.
             WeightsError: its weights cannot be read.
         """
-        return self._generator()
+        with self._building:
+            return self._generator()
 
     def __call__(self, image: Any, masks: MasksLike = None) -> Any:
         """Deblur an image, or a batch of images as a tensor (with one mask argument for all).

@@ -108,7 +108,8 @@ def list_images(folder: Path) -> list[Path]:
     for path in images:
         other = by_stem.setdefault(path.with_suffix(''), path)
         if other != path:
-            raise MaskError(f'{folder}: {other} and {path} would share the mask file {path.stem}.png; rename one')
+            shared = path.with_suffix('.png')
+            raise MaskError(f'{folder}: {other} and {path} would share the mask file {shared}; rename one')
     return images
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from basicsr.options.fields import Block, FolderName, Legacy
@@ -52,3 +52,9 @@ class DatasetOptions(LoaderOptions, Block):
     use_shuffle: Annotated[bool | None, Legacy(), NotRecipe()] = Field(
         default=None, description='Ignored: training data are always shuffled.'
     )
+
+    @model_validator(mode='after')
+    def _consistent(self) -> DatasetOptions:
+        if self.prefetch_mode == 'cuda' and not self.pin_memory:
+            raise PydanticCustomError('needs', "'prefetch_mode: cuda' needs 'pin_memory: true'")
+        return self

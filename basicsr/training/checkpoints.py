@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from basicsr.utils.errors import CheckpointError, WeightsError
 from basicsr.utils.files import whole_file
 from basicsr.version import __version__
-from basicsr.weights.files import load_plain, read_weights, save_weights
+from basicsr.weights.files import load_plain, save_weights, weights_under
 
 logger = logging.getLogger(__name__)
 
@@ -188,8 +188,8 @@ def read_checkpoint(path: Path, network: bool = True) -> Checkpoint:
     net = load_plain(file)
     if not isinstance(net, Mapping) or net.get('pair') != state['pair']:
         raise CheckpointError(f'{path} and {file} are not a pair; one of them is from another run')
-    params = read_weights(file).state
-    ema = read_weights(file, 'params_ema').state if 'params_ema' in net else None
+    params = weights_under(file, net, 'params').state
+    ema = weights_under(file, net, 'params_ema').state if 'params_ema' in net else None
     for name, tensor in [*params.items(), *(ema or {}).items()]:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(f'{file}: {name} contains NaN or infinity')

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
-from basicsr.utils.signature import NotNegative, Positive
+from basicsr.utils.signature import NotNegative, Positive, mismatches, refuse, validate
 
 
 class NotRecipe:
@@ -44,20 +43,22 @@ class LoaderOptions(BaseModel):
         default=False, description='Load batches into page-locked memory, which copies to a GPU faster.'
     )
 
-    @model_validator(mode='after')
-    def _consistent(self) -> LoaderOptions:
-        if self.prefetch_mode == 'cuda' and not self.pin_memory:
-            raise PydanticCustomError('needs', "'prefetch_mode: cuda' needs 'pin_memory: true'")
-        return self
-
     @classmethod
-    def of(cls, options: LoaderOptions | Mapping[str, Any] | None) -> LoaderOptions:
+    def of(cls, options: LoaderOptions | Mapping[str, Any] | object | None) -> LoaderOptions:
         """Return the options as an object.
 
         Args:
-            options: a mapping may have other keys; without workers and with batches of 1 unless it sets them.
+            options: a mapping, or an object with attributes; other keys are ignored, and None means the default.
+                Without workers and with batches of 1 unless it sets them.
+
+        Raises:
+            ArgumentError: a value is not valid; lists all such values.
         """
         if isinstance(options, LoaderOptions):
             return options
-        given = {key: value for key, value in (options or {}).items() if key in cls.model_fields}
-        return cls(**{'num_worker_per_gpu': 0, 'batch_size_per_gpu': 1, **given})
+        given = options if isinstance(options, Mapping) else getattr(options, '__dict__', {})
+        known = {key: given[key] for key in cls.model_fields if given.get(key) is not None}
+        known = {'num_worker_per_gpu': 0, 'batch_size_per_gpu': 1, **known}
+        found, _, mistakes = validate(cls, known)
+        refuse('data loader', mismatches(mistakes, known, lambda place: None))
+        return cast(LoaderOptions, found)

@@ -198,7 +198,8 @@ def validate(
     fitted, mistakes = dict(data), []
     for _ in range(2):
         try:
-            return model.model_validate_json(json.dumps(fitted, default=str), context=context), fitted, []
+            text = json.dumps({str(key): value for key, value in fitted.items()}, default=_plain)
+            return model.model_validate_json(text, context=context), fitted, []
         except ValidationError as error:
             mistakes = error.errors(include_url=False)
         places = {existing_part(m['loc'], fitted) for m in mistakes if m['type'] in ('int_type', 'literal_error')}
@@ -209,6 +210,11 @@ def validate(
         for *above, key in whole:
             value_at(fitted, above)[key] = int(value_at(fitted, (*above, key)))
     return None, fitted, mistakes
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy as one of Python, and anything else as text."""
+    return value.item() if getattr(value, 'ndim', None) == 0 else str(value)
 
 
 def _is_whole(value: Any) -> bool:

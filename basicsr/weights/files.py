@@ -73,7 +73,7 @@ def read_weights(path: str | Path, param_key: str | None = 'params') -> Weights:
     path = Path(path)
     if safetensors_files.is_one(path):
         return _of_safetensors(path, param_key)
-    return _under_key(path, load_plain(path), param_key)
+    return weights_under(path, load_plain(path), param_key)
 
 
 def read_any_weights(path: str | Path, averages: bool | None = False) -> Weights:
@@ -91,10 +91,10 @@ def read_any_weights(path: str | Path, averages: bool | None = False) -> Weights
         return _of_safetensors(path, 'params_ema' if averages else None)
     content = load_plain(path)
     if averages:
-        return _under_key(path, content, 'params_ema')
+        return weights_under(path, content, 'params_ema')
     key = _key_of(path, content)
     wanted = averages is None and key is not None and 'params_ema' in content
-    return _under_key(path, content, 'params_ema' if wanted else key)
+    return weights_under(path, content, 'params_ema' if wanted else key)
 
 
 def _key_of(path: Path, content: Any) -> str | None:
@@ -110,7 +110,8 @@ def _key_of(path: Path, content: Any) -> str | None:
     raise WeightsError(f'{path} holds {several}; it has {_listed(map(str, content)) or "nothing"}')
 
 
-def _under_key(path: Path, content: Any, param_key: str | None) -> Weights:
+def weights_under(path: Path, content: Any, param_key: str | None) -> Weights:
+    """Return the parameters under a key of a file that was read; see :func:`read_weights`."""
     if not isinstance(content, Mapping):
         raise WeightsError(f'{path} holds a {type(content).__name__}, not a dictionary of parameters')
     if param_key is not None and param_key not in content:

@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from basicsr import Deblurrer
-from basicsr.archs.contract import contract_of, export_obstacle
+from basicsr.archs import build_network
+from basicsr.archs.contract import contract_of, export_obstacle, restored
 from basicsr.archs.input_rule import InputRule
 from basicsr.inference.restoring import restore_image
 from basicsr.interchange import exporting, program_files
@@ -131,3 +132,24 @@ def test_masks_without_a_way_to_tile_are_refused():
     assert contract_of(Guided()).prior_kind == 'regions'
     with pytest.raises(ArgumentError, match='for_tiles'):
         restore_image(Guided().eval(), torch.rand(1, 3, 200, 200), torch.zeros(1, 1, 200, 200).int(), tile=128)
+
+
+def test_a_backbone_without_its_attributes_is_refused(monkeypatch):
+    class Bare(nn.Module):
+        def __init__(self, prior_channels: int = 0) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3 + prior_channels, 3, 3, padding=1)
+
+        def forward(self, lq: torch.Tensor) -> torch.Tensor:
+            return self.first(lq)
+
+    monkeypatch.setitem(ARCH_REGISTRY._entries, 'BareBackbone', Bare)
+    with pytest.raises(ArgumentError, match='in_channels'):
+        build_network({'type': 'SAMDeblur', 'backbone': {'type': 'BareBackbone'}})
+
+
+def test_traced_modules_and_outputs_that_are_no_images():
+    traced = torch.jit.trace(nn.Conv2d(3, 3, 3), torch.zeros(1, 3, 8, 8))
+    assert contract_of(traced).prior_kind == 'none'
+    with pytest.raises(ArgumentError, match='dict'):
+        restored({'image': torch.zeros(1, 3, 8, 8)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import random
 from pathlib import Path
 
@@ -202,3 +203,14 @@ def test_integers_become_floats():
         assert torch.equal(floats['masks'], batch['masks']) and not batch['lq'].is_floating_point()
         assert to_floats(batch, 'cpu', gray_masks=True)['masks'].unique().tolist() == [np.float32(0.2)]
     assert torch.equal(to_floats(floats, 'cpu')['lq'], floats['lq'])
+
+
+def test_options_of_the_loader_from_code():
+    loaded = list(range(8))
+    assert build_dataloader(loaded, {'num_worker_per_gpu': None, 'batch_size_per_gpu': 2}, 'train').num_workers == 0
+    assert build_dataloader(loaded, argparse.Namespace(batch_size_per_gpu=2), 'train').batch_size == 2
+    assert (
+        build_dataloader(loaded, {'prefetch_mode': 'cuda', 'batch_size_per_gpu': np.int64(2)}, 'train').batch_size == 2
+    )
+    with pytest.raises(ArgumentError, match='batch_size_per_gpu'):
+        build_dataloader(loaded, {'batch_size_per_gpu': 0}, 'train')

@@ -395,3 +395,8 @@ def test_pictures_as_they_come_from_jpeg_files() -> None:
 def test_jpeg_qualities_that_make_no_sense(jpeg: tuple[int, int]) -> None:
     with pytest.raises(ArgumentError, match='jpeg'):
         SyntheticBlurDataset(length=1, jpeg=jpeg)
+
+
+def test_numbers_of_numpy_are_numbers():
+    dataset = SyntheticBlurDataset(length=np.int64(3), gt_size=32, shake_length=np.float32(2))
+    assert len(dataset) == 3

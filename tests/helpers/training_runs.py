@@ -192,6 +192,25 @@ def _train(folder: Path, arguments: list[str], prepare: Callable[[], None] | Non
     sys.exit(run(lambda: main(arguments)))
 
 
+def in_step(step: int, rank: int, action: Callable[[Any], None]) -> None:
+    """Do something in one process while it is in that step."""
+    from basicsr.models.image_restoration_model import ImageRestorationModel
+
+    original = ImageRestorationModel.train_step
+
+    def train_step(model, *batches):
+        if model.iteration + 1 == step and model.processes.rank == rank:
+            action(batches)
+        return original(model, *batches)
+
+    ImageRestorationModel.train_step = train_step
+
+
+def killed_in_step_5() -> None:
+    """Kill the process of rank 1 in step 5."""
+    in_step(5, 1, lambda batches: os.kill(os.getpid(), signal.SIGKILL))
+
+
 class KillAt:
     """Kills its process when it is about to give a file its name for the n-th time."""
 

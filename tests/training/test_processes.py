@@ -17,7 +17,6 @@ from basicsr.data import build_dataset
 from basicsr.evaluation.validation import validate
 from basicsr.metrics import build_metric
 from basicsr.models import build_model
-from basicsr.models.image_restoration_model import ImageRestorationModel
 from basicsr.options import load_options
 from basicsr.options.schema_train import ValOptions
 from basicsr.train import Training
@@ -109,33 +108,17 @@ def test_validation_averages_are_exact_for_any_remainder(tmp_path, roots):
                 assert scores == pytest.approx(expected, rel=1e-12)
 
 
-def in_step(step: int, rank: int, action) -> None:
-    """Do something in one process while it is in that step."""
-    original = ImageRestorationModel.train_step
-
-    def train_step(model, *batches):
-        if model.iteration + 1 == step and model.processes.rank == rank:
-            action(batches)
-        return original(model, *batches)
-
-    ImageRestorationModel.train_step = train_step
-
-
 def signal_in_step_5() -> None:
-    in_step(5, 1, lambda batches: signal.raise_signal(signal.SIGUSR1))
-
-
-def killed_in_step_5() -> None:
-    in_step(5, 1, lambda batches: os.kill(os.getpid(), signal.SIGKILL))
+    runs.in_step(5, 1, lambda batches: signal.raise_signal(signal.SIGUSR1))
 
 
 def frozen_in_step_5() -> None:
     watch.SILENT_AFTER = 3
-    in_step(5, 1, lambda batches: os.kill(os.getpid(), signal.SIGSTOP))
+    runs.in_step(5, 1, lambda batches: os.kill(os.getpid(), signal.SIGSTOP))
 
 
 def nan_in_step_5() -> None:
-    in_step(5, 1, lambda batches: batches[0]['gt'].fill_(math.nan))
+    runs.in_step(5, 1, lambda batches: batches[0]['gt'].fill_(math.nan))
 
 
 @pytest.mark.slow
@@ -183,7 +166,7 @@ def test_an_error_in_one_process_ends_the_others_with_its_message(tmp_path, brok
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('prepare', 'reason'), [(killed_in_step_5, 'killed?'), (frozen_in_step_5, 'silent')])
+@pytest.mark.parametrize(('prepare', 'reason'), [(runs.killed_in_step_5, 'killed?'), (frozen_in_step_5, 'silent')])
 def test_a_process_that_is_gone_ends_the_others(tmp_path, roots, prepare, reason):
     processes = runs.start_ranks(tmp_path, runs.options(roots), 2, prepare=prepare)
     processes[0].join(60)
@@ -204,7 +187,7 @@ def test_torchrun_restarts_where_the_last_checkpoint_is(tmp_path, roots):
         f'sys.path.insert(0, {str(ROOT)!r})\n'
         'from basicsr.train import main\n'
         'if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":\n'
-        '    from tests.training.test_processes import killed_in_step_5\n'
+        '    from tests.helpers.training_runs import killed_in_step_5\n'
         '    killed_in_step_5()\n'
         'sys.exit(main())\n'
     )
@@ -317,7 +300,7 @@ def full_in_step_5() -> None:
     def full(batches) -> None:
         raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')
 
-    in_step(5, 1, full)
+    runs.in_step(5, 1, full)
 
 
 @pytest.mark.slow
