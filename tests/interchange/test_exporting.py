@@ -319,7 +319,7 @@ def test_the_command_writes_compares_and_describes(script, capsys):
     save_weights('mine.pth', net)
     assert script('--model', 'mine.pth', '--format', 'pt2') == 0
     said = capsys.readouterr().out
-    assert 'mine.pt2: SegNAFNet' in said and 'inputs: lq, masks; 3×3 pixels or more' in said
+    assert 'mine.pt2: SegNAFNet' in said and 'at least 3×3 pixels' in said
     assert 'largest difference from PyTorch at 5 sizes' in said
     run, about = program_files.read_pt2(Path('mine.pt2'))
     assert about['checkpoint'] == 'mine.pth'
