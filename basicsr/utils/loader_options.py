@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from basicsr.utils.signature import NotNegative, Positive
+from basicsr.utils.signature import NotNegative, Positive, contradiction
 
 
 class NotRecipe:
@@ -47,7 +46,7 @@ class LoaderOptions(BaseModel):
     @model_validator(mode='after')
     def _consistent(self) -> LoaderOptions:
         if self.prefetch_mode == 'cuda' and not self.pin_memory:
-            raise PydanticCustomError('needs', "'prefetch_mode: cuda' needs 'pin_memory: true'")
+            raise contradiction("'prefetch_mode: cuda' needs 'pin_memory: true'")
         return self
 
     @classmethod
