@@ -65,17 +65,9 @@ class LmdbStore(FileStore):
             raise DataError(f'{self.root / "meta_info.txt"}: lists {problem}; make the LMDB again')
         self.keys = sorted(self._names)
 
-    def stem(self, key: str) -> str:
-        """Return the key itself."""
-        return key
-
     def file_name(self, key: str) -> str:
         """Return the name that the file had."""
         return self._names[key]
-
-    def path(self, key: str) -> str:
-        """Return the database with the name that the file had."""
-        return str(self.root / self._names[key])
 
     def read(self, key: str) -> bytes:
         """Return the value of the key."""
