@@ -169,16 +169,13 @@ class SyntheticBlurDataset(GeneratedDataset):
 
     def _draw_path(self, length: float, samples: int, rng: np.random.Generator) -> Displacements:
         if rng.random() < self.straight_share:
-            return straight_path(length, self._draw_angle(rng), samples)
+            turns = self.directions
+            angle = rng.uniform(0, 2 * np.pi) if turns is None else np.deg2rad(turns[int(rng.integers(len(turns)))])
+            return straight_path(length, float(angle), samples)
         return self._draw_curve(length, samples, rng)
 
     def _draw_curve(self, length: float, samples: int, rng: np.random.Generator) -> Displacements:
         return shake_path(length, rng, samples, _within(self.smoothness, rng))
-
-    def _draw_angle(self, rng: np.random.Generator) -> float:
-        if self.directions is None:
-            return float(rng.uniform(0, 2 * np.pi))
-        return float(np.deg2rad(self.directions[int(rng.integers(len(self.directions)))]))
 
 
 def _within(limits: tuple[float, float], rng: np.random.Generator) -> float:

@@ -312,13 +312,7 @@ def _mismatch(messages: Iterable[str], value: Any) -> str:
     others = [text[:1].lower() + text[1:] for text in messages if not text.startswith(prefix)]
     got = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + '...'
     kind = '' if value is None else f' ({type(value).__name__})'
-    for theirs, ours in (
-        ('a valid dictionary', 'a mapping'),
-        ('an object', 'a mapping'),
-        ('a valid array', 'a list'),
-        ('None', 'nothing (null)'),
-        ('null', 'nothing (null)'),
-    ):
+    for theirs, ours in (('an object', 'a mapping'), ('a valid array', 'a list'), ('null', 'nothing (null)')):
         expected = expected.replace(theirs, ours)
     parts = ([f'expected {expected}'] if expected else []) + others
     return f'{"; ".join(parts)}, got {"nothing (null)" if value is None else got}{kind}'
