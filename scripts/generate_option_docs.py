@@ -142,9 +142,9 @@ def _switches() -> list[tuple[str, ...]]:
 
 
 def _legacy_rows() -> list[tuple[str, ...]]:
-    rows = [(f'`{".".join(key.path)}`', key.meaning) for key in legacy.KEYS]
+    rows: list[tuple[str, ...]] = [(f'`{".".join(key.path)}`', key.meaning) for key in legacy.KEYS]
     rows += [(f'`{".".join(t.path)}: {t.old}`', f'read as `{t.new}`: {t.why}') for t in legacy.TYPES]
-    return [tuple(row) for row in rows]
+    return rows
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -15,7 +15,7 @@ runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 
 import argparse
 import logging
-from collections.abc import Iterable, Iterator
+from functools import partial
 
 
 def parse() -> argparse.Namespace:
@@ -33,15 +33,10 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def progress(keys: Iterable[str]) -> Iterator[str]:
-    """Show a progress bar."""
-    from tqdm import tqdm
-
-    yield from tqdm(list(keys), unit='file', dynamic_ncols=True)
-
-
 def convert(source: Path, target: Path, kind: str, threads: int) -> int:
     """Pack or unpack, depending on the names; return the number of files."""
+    from tqdm import tqdm
+
     from basicsr.data.stores.base import FolderStore
     from basicsr.data.stores.lmdb import LmdbStore, write_lmdb
     from basicsr.data.stores.opening import unpack
@@ -50,6 +45,7 @@ def convert(source: Path, target: Path, kind: str, threads: int) -> int:
     from basicsr.masks.files import SUFFIXES, is_label_map
     from basicsr.utils.errors import DataError
 
+    progress = partial(tqdm, unit='file', dynamic_ncols=True)
     packed = {'.raw': RawStore, '.lmdb': LmdbStore}
     if source.suffix in packed and target.suffix not in packed:
         return unpack(packed[source.suffix](source), target, progress)
