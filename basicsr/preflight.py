@@ -29,13 +29,9 @@ def check_paths(options: Options) -> None:
             position = options.position(location)
             where = f'{position}: ' if position else ''
             seen_from = '' if Path(path).is_absolute() else f' (relative to {Path.cwd()})'
-            problems.append(
-                (
-                    position is None or not position.line,
-                    position,
-                    f'{where}{".".join(map(str, location))}: no such {kind}: {path}{seen_from}{_how_to_get(path)}',
-                )
-            )
+            key = '.'.join(map(str, location))
+            text = f'{where}{key}: no such {kind}: {path}{seen_from}{_how_to_get(path)}'
+            problems.append((position is None or not position.line, position, text))
     if problems:
         raise OptionError(text for *_, text in sorted(problems, key=lambda problem: problem[:2]))
 

@@ -23,24 +23,14 @@ from pydantic import BaseModel
 from basicsr.options import Options, legacy, reference
 from basicsr.options.checking import sections
 from basicsr.options.describe import argument_texts, foreign_package, in_words, plain_text, schema_of, summary_of
-from basicsr.options.fields import (
-    Block,
-    Legacy,
-    LossBlock,
-    MetricBlock,
-    NetworkBlock,
-    OptimizerBlock,
-    SchedulerBlock,
-    Section,
-    has_mark,
-)
+from basicsr.options.fields import Block, Legacy, Section, has_mark
 from basicsr.options.schema_data import DatasetOptions
 from basicsr.utils.console import run
 from basicsr.utils.registry import REGISTRIES
 from basicsr.utils.signature import arguments_model
 
 PAGE = ROOT / 'docs' / 'options.md'
-BLOCKS: tuple[type[Block], ...] = (DatasetOptions, NetworkBlock, LossBlock, MetricBlock, OptimizerBlock, SchedulerBlock)
+BLOCKS: tuple[type[Block], ...] = (DatasetOptions, *(b for b in Block.__subclasses__() if b is not DatasetOptions))
 
 REFERENCE = """\
 Defects of the original are fixed unless the file sets `mode: reference`. A file without `mode`
@@ -152,9 +142,9 @@ def _switches() -> list[tuple[str, ...]]:
 
 
 def _legacy_rows() -> list[tuple[str, ...]]:
-    rows = [(f'`{".".join(key.path)}`', key.meaning) for key in legacy.KEYS]
+    rows: list[tuple[str, ...]] = [(f'`{".".join(key.path)}`', key.meaning) for key in legacy.KEYS]
     rows += [(f'`{".".join(t.path)}: {t.old}`', f'read as `{t.new}`: {t.why}') for t in legacy.TYPES]
-    return [tuple(row) for row in rows]
+    return rows
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

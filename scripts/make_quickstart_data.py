@@ -15,7 +15,7 @@ runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 import argparse
 import json
 import logging
-from collections.abc import Sequence
+import shutil
 from typing import Any
 
 # All of them are files of scikit-image's own package; its other images would have to be downloaded.
@@ -73,18 +73,6 @@ def describe(motion: dict[str, Any]) -> str:
     return f'paths of {motion["path_range"][0]:g} to {motion["path_range"][1]:g} pixels in the directions {turns}'
 
 
-def copy_photos(names: Sequence[str], folder: Path) -> None:
-    """Copy photos to ``<folder>/<name>/``, so that each can be used as a separate data set."""
-    import shutil
-
-    from basicsr.preparation.synthetic_sets import photo_file
-
-    for name in names:
-        source = photo_file(name)
-        (folder / name).mkdir(parents=True)
-        shutil.copyfile(source, folder / name / source.name)
-
-
 def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
     """Make the whole data set.
 
@@ -94,11 +82,14 @@ def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
         workers: processes.
     """
     from basicsr.data.synthetic_blur_dataset import SyntheticBlurDataset
-    from basicsr.preparation.synthetic_sets import MasksOfBlurred, write_samples
+    from basicsr.preparation.synthetic_sets import MasksOfBlurred, photo_file, write_samples
 
     photos, seed = folder / 'photos', 1000 * settings['seed']
-    copy_photos(TRAIN_PHOTOS, photos / 'train')
-    copy_photos(TEST_PHOTOS, photos / 'test')
+    for part, names in (('train', TRAIN_PHOTOS), ('test', TEST_PHOTOS)):
+        for name in names:  # one folder each, so that each can be used as a separate data set
+            source, target = photo_file(name), photos / part / name
+            target.mkdir(parents=True)
+            shutil.copyfile(source, target / source.name)
 
     def scenes(name: str, count: int, size: int, motion: dict[str, Any], number: int) -> SyntheticBlurDataset:
         """Return images of the photos in a folder, or of generated scenes; ``number`` changes the random numbers."""

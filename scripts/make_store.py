@@ -15,11 +15,7 @@ runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 
 import argparse
 import logging
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # --help needs no numpy
-    from basicsr.data.stores.base import FolderStore
+from functools import partial
 
 
 def parse() -> argparse.Namespace:
@@ -37,28 +33,26 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def progress(keys: Iterable[str]) -> Iterator[str]:
-    """Show a progress bar."""
-    from tqdm import tqdm
-
-    yield from tqdm(list(keys), unit='file', dynamic_ncols=True)
-
-
 def convert(source: Path, target: Path, kind: str, threads: int) -> int:
     """Pack or unpack, depending on the names; return the number of files."""
+    from tqdm import tqdm
+
     from basicsr.data.stores.base import FolderStore
     from basicsr.data.stores.lmdb import LmdbStore, write_lmdb
     from basicsr.data.stores.opening import unpack
     from basicsr.data.stores.raw import RawStore, write_raw
     from basicsr.images.files import IMAGE_SUFFIXES
-    from basicsr.masks.files import SUFFIXES
+    from basicsr.masks.files import SUFFIXES, is_label_map
     from basicsr.utils.errors import DataError
 
+    progress = partial(tqdm, unit='file', dynamic_ncols=True)
     packed = {'.raw': RawStore, '.lmdb': LmdbStore}
     if source.suffix in packed and target.suffix not in packed:
         return unpack(packed[source.suffix](source), target, progress)
     if source.suffix not in packed and kind == 'images' and source.is_dir():
-        refuse_label_maps(FolderStore(source))
+        store = FolderStore(source)
+        if is_label_map(store.root / store.keys[0]):
+            raise DataError(f'{store.path(store.keys[0])} is a label map; add --kind masks')
     if target.suffix == '.raw' and source.suffix != '.raw':
         suffixes = {'images': IMAGE_SUFFIXES, 'masks': SUFFIXES, 'gray': ('.png',)}[kind]
         files = LmdbStore(source) if source.suffix == '.lmdb' else FolderStore(source, suffixes)
@@ -66,15 +60,6 @@ def convert(source: Path, target: Path, kind: str, threads: int) -> int:
     if target.suffix == '.lmdb' and source.suffix not in packed:
         return write_lmdb(source, target, 'images' if kind == 'images' else 'masks', progress)
     raise DataError(f'{source} to {target}: one of the two is a folder of files; only name.lmdb to name.raw is direct')
-
-
-def refuse_label_maps(store: FolderStore) -> None:
-    """Raise an error if the first file is a label map, which must not be packed as an image."""
-    from basicsr.masks.files import is_label_map
-    from basicsr.utils.errors import DataError
-
-    if is_label_map(store.root / store.keys[0]):
-        raise DataError(f'{store.path(store.keys[0])} is a label map; add --kind masks')
 
 
 def main() -> int:

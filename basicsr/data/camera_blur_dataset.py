@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -17,7 +18,7 @@ from basicsr.data.generated_dataset import Ascending, AtLeast0, GeneratedDataset
 from basicsr.data.sample import Sample
 from basicsr.data.sharp_sources import (
     Pair,
-    Recent,
+    RecentImages,
     frame_pairs_in,
     is_sharp,
     large_enough,
@@ -39,7 +40,6 @@ SHARES: dict[Kind, float] = {'shake': 0.4, 'motion': 0.35, 'kernel': 0.1, 'sharp
 _Gamma = Annotated[float, Ge(0.1)]
 _Side = Annotated[int, Ge(16)]
 
-_KEPT_BYTES = 256 << 20
 _ROWS = 720  # lengths of paths are those in an image of so many rows
 _ATTEMPTS = 60
 _AGREEMENT = {'crop': 0.92, 'whole': 0.85}  # the part of pixels at which the flows of both directions agree, at least
@@ -118,10 +118,7 @@ class CameraBlurDataset(GeneratedDataset):
         if gt_size is None:
             self.photos = large_enough(self.photos, short_side[0])
         require_size(self.photos, self.pairs, gt_size or short_side[0])
-        longest = short_side[1]
-        self._photo: Recent[Path, Image] = Recent(
-            lambda path: read_sharp(path, longest), lambda image: image.nbytes, _KEPT_BYTES
-        )
+        self._photo = RecentImages(partial(read_sharp, short_side=short_side[1]))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return the item of a pair; see the class."""

@@ -49,30 +49,23 @@ class CameraShake:
     Args:
         size: height and width of the image in pixels.
         length: mean length of the paths of its pixels, in pixels.
-        rng: random generator.
+        rng: random generator, also of the smoothness (0.1 to 1, see :func:`smooth_path`) and of the focal length (0.6
+            to 3 times the longer side, wide to tele).
         translation_only: move all pixels equally: one blur kernel for the whole image.
-        smoothness: see :func:`smooth_path`; None draws it between 0.1 and 1.
-        focal: focal length in units of the longer side; None draws it between 0.6 (wide) and 3 (tele).
 
     Raises:
         ArgumentError: a negative length.
     """
 
     def __init__(
-        self,
-        size: tuple[int, int],
-        length: float,
-        rng: np.random.Generator,
-        translation_only: bool = False,
-        smoothness: float | None = None,
-        focal: float | None = None,
+        self, size: tuple[int, int], length: float, rng: np.random.Generator, translation_only: bool = False
     ) -> None:
         if length < 0:
             raise ArgumentError(f'length must be at least 0 pixels, got {length}')
-        drawn_smoothness, drawn_focal = float(rng.uniform(0.1, 1.0)), float(np.exp(rng.uniform(*np.log([0.6, 3.0]))))
+        smoothness, focal = float(rng.uniform(0.1, 1.0)), float(np.exp(rng.uniform(*np.log([0.6, 3.0]))))
         self.size, self.length, self.translation_only = size, length, translation_only
-        self.focal = max(size) * (focal or drawn_focal)
-        poses = smooth_path(6, rng, smoothness or drawn_smoothness)
+        self.focal = max(size) * focal
+        poses = smooth_path(6, rng, smoothness)
         # How far each of the six moves pixels, as a part of the whole: yaw and pitch most, roll and depth less.
         weights = rng.gamma(1.0, [1.0, 1.0, 0.5, 0.5, 0.5, 0.3])
         reach = np.linalg.norm(size) / 4  # mean distance of a pixel from the centre

@@ -13,7 +13,7 @@ from basicsr.data.stores.opening import open_store
 from basicsr.images.files import Bits
 from basicsr.utils.errors import DataError, ShapeError
 from basicsr.utils.registry import DATASET_REGISTRY
-from basicsr.utils.signature import Folder, NotNegative, Positive
+from basicsr.utils.signature import Folder, NotNegative, Positive, require_arguments
 
 
 @DATASET_REGISTRY.register()
@@ -58,6 +58,7 @@ class DualPixelDataset(ImageFileDataset):
         seed: NotNegative = 0,
         groups: Groups | None = None,
     ) -> None:
+        require_arguments(DualPixelDataset, locals())
         roots = {'left': dataroot_left, 'right': dataroot_right, 'centre': dataroot_lq, 'sharp': dataroot_gt}
         self.stores = {name: open_store(root, io_backend) for name, root in roots.items()}
         _require_all_views(self.stores)

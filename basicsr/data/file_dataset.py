@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from torch.utils.data import Dataset
 from basicsr.data.sample import Draws, ReferenceDraws, Sample, SeededDraws, random_crop, turn
 from basicsr.data.stores.base import Store
 from basicsr.images.files import Bits, with_bits
-from basicsr.utils.errors import ArgumentError
 
 Phase = Literal['train', 'val', 'test']
 Channels = Literal[1, 3]
@@ -43,12 +42,6 @@ class Augmentation:
     reference: bool = False
     use_vflip: bool = False
     use_channels: bool = False
-
-    def __post_init__(self) -> None:
-        if self.phase not in get_args(Phase):
-            raise ArgumentError(f"phase must be 'train', 'val' or 'test', got {self.phase!r}")
-        if (self.gt_size is not None and self.gt_size < 1) or self.seed < 0:
-            raise ArgumentError(f'gt_size must be at least 1 and seed at least 0, got {self.gt_size} and {self.seed}')
 
     def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
         """Return the sample as the network gets it."""
@@ -107,12 +100,6 @@ def read_image(store: Store, key: str, channels: Channels, bits: Bits = None) ->
     """Read an image (H, W, C) RGB, uint8 or uint16; return it with its path."""
     path = store.path(key)
     return with_bits(store.image(key, channels), bits, path), path
-
-
-def check_channels(channels: int) -> None:
-    """Refuse anything but gray and RGB."""
-    if channels not in get_args(Channels):
-        raise ArgumentError(f'channels must be 1 (gray) or 3 (RGB), got {channels!r}')
 
 
 def mask_seed(seed: int, epoch: int, index: int) -> int:

@@ -14,7 +14,7 @@ from basicsr.data.sample import Sample
 from basicsr.data.stores.base import FolderStore
 from basicsr.utils.errors import DataError
 from basicsr.utils.registry import DATASET_REGISTRY
-from basicsr.utils.signature import Folder, NotNegative, Positive
+from basicsr.utils.signature import Folder, NotNegative, Positive, require_arguments
 
 _LQ, _GT = 'RSGR', 'GS'
 
@@ -64,6 +64,7 @@ class GRRDataset(ImageFileDataset):
         allow_gaps: bool = False,
         seed: NotNegative = 0,
     ) -> None:
+        require_arguments(GRRDataset, locals())
         self.store = FolderStore(dataroot, ('.png',))
         self.frames = _frames(self.store, allow_gaps)
         names = [f'{sequence}/{name}' for sequence, name in self.frames]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, Phase, check_channels, read_image
+from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, Phase, read_image
 from basicsr.data.image_groups import Groups, read_groups
 from basicsr.data.image_masks import Generator, MaskFolder, open_masks
 from basicsr.data.pairing import Pairing, Template, find_pairs
@@ -14,7 +14,7 @@ from basicsr.data.stores.opening import open_store
 from basicsr.images.files import Bits
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import DATASET_REGISTRY
-from basicsr.utils.signature import File, Folder, NotNegative, Positive
+from basicsr.utils.signature import File, Folder, NotNegative, Positive, require_arguments
 
 
 @DATASET_REGISTRY.register()
@@ -80,11 +80,9 @@ class PairedImageDataset(ImageFileDataset):
         masks: Literal['none', 'gray', 'regions', 'auto'] = 'none',
         generator: Generator = None,
     ) -> None:
-        if mean is not None or std is not None:
-            raise ArgumentError('mean and std must be null: images are scaled to [0, 1] on the device')
+        require_arguments(PairedImageDataset, locals())
         if masks == 'none' and dataroot_mask is not None:
             raise ArgumentError('dataroot_mask needs masks: regions, auto or gray')
-        check_channels(channels)
         self.gt, self.lq = open_store(dataroot_gt, io_backend), open_store(dataroot_lq, io_backend)
         self.keys = find_pairs(self.gt, self.lq, pairing, filename_tmpl, meta_info_file)
         self.channels, self.bits, self.gray_masks = channels, bits, masks == 'gray'

@@ -195,10 +195,8 @@ def _by_aperture(gt: Store, gt_keys: dict[str, str], lq: Store, lq_keys: dict[st
 
 def naturally_sorted(keys: Iterable[str]) -> list[str]:
     """Return the keys with numbers sorted by value: ``a9`` before ``a10``."""
-    return sorted(
-        keys, key=lambda key: [(part.isdecimal(), int(part) if part.isdecimal() else part) for part in _parts(key)]
-    )
 
+    def parts(key: str) -> list[tuple[bool, int | str]]:
+        return [(part.isdecimal(), int(part) if part.isdecimal() else part) for part in re.split(r'(\d+)', key.lower())]
 
-def _parts(key: str) -> list[str]:
-    return re.split(r'(\d+)', key.lower())
+    return sorted(keys, key=parts)

@@ -86,6 +86,9 @@ def render_photo(
 ) -> tuple[Image, Image]:
     """Render a photo while its regions move, as :func:`render` does with a scene.
 
+    The pixels behind a nearer region are unknown. Every region is therefore extended underneath the nearer ones, as far
+    as they can move apart, with the colour of its own nearest pixel. The background is the photo itself.
+
     Args:
         sharp: (H, W, 3) RGB uint8.
         labels: (H, W), the region of each pixel.
@@ -102,30 +105,6 @@ def render_photo(
     size = sharp.shape[0] - 2 * margin, sharp.shape[1] - 2 * margin
     if labels.shape != sharp.shape[:2] or margin < 0 or min(size) < 1:
         raise ShapeError(f'photo {sharp.shape}, labels {labels.shape} and margin {margin} do not match')
-    layers, own = photo_layers(sharp, labels, paths, margin)
-    return render(layers, size, own, global_path, weights, gamma, noise_std, rng)
-
-
-def photo_layers(
-    sharp: Image,
-    labels: NDArray[np.integer[Any]],
-    paths: Mapping[int, Displacements],
-    margin: int = 0,
-) -> tuple[list[Layer], list[Displacements | None]]:
-    """Cut a photo into layers that leave no holes when they move.
-
-    The pixels behind a nearer region are unknown. Every region is therefore extended underneath the nearer ones, as far
-    as they can move apart, with the colour of its own nearest pixel. The background is the photo itself.
-
-    Args:
-        sharp: (H, W, 3) RGB uint8.
-        labels: (H, W), the region of each pixel.
-        paths: displacements (T, 2) of the regions that move, by id, the nearest first.
-        margin: rows and columns around the scene that the photo shows in addition.
-
-    Returns:
-        layers from front to back, and the path of each.
-    """
     reaches = [float(np.abs(path).max(initial=0)) for path in paths.values()]
     layers: list[Layer] = []
     kept: list[Displacements | None] = []
@@ -143,7 +122,7 @@ def photo_layers(
         hidden = nearer & (near <= max(reaches) + 1)
         photo = np.where(hidden[..., None], colours, sharp)
     layers.append(Layer(photo, np.ones(labels.shape, np.float32), -margin, -margin))
-    return layers, [*kept, None]
+    return render(layers, size, [*kept, None], global_path, weights, gamma, noise_std, rng)
 
 
 def _all_shifts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,11 +57,11 @@ class Sample:
         below, right = (max(0, least - side) for side in self.size)
         if not below and not right:
             return self
-        edges = ((0, below), (0, right))
-        lq = np.pad(self.lq, (*edges, (0, 0)), 'symmetric')
-        gt = None if self.gt is None else np.pad(self.gt, (*edges, (0, 0)), 'symmetric')
-        masks = None if self.masks is None else np.pad(self.masks, ((0, 0), *edges), 'symmetric')
-        return replace(self, lq=lq, gt=gt, masks=masks)
+        edges, none = ((0, below), (0, right)), (0, 0)
+        return self._each(
+            lambda image: np.pad(image, (*edges, none), 'symmetric'),
+            lambda masks: np.pad(masks, (none, *edges), 'symmetric'),
+        )
 
     def crop(self, top: int, left: int, height: int, width: int) -> Sample:
         """Return the window with this upper left corner."""
@@ -116,16 +116,6 @@ class Sample:
         return replace(self, lq=image(self.lq), gt=gt, masks=None if self.masks is None else masks(self.masks))
 
 
-class Draws(Protocol):
-    """Source of the random numbers of an augmentation."""
-
-    def below(self, end: int) -> int:
-        """Draw an integer from 0 to ``end`` inclusive."""
-
-    def coin(self) -> bool:
-        """Draw True or False with equal probability."""
-
-
 class SeededDraws:
     """Draws that depend on (seed, epoch, index) alone, not on workers, processes or earlier draws."""
 
@@ -151,6 +141,10 @@ class ReferenceDraws:
     def coin(self) -> bool:
         """Draw True or False with equal probability."""
         return random.random() < 0.5  # noqa: S311
+
+
+Draws = SeededDraws | ReferenceDraws
+"""Source of the random numbers of an augmentation."""
 
 
 def random_crop(sample: Sample, size: int, draws: Draws) -> Sample:

@@ -95,12 +95,8 @@ class EnlargedSampler(EpochSampler):
         super().set_epoch(epoch, consumed)
         if consumed % self.world:
             raise ArgumentError(f'{consumed} samples done cannot be split evenly over {self.world} processes')
-        self.epoch, self.consumed = epoch, consumed
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.epoch)
         order = torch.randperm(self.total, generator=generator).remainder(self.length)
         return iter(order[self.consumed + self.rank :: self.world].tolist())
-
-    def __len__(self) -> int:
-        return (self.total - self.consumed) // self.world

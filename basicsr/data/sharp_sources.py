@@ -7,7 +7,6 @@ import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -22,36 +21,31 @@ from basicsr.utils.errors import DataError
 logger = logging.getLogger(__name__)
 
 Pair = tuple[Path, Path]
-_Key = TypeVar('_Key')
-_Value = TypeVar('_Value')
+_KEPT_BYTES = 256 << 20
 _NUMBER = re.compile(r'^(.*?)(\d+)$')
 _SHARP = 0.45
 
 
-class Recent(Generic[_Key, _Value]):
-    """A cache of the most recent values, up to a size.
+class RecentImages:
+    """A cache of the most recent images, up to 256 MiB; the last one is always kept.
 
     Args:
-        compute: makes the value of a key.
-        size_of: bytes of a value.
-        most: bytes to keep in all; the last value is always kept.
+        read: reads an image file.
     """
 
-    def __init__(self, compute: Callable[[_Key], _Value], size_of: Callable[[_Value], int], most: int) -> None:
-        self._compute, self._size_of, self._most = compute, size_of, most
-        self._kept: OrderedDict[_Key, _Value] = OrderedDict()
-        self._bytes = 0
+    def __init__(self, read: Callable[[Path], Image]) -> None:
+        self._read = read
+        self._kept: OrderedDict[Path, Image] = OrderedDict()
 
-    def __call__(self, key: _Key) -> _Value:
-        """Return the value of a key."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        value = self._kept[key] = self._compute(key)
-        self._bytes += self._size_of(value)
-        while self._bytes > self._most and len(self._kept) > 1:
-            self._bytes -= self._size_of(self._kept.popitem(last=False)[1])
-        return value
+    def __call__(self, path: Path) -> Image:
+        """Return the image of a file."""
+        if path in self._kept:
+            self._kept.move_to_end(path)
+            return self._kept[path]
+        image = self._kept[path] = self._read(path)
+        while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > _KEPT_BYTES:
+            self._kept.popitem(last=False)
+        return image
 
 
 def photos_in(folders: Sequence[str]) -> list[Path]:

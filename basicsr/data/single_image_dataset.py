@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, check_channels, read_image
+from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, read_image
 from basicsr.data.image_masks import Generator, ImageMasks, MaskFolder, open_masks
 from basicsr.data.pairing import sorted_keys
 from basicsr.data.sample import Sample
 from basicsr.data.stores.base import DISK, IoBackend
 from basicsr.data.stores.opening import open_store
-from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import DATASET_REGISTRY
-from basicsr.utils.signature import Folder, NotNegative
+from basicsr.utils.signature import Folder, NotNegative, require_arguments
 
 
 @DATASET_REGISTRY.register()
@@ -49,9 +48,7 @@ class SingleImageDataset(ImageFileDataset):
         generator: Generator = None,
         seed: NotNegative = 0,
     ) -> None:
-        check_channels(channels)
-        if phase not in ('val', 'test'):
-            raise ArgumentError(f"images without ground truth are for the phases 'val' and 'test', not {phase!r}")
+        require_arguments(SingleImageDataset, locals())
         self.lq = open_store(dataroot_lq, io_backend)
         self.keys = sorted_keys(self.lq)
         self.masks: ImageMasks | None = None

@@ -14,24 +14,15 @@ from basicsr.data.dead_leaves import dead_leaves
 from basicsr.data.exposure import Image, JpegRange, as_jpeg
 from basicsr.data.generated_dataset import Above0, AtLeast0, GeneratedDataset, Range, RangeAbove0
 from basicsr.data.image_masks import Generator
-from basicsr.data.motion import (
-    at_times,
-    draw_length,
-    load_kernel,
-    samples_for,
-    shake_path,
-    straight_path,
-)
+from basicsr.data.motion import at_times, draw_length, load_kernel, samples_for, shake_path, straight_path
 from basicsr.data.region_blur import Displacements, render, render_photo
 from basicsr.data.sample import Sample
-from basicsr.data.sharp_sources import Recent, photos_in
+from basicsr.data.sharp_sources import RecentImages, photos_in
 from basicsr.masks.generator import build_generator
 from basicsr.masks.label_map import compact
 from basicsr.masks.pictures import read_photo
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import File, Folder, NotNegative, Positive, Share, require_arguments
-
-_KEPT_BYTES = 256 << 20
 
 
 @DATASET_REGISTRY.register()
@@ -108,7 +99,7 @@ class SyntheticBlurDataset(GeneratedDataset):
         self.kernels = [load_kernel(file) for file in kernel_files or ()]
         use_generator = masks == 'generator' and self.share_photos > 0
         self.generator = build_generator(generator or {'type': 'felzenszwalb'}) if use_generator else None
-        self._read: Recent[Path, Image] = Recent(read_photo, lambda image: image.nbytes, _KEPT_BYTES)
+        self._read = RecentImages(read_photo)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         rng = self.generator_of(index)
@@ -178,16 +169,13 @@ class SyntheticBlurDataset(GeneratedDataset):
 
     def _draw_path(self, length: float, samples: int, rng: np.random.Generator) -> Displacements:
         if rng.random() < self.straight_share:
-            return straight_path(length, self._draw_angle(rng), samples)
+            turns = self.directions
+            angle = rng.uniform(0, 2 * np.pi) if turns is None else np.deg2rad(turns[int(rng.integers(len(turns)))])
+            return straight_path(length, float(angle), samples)
         return self._draw_curve(length, samples, rng)
 
     def _draw_curve(self, length: float, samples: int, rng: np.random.Generator) -> Displacements:
         return shake_path(length, rng, samples, _within(self.smoothness, rng))
-
-    def _draw_angle(self, rng: np.random.Generator) -> float:
-        if self.directions is None:
-            return float(rng.uniform(0, 2 * np.pi))
-        return float(np.deg2rad(self.directions[int(rng.integers(len(self.directions)))]))
 
 
 def _within(limits: tuple[float, float], rng: np.random.Generator) -> float:

@@ -82,12 +82,8 @@ def comparable(pred: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, 
     for name, tensor in (('prediction', pred), ('target', target)):
         if not tensor.is_floating_point():
             raise ArgumentError(f'the {name} is {tensor.dtype}; losses compare floats in [0, 1], divide by 255 first')
-    return at_least_fp32(pred), at_least_fp32(target)
-
-
-def at_least_fp32(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor, converted to fp32 if it has half precision."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+    half = torch.float16, torch.bfloat16
+    return pred.float() if pred.dtype in half else pred, target.float() if target.dtype in half else target
 
 
 def require_reduction(loss: str, reduction: str, allowed: tuple[str, ...]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from basicsr.models.image_restoration_model import ImageRestorationModel, StepResult
 from basicsr.training.batching import Batching
@@ -56,9 +55,8 @@ def _fits(model: ImageRestorationModel, batch: dict[str, Any]) -> bool:
     model.net.zero_grad()
     free_memory(model.device)
     try:
-        kept: list[Tensor] = []
-        if not model.optimizer.state:
-            kept = [torch.zeros_like(weight) for weight in model.net.parameters() for _ in range(2)]
+        weights = [] if model.optimizer.state else list(model.net.parameters())
+        kept = [torch.zeros_like(weight) for weight in weights for _ in range(2)]
         model.arithmetic.backward(model.loss_of(batch, model.net)[0])
         del kept
     except (RuntimeError, MemoryError) as error:

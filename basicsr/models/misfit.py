@@ -56,8 +56,8 @@ def explanation(net: nn.Module, weights: Weights, evaluating: bool = False) -> s
         evaluating: see :func:`load_or_explain`.
     """
     own: Block = getattr(net, 'options', {})
-    theirs = _network_of(weights)
     found = {key: tuple(value.shape) for key, value in weights.state.items()}
+    theirs = _network_of(weights, found)
     if theirs is None or 'type' not in own or shapes_of(own) == found:
         return None
     differing = '\n  '.join(_differences(own, theirs))
@@ -78,16 +78,12 @@ def shapes_of(block: Block) -> Shapes | None:
     return {key: tuple(value.shape) for key, value in state.items()}
 
 
-def _network_of(weights: Weights) -> Block | None:
+def _network_of(weights: Weights, found: Shapes) -> Block | None:
     """Return the block of a file's network, from the file or its parameters; None if they contradict each other."""
-    if weights.network is not None:
-        block: Block | None = weights.network
-    else:
-        try:
-            block = network_of(weights.state)
-        except WeightsError:
-            block = None
-    found = {key: tuple(value.shape) for key, value in weights.state.items()}
+    try:
+        block: Block | None = weights.network or network_of(weights.state)
+    except WeightsError:
+        return None
     return block if block is not None and shapes_of(block) == found else None
 
 

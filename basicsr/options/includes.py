@@ -35,9 +35,8 @@ def read_file(path: str | Path) -> Tree:
 
 def merge(base: Tree, over: Tree) -> Tree:
     """Return ``over`` on top of ``base``; both are left unchanged."""
-    if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
-        return _without_marks(over)
-    if _deletes(over):
+    mappings = isinstance(base.value, dict) and isinstance(over.value, dict)
+    if not mappings or (DELETE_KEY in over.value and over.value[DELETE_KEY].value is True):
         return _without_marks(over)
     values = dict(base.value)
     for key, tree in over.value.items():
@@ -95,10 +94,6 @@ def _base_names(tree: Tree | None) -> list[Tree]:
     if wrong:
         raise OptionError(f'{name.position}: {BASE_KEY}: expected a file name, got {name.plain()!r}' for name in wrong)
     return names
-
-
-def _deletes(tree: Tree) -> bool:
-    return DELETE_KEY in tree.value and tree.value[DELETE_KEY].value is True
 
 
 def _without_marks(tree: Tree) -> Tree:

@@ -40,13 +40,14 @@ def load_options(path: str | Path, force: Iterable[str] = (), phase: Phase | Non
     tree, refused = apply_overrides(read_file(path), force)
     data, notices, problems = legacy.translate(tree.plain())
     options, found = check(data)
-    lines = [(position, message) for position, message in refused]
+    lines = list(refused)
     for problem in problems + found:
         key, position = dotted(problem.location), tree.locate(problem.location)
         message = f'{key}: {problem.message}' if key else problem.message
         lines.append((position, message + _type_elsewhere(tree, problem, position)))
     if lines or options is None:
-        raise OptionError(f'{position}: {message}' for position, message in sorted(lines, key=_order))
+        lines.sort(key=lambda line: (line[0].line == 0, line[0]))  # the command line after the files
+        raise OptionError(f'{position}: {message}' for position, message in lines)
     options._origin = Origin(Path(path), tree, tuple(notices))
     for notice in notices:
         logger.warning('%s: %s', path, notice)
@@ -102,8 +103,3 @@ def _type_elsewhere(tree: Tree, problem: Problem, position: Position) -> str:
         return ''
     drop = '' if 'did you mean' in problem.message else '; add `_delete_: true` to drop the keys of a base file'
     return f' (its type: {place}{drop})'
-
-
-def _order(line: tuple[Position, str]) -> tuple[bool, Position]:
-    position, _ = line
-    return position.line == 0, position

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from basicsr.utils.installation import GIVEN_NETWORKS, NETWORK_FILES
 from basicsr.utils.registry import REGISTRIES
-from basicsr.utils.signature import PathMark, Problem, nested_block, parameters_of, path_mark, value_at
+from basicsr.utils.signature import PathMark, Problem, TypeBlock, mark_of, parameters_of, value_at
 
 Location = tuple[str | int, ...]
 
@@ -67,10 +67,10 @@ def expand_block(kind: str, block: Mapping[str, Any]) -> tuple[dict[str, Any], l
 def paths_of_block(kind: str, block: Mapping[str, Any]) -> Iterator[tuple[Location, str, str]]:
     """Yield location, kind and value of every path among the arguments of a ``type:`` block and of nested blocks."""
     for name, parameter in parameters_of(REGISTRIES[kind].get(block['type'])).items():
-        value, inner = block.get(name), nested_block(parameter)
+        value, inner = block.get(name), mark_of(parameter.annotation, TypeBlock)
         several = isinstance(value, list)
+        mark = mark_of(parameter.annotation, PathMark)
         for place, item in [((name, i), v) for i, v in enumerate(value)] if several else [((name,), value)]:  # type: ignore[arg-type]
-            mark = path_mark(parameter.annotation)
             if inner is not None and isinstance(item, Mapping):
                 yield from ((place + p, what, path) for p, what, path in paths_of_block(inner.kind, item))
             elif mark is not None and isinstance(item, str):

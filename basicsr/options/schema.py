@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
-from pydantic_core import PydanticCustomError
 
 from basicsr.options.fields import FolderName, Legacy, NetworkBlock, Section, plain
 from basicsr.options.paths import OptionalFilePath, OptionalNetworkPath
@@ -21,7 +20,7 @@ from basicsr.options.schema_data import DatasetOptions, Phase, phase_of
 from basicsr.options.schema_train import LoggerOptions, TrainOptions, ValOptions
 from basicsr.utils.errors import OptionError
 from basicsr.utils.registry import REGISTRIES
-from basicsr.utils.signature import NotNegative, parameters_of
+from basicsr.utils.signature import NotNegative, contradiction, parameters_of
 
 
 class PathOptions(Section):
@@ -98,39 +97,20 @@ class Options(Section):
     )
 
     @model_validator(mode='after')
-    def _phases_fit(self) -> Options:
-        for key, dataset in self.datasets.items():
-            parameter = parameters_of(REGISTRIES['dataset'].get(dataset.type)).get('phase')
-            phase = phase_of(key)
-            if parameter is not None and phase not in typing.get_args(parameter.annotation):
-                raise PydanticCustomError(
-                    'needs',
-                    'datasets.{key}: {type} cannot be used for {phase}',
-                    {'key': key, 'type': dataset.type, 'phase': phase},
-                )
-        return self
-
-    @model_validator(mode='after')
-    def _results_are_kept_apart(self) -> Options:
+    def _keys_fit_each_other(self) -> Options:
         keys: dict[str, str] = {}
         for key, dataset in self.datasets.items():
-            if phase_of(key) != 'train' and keys.setdefault(dataset.name, key) != key:
-                raise PydanticCustomError(
-                    'needs',
-                    "datasets.{key}.name: '{name}' is also the name of datasets.{other}; choose another one",
-                    {'key': key, 'name': dataset.name, 'other': keys[dataset.name]},
-                )
-        return self
-
-    @model_validator(mode='after')
-    def _best_is_a_metric(self) -> Options:
-        label = self.logger.best_metric
+            parameter, phase = parameters_of(REGISTRIES['dataset'].get(dataset.type)).get('phase'), phase_of(key)
+            if parameter is not None and phase not in typing.get_args(parameter.annotation):
+                raise contradiction(f'datasets.{key}: {dataset.type} is not for {phase}')
+            if phase != 'train' and (other := keys.setdefault(dataset.name, key)) != key:
+                text = f"datasets.{key}.name: '{dataset.name}' is also the name of datasets.{other}"
+                raise contradiction(f'{text}; choose another one')
+        label, known = self.logger.best_metric, ', '.join(self.val.metrics) or 'it is empty'
         if label is not None and label not in self.val.metrics:
-            known = ', '.join(self.val.metrics) or 'it is empty'
-            text = "logger.best_metric: '{label}' is not a label of val.metrics ({known})"
-            raise PydanticCustomError('needs', text, {'label': label, 'known': known})
+            raise contradiction(f"logger.best_metric: '{label}' is not a label of val.metrics ({known})")
         if label is not None and not any(phase_of(key) == 'val' for key in self.datasets):
-            raise PydanticCustomError('needs', 'logger.best_metric: datasets.val is missing')
+            raise contradiction('logger.best_metric: datasets.val is missing')
         return self
 
     _origin: Origin = PrivateAttr(default_factory=Origin)

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from basicsr.options.fields import Block, FolderName, Legacy
 from basicsr.utils.errors import nearest
 from basicsr.utils.loader_options import LoaderOptions, NotRecipe
+from basicsr.utils.signature import contradiction
 
 PHASES = ('train', 'val', 'test')
 
@@ -56,5 +57,5 @@ class DatasetOptions(LoaderOptions, Block):
     @model_validator(mode='after')
     def _consistent(self) -> DatasetOptions:
         if self.prefetch_mode == 'cuda' and not self.pin_memory:
-            raise PydanticCustomError('needs', "'prefetch_mode: cuda' needs 'pin_memory: true'")
+            raise contradiction("'prefetch_mode: cuda' needs 'pin_memory: true'")
         return self

@@ -5,19 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from basicsr.options.fields import (
-    FolderName,
-    Legacy,
-    LossBlock,
-    MetricBlock,
-    OptimizerBlock,
-    SchedulerBlock,
-    Section,
-)
+from basicsr.options.fields import FolderName, Legacy, LossBlock, MetricBlock, OptimizerBlock, SchedulerBlock, Section
 from basicsr.utils.loader_options import NotRecipe
-from basicsr.utils.signature import NotNegative, Positive
+from basicsr.utils.signature import NotNegative, Positive, contradiction
 
 
 class TrainOptions(Section):
@@ -65,7 +56,7 @@ class TrainOptions(Section):
     @model_validator(mode='after')
     def _has_loss(self) -> TrainOptions:
         if self.pixel_opt is None and self.perceptual_opt is None:
-            raise PydanticCustomError('needs', "a loss is missing: set 'pixel_opt' or 'perceptual_opt'")
+            raise contradiction("a loss is missing: set 'pixel_opt' or 'perceptual_opt'")
         return self
 
 
@@ -115,8 +106,7 @@ class ValOptions(Section):
         for side in 'hw':
             given = [getattr(self, f'crop_size_{side}{ending}') is not None for ending in ('', '_ratio')]
             if all(given) or (self.grids and not any(given)):
-                text = "'grids: true' needs either 'crop_size_{side}' or 'crop_size_{side}_ratio'"
-                raise PydanticCustomError('needs', text, {'side': side})
+                raise contradiction(f"'grids: true' needs either 'crop_size_{side}' or 'crop_size_{side}_ratio'")
         return self
 
 

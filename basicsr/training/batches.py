@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -98,7 +98,9 @@ class TrainingData:
                 self._dataset.set_epoch(self.epoch)
             group: list[dict[str, Any]] = []
             for batch in self._batches():
-                self._note_skipped(batch)
+                for problem in filter(None, batch.get('skipped', ())):
+                    self.skipped += 1
+                    logger.warning('skipped (%d so far): %s', self.skipped, problem)
                 group.append(batch)
                 if len(group) == self._batching.accumulation:
                     self.consumed += self._batching.total
@@ -118,11 +120,6 @@ class TrainingData:
             yield from prefetch(self._loader, self._device, self._mode, self._gray_masks)
         except BasicsrError as error:
             raise type(error)(_without_traceback(str(error))) from error
-
-    def _note_skipped(self, batch: Mapping[str, Any]) -> None:
-        for problem in filter(None, batch.get('skipped', ())):
-            self.skipped += 1
-            logger.warning('skipped (%d so far): %s', self.skipped, problem)
 
 
 def _without_traceback(text: str) -> str:

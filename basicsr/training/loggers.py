@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from logging.handlers import MemoryHandler
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 import numpy as np
@@ -41,9 +40,7 @@ class RunLog:
         name: of the run.
         total_iter: last iteration, for the remaining time.
         start: iteration before the first step of this run; later lines of an earlier run are deleted.
-        tensorboard: write TensorBoard files to ``log/tensorboard``.
-        wandb: ``project`` and ``resume_id``; None disables wandb.
-        options: stored in wandb.
+        options: enable TensorBoard (``log/tensorboard``) and wandb, which stores all of them; None disables both.
 
     Raises:
         OptionError: tensorboard or wandb is enabled but not installed.
@@ -55,9 +52,7 @@ class RunLog:
         name: str,
         total_iter: int,
         start: int = 0,
-        tensorboard: bool = False,
-        wandb: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
+        options: Options | None = None,
     ) -> None:
         self._folder = experiment / 'log'
         self.path = self._folder / f'{name}.jsonl'
@@ -67,8 +62,9 @@ class RunLog:
         self._text = MemoryHandler(sys.maxsize, flushLevel=sys.maxsize, flushOnClose=False)
         self._file: TextIO | None = None
         self._board: Any = None
-        self._make_board = _tensorboard(self._folder / 'tensorboard', start) if tensorboard else None
-        self._wandb = _wandb(name, wandb, options) if wandb and wandb.get('project') else None
+        boarded = options is not None and options.logger.use_tb_logger
+        self._make_board = _tensorboard(self._folder / 'tensorboard', start) if boarded else None
+        self._wandb = _wandb(options) if options is not None else None
         logging.getLogger('basicsr').addHandler(self._text)
 
     def open(self) -> None:
@@ -88,9 +84,7 @@ class RunLog:
     def __enter__(self) -> RunLog:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Close the files."""
         if error is not None and not isinstance(error, KeyboardInterrupt):
             self._text.handle(logging.LogRecord('basicsr', logging.ERROR, '', 0, str(error), (), None))
@@ -122,18 +116,8 @@ class RunLog:
         done = max(1, iteration - self._start)
         eta = timedelta(seconds=round((time.monotonic() - self._begin) / done * (self._total_iter - iteration)))
         shown = ' '.join(f'{name}: {value:.4e}' for name, value in losses.items())
-        logger.info(
-            '[%s] epoch: %d iter: %s lr: %.3e eta: %s time: %.3f data: %.3f grad: %.3e %s',
-            self._name,
-            epoch,
-            f'{iteration:,}',
-            lr,
-            eta,
-            seconds,
-            data,
-            grad_norm,
-            shown,
-        )
+        text = f'[{self._name}] epoch: {epoch} iter: {iteration:,} lr: {lr:.3e} eta: {eta} time: {seconds:.3f} '
+        logger.info('%sdata: %.3f grad: %.3e %s', text, data, grad_norm, shown)
         self._write({'iter': iteration, 'epoch': epoch, **losses, 'lr': lr, 'grad_norm': grad_norm,
                      'seconds': round(seconds, 4), 'data_seconds': round(data, 4)})  # fmt: skip
         scalars = {f'losses/{name}': value for name, value in losses.items()}
@@ -180,10 +164,7 @@ def open_log(
     """
     if not is_first or options.train is None:
         return contextlib.nullcontext()
-    how = options.logger
-    wandb = None if how.wandb is None else how.wandb.model_dump()
-    total = options.train.total_iter
-    log = RunLog(experiment, options.name, total, start, how.use_tb_logger, wandb, options.as_dict())
+    log = RunLog(experiment, options.name, options.train.total_iter, start, options)
     if experiment.is_dir():
         log.open()
     return log
@@ -238,12 +219,16 @@ def _tensorboard(folder: Path, start: int) -> Callable[[], Any]:
     return lambda: SummaryWriter(str(folder), purge_step=start + 1 if start else None)
 
 
-def _wandb(name: str, block: Mapping[str, Any], options: Mapping[str, Any] | None) -> Any:
+def _wandb(options: Options) -> Any:
+    """Start the run of wandb; None if the options disable it."""
+    block = options.logger.wandb
+    if block is None or not block.project:
+        return None
     try:
         import wandb
     except ImportError as error:
         raise OptionError('logger.wandb: wandb is not installed; run `pip install wandb`, or remove the key') from error
-    resume = block.get('resume_id')
+    resume = 'must' if block.resume_id else None
     return wandb.init(
-        project=block['project'], name=name, id=resume, resume='must' if resume else None, config=dict(options or {})
+        project=block.project, name=options.name, id=block.resume_id, resume=resume, config=options.as_dict()
     )

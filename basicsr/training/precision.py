@@ -29,17 +29,13 @@ class Arithmetic:
     def __init__(self, precision: Precision, device: torch.device) -> None:
         self.precision = precision
         self.device = device
-        if (
-            precision == 'bf16'
-            and device.type == 'cuda'
-            and not torch.cuda.is_bf16_supported(including_emulation=False)
-        ):
-            raise OptionError("train.precision: this GPU does not support bf16; use 'fp16' or 'fp32'")
         if precision == 'bf16':
+            if device.type == 'cuda' and not torch.cuda.is_bf16_supported(including_emulation=False):
+                raise OptionError("train.precision: this GPU does not support bf16; use 'fp16' or 'fp32'")
             warn_of_slow_bfloat16(device, 'train.precision: bf16')
         if precision == 'fp16' and device.type == 'mps':
             raise OptionError("train.precision: 'fp16' is not supported on mps; use 'fp32'")
-        self._scaler = torch.amp.GradScaler(device.type) if precision == 'fp16' else None
+        self._scaler = torch.amp.GradScaler(device.type, enabled=precision == 'fp16')  # changes nothing if disabled
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context manager of the network's forward pass."""
@@ -50,36 +46,30 @@ class Arithmetic:
     @property
     def scale(self) -> float:
         """Factor of losses before the backward pass."""
-        return 1.0 if self._scaler is None else float(self._scaler.get_scale())
+        return float(self._scaler.get_scale())
 
     def backward(self, loss: Tensor) -> None:
         """Run the backward pass of the scaled loss."""
-        scaled = loss if self._scaler is None else self._scaler.scale(loss)
-        scaled.backward()
+        self._scaler.scale(loss).backward()
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> None:
         """Divide the gradients by the scale."""
-        if self._scaler is not None:
-            self._scaler.unscale_(optimizer)
+        self._scaler.unscale_(optimizer)
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """Run an optimizer step with finite gradients; the scale may grow."""
-        if self._scaler is None:
-            optimizer.step()
-        else:
-            self._scaler.step(optimizer)
-            self._scaler.update()
+        self._scaler.step(optimizer)
+        self._scaler.update()
 
     def skip(self, overflow: bool) -> None:
         """Skip a step; after an overflow of fp16, reduce the scale."""
-        if self._scaler is not None:
-            self._scaler.update(None if overflow else self.scale)
+        self._scaler.update(None if overflow else self.scale)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as plain values."""
-        return {} if self._scaler is None else self._scaler.state_dict()
+        return self._scaler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the scale of a checkpoint."""
-        if self._scaler is not None and state:
+        if state:  # a checkpoint without fp16 has none
             self._scaler.load_state_dict(state)

@@ -69,11 +69,9 @@ def restore_generators(states: Tensor, device: torch.device) -> None:
         sizes.append(torch.cuda.get_rng_state(device).numel())
     if states.dtype != torch.int64 or states.numel() < sum(sizes[:4]):
         raise CheckpointError('the random generator states are from an incompatible version of torch')
-    python, keys, rest, cpu, *gpu = (
-        states[: sum(sizes)].split(sizes)
-        if states.numel() >= sum(sizes)
-        else (states[: sum(sizes[:4])].split(sizes[:4]))
-    )
+    if states.numel() < sum(sizes):  # of a process on the CPU
+        sizes = sizes[:4]
+    python, keys, rest, cpu, *gpu = states[: sum(sizes)].split(sizes)
     words = python.tolist()
     random.setstate((3, tuple(words[:625]), _float(words[625:])))
     position, has_gauss, *cached = rest.tolist()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 EXIT_STOPPED = 75
 """Exit code after a signal and a saved checkpoint (EX_TEMPFAIL: try again later)."""
@@ -45,22 +46,12 @@ def stop_on_signals() -> Iterator[StopRequest]:
         yield request
         return
     before = {number: signal.signal(number, request.receive) for number in SIGNALS}
-    blocked = _unblock(SIGNALS)
+    mask: Any = getattr(signal, 'pthread_sigmask', None)  # Windows has none
+    blocked = mask(signal.SIG_UNBLOCK, SIGNALS) & set(SIGNALS) if mask else set()
     try:
         yield request
     finally:
-        _block(blocked)
+        if mask:
+            mask(signal.SIG_BLOCK, blocked)
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _unblock(signals: Iterable[int]) -> set[int]:
-    """Unblock signals for this thread; return those that were blocked."""
-    if not hasattr(signal, 'pthread_sigmask'):
-        return set()
-    return signal.pthread_sigmask(signal.SIG_UNBLOCK, signals) & set(signals)
-
-
-def _block(signals: Iterable[int]) -> None:
-    if hasattr(signal, 'pthread_sigmask'):
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals)

@@ -12,16 +12,12 @@ from basicsr.utils.errors import BasicsrError
 from basicsr.utils.installation import IS_CLONE, ROOT
 
 _ADVICE = {  # what a user can mend about files; any other OSError is a bug of ours
-    errno.ENOSPC: 'free some space and run it again: finished work is kept',
-    errno.EDQUOT: 'free some space and run it again: finished work is kept',
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), 'free some space and run it again: finished work is kept'),
     errno.EFBIG: 'the system does not allow files of this size here (ulimit -f)',
-    errno.EACCES: 'choose a folder that you may write to',
-    errno.EPERM: 'choose a folder that you may write to',
-    errno.EROFS: 'choose a folder that you may write to',
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), 'choose a folder that you may write to'),
     errno.ENOENT: 'check the path; nothing can be created there',
     errno.ENAMETOOLONG: 'shorten the name',
-    errno.ENOTDIR: 'a file has the name of the folder; choose another name',
-    errno.EEXIST: 'a file has the name of the folder; choose another name',
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), 'a file has the name of the folder; choose another name'),
 }
 
 

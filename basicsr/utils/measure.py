@@ -49,17 +49,12 @@ def peak_memory(run: Callable[[], T], device: torch.device) -> tuple[T, float | 
 def _start_of_peak() -> int | None:
     """Reset the recorded peak and return the KiB in use; None if the system does not support it."""
     try:
-        _return_freed_memory()
+        with contextlib.suppress(AttributeError):  # another C library than glibc
+            ctypes.CDLL(None).malloc_trim(0)  # memory that it caches would hide the next growth
         Path('/proc/self/clear_refs').write_text('5')  # the recorded peak starts again at the present size
         return _resident('VmRSS')
     except OSError:
         return None
-
-
-def _return_freed_memory() -> None:
-    """Return memory that the C library caches to the system, which would hide the next growth."""
-    with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident(field: str) -> int:

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from pydantic import BaseModel
 
 from basicsr.utils.errors import ArgumentError, UnknownNameError, nearest
-from basicsr.utils.signature import Problem, fit_arguments, nested_block, parameters_of, refuse
+from basicsr.utils.signature import Problem, TypeBlock, fit_arguments, mark_of, parameters_of, refuse
 
 T = TypeVar('T')
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Registry:
         arguments = {key: value for key, value in options.items() if key != 'type'}
         fitted, problems = fit_arguments(entry, arguments, supplied, beside)
         for name, parameter in parameters_of(entry, supplied).items():
-            mark = nested_block(parameter)
+            mark = mark_of(parameter.annotation, TypeBlock)
             if mark is None or arguments.get(name) is None:
                 continue
             inner = REGISTRIES[mark.kind]
@@ -209,16 +209,4 @@ MODEL_REGISTRY = Registry('model', 'basicsr.models', '_model')
 OPTIMIZER_REGISTRY = Registry('optimizer', 'basicsr.training', 'optimizers', supplied=('params',))
 SCHEDULER_REGISTRY = Registry('scheduler', 'basicsr.training', 'schedules', supplied=('optimizer',))
 
-REGISTRIES = {
-    registry.kind: registry
-    for registry in (
-        ARCH_REGISTRY,
-        DATASET_REGISTRY,
-        LOSS_REGISTRY,
-        MASK_GENERATOR_REGISTRY,
-        METRIC_REGISTRY,
-        MODEL_REGISTRY,
-        OPTIMIZER_REGISTRY,
-        SCHEDULER_REGISTRY,
-    )
-}
+REGISTRIES = {registry.kind: registry for registry in list(globals().values()) if isinstance(registry, Registry)}

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
+from pydantic_core import PydanticCustomError
 
 from basicsr.utils.errors import ArgumentError, nearest
 
@@ -30,6 +31,11 @@ NotNegative = Annotated[int, Ge(0)]
 STRICT = ConfigDict(extra='forbid', strict=True, arbitrary_types_allowed=True, protected_namespaces=())
 _FIELD = 'argument_'  # pydantic reserves names such as "copy" and "_x" for itself
 Location = tuple[str | int, ...]
+
+
+def contradiction(text: str) -> PydanticCustomError:
+    """Return the error of a validator for keys that do not fit each other."""
+    return PydanticCustomError('needs', '{text}', {'text': text})
 
 
 class Mark:
@@ -158,22 +164,12 @@ def _checkable(annotation: Any) -> Any:
     return annotation
 
 
-def nested_block(parameter: inspect.Parameter) -> TypeBlock | None:
-    """Return the mark of a parameter that holds ``type:`` blocks of its own."""
-    return _mark(parameter.annotation, TypeBlock)
-
-
-def path_mark(annotation: Any) -> PathMark | None:
-    """Return the mark of a parameter that names a file or folder, or several, or may be None."""
-    return _mark(annotation, PathMark)
-
-
-def _mark(annotation: Any, kind: type[_Mark]) -> _Mark | None:
+def mark_of(annotation: Any, kind: type[_Mark]) -> _Mark | None:
     """Return the mark of an annotation or a part of it: Python 3.10 wraps those with the default None in Optional."""
     for mark in getattr(annotation, '__metadata__', ()):
         if isinstance(mark, kind):
             return mark
-    found = [mark for part in typing.get_args(annotation) if (mark := _mark(part, kind)) is not None]
+    found = [mark for part in typing.get_args(annotation) if (mark := mark_of(part, kind)) is not None]
     return found[0] if found else None
 
 
@@ -322,13 +318,7 @@ def _mismatch(messages: Iterable[str], value: Any) -> str:
     others = [text[:1].lower() + text[1:] for text in messages if not text.startswith(prefix)]
     got = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + '...'
     kind = '' if value is None else f' ({type(value).__name__})'
-    for theirs, ours in (
-        ('a valid dictionary', 'a mapping'),
-        ('an object', 'a mapping'),
-        ('a valid array', 'a list'),
-        ('None', 'nothing (null)'),
-        ('null', 'nothing (null)'),
-    ):
+    for theirs, ours in (('an object', 'a mapping'), ('a valid array', 'a list'), ('null', 'nothing (null)')):
         expected = expected.replace(theirs, ours)
     parts = ([f'expected {expected}'] if expected else []) + others
     return f'{"; ".join(parts)}, got {"nothing (null)" if value is None else got}{kind}'

@@ -33,9 +33,9 @@ class Store(ABC):
     closed: ClassVar[bool]
     """Whether every file must have its partners (a database), or further files are ignored (a folder)."""
 
-    @abstractmethod
     def stem(self, key: str) -> str:
         """Return the key without its extension, which partners share; sub-folders and other dots are kept."""
+        return key
 
     def file_name(self, key: str) -> str:
         """Return the name of the file outside of the store."""
@@ -45,9 +45,9 @@ class Store(ABC):
     def extract(self, key: str, target: Path) -> None:
         """Write the value of a key to a file."""
 
-    @abstractmethod
     def path(self, key: str) -> str:
         """Return the path of the file, for messages and results."""
+        return str(self.root / self.file_name(key))
 
     @abstractmethod
     def image(self, key: str, channels: Literal[1, 3] | None = None) -> Array:
@@ -139,10 +139,6 @@ class FolderStore(FileStore):
     def stem(self, key: str) -> str:
         """Return the key without its extension, which partners share; sub-folders and other dots are kept."""
         return stem_of(key)
-
-    def path(self, key: str) -> str:
-        """Return the path of the file, for messages and results."""
-        return str(self.root / key)
 
     def read(self, key: str) -> bytes:
         """Read the whole file."""

@@ -65,24 +65,18 @@ class LmdbStore(FileStore):
             raise DataError(f'{self.root / "meta_info.txt"}: lists {problem}; make the LMDB again')
         self.keys = sorted(self._names)
 
-    def stem(self, key: str) -> str:
-        """Return the key itself."""
-        return key
-
     def file_name(self, key: str) -> str:
         """Return the name that the file had."""
         return self._names[key]
-
-    def path(self, key: str) -> str:
-        """Return the database with the name that the file had."""
-        return str(self.root / self._names[key])
 
     def read(self, key: str) -> bytes:
         """Return the value of the key."""
         import lmdb
 
         try:
-            with _environment(self.root).begin() as transaction:
+            with _opening:
+                environment = _open(self.root)
+            with environment.begin() as transaction:
                 value = transaction.get(key.encode())
         except lmdb.Error as error:
             raise DataError(f'{self.root}: cannot be read ({error}); make the LMDB again') from error
@@ -144,11 +138,6 @@ def _name_of_meta_line(line: str) -> str:
     """Return ``a b.png`` for ``a b.png (4,4,3) 1``, and ``a.npz`` for ``a.npz (2, 1, 4, 4)``."""
     match = _META_LINE.match(line.strip())
     return match.group(1) if match else line.split()[0]
-
-
-def _environment(root: Path) -> Any:
-    with _opening:
-        return _open(root)
 
 
 def _renew_lock() -> None:

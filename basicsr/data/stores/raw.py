@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -59,10 +59,6 @@ class RawStore(Store):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_bytes': None}  # another process maps the file itself
-
-    def stem(self, key: str) -> str:
-        """Return the key itself."""
-        return key
 
     def file_name(self, key: str) -> str:
         """Return the name of the array as a PNG file."""
@@ -166,20 +162,10 @@ def _decoded(
             return source.image(key)
         return small_labels(source.labels(key)) if kind == 'masks' else source.gray(key)[..., None]
 
-    waiting: deque[tuple[str, Future[Array]]] = deque()
+    keys = iter(progress(source.keys))
     with ThreadPoolExecutor(threads) as pool:
-        try:
-            for key in progress(source.keys):
-                waiting.append((key, pool.submit(decode, key)))
-                if len(waiting) > 2 * threads:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
+        while some := list(islice(keys, 4 * threads)):
+            yield from zip(some, pool.map(decode, some), strict=True)
 
 
 class _Index(BaseModel):
