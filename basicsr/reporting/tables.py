@@ -12,7 +12,7 @@ from pathlib import Path
 from basicsr.metrics import Average
 from basicsr.reporting.comparison import Comparison, Difference
 from basicsr.reporting.report import Definition, Report
-from basicsr.utils.files import whole_file
+from basicsr.utils.files import write_whole
 
 SUMMARY = 'summary.md'
 
@@ -149,8 +149,7 @@ def write_summary(folder: Path, reports: Sequence[Report], published: Published 
         OSError: the folder is not writable, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / SUMMARY) as file:
-        file.write(summary_markdown(reports, published).encode())
+    write_whole(folder / SUMMARY, summary_markdown(reports, published).encode())
     return folder / SUMMARY
 
 
