@@ -24,8 +24,10 @@ from basicsr.images.files import imread, imwrite
 from basicsr.masks.generator import build_generator
 from basicsr.metrics import calculate_psnr
 from basicsr.preparation.output_files import save_pair
+from basicsr.preparation.synthetic_sets import require_same_settings
+from basicsr.reporting import Table
 from basicsr.utils.errors import ArgumentError, DataError
-from basicsr.utils.files import whole_file
+from basicsr.utils.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +128,7 @@ def make_pairs(plan: PairPlan, folder: Path, workers: int) -> list[dict[str, str
     _claim(folder, plan.record())
     for part in ('blur', 'sharp', *(['masks'] if plan.masks else [])):
         (folder / part).mkdir(exist_ok=True)
+    cv2.setNumThreads(1)  # several processes share the processor
     rows = {row['name']: row for row in _read_table(folder / TABLE) if _exists(folder, row['name'], plan.masks)}
     with (folder / TABLE).open('a', newline='', encoding='utf-8') as file:
         table = csv.DictWriter(file, COLUMNS)
@@ -133,7 +136,10 @@ def make_pairs(plan: PairPlan, folder: Path, workers: int) -> list[dict[str, str
             table.writeheader()
         for label, dataset, count in parts:
             missing = [number for number in range(count) if _name(label, number) not in rows]
-            for number, pair in _made(dataset, missing, workers, f'{label} ({count - len(missing)} of {count} kept)'):
+            loader = DataLoader(Subset(dataset, missing), batch_size=None, num_workers=workers)  # in order
+            title = f'{label} ({count - len(missing)} of {count} kept)'
+            made = tqdm(loader, title, unit='pair', dynamic_ncols=True, disable=None)
+            for number, pair in zip(missing, made, strict=True):
                 row = _write(pair, folder, _name(label, number))
                 rows[row['name']] = row
                 table.writerow(row)
@@ -166,24 +172,20 @@ def write_lists(rows: Sequence[Mapping[str, str]], folder: Path) -> None:
     for kind in KINDS:
         names = [f'{row["name"]}.png' for row in rows if row['kind'] == kind]
         if names:
-            with whole_file(folder / f'{kind}.txt') as out:
-                out.write(('\n'.join(names) + '\n').encode())
+            write_whole(folder / f'{kind}.txt', ('\n'.join(names) + '\n').encode())
 
 
 def summary(rows: Sequence[Mapping[str, str]]) -> str:
     """Return a text table with quantiles of blur extent and input PSNR of each kind."""
-    kinds = list(dict.fromkeys(row['kind'] for row in rows))
-    titles = ('extent, px: 10 %', 'median', '90 %', 'PSNR, dB: 10 %', 'median', '90 %')
-    lines = [f'{"kind":<8} {"pairs":>6} ' + ' '.join(f'{title:>{max(7, len(title))}}' for title in titles)]
-    for kind in kinds:
+    head = ('kind', 'pairs', 'extent, px: 10 %', 'median', '90 %', 'PSNR, dB: 10 %', 'median', '90 %')
+    table = []
+    for kind in dict.fromkeys(row['kind'] for row in rows):
         members = [row for row in rows if row['kind'] == kind]
         extents, scores = ([float(row[key]) for row in members] for key in ('extent', 'psnr'))
-        low, middle, high = np.percentile(extents, (10, 50, 90))
-        worst, median, best = np.sort(scores)[[int(q * (len(scores) - 1)) for q in (0.1, 0.5, 0.9)]]
-        values = [f'{value:.1f}' for value in (low, middle, high, worst, median, best)]
-        cells = (f'{value:>{max(7, len(title))}}' for value, title in zip(values, titles, strict=True))
-        lines.append(f'{kind:<8} {len(members):>6} ' + ' '.join(cells))
-    return '\n'.join(lines)
+        some = np.sort(scores)[[int(q * (len(scores) - 1)) for q in (0.1, 0.5, 0.9)]]
+        values = (f'{value:.1f}' for value in (*np.percentile(extents, (10, 50, 90)), *some))
+        table.append((kind, str(len(members)), *values))
+    return Table(head, tuple(table)).text()
 
 
 def counts_of(total: int, shares: Mapping[Kind, float]) -> dict[Kind, int]:
@@ -202,14 +204,6 @@ def counts_of(total: int, shares: Mapping[Kind, float]) -> dict[Kind, int]:
     for kind in sorted(exact, key=lambda k: counts[k] - exact[k])[: total - sum(counts.values())]:
         counts[kind] += 1
     return counts
-
-
-def _made(
-    dataset: Dataset[BlurPair], missing: Sequence[int], workers: int, title: str
-) -> Iterator[tuple[int, BlurPair]]:
-    cv2.setNumThreads(1)  # several processes share the processor
-    loader = DataLoader(Subset(dataset, missing), batch_size=None, num_workers=workers)  # in order
-    yield from zip(missing, tqdm(loader, title, unit='pair', dynamic_ncols=True, disable=None), strict=True)
 
 
 def _write(pair: BlurPair, folder: Path, name: str) -> dict[str, str]:
@@ -237,18 +231,12 @@ def _claim(folder: Path, record: dict[str, Any]) -> None:
     """
     file = folder / RECORD
     if file.is_file():
-        before = json.loads(file.read_text(encoding='utf-8'))
-        differing = [key for key in record if before.get(key) != record[key]]
-        if differing:
-            raise DataError(
-                f'{folder}: holds other pairs ({", ".join(differing)} differ, see {RECORD}); use another folder'
-            )
+        require_same_settings(file, record)
         return
     if folder.is_dir() and any(path.name != 'frames' for path in folder.iterdir()):
         raise DataError(f'{folder}: not empty, and has no {RECORD}; use another folder')
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as out:
-        out.write((json.dumps(record, indent=2, sort_keys=True) + '\n').encode())
+    write_whole(file, (json.dumps(record, indent=2, sort_keys=True) + '\n').encode())
 
 
 def _read_table(path: Path) -> list[dict[str, str]]:
@@ -263,5 +251,4 @@ def _write_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     table = csv.DictWriter(text, COLUMNS)
     table.writeheader()
     table.writerows(rows)
-    with whole_file(path) as out:
-        out.write(text.getvalue().encode())
+    write_whole(path, text.getvalue().encode())
