@@ -18,7 +18,7 @@ from basicsr.reporting.images import error_colours
 from basicsr.reporting.report import MCR, ImageRow, Report, ranking_label
 from basicsr.reporting.tables import (
     Published,
-    Table,
+    both_summaries,
     comparison_notes,
     comparison_table,
     facts_lines,
@@ -94,7 +94,7 @@ def write_comparison(target: Path, first_folder: Path, second_folder: Path, comp
             for row in comparison.first.rows
         ]
         sets.append(_data_set(comparison.first, rows, list(names_of(comparison))))
-        tables = [comparison_table(comparison), _both_summaries(comparison)]
+        tables = [comparison_table(comparison), both_summaries(comparison)]
         notes = comparison_notes(comparison)
         summaries.append({'dataset': comparison.first.dataset, 'tables': tables, 'notes': notes})
     both = [comparisons[0].first, comparisons[0].second]
@@ -107,15 +107,6 @@ def write_comparison(target: Path, first_folder: Path, second_folder: Path, comp
 def comparison_file(first_folder: Path, second_folder: Path) -> Path:
     """Return the default path for the comparison of two runs, in the second run's folder."""
     return second_folder / f'compared_with_{file_stem(first_folder.resolve().name)}.html'
-
-
-def _both_summaries(comparison: Comparison) -> Table:
-    """Return the averages of the blurred input and of both runs."""
-    first, second = summary_table(comparison.first), summary_table(comparison.second)
-    if first.head != second.head:  # one run has more scores than the other
-        return first
-    names = names_of(comparison)
-    return Table(first.head, (first.rows[0], (names[0], *first.rows[1][1:]), (names[1], *second.rows[1][1:])))
 
 
 def _data_set(report: Report, rows: list[dict[str, Any]], runs: list[str]) -> dict[str, Any]:

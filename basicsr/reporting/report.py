@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from basicsr.metrics import Average, Metric, average
-from basicsr.utils.errors import ReportError
+from basicsr.utils.errors import ReportError, some_of
 from basicsr.utils.files import sha256_of
 from basicsr.version import __version__
 
@@ -233,6 +233,4 @@ def ranking_label(definitions: Iterable[Definition]) -> str | None:
 
 def listed(names: Iterable[str], most: int = 10) -> str:
     """Return names for a message: the first few, and the number of further ones."""
-    names = list(names)
-    more = f' and {len(names) - most} more' if len(names) > most else ''
-    return ', '.join(repr(name) for name in names[:most]) + more
+    return some_of([repr(name) for name in names], most)

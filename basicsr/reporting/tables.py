@@ -80,6 +80,20 @@ def summary_table(report: Report, published: Mapping[str, float] | None = None) 
     return Table(tuple(head), tuple(rows))
 
 
+def both_summaries(comparison: Comparison, names: tuple[str, str] | None = None) -> Table:
+    """Return the averages of the blurred input and of both runs; of the first run if one has more scores.
+
+    Args:
+        comparison: of the runs.
+        names: of the runs in the table; None are their own.
+    """
+    first, second = summary_table(comparison.first), summary_table(comparison.second)
+    if first.head != second.head:
+        return first
+    names = names or names_of(comparison)
+    return Table(first.head, (first.rows[0], (names[0], *first.rows[1][1:]), (names[1], *second.rows[1][1:])))
+
+
 def comparison_table(comparison: Comparison) -> Table:
     """Return the differences of two runs, one row per label."""
     first, second = names_of(comparison)
