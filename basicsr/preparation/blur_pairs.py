@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from basicsr.preparation.output_files import save_pair
 from basicsr.preparation.synthetic_sets import require_same_settings
 from basicsr.reporting import Table
 from basicsr.utils.errors import ArgumentError, DataError
-from basicsr.utils.files import write_whole
+from basicsr.utils.files import whole_path, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -126,10 +125,12 @@ def make_pairs(plan: PairPlan, folder: Path, workers: int) -> list[dict[str, str
     """
     parts = list(plan.parts())  # reports bad sources before writing anything
     _claim(folder, plan.record())
-    for part in ('blur', 'sharp', *(['masks'] if plan.masks else [])):
-        (folder / part).mkdir(exist_ok=True)
+    folders = [folder / part for part in ('blur', 'sharp', *(['masks'] if plan.masks else []))]
+    for each in folders:
+        each.mkdir(exist_ok=True)
     cv2.setNumThreads(1)  # several processes share the processor
-    rows = {row['name']: row for row in _read_table(folder / TABLE) if _exists(folder, row['name'], plan.masks)}
+    kept = _read_table(folder / TABLE)
+    rows = {row['name']: row for row in kept if all((each / f'{row["name"]}.png').is_file() for each in folders)}
     with (folder / TABLE).open('a', newline='', encoding='utf-8') as file:
         table = csv.DictWriter(file, COLUMNS)
         if not file.tell():
@@ -145,7 +146,10 @@ def make_pairs(plan: PairPlan, folder: Path, workers: int) -> list[dict[str, str
                 table.writerow(row)
                 file.flush()
     ordered = [rows[name] for name in sorted(rows)]
-    _write_table(folder / TABLE, ordered)
+    with whole_path(folder / TABLE) as new, new.open('w', newline='', encoding='utf-8') as file:
+        table = csv.DictWriter(file, COLUMNS)
+        table.writeheader()
+        table.writerows(ordered)
     return ordered
 
 
@@ -219,10 +223,6 @@ def _name(label: str, number: int) -> str:
     return f'{label}_{number:06d}'
 
 
-def _exists(folder: Path, name: str, masks: bool) -> bool:
-    return all((folder / part / f'{name}.png').is_file() for part in ('blur', 'sharp', *(['masks'] if masks else [])))
-
-
 def _claim(folder: Path, record: dict[str, Any]) -> None:
     """Record the plan of a new folder, or compare it with the record.
 
@@ -244,11 +244,3 @@ def _read_table(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline='', encoding='utf-8') as file:
         return [row for row in csv.DictReader(file) if None not in row.values()]  # the last line may be incomplete
-
-
-def _write_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    text = io.StringIO(newline='')
-    table = csv.DictWriter(text, COLUMNS)
-    table.writeheader()
-    table.writerows(rows)
-    write_whole(path, text.getvalue().encode())

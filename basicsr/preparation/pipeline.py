@@ -88,8 +88,7 @@ def prepare(
             else:
                 counts = _MODULES[stage].run(stage_plan, part, pool)
             names = {Path(name).name: reason for name, reason in sorted(counts.failed.items())}
-            done = {'settings': settings, 'files': counts.made + counts.kept, 'failed': names}
-            record['stages'][stage][part] = done
+            record['stages'][stage][part] = {'settings': settings, 'files': counts.made + counts.kept, 'failed': names}
             write_dataset_record(plan.out, record)
             report.failed |= counts.failed
             add(f'{part} {stage}: {counts.made} made, {counts.kept} kept, {len(counts.failed)} failed')
