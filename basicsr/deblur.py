@@ -49,11 +49,9 @@ def suffix(text: str) -> str:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    from basicsr.utils.installation import with_commands
+    from basicsr.utils.installation import command_parser
 
-    parser = argparse.ArgumentParser(
-        description=with_commands(__doc__ or ''), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__ or '')
     add, flag = parser.add_argument, functools.partial(parser.add_argument, action='store_true')
     add('-i', '--input', nargs='+', required=True, metavar='PATH', help='photos, videos, folders or quoted patterns')
     add('-o', '--output', type=Path, default=OUTPUT, metavar='DIR', help=f'folder for results (default: {OUTPUT})')
@@ -145,7 +143,7 @@ def process(
         BasicsrError: a result would overwrite an input, or as ``start``.
         OSError: a folder cannot be written.
     """
-    from basicsr.photos.jobs import failures_in_words, left_to_do, list_inputs, plan
+    from basicsr.photos.jobs import left_to_do, list_inputs, plan
     from basicsr.photos.runs import do_all
 
     inputs = list_inputs(names)
@@ -161,8 +159,8 @@ def process(
         new = do_all(jobs, do, too_large)
         print(f'{len(jobs) - len(new)} of {len(jobs)} in {time.perf_counter() - begin:.1f} s: {output}')
         failed |= new
-    for line in failures_in_words(failed):
-        print(line, file=sys.stderr)
+    for name, reason in failed.items():
+        print(reason if name in reason else f'{name}: {reason}', file=sys.stderr)
     return 1 if failed else 0
 
 

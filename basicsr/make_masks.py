@@ -31,11 +31,9 @@ def shard(text: str) -> tuple[int, int]:
 
 def parse() -> argparse.Namespace:
     """Parse the command line."""
-    from basicsr.utils.installation import with_commands
+    from basicsr.utils.installation import command_parser
 
-    parser = argparse.ArgumentParser(
-        description=with_commands(__doc__ or ''), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__ or '')
     add = parser.add_argument
     add('--input', type=Path, metavar='DIR', help='folder of photos, including its sub-folders')
     add('--output', type=Path, required=True, metavar='DIR', help='folder for the masks')

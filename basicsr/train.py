@@ -35,11 +35,9 @@ EXIT_NOT_FINITE = 3
 def command_line(description: str) -> argparse.ArgumentParser:
     """Return a parser with the options that training and evaluation share."""
     from basicsr.options import add_arguments
-    from basicsr.utils.installation import with_commands
+    from basicsr.utils.installation import command_parser
 
-    parser = argparse.ArgumentParser(
-        description=with_commands(description), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(description)
     add_arguments(parser)
     launchers = ('none', 'pytorch', 'slurm')
     text = 'how the processes were started: pytorch for torchrun, slurm for srun'

@@ -50,7 +50,6 @@ def main() -> int:
     from basicsr.preparation.checks.data_sets import check_data_sets
     from basicsr.preparation.checks.folders import folders_of_options, folders_of_root
     from basicsr.preparation.checks.report import report_markdown, write_check_report
-    from basicsr.preparation.worker_pool import with_bar
 
     if arguments.opt:
         options = load_options(arguments.opt, arguments.force_yml)
@@ -59,7 +58,7 @@ def main() -> int:
     else:
         name = arguments.root.resolve().name
         sets = folders_of_root(arguments.root)
-    checked = check_data_sets(sets, arguments.quick, arguments.workers, with_bar)
+    checked = check_data_sets(sets, arguments.quick, arguments.workers, True)
     out = arguments.out or Path('results') / 'check_data' / name
     write_check_report(checked, out, f'Check of {name}', arguments.rows)
     print(report_markdown(checked, f'Check of {name}'))

@@ -18,16 +18,15 @@ runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 def parse() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('first', type=Path, help='result folder of the first run')
-    parser.add_argument('second', type=Path, help='result folder of the second run, on the same data sets')
-    parser.add_argument('--dataset', nargs='+', metavar='NAME', help='data sets to compare; default: all in both runs')
-    parser.add_argument('--output', type=Path, metavar='FILE', help='path of the page; default: in the second folder')
-    parser.add_argument('--confidence', type=float, default=0.95, metavar='P', help='confidence level; default: 0.95')
-    parser.add_argument('--method', choices=['bca', 'percentile'], default='bca', help='method for the intervals')
-    parser.add_argument(
-        '--resamples', type=int, default=10_000, metavar='N', help='bootstrap resamples; default: 10000'
-    )
-    parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap; default: 0')
+    add = parser.add_argument
+    add('first', type=Path, help='result folder of the first run')
+    add('second', type=Path, help='result folder of the second run, on the same data sets')
+    add('--dataset', nargs='+', metavar='NAME', help='data sets to compare; default: all in both runs')
+    add('--output', type=Path, metavar='FILE', help='path of the page; default: in the second folder')
+    add('--confidence', type=float, default=0.95, metavar='P', help='confidence level; default: 0.95')
+    add('--method', choices=['bca', 'percentile'], default='bca', help='method for the intervals')
+    add('--resamples', type=int, default=10_000, metavar='N', help='bootstrap resamples; default: 10000')
+    add('--seed', type=int, default=0, help='seed of the bootstrap; default: 0')
     return parser.parse_args()
 
 

@@ -31,6 +31,7 @@ def main() -> int:
     from skimage import data, segmentation
 
     from basicsr.archs.map_unit import mask_average_pooling
+    from basicsr.images.files import imwrite
 
     photo = cv2.resize(data.astronaut()[:384, 64:448], (320, 320), interpolation=cv2.INTER_AREA)
     path = np.zeros((15, 15), np.float32)
@@ -53,9 +54,7 @@ def main() -> int:
         columns += [column, np.full((column.shape[0], 12, 3), 255, np.uint8)]
     image = np.hstack(columns[:-1])
     output.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(output), image[..., ::-1]):
-        print(f'cannot write {output}', file=sys.stderr)
-        return 1
+    imwrite(output, image)
     return 0
 
 

@@ -21,36 +21,23 @@ runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 def main() -> int:
     """Write the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('set', help='name of the benchmark, as in scripts/prepare_data.py')
-    parser.add_argument('--root', type=Path, required=True, metavar='DIR', help='the new folder')
-    parser.add_argument('--layout', help='folder layout of prepare_data.py; default: the original')
-    parser.add_argument('--count', type=int, default=2, metavar='N', help='number of pairs in each part')
-    parser.add_argument('--size', type=int, nargs=2, default=(720, 1280), metavar=('H', 'W'), help='image size')
-    parser.add_argument(
-        '--parts',
-        nargs='+',
-        default=[],
-        metavar='PART',
-        help='parts to write: train, val, test; default: as in prepare_data.py',
-    )
-    parser.add_argument('--photos', type=Path, metavar='DIR', help='sharp photos to blur; default: synthetic images')
-    parser.add_argument('--seed', type=int, default=0, help='random seed')
-    arguments = parser.parse_args()
+    add = parser.add_argument
+    add('set', help='name of the benchmark, as in scripts/prepare_data.py')
+    add('--root', type=Path, required=True, metavar='DIR', help='the new folder')
+    add('--layout', help='folder layout of prepare_data.py; default: the original')
+    add('--count', type=int, default=2, metavar='N', help='number of pairs in each part')
+    add('--size', type=int, nargs=2, default=(720, 1280), metavar=('H', 'W'), help='image size')
+    add('--parts', nargs='+', default=[], metavar='PART', help='train, val, test; default: as prepare_data.py')
+    add('--photos', type=Path, metavar='DIR', help='sharp photos to blur; default: synthetic images')
+    add('--seed', type=int, default=0, help='random seed')
+    arguments = vars(parser.parse_args())
 
     from basicsr.preparation.benchmark_sets import benchmark_set
     from basicsr.preparation.standin import make_standin
 
-    files = make_standin(
-        benchmark_set(arguments.set),
-        arguments.root,
-        arguments.layout,
-        arguments.count,
-        (arguments.size[0], arguments.size[1]),
-        arguments.parts,
-        arguments.photos,
-        arguments.seed,
-    )
-    print(f'{len(files)} pairs in {arguments.root}; they are synthetic, not images of {arguments.set}')
+    name = arguments.pop('set')
+    files = make_standin(benchmark_set(name), **arguments)
+    print(f'{len(files)} pairs in {arguments["root"]}; they are synthetic, not images of {name}')
     return 0
 
 

@@ -34,16 +34,8 @@ runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 if TYPE_CHECKING:
     from basicsr.preparation.plan import PredeblurNetwork
 
-_SAME_NAMES = (
-    'blur',
-    'layout',
-    'allow_partial',
-    'link',
-    'masks_from',
-    'cat_test',
-    'workers',
-    'force',
-)  # in the command line and in Plan
+# names of both flags and settings of the plan
+_SAME_NAMES = ('blur', 'layout', 'allow_partial', 'link', 'masks_from', 'cat_test', 'workers', 'force')
 
 
 def parse() -> argparse.Namespace:
@@ -145,7 +137,6 @@ def main() -> int:
     from basicsr.preparation.benchmark_sets import benchmark_set
     from basicsr.preparation.pipeline import describe_plan, hints, prepare
     from basicsr.preparation.plan import USUAL_STAGES, Plan
-    from basicsr.preparation.worker_pool import with_bar
 
     benchmark = benchmark_set(arguments.set)
     plan = Plan(
@@ -163,7 +154,7 @@ def main() -> int:
     if arguments.dry_run:
         print('\n'.join(describe_plan(plan, stages)))
         return 0
-    report = prepare(plan, stages, with_bar, print)
+    report = prepare(plan, stages, True, print)
     for line in [*(f'failed: {reason}' for reason in report.failed.values()), *hints(plan, stages)]:
         print(line)
     return 1 if report.failed else 0

@@ -22,22 +22,13 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Print the report."""
     arguments = parse()
-    from basicsr.reporting import (
-        GALLERY,
-        Table,
-        compare,
-        read_reports,
-        summary_table,
-        write_comparison,
-    )
+    from basicsr.reporting import GALLERY, compare, read_reports, write_comparison
     from basicsr.reporting.gallery import comparison_file
-    from basicsr.reporting.tables import interval, title_of, with_sign
+    from basicsr.reporting.tables import both_summaries, interval, title_of, with_sign
 
     baseline, ours = (read_reports(folder)[0] for folder in (arguments.baseline, arguments.ours))
     comparison = compare(baseline, ours)
-    first, second = summary_table(baseline), summary_table(ours)
-    rows = (first.rows[0], ('baseline', *first.rows[1][1:]), ('SAM-Deblur', *second.rows[1][1:]))
-    print(Table(first.head, rows).text())
+    print(both_summaries(comparison, ('baseline', 'SAM-Deblur')).text())
     definitions = {definition.label: definition for definition in baseline.definitions}
     print('\nSAM-Deblur - baseline, with the 95 % interval of a paired bootstrap over the images:')
     for item in comparison.differences:

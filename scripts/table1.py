@@ -112,7 +112,7 @@ def main() -> int:
     from basicsr.reporting import Table
     from basicsr.reporting.published import METHODS, SETS
     from basicsr.utils.errors import OptionError
-    from basicsr.utils.files import whole_file
+    from basicsr.utils.files import write_whole
 
     for name, chosen, known in (('--sets', arguments.sets, SETS), ('--methods', arguments.methods, tuple(METHODS))):
         unknown = sorted(set(chosen or ()) - set(known))
@@ -129,8 +129,7 @@ def main() -> int:
     table = Table(head, tuple(rows))
     print(table.text())
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(arguments.output) as file:
-        file.write(f'{table.markdown()}\n'.encode())
+    write_whole(arguments.output, f'{table.markdown()}\n'.encode())
     print(f'\n{arguments.output}')
     return 0
 

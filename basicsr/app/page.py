@@ -44,7 +44,8 @@ def build_page(service: Service, examples: Sequence[Path] = ()) -> gr.Blocks:
         service: deblurs the photos.
         examples: example photos, in the folder that browsers may read.
     """
-    first, chosen, problem = _first_network(service)
+    first = next(iter(service.networks), None)
+    chosen, problem = (NetworkFacts(), service.problem) if first is None else _facts_of(service, first)
     answers = Answers(service, examples)
     private: dict[str, Any] = {'api_visibility': 'private'}
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
@@ -186,14 +187,6 @@ def _result_part(chosen: NetworkFacts) -> tuple[tuple[Any, ...], tuple[Any, ...]
         with gr.Tab('Blur kernel', visible=chosen.finds_kernel) as kernel_tab:
             kernel = gr.Image(show_label=False, interactive=False, height=420, buttons=[], elem_id='kernel')
     return (slider, counted, regions, kernel), (all_tabs, regions_tab, kernel_tab)
-
-
-def _first_network(service: Service) -> tuple[str | None, NetworkFacts, str]:
-    """Return the network to select first, its properties, and the reason if it cannot be used."""
-    if service.problem:
-        return None, NetworkFacts(), service.problem
-    first = next(iter(service.networks))
-    return first, *_facts_of(service, first)
 
 
 def _facts_of(service: Service, network: str) -> tuple[NetworkFacts, str]:

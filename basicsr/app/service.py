@@ -137,7 +137,8 @@ class Service:
         photo = load_photo(_existing(source), self._max_pixels)
         shown = self._new_folder() / 'photo.jpg'
         show(shown, photo)
-        return shown, _describe(photo)
+        height, width = photo.pixels.shape[:2]
+        return shown, f'{width}×{height}, {_format(photo)}'
 
     def deblur(
         self, source: Path, name: str, network: str, generator: str = 'felzenszwalb', **weighing: Any
@@ -278,8 +279,3 @@ def _existing(upload: Path) -> Path:
 def _format(photo: Photo) -> str:
     kind = 'gray ' if photo.pixels.shape[2] == 1 else ''
     return f'{kind}{photo.stored.format}, {8 * photo.pixels.itemsize} bits'
-
-
-def _describe(photo: Photo) -> str:
-    height, width = photo.pixels.shape[:2]
-    return f'{width}×{height}, {_format(photo)}'

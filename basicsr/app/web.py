@@ -22,11 +22,9 @@ from typing import NoReturn
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    from basicsr.utils.installation import with_commands
+    from basicsr.utils.installation import command_parser
 
-    parser = argparse.ArgumentParser(
-        description=with_commands(__doc__ or ''), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_parser(__doc__ or '')
     add = parser.add_argument
     add('--model', metavar='NAME', help='network file, or name in experiments/pretrained_models')
     add('--host', default='127.0.0.1', help='address to bind; 0.0.0.0 accepts any host (default: 127.0.0.1)')

@@ -128,14 +128,11 @@ def evaluate(
     indices = range(processes.rank, images_of(dataset, options), processes.world)
     waiting: deque[Future[ScoredImage]] = deque()
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(_WAITING) as scorer:
-        following = reader.submit(dataset.__getitem__, indices[0]) if indices else None
-        for place, index in enumerate(indices):
-            assert following is not None  # noqa: S101 - for the type checker
-            current = following
-            if place + 1 < len(indices):
-                following = reader.submit(dataset.__getitem__, indices[place + 1])
+        reading = deque(reader.submit(dataset.__getitem__, index) for index in indices[:1])
+        for place, index in enumerate(indices, 1):
+            reading.extend(reader.submit(dataset.__getitem__, following) for following in indices[place : place + 1])
             try:
-                item = current.result()
+                item = reading.popleft().result()
             except (BasicsrError, OSError) as error:
                 yield from (waiting.popleft().result() for _ in range(len(waiting)))
                 if options.on_bad_image == 'raise':

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from basicsr.data import build_dataset
 from basicsr.evaluation.scoring import Unreadable, evaluate, images_of, samples_that_fit, warn_of_missing
@@ -90,8 +91,9 @@ class Evaluation:
         metrics = self.metrics if 'gt' in self._samples[key] else {}
         definitions = [definition_of(label, metric) for label, metric in metrics.items()]
         with RowWriter(self.folder, name, definitions, total, images, processes.rank) as rows:
+            share, hidden = len(range(processes.rank, total, processes.world)), None if processes.is_first else True
             results = evaluate(self.model, dataset, metrics, processes, options.val, with_input=True)
-            for result in self._with_progress(results, name, total):
+            for result in tqdm(results, name, share, unit='image', dynamic_ncols=True, disable=hidden):
                 if isinstance(result, Unreadable):
                     if not isinstance(result.error, BasicsrError):  # the disk fails, not the file
                         raise result.error
@@ -109,13 +111,6 @@ class Evaluation:
         report = join(self.folder, facts, name, definitions, total, images, processes.world)
         write_report(self.folder, report)
         return report
-
-    def _with_progress(self, results: Iterable[Any], name: str, total: int) -> Iterator[Any]:
-        from tqdm import tqdm
-
-        share = len(range(self.processes.rank, total, self.processes.world))
-        hidden = None if self.processes.is_first else True
-        yield from tqdm(results, name, share, unit='image', dynamic_ncols=True, disable=hidden)
 
 
 def metrics_of(options: Options) -> dict[str, Metric]:

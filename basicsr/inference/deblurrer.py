@@ -235,17 +235,9 @@ class Deblurrer:
             restored = restore_guarded(self._network.restore, lq, labels, self.tile, self.guard, self.name)
         output = restored.image.mean(1, keepdim=True) if channels == 1 else restored.image
         array = tensor2img(output, rgb2bgr=False, out_type=pixels.dtype.type).reshape(pixels.shape)
-        return Deblurred(
-            image=back([array]),
-            labels=labels,
-            kernel=None if restored.kernel is None else restored.kernel[0].float().cpu().numpy(),
-            seconds=time.perf_counter() - start,
-            mask_seconds=made - start,
-            tile=restored.tile,
-            finding=restored.finding,
-            remedy=restored.remedy,
-            repaired=restored.repaired,
-        )
+        kernel = None if restored.kernel is None else restored.kernel[0].float().cpu().numpy()
+        how = restored.tile, restored.finding, restored.remedy, restored.repaired
+        return Deblurred(back([array]), labels, kernel, time.perf_counter() - start, made - start, *how)
 
     def _labels(self, image: Array, masks: MasksLike) -> Array | None:
         """Return the label map (L, H, W) int32 for the network; None if it takes no masks."""

@@ -15,13 +15,11 @@ TURNS: tuple[Turn, ...] = tuple(itertools.product(_BOTH, _BOTH, _BOTH))  # the f
 
 def turned(x: Tensor, turn: Turn) -> Tensor:
     """Flip and transpose an image or a label map, (..., H, W)."""
-    axes = [axis for axis, flipped in zip((-1, -2), turn[:2], strict=True) if flipped]
-    x = x.flip(axes) if axes else x
+    x = x.flip([axis for axis, flipped in zip((-1, -2), turn[:2], strict=True) if flipped])
     return x.transpose(-1, -2).contiguous() if turn[2] else x
 
 
 def turned_back(x: Tensor, turn: Turn) -> Tensor:
     """Undo :func:`turned`."""
     x = x.transpose(-1, -2) if turn[2] else x
-    axes = [axis for axis, flipped in zip((-1, -2), turn[:2], strict=True) if flipped]
-    return x.flip(axes) if axes else x
+    return x.flip([axis for axis, flipped in zip((-1, -2), turn[:2], strict=True) if flipped])

@@ -8,7 +8,6 @@ its own windows, so the result differs slightly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,15 +144,11 @@ def _cut(image: Tensor, window: Window) -> Tensor:
     return image[..., top : top + height, left : left + width]
 
 
-def _starts(length: int, tile: int) -> Iterator[int]:
-    """Yield the starts of the fewest tiles that cover the length, evenly spaced, the last one at its end."""
+def _starts(length: int, tile: int) -> list[int]:
+    """Return the starts of the fewest tiles that cover the length, evenly spaced, the last one at its end."""
     count = (length - 1) // tile + 1
     step = tile if count == 1 else -int(-((length - tile) / (count - 1) - 1e-8) // 1)
-    start = 0
-    while start + tile < length:
-        yield start
-        start += step
-    yield length - tile
+    return [*range(0, length - tile, step), length - tile]
 
 
 def _axis(length: int, tile: int, lost: int, multiple: int) -> list[tuple[int, int, Tensor]]:

@@ -79,9 +79,8 @@ def calculate_metric(data: Mapping[str, Any] | Record, opt: BlockLike) -> float:
             _require_images(data, ('lq',))
             return float(METRIC_REGISTRY.build(opt, **data))
         return float(METRIC_REGISTRY.build(opt, **{key: image for key, image in data.items() if key != 'lq'}))
-    options = dict(opt)
-    record = record_of_images(**data, input_order=options.pop('input_order', 'HWC'))
-    return build_metric(options)(record).value
+    record = record_of_images(**data, input_order=opt.pop('input_order', 'HWC'))
+    return build_metric(opt)(record).value
 
 
 def record_of_images(img: Image, img2: Image, lq: Image | None = None, input_order: InputOrder = 'HWC') -> Record:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from basicsr.images.arrays import Array
-from basicsr.metrics.arrays import DataRange, unit_float
+from basicsr.metrics.arrays import DataRange, swap_red_and_blue, unit_float
 from basicsr.metrics.record import Record
 from basicsr.utils.errors import MetricError
 
@@ -82,7 +82,7 @@ class DecibelMetric(Metric):
     decimals: ClassVar[int] = 2
 
 
-def pair_of(record: Record, rounded: bool, data_range: DataRange = None) -> tuple[Array, Array]:
+def pair_of(record: Record, rounded: bool, data_range: DataRange = None, luma: bool = False) -> tuple[Array, Array]:
     """Return output and ground truth for PSNR and SSIM.
 
     Args:
@@ -90,12 +90,14 @@ def pair_of(record: Record, rounded: bool, data_range: DataRange = None) -> tupl
         rounded: use the rounded output; otherwise the network's output before rounding, clamped to [0, 1].
         data_range: 'guess' does not clamp, as in the original code, where an output with a value above 1 then gets
             range 255.
+        luma: for scoring the luma, which needs rounded images: swap red and blue.
 
     Returns:
-        integers of one dtype, or floats with 1 as white: (H, W, C), RGB.
+        integers of one dtype, or floats with 1 as white: (H, W, C), RGB; BGR for the luma.
     """
     if rounded:
-        return record.array('output_uint8'), record.array('gt')
+        output, gt = record.array('output_uint8'), record.array('gt')
+        return (swap_red_and_blue(output), swap_red_and_blue(gt)) if luma else (output, gt)
     output, gt = record.array('output'), unit_float(record.array('gt'), "the record's gt")
     return output if data_range == 'guess' else np.clip(output, 0, 1), gt
 

@@ -9,16 +9,7 @@ import cv2
 import numpy as np
 
 from basicsr.images.arrays import Array
-from basicsr.metrics.arrays import (
-    DataRange,
-    Image,
-    InputOrder,
-    image_pair,
-    luma_of_bgr,
-    resolve_data_range,
-    swap_red_and_blue,
-    views_of,
-)
+from basicsr.metrics.arrays import DataRange, Image, InputOrder, image_pair, luma_of_bgr, resolve_data_range, views_of
 from basicsr.metrics.metric import DecibelMetric, Score, decibels, pair_of, require_rounded_luma
 from basicsr.metrics.record import Record
 from basicsr.utils.registry import METRIC_REGISTRY
@@ -113,11 +104,7 @@ class PSNR(DecibelMetric):
     name: ClassVar[str] = 'psnr'
 
     def __init__(
-        self,
-        crop_border: int = 0,
-        test_y_channel: bool = False,
-        data_range: DataRange = None,
-        rounded: bool = True,
+        self, crop_border: int = 0, test_y_channel: bool = False, data_range: DataRange = None, rounded: bool = True
     ) -> None:
         require_rounded_luma(test_y_channel, rounded)
         self._rounded = rounded
@@ -132,11 +119,8 @@ class PSNR(DecibelMetric):
 
     def score(self, record: Record) -> Score:
         """Score the output against the ground truth."""
-        first, second = pair_of(record, self._rounded, self.data_range)
-        if self.test_y_channel:
-            first, second = swap_red_and_blue(first), swap_red_and_blue(second)
-        value = calculate_psnr(first, second, self.crop_border, 'HWC', self.test_y_channel, self.data_range)
-        return decibels(value)
+        pair = pair_of(record, self._rounded, self.data_range, self.test_y_channel)
+        return decibels(calculate_psnr(*pair, self.crop_border, 'HWC', self.test_y_channel, self.data_range))
 
 
 @METRIC_REGISTRY.register(name='psnr_float')

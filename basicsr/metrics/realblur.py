@@ -169,8 +169,7 @@ class _RealBlurMetric(Metric):
         """Return the alignment of the rounded output, computed once for all metrics of a record."""
 
         def compute() -> Alignment:
-            output = unit_float(record.array('output_uint8'), "the record's output_uint8")
-            return align(output, unit_float(record.array('gt'), "the record's gt"))
+            return align(*(unit_float(record.array(name), f"the record's {name}") for name in self.reads))
 
         return record.cached('realblur alignment', compute)
 

@@ -59,24 +59,24 @@ class Record:
             MetricError: a field is missing, or the output contains NaN or infinity.
         """
         for name in fields:
-            if getattr(self, name) is None:
-                raise MetricError(f"{metric} reads '{name}', which is missing in this record")
+            self.array(name, metric)
         if self.output is not None:
             output = self.output
             self.cached('output is finite', lambda: require_finite(output, "the record's output"))
 
-    def array(self, name: str) -> Array:
+    def array(self, name: str, metric: str = 'a metric') -> Array:
         """Return a required field.
 
         Args:
             name: 'output', 'output_uint8', 'gt' or 'lq'.
+            metric: name for the error message.
 
         Raises:
             MetricError: the field is missing.
         """
         value: Array | None = getattr(self, name)
         if value is None:
-            raise MetricError(f"a metric reads '{name}', which is missing in this record")
+            raise MetricError(f"{metric} reads '{name}', which is missing in this record")
         return value
 
     def cached(self, key: Hashable, function: Callable[[], T]) -> T:

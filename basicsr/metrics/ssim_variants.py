@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from basicsr.metrics.arrays import DataRange, image_pair, require_window, swap_red_and_blue
+from basicsr.metrics.arrays import DataRange, image_pair, require_window
 from basicsr.metrics.metric import Metric, Score, pair_of, require_rounded_luma
 from basicsr.metrics.record import Record
 from basicsr.metrics.ssim import LumaBorder, calculate_ssim
@@ -54,9 +54,7 @@ class SSIM(Metric):
 
     def score(self, record: Record) -> Score:
         """Score the output against the ground truth."""
-        pair = pair_of(record, self._rounded, self.data_range)
-        if self.test_y_channel:
-            pair = swap_red_and_blue(pair[0]), swap_red_and_blue(pair[1])
+        pair = pair_of(record, self._rounded, self.data_range, self.test_y_channel)
         how = {key: value for key, value in vars(self).items() if key != '_rounded'}
         return Score(calculate_ssim(*pair, **how))
 

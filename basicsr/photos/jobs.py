@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,9 +109,8 @@ def _files_of(name: str, inputs: Inputs) -> list[Path]:
     matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 - patterns may be absolute
     found = [p for p in matches if p.suffix.lower() in known and p.is_file()]
     _note_unread(name, matches, inputs)
-    root = Path(
-        *itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1])
-    )  # above the first wildcard
+    above_wildcards = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts[:-1])
+    root = Path(*above_wildcards)
     inputs.below |= {p: p.parent.relative_to(root) for p in found}
     if not found:
         inputs.missing[name] = 'matches no photo or video'
@@ -217,12 +216,3 @@ def is_video(path: Path) -> bool:
 def shown_masks(masks: Path) -> Path:
     """Return the path of the image of the regions, next to their label map."""
     return masks.with_name(f'{masks.stem}_shown.jpg')
-
-
-def failures_in_words(failed: Mapping[str, str]) -> list[str]:
-    """Return one line for each file that failed.
-
-    Args:
-        failed: reason by file name.
-    """
-    return [reason if name in reason else f'{name}: {reason}' for name, reason in failed.items()]

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from basicsr.deconvolution.kernels import save_kernel
 from basicsr.images.arrays import Array
@@ -210,9 +212,6 @@ def do_all(jobs: Sequence[Job], do: Callable[[Job], None], too_large: str) -> di
     Raises:
         any other error of ``do``, which is a bug.
     """
-    from tqdm import tqdm
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
     failed = {}
     with logging_redirect_tqdm(), tqdm(jobs, unit='file', dynamic_ncols=True) as bar:
         for job in bar:
@@ -231,6 +230,4 @@ def do_all(jobs: Sequence[Job], do: Callable[[Job], None], too_large: str) -> di
 
 
 def _with_frame_bar(frames: Iterable[Any], total: int) -> Iterable[Any]:
-    from tqdm import tqdm
-
     return tqdm(frames, 'frames', total or None, unit='frame', leave=False, dynamic_ncols=True)

@@ -37,11 +37,6 @@ class FolderLayout:
     more_gt: bool = False
     list_file: str = ''
 
-    @property
-    def shows_blur(self) -> bool:
-        """Whether paths contain the kind of blur."""
-        return '{blur}' in self.lq
-
     def text(self, blur: str) -> str:
         """Describe the layout in one line."""
         shown = {name: f'<{name}>' for _, name, _, _ in string.Formatter().parse(self.lq + self.gt) if name}

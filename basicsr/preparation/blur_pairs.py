@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +23,10 @@ from basicsr.images.files import imread, imwrite
 from basicsr.masks.generator import build_generator
 from basicsr.metrics import calculate_psnr
 from basicsr.preparation.output_files import save_pair
+from basicsr.preparation.synthetic_sets import require_same_settings
+from basicsr.reporting import Table
 from basicsr.utils.errors import ArgumentError, DataError
-from basicsr.utils.files import whole_file
+from basicsr.utils.files import whole_path, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -124,22 +125,31 @@ def make_pairs(plan: PairPlan, folder: Path, workers: int) -> list[dict[str, str
     """
     parts = list(plan.parts())  # reports bad sources before writing anything
     _claim(folder, plan.record())
-    for part in ('blur', 'sharp', *(['masks'] if plan.masks else [])):
-        (folder / part).mkdir(exist_ok=True)
-    rows = {row['name']: row for row in _read_table(folder / TABLE) if _exists(folder, row['name'], plan.masks)}
+    folders = [folder / part for part in ('blur', 'sharp', *(['masks'] if plan.masks else []))]
+    for each in folders:
+        each.mkdir(exist_ok=True)
+    cv2.setNumThreads(1)  # several processes share the processor
+    kept = _read_table(folder / TABLE)
+    rows = {row['name']: row for row in kept if all((each / f'{row["name"]}.png').is_file() for each in folders)}
     with (folder / TABLE).open('a', newline='', encoding='utf-8') as file:
         table = csv.DictWriter(file, COLUMNS)
         if not file.tell():
             table.writeheader()
         for label, dataset, count in parts:
             missing = [number for number in range(count) if _name(label, number) not in rows]
-            for number, pair in _made(dataset, missing, workers, f'{label} ({count - len(missing)} of {count} kept)'):
+            loader = DataLoader(Subset(dataset, missing), batch_size=None, num_workers=workers)  # in order
+            title = f'{label} ({count - len(missing)} of {count} kept)'
+            made = tqdm(loader, title, unit='pair', dynamic_ncols=True, disable=None)
+            for number, pair in zip(missing, made, strict=True):
                 row = _write(pair, folder, _name(label, number))
                 rows[row['name']] = row
                 table.writerow(row)
                 file.flush()
     ordered = [rows[name] for name in sorted(rows)]
-    _write_table(folder / TABLE, ordered)
+    with whole_path(folder / TABLE) as new, new.open('w', newline='', encoding='utf-8') as file:
+        table = csv.DictWriter(file, COLUMNS)
+        table.writeheader()
+        table.writerows(ordered)
     return ordered
 
 
@@ -166,24 +176,20 @@ def write_lists(rows: Sequence[Mapping[str, str]], folder: Path) -> None:
     for kind in KINDS:
         names = [f'{row["name"]}.png' for row in rows if row['kind'] == kind]
         if names:
-            with whole_file(folder / f'{kind}.txt') as out:
-                out.write(('\n'.join(names) + '\n').encode())
+            write_whole(folder / f'{kind}.txt', ('\n'.join(names) + '\n').encode())
 
 
 def summary(rows: Sequence[Mapping[str, str]]) -> str:
     """Return a text table with quantiles of blur extent and input PSNR of each kind."""
-    kinds = list(dict.fromkeys(row['kind'] for row in rows))
-    titles = ('extent, px: 10 %', 'median', '90 %', 'PSNR, dB: 10 %', 'median', '90 %')
-    lines = [f'{"kind":<8} {"pairs":>6} ' + ' '.join(f'{title:>{max(7, len(title))}}' for title in titles)]
-    for kind in kinds:
+    head = ('kind', 'pairs', 'extent, px: 10 %', 'median', '90 %', 'PSNR, dB: 10 %', 'median', '90 %')
+    table = []
+    for kind in dict.fromkeys(row['kind'] for row in rows):
         members = [row for row in rows if row['kind'] == kind]
         extents, scores = ([float(row[key]) for row in members] for key in ('extent', 'psnr'))
-        low, middle, high = np.percentile(extents, (10, 50, 90))
-        worst, median, best = np.sort(scores)[[int(q * (len(scores) - 1)) for q in (0.1, 0.5, 0.9)]]
-        values = [f'{value:.1f}' for value in (low, middle, high, worst, median, best)]
-        cells = (f'{value:>{max(7, len(title))}}' for value, title in zip(values, titles, strict=True))
-        lines.append(f'{kind:<8} {len(members):>6} ' + ' '.join(cells))
-    return '\n'.join(lines)
+        some = np.sort(scores)[[int(q * (len(scores) - 1)) for q in (0.1, 0.5, 0.9)]]
+        values = (f'{value:.1f}' for value in (*np.percentile(extents, (10, 50, 90)), *some))
+        table.append((kind, str(len(members)), *values))
+    return Table(head, tuple(table)).text()
 
 
 def counts_of(total: int, shares: Mapping[Kind, float]) -> dict[Kind, int]:
@@ -204,14 +210,6 @@ def counts_of(total: int, shares: Mapping[Kind, float]) -> dict[Kind, int]:
     return counts
 
 
-def _made(
-    dataset: Dataset[BlurPair], missing: Sequence[int], workers: int, title: str
-) -> Iterator[tuple[int, BlurPair]]:
-    cv2.setNumThreads(1)  # several processes share the processor
-    loader = DataLoader(Subset(dataset, missing), batch_size=None, num_workers=workers)  # in order
-    yield from zip(missing, tqdm(loader, title, unit='pair', dynamic_ncols=True, disable=None), strict=True)
-
-
 def _write(pair: BlurPair, folder: Path, name: str) -> dict[str, str]:
     """Write the files of a pair, and return its row of the table."""
     save_pair(folder, name, pair.lq, pair.gt, pair.labels if (folder / 'masks').is_dir() else None)
@@ -225,10 +223,6 @@ def _name(label: str, number: int) -> str:
     return f'{label}_{number:06d}'
 
 
-def _exists(folder: Path, name: str, masks: bool) -> bool:
-    return all((folder / part / f'{name}.png').is_file() for part in ('blur', 'sharp', *(['masks'] if masks else [])))
-
-
 def _claim(folder: Path, record: dict[str, Any]) -> None:
     """Record the plan of a new folder, or compare it with the record.
 
@@ -237,18 +231,12 @@ def _claim(folder: Path, record: dict[str, Any]) -> None:
     """
     file = folder / RECORD
     if file.is_file():
-        before = json.loads(file.read_text(encoding='utf-8'))
-        differing = [key for key in record if before.get(key) != record[key]]
-        if differing:
-            raise DataError(
-                f'{folder}: holds other pairs ({", ".join(differing)} differ, see {RECORD}); use another folder'
-            )
+        require_same_settings(file, record)
         return
     if folder.is_dir() and any(path.name != 'frames' for path in folder.iterdir()):
         raise DataError(f'{folder}: not empty, and has no {RECORD}; use another folder')
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as out:
-        out.write((json.dumps(record, indent=2, sort_keys=True) + '\n').encode())
+    write_whole(file, (json.dumps(record, indent=2, sort_keys=True) + '\n').encode())
 
 
 def _read_table(path: Path) -> list[dict[str, str]]:
@@ -256,12 +244,3 @@ def _read_table(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline='', encoding='utf-8') as file:
         return [row for row in csv.DictReader(file) if None not in row.values()]  # the last line may be incomplete
-
-
-def _write_table(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    text = io.StringIO(newline='')
-    table = csv.DictWriter(text, COLUMNS)
-    table.writeheader()
-    table.writerows(rows)
-    with whole_file(path) as out:
-        out.write(text.getvalue().encode())

@@ -18,7 +18,7 @@ from basicsr.utils.files import whole_folder
 from basicsr.videos.colours import TRANSFERS
 from basicsr.videos.frame import Frame
 from basicsr.videos.opencv import PlainFrame, PlainReader
-from basicsr.videos.opening import VIDEO_SUFFIXES, Reader, open_video
+from basicsr.videos.opening import VIDEO_SUFFIXES, open_video
 
 logger = logging.getLogger(__name__)
 
@@ -111,16 +111,10 @@ def frames_of_video(video: Path, folder: Path, most: int) -> Path:
 def _count_frames(video: Path) -> int:
     """Read the whole video: the length in its header is often wrong."""
     with open_video(video) as reader:
-        _refuse_hdr(video, reader)
-        return sum(1 for _ in reader.frames(_ignore))
-
-
-def _refuse_hdr(video: Path, reader: Reader) -> None:
-    """Refuse HDR: blur is synthesized in the linear light of sRGB values."""
-    if not isinstance(reader, PlainReader):
-        kind = TRANSFERS.get(reader.info.layout.colours.transfer)
-        if kind is not None:
+        kind = None if isinstance(reader, PlainReader) else TRANSFERS.get(reader.info.layout.colours.transfer)
+        if kind is not None:  # blur is synthesized in the linear light of sRGB values
             raise DataError(f'{video}: HDR ({kind}); convert it to 8-bit BT.709 first')
+        return sum(1 for _ in reader.frames(_ignore))
 
 
 def _ignore(packet: Any) -> None:

@@ -224,11 +224,7 @@ def _listed(path: Path) -> list[tuple[str, str]]:
 
 
 def _found(
-    benchmark: BenchmarkSet,
-    layout: FolderLayout,
-    folder: Path,
-    pairs: dict[str, list[BenchmarkPair]],
-    alone: list[str],
+    benchmark: BenchmarkSet, layout: FolderLayout, folder: Path, pairs: dict[str, list[BenchmarkPair]], alone: list[str]
 ) -> FoundBenchmark:
     for part, members in pairs.items():
         twice = sorted(stem for stem, count in Counter(pair.stem for pair in members).items() if count > 1)

@@ -87,17 +87,13 @@ def save_pair(folder: Path, name: str, lq: Array, gt: Array, labels: Array | Non
         gt: sharp image of the same shape.
         labels: label map (L, H, W); None writes no masks.
     """
-    files = {part: encode_png(image) for part, image in (('blur', lq), ('sharp', gt))}
+    bgr = {part: np.ascontiguousarray(image[..., ::-1]) for part, image in (('blur', lq), ('sharp', gt))}
+    files = {part: cv2.imencode('.png', image)[1].tobytes() for part, image in bgr.items()}
     files |= {} if labels is None else {'masks': encode_label_map(labels)}
     for part, data in files.items():
         temporary = folder / part / f'.{name}.png.part'
         temporary.write_bytes(data)
         temporary.replace(folder / part / f'{name}.png')
-
-
-def encode_png(image: Array) -> bytes:
-    """Encode (H, W, 3) RGB uint8 as PNG."""
-    return cv2.imencode('.png', np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
 
 
 def place(source: Path, target: Path, data: bytes, link: Link) -> None:

@@ -18,17 +18,11 @@ from basicsr.preparation.layouts import FoundBenchmark, check_counts, find_bench
 from basicsr.preparation.plan import NEEDS_WEIGHTS, STAGES, USUAL_STAGES, Plan
 from basicsr.preparation.stages import convert, crops, group, lmdb_copies, masks, predeblur
 from basicsr.preparation.stages.base import StageCounts
-from basicsr.preparation.worker_pool import Pool, Progress, silent
+from basicsr.preparation.worker_pool import Pool
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.version import __version__
 
-_MODULES: dict[str, Any] = {
-    'crops': crops,
-    'predeblur': predeblur,
-    'masks': masks,
-    'group': group,
-    'lmdb': lmdb_copies,
-}
+_MODULES: Any = {'crops': crops, 'predeblur': predeblur, 'masks': masks, 'group': group, 'lmdb': lmdb_copies}
 _UNKNOWN_BLUR = ' '.join(('kind of blur', 'not told', 'by this layout'))  # records of version 0.1 have this text
 
 
@@ -48,7 +42,7 @@ class PreparationReport:
 def prepare(
     plan: Plan,
     stages: Sequence[str] = USUAL_STAGES,
-    progress: Progress = silent,
+    shown: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> PreparationReport:
     """Run stages in their order. Existing files are kept, so an interrupted run can be continued.
@@ -56,7 +50,7 @@ def prepare(
     Args:
         plan: the settings.
         stages: names from ``STAGES``.
-        progress: shows the progress of a stage.
+        shown: whether to show progress bars.
         say: called with each line of the report as soon as it is known.
 
     Raises:
@@ -75,7 +69,7 @@ def prepare(
         report.lines.append(line)
         say(line)
 
-    with locked_folder(plan.out), Pool(plan.workers) as pool:
+    with locked_folder(plan.out), Pool(plan.workers, shown) as pool:
         record = read_dataset_record(plan.out)
         if record.get('set', plan.benchmark.key) != plan.benchmark.key:
             raise DataError(f'{plan.out} holds {record["set"]}; use another --out')
@@ -90,12 +84,11 @@ def prepare(
             again = claim_stage(plan.out, record, stage, part, settings, plan.force)
             stage_plan = replace(plan, force=again)
             if stage == 'convert' and found is not None:
-                counts = _convert(stage_plan, part, found, record, pool, progress)
+                counts = _convert(stage_plan, part, found, record, pool)
             else:
-                counts = _MODULES[stage].run(stage_plan, part, pool, progress)
+                counts = _MODULES[stage].run(stage_plan, part, pool)
             names = {Path(name).name: reason for name, reason in sorted(counts.failed.items())}
-            done = {'settings': settings, 'files': counts.made + counts.kept, 'failed': names}
-            record['stages'][stage][part] = done
+            record['stages'][stage][part] = {'settings': settings, 'files': counts.made + counts.kept, 'failed': names}
             write_dataset_record(plan.out, record)
             report.failed |= counts.failed
             add(f'{part} {stage}: {counts.made} made, {counts.kept} kept, {len(counts.failed)} failed')
@@ -158,7 +151,7 @@ def _blur(plan: Plan, found: FoundBenchmark) -> str:
     """Return the kind of blur, as it is also written to the record."""
     if not plan.benchmark.blurs:
         return 'one kind of blur'
-    if found.layout.shows_blur:
+    if '{blur}' in found.layout.lq:
         return plan.blur or plan.benchmark.blurs[0]
     return f'{plan.blur}, as the command says' if plan.blur else _UNKNOWN_BLUR
 
@@ -179,11 +172,9 @@ def _settings(
     return {'after': digest(before), **_MODULES[stage].settings(plan, part)}
 
 
-def _convert(
-    plan: Plan, part: str, found: FoundBenchmark, record: dict[str, Any], pool: Pool, progress: Progress
-) -> StageCounts:
+def _convert(plan: Plan, part: str, found: FoundBenchmark, record: dict[str, Any], pool: Pool) -> StageCounts:
     """Run the first stage and record the number and sizes of the pairs."""
-    counts, sizes = convert.run(plan, part, found.pairs[part], pool, progress)
+    counts, sizes = convert.run(plan, part, found.pairs[part], pool)
     pairs, expected = counts.made + counts.kept, plan.benchmark.counts[part]
     record.setdefault('parts', {})[part] = {
         'expected': expected,

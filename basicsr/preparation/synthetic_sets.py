@@ -70,6 +70,18 @@ def write_samples(dataset: Any, name: str, folder: Path, workers: int) -> None:
         save_pair(folder, f'{name}_{number:04d}', lq, gt, item['masks'].numpy())
 
 
+def require_same_settings(record: Path, settings: dict[str, Any]) -> None:
+    """Compare the settings of a data set with those in its record.
+
+    Raises:
+        DataError: the folder of the record holds other files, or the data set with other settings.
+    """
+    before = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
+    if differing := ', '.join(key for key in settings if before.get(key) != settings[key]):
+        advice = f'see {record.name}; remove the folder, or use another one'
+        raise DataError(f'{record.parent}: holds other data ({differing} differ); {advice}')
+
+
 def make_once(folder: Path, record: str, settings: dict[str, Any], make: Callable[[Path], None]) -> bool:
     """Make a data set, complete or not at all, unless it exists.
 
@@ -86,13 +98,7 @@ def make_once(folder: Path, record: str, settings: dict[str, Any], make: Callabl
         DataError: the folder holds other files, or the data set with other settings.
     """
     if folder.exists():
-        file = folder / record
-        before = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
-        differing = [key for key in settings if before.get(key) != settings[key]]
-        if differing:
-            raise DataError(
-                f'{folder}: holds other data ({", ".join(differing)} differ); remove it, or use another folder'
-            )
+        require_same_settings(folder / record, settings)
         return False
     cv2.setNumThreads(1)  # several processes share the processor
     with whole_folder(folder) as new:

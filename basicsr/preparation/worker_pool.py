@@ -13,25 +13,13 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any, Generic, TypeVar
 
+from tqdm import tqdm
+
 from basicsr.utils.errors import BasicsrError, DataError, OutputError
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar('Result')
-Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
-"""Wraps an iterable to show progress; the other arguments are its length and a title."""
-
-
-def silent(items: Iterable[Any], count: int, title: str) -> Iterable[Any]:
-    """Show no progress. A :data:`Progress`."""
-    return items
-
-
-def with_bar(items: Iterable[Any], count: int, title: str) -> Iterable[Any]:
-    """Show a progress bar with the remaining time. A :data:`Progress`."""
-    from tqdm import tqdm
-
-    return tqdm(items, total=count, desc=title, dynamic_ncols=True)
 
 
 @dataclass
@@ -52,10 +40,11 @@ class Pool:
 
     Args:
         workers: number of processes; 1 runs all jobs in the current process.
+        shown: whether to show progress bars.
     """
 
-    def __init__(self, workers: int = 1) -> None:
-        self.workers = workers
+    def __init__(self, workers: int = 1, shown: bool = False) -> None:
+        self.workers, self.shown = workers, shown
         self._executor: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Pool:
@@ -66,27 +55,26 @@ class Pool:
             self._executor.shutdown(cancel_futures=True)
             self._executor = None
 
-    def run(
-        self,
-        work: Callable[..., Result],
-        jobs: Sequence[tuple[Any, ...]],
-        progress: Progress = silent,
-        title: str = 'files',
-    ) -> PoolResult[Result]:
+    def with_bar(self, items: Iterable[Any], count: int, title: str) -> Iterable[Any]:
+        """Show a progress bar with the remaining time for ``count`` items, if the pool shows any."""
+        return tqdm(items, total=count, desc=title, dynamic_ncols=True, disable=not self.shown)
+
+    def run(self, work: Callable[..., Result], jobs: Sequence[tuple[Any, ...]], title: str = '') -> PoolResult[Result]:
         """Call ``work(*job)`` for every job.
 
         Args:
             work: a function at the top level of a module; it raises a :class:`BasicsrError` if a job fails.
             jobs: arguments that can be pickled; the first one names the job in messages.
-            progress: shows progress.
-            title: of the progress bar.
+            title: of the progress bar; empty for none.
 
         Raises:
             OutputError: the disk is full or cannot be written; the remaining jobs are cancelled.
             DataError: a process was killed.
         """
         done: PoolResult[Result] = PoolResult()
-        for job, (result, error) in zip(jobs, progress(self._outcomes(work, jobs), len(jobs), title), strict=True):
+        outcomes: Iterable[Any] = self._outcomes(work, jobs)
+        shown = self.with_bar(outcomes, len(jobs), title) if title else outcomes
+        for job, (result, error) in zip(jobs, shown, strict=True):
             if error is None:
                 done.results.append(result)
             else:

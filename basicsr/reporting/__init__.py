@@ -8,15 +8,7 @@ from basicsr.reporting.comparison import Comparison, Difference, bootstrap_inter
 from basicsr.reporting.files import read_report, read_reports, write_report
 from basicsr.reporting.gallery import GALLERY, write_comparison, write_gallery
 from basicsr.reporting.images import KeptImages
-from basicsr.reporting.report import (
-    MCR,
-    Definition,
-    ImageRow,
-    Report,
-    RunFacts,
-    definition_of,
-    facts_of_run,
-)
+from basicsr.reporting.report import MCR, Definition, ImageRow, Report, RunFacts, definition_of, facts_of_run
 from basicsr.reporting.row_writer import RowWriter, join
 from basicsr.reporting.tables import Table, comparison_notes, comparison_table, summary_table, write_summary
 

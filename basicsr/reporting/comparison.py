@@ -120,14 +120,15 @@ def compare(
         _check_same_meaning(definition, next(item for item in second.definitions if item.label == definition.label))
         _check_same_inputs(pairs, definition.label)
     definitions.sort(key=lambda item: item.label == MCR)
+    how: dict[str, Any] = {'confidence': confidence, 'method': method, 'resamples': resamples, 'seed': seed}
     differences = [
-        _difference(definition, pairs, confidence, method, resamples, seed)
+        _difference(definition, pairs, **how)
         for definition in definitions
         if any(definition.label in a.scores and definition.label in b.scores for a, b in pairs)
     ]
     if not differences:
         raise ReportError(f'{first.dataset}: the two runs have no score in common; do they have ground truth?')
-    return Comparison(first, second, tuple(differences), confidence, method, resamples, seed)
+    return Comparison(first, second, tuple(differences), **how)
 
 
 def bootstrap_interval(
@@ -177,14 +178,7 @@ def bootstrap_interval(
     return float(found.low), float(found.high)
 
 
-def _difference(
-    definition: Definition,
-    pairs: Sequence[tuple[ImageRow, ImageRow]],
-    confidence: float,
-    method: Method,
-    resamples: int,
-    seed: int,
-) -> Difference:
+def _difference(definition: Definition, pairs: Sequence[tuple[ImageRow, ImageRow]], **bootstrap: Any) -> Difference:
     both = [(a.name, a.scores.get(definition.label), b.scores.get(definition.label)) for a, b in pairs]
     finite = [(x, y) for _, x, y in both if x is not None and y is not None and math.isfinite(x) and math.isfinite(y)]
     perfect = sum(x is not None and x == y and math.isinf(x) for _, x, y in both)  # no difference
@@ -193,7 +187,7 @@ def _difference(
         raise ReportError(f"'{definition.label}': no image has a finite score in both runs")
     x, y = np.array(finite).T
     change = np.concatenate([y - x, np.zeros(perfect)])
-    low, high = bootstrap_interval(change, confidence, method, resamples, seed)
+    low, high = bootstrap_interval(change, **bootstrap)
     better = change > 0 if definition.higher_is_better else change < 0
     return Difference(
         label=definition.label,
@@ -212,23 +206,13 @@ def _difference(
 def _pairs(first: Report, second: Report) -> list[tuple[ImageRow, ImageRow]]:
     others = {row.name: row for row in second.rows}
     names = {row.name for row in first.rows}
-    problems = [
-        f'only in {run}: {listed(missing)}'
-        for run, missing in (
-            (_run_name(first), [name for name in sorted(names) if name not in others]),
-            (_run_name(second), [name for name in sorted(others) if name not in names]),
-        )
-        if missing
-    ]
+    sides = (first, names - others.keys()), (second, others.keys() - names)
+    problems = [f"only in run '{run.facts.run}': {listed(sorted(missing))}" for run, missing in sides if missing]
     if problems:
         raise ReportError(f'{first.dataset}: the runs have different images: {"; ".join(problems)}')
     if not names:
         raise ReportError(f'{first.dataset}: the runs have no images')
     return [(row, others[row.name]) for row in first.rows]
-
-
-def _run_name(report: Report) -> str:
-    return f"run '{report.facts.run}'"
 
 
 def _check_same_meaning(a: Definition, b: Definition) -> None:

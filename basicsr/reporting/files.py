@@ -9,7 +9,6 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from basicsr.reporting.report import MCR, ImageRow, Report
 from basicsr.utils.errors import ReportError
-from basicsr.utils.files import whole_file
+from basicsr.utils.files import write_whole
 
 FORMAT = 'basicsr report 1'
 FIXED_COLUMNS = ('index', 'name', 'width', 'height', 'seconds', 'tiled', 'collapsed', 'marks', 'group')
@@ -54,8 +53,7 @@ def write_report(folder: Path, report: Report) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     stem = file_stem(report.dataset)
     for suffix, text in (('.csv', csv_text(report)), ('.json', json_text(report))):
-        with whole_file(folder / f'{stem}{suffix}') as file:
-            file.write(text.encode())
+        write_whole(folder / f'{stem}{suffix}', text.encode())
     return folder / f'{stem}.json', folder / f'{stem}.csv'
 
 
@@ -84,7 +82,12 @@ def read_report(path: Path) -> Report:
     Raises:
         ReportError: the file is missing, damaged or not a report.
     """
-    tree = _read_json(path)
+    try:
+        tree = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ReportError(f'{path}: cannot be read ({error.strerror or error})') from error
+    except ValueError as error:
+        raise ReportError(f'{path}: damaged ({error}); repeat the evaluation') from error
     if not isinstance(tree, dict) or tree.get('format') != FORMAT:
         raise ReportError(f"{path}: not a report (its 'format' is not '{FORMAT}'); use a JSON file of an evaluation")
     try:
@@ -132,7 +135,8 @@ def csv_text(report: Report) -> str:
     for row in map(_stored, report.rows):
         row['marks'] = '; '.join(row['marks'])
         scores = [row[kind].get(label) for label in report.labels for kind in ('scores', 'input_scores')]
-        writer.writerow([_cell(value) for value in (*(row[key] for key in FIXED_COLUMNS), *scores)])
+        values = (*(row[key] for key in FIXED_COLUMNS), *scores)
+        writer.writerow([str(value).lower() if isinstance(value, bool) else value for value in values])
     return stream.getvalue()
 
 
@@ -155,14 +159,6 @@ def _with_mcr(stored: dict[str, Any]) -> dict[str, Any]:
 _SCORES = ('scores', 'input_scores')
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return ''
-    if isinstance(value, bool):
-        return 'true' if value else 'false'
-    return repr(float(value)) if isinstance(value, float) else str(value)
-
-
 def _finite(value: Any, place: str, not_finite: dict[str, str]) -> Any:
     """Replace NaN and infinity in a tree by null, and collect them by JSON pointer (RFC 6901)."""
     if isinstance(value, dict):
@@ -180,21 +176,7 @@ def _finite(value: Any, place: str, not_finite: dict[str, str]) -> Any:
 
 def _put(tree: Any, place: str, value: float) -> None:
     """Set the value at a JSON pointer."""
-    *parents, last = _keys(place)
+    *parents, last = (part.replace('~1', '/').replace('~0', '~') for part in place.split('/')[1:])
     for key in parents:
         tree = tree[int(key)] if isinstance(tree, list) else tree[key]
     tree[last] = value
-
-
-def _keys(place: str) -> Iterator[str]:
-    for part in place.split('/')[1:]:
-        yield part.replace('~1', '/').replace('~0', '~')
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise ReportError(f'{path}: cannot be read ({error.strerror or error})') from error
-    except ValueError as error:
-        raise ReportError(f'{path}: damaged ({error}); repeat the evaluation') from error

@@ -15,10 +15,10 @@ from urllib.parse import quote
 from basicsr.reporting.comparison import Comparison
 from basicsr.reporting.files import file_stem
 from basicsr.reporting.images import error_colours
-from basicsr.reporting.report import MCR, ImageRow, Report
+from basicsr.reporting.report import MCR, ImageRow, Report, ranking_label
 from basicsr.reporting.tables import (
     Published,
-    Table,
+    both_summaries,
     comparison_notes,
     comparison_table,
     facts_lines,
@@ -27,7 +27,7 @@ from basicsr.reporting.tables import (
     summary_table,
 )
 from basicsr.utils.errors import ReportError
-from basicsr.utils.files import whole_file
+from basicsr.utils.files import write_whole
 
 GALLERY = 'gallery.html'
 PAGE = 'page'
@@ -55,14 +55,12 @@ def write_gallery(folder: Path, reports: Sequence[Report], published: Published 
     """
     if not reports:
         raise ReportError(f'{folder}: a gallery needs at least one report')
-    sets = []
+    sets, summaries = [], []
     for report in reports:
-        rows = [{**_row(row), 'runs': [_run_of_row(row, _link('.'))]} for row in report.rows]
-        sets.append(_data_set(report, rows, [report.facts.run]))
-    summaries = [
-        _section(report, [summary_table(report, (published or {}).get(report.dataset))], notes_of(report))
-        for report in reports
-    ]
+        name, link = report.dataset, _link('.')
+        sets.append(_data_set(report, [_row(row, _run_of_row(row, link)) for row in report.rows], [report.facts.run]))
+        tables = [summary_table(report, (published or {}).get(name))]
+        summaries.append({'dataset': name, 'tables': tables, 'notes': notes_of(report)})
     target = folder / GALLERY
     _write_page(target, reports[0].facts.run, sets, summaries, [reports[0]], reports)
     return target
@@ -91,13 +89,14 @@ def write_comparison(target: Path, first_folder: Path, second_folder: Path, comp
     sets, summaries = [], []
     for comparison in comparisons:
         others = {row.name: row for row in comparison.second.rows}
-        rows = []
-        for row in comparison.first.rows:
-            pair = [_run_of_row(row, links[0]), _run_of_row(others[row.name], links[1])]
-            rows.append({**_row(row), 'runs': pair})
+        rows = [
+            _row(row, _run_of_row(row, links[0]), _run_of_row(others[row.name], links[1]))
+            for row in comparison.first.rows
+        ]
         sets.append(_data_set(comparison.first, rows, list(names_of(comparison))))
-        tables = [comparison_table(comparison), _both_summaries(comparison)]
-        summaries.append(_section(comparison.first, tables, comparison_notes(comparison)))
+        tables = [comparison_table(comparison), both_summaries(comparison)]
+        notes = comparison_notes(comparison)
+        summaries.append({'dataset': comparison.first.dataset, 'tables': tables, 'notes': notes})
     both = [comparisons[0].first, comparisons[0].second]
     title = ' against '.join(names_of(comparisons[0])[::-1])
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -108,15 +107,6 @@ def write_comparison(target: Path, first_folder: Path, second_folder: Path, comp
 def comparison_file(first_folder: Path, second_folder: Path) -> Path:
     """Return the default path for the comparison of two runs, in the second run's folder."""
     return second_folder / f'compared_with_{file_stem(first_folder.resolve().name)}.html'
-
-
-def _both_summaries(comparison: Comparison) -> Table:
-    """Return the averages of the blurred input and of both runs."""
-    first, second = summary_table(comparison.first), summary_table(comparison.second)
-    if first.head != second.head:  # one run has more scores than the other
-        return first
-    names = names_of(comparison)
-    return Table(first.head, (first.rows[0], (names[0], *first.rows[1][1:]), (names[1], *second.rows[1][1:])))
 
 
 def _data_set(report: Report, rows: list[dict[str, Any]], runs: list[str]) -> dict[str, Any]:
@@ -135,20 +125,21 @@ def _data_set(report: Report, rows: list[dict[str, Any]], runs: list[str]) -> di
         'name': report.dataset,
         'runs': runs,
         'labels': labels,
-        'main': report.main_label,
+        'main': ranking_label(report.definitions),
         'ends': ENDS,
         'errorScale': report.error_scale,
         'rows': rows,
     }
 
 
-def _row(row: ImageRow) -> dict[str, Any]:
+def _row(row: ImageRow, *runs: dict[str, Any]) -> dict[str, Any]:
     return {
         'index': row.index,
         'name': row.name,
         'width': row.width,
         'height': row.height,
         'input': {label: _plain(value) for label, value in row.input_scores.items()},
+        'runs': runs,
     }
 
 
@@ -180,11 +171,6 @@ def _link(base: str) -> Link:
     """Return a function that converts a path relative to ``base`` to a URL."""
     prefix = base if base.startswith('file:') else quote(base)
     return lambda path: quote(path) if prefix == '.' else f'{prefix}/{quote(path)}'
-
-
-def _section(report: Report, tables: Sequence[Table], notes: Sequence[str]) -> dict[str, Any]:
-    """Return the summary of a data set, for the template."""
-    return {'dataset': report.dataset, 'tables': tables, 'notes': notes}
 
 
 def _write_page(
@@ -221,5 +207,4 @@ def _write_page(
         definitions={item.label: item for report in reports for item in report.definitions}.values(),
         runs=[(report.facts.run, facts_lines(report)) for report in runs],
     )
-    with whole_file(target) as file:
-        file.write(page.encode())
+    write_whole(target, page.encode())

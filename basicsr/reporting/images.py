@@ -21,7 +21,7 @@ from basicsr.metrics import Record
 from basicsr.reporting.files import file_stem
 from basicsr.reporting.report import Definition, ImageRow, ranking_label
 from basicsr.utils.errors import OptionError, ShapeError
-from basicsr.utils.files import whole_file
+from basicsr.utils.files import write_whole
 
 FULL = ('input', 'output', 'target', 'error', 'masks', 'kernel')
 """Kinds of full images; masks are transparent tints, as an overlay."""
@@ -222,8 +222,7 @@ class ImageFolder:
         written = {}
         for kind, (suffix, data) in files.items():
             path = self._relative / f'{index:05d}_{file_stem(name)}_{kind}{suffix}'
-            with whole_file(self._root / path) as file:
-                file.write(data)
+            write_whole(self._root / path, data)
             written[kind] = path.as_posix()
         return written
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import platform
@@ -13,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from basicsr.metrics import Average, Metric, average
-from basicsr.utils.errors import ReportError
+from basicsr.utils.errors import ReportError, some_of
 from basicsr.utils.files import sha256_of
 from basicsr.version import __version__
 
@@ -60,16 +61,13 @@ def definition_of(label: str, metric: Metric) -> Definition:
     settings = {key: str(value) for key, value in vars(metric).items() if not key.startswith('_')}
     data_range = settings.get('data_range', 'None')
     by_type = 'by the type of the image: 255 for 8 bits, 65535 for 16 bits, 1 for floats'
+    same = ('variant', 'unit', 'decimals', 'higher_is_better', 'missing')
     return Definition(
-        label=label,
-        variant=metric.variant,
-        unit=metric.unit,
-        decimals=metric.decimals,
-        higher_is_better=metric.higher_is_better,
+        label,
+        **{name: getattr(metric, name) for name in same},
         text=' '.join((inspect.getdoc(metric) or metric.variant).split('\n\n')[0].split()).replace('``', ''),
         data_range=by_type if data_range == 'None' else data_range,
         settings=settings,
-        missing=metric.missing,
     )
 
 
@@ -157,26 +155,14 @@ def facts_of_run(
     Raises:
         OSError: the checkpoint cannot be read.
     """
-    return RunFacts(
-        run=run,
-        network=network,
-        options=options,
-        checkpoint='' if checkpoint is None else checkpoint.as_posix(),
-        checkpoint_sha256='' if checkpoint is None else sha256_of(checkpoint),
-        date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        device=device,
-        versions=_versions(),
-    )
-
-
-def _versions() -> dict[str, str]:
-    found = {'basicsr': __version__, 'python': platform.python_version()}
+    versions = {'basicsr': __version__, 'python': platform.python_version()}
     for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # OpenCV has several distributions
-            continue
-    return found
+        with contextlib.suppress(metadata.PackageNotFoundError):  # OpenCV has several distributions
+            versions[package] = metadata.version(package)
+    file, date = ('', ''), datetime.now(timezone.utc).isoformat(timespec='seconds')
+    if checkpoint is not None:
+        file = checkpoint.as_posix(), sha256_of(checkpoint)
+    return RunFacts(run, network, options, *file, date, device, versions)
 
 
 @dataclass(frozen=True)
@@ -217,11 +203,6 @@ class Report:
         return tuple(definition.label for definition in self.definitions if definition.label != MCR)
 
     @property
-    def main_label(self) -> str | None:
-        """The label by which images are ranked."""
-        return ranking_label(self.definitions)
-
-    @property
     def groups(self) -> tuple[str, ...]:
         """Names of the groups with separate averages, in the order of the rows."""
         return tuple(dict.fromkeys(row.group for row in self.rows if row.group))
@@ -252,6 +233,4 @@ def ranking_label(definitions: Iterable[Definition]) -> str | None:
 
 def listed(names: Iterable[str], most: int = 10) -> str:
     """Return names for a message: the first few, and the number of further ones."""
-    names = list(names)
-    more = f' and {len(names) - most} more' if len(names) > most else ''
-    return ', '.join(repr(name) for name in names[:most]) + more
+    return some_of([repr(name) for name in names], most)

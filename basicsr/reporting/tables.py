@@ -12,7 +12,7 @@ from pathlib import Path
 from basicsr.metrics import Average
 from basicsr.reporting.comparison import Comparison, Difference
 from basicsr.reporting.report import Definition, Report
-from basicsr.utils.files import whole_file
+from basicsr.utils.files import write_whole
 
 SUMMARY = 'summary.md'
 
@@ -78,6 +78,20 @@ def summary_table(report: Report, published: Mapping[str, float] | None = None) 
                 ours += [number(published[label], definition) if group is None else '', change]
         rows += [tuple(blurred), tuple(ours)]
     return Table(tuple(head), tuple(rows))
+
+
+def both_summaries(comparison: Comparison, names: tuple[str, str] | None = None) -> Table:
+    """Return the averages of the blurred input and of both runs; of the first run if one has more scores.
+
+    Args:
+        comparison: of the runs.
+        names: of the runs in the table; None are their own.
+    """
+    first, second = summary_table(comparison.first), summary_table(comparison.second)
+    if first.head != second.head:
+        return first
+    names = names or names_of(comparison)
+    return Table(first.head, (first.rows[0], (names[0], *first.rows[1][1:]), (names[1], *second.rows[1][1:])))
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -149,8 +163,7 @@ def write_summary(folder: Path, reports: Sequence[Report], published: Published 
         OSError: the folder is not writable, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / SUMMARY) as file:
-        file.write(summary_markdown(reports, published).encode())
+    write_whole(folder / SUMMARY, summary_markdown(reports, published).encode())
     return folder / SUMMARY
 
 

@@ -31,6 +31,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file through :func:`whole_file`."""
+    with whole_file(path) as file:
+        file.write(data)
+
+
 @contextmanager
 def whole_path(path: Path) -> Iterator[Path]:
     """Yield the path of a new file, for code that opens files by name; it replaces ``path`` once it is complete.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 DISTRIBUTION = 'basicsr-region-deblur'
@@ -37,3 +38,9 @@ def with_commands(text: str) -> str:
     for in_clone, installed in () if IS_CLONE else COMMANDS.items():
         text = text.replace(in_clone, installed)
     return text
+
+
+def command_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with a description of several paragraphs, whose commands fit the installation."""
+    layout = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=with_commands(description), formatter_class=layout)

@@ -14,7 +14,7 @@ from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.preparation.checks.folders import DataSetFolders
 from basicsr.preparation.checks.pairs import MaskFacts, PairFacts, PairFiles, examine, opened
 from basicsr.preparation.layouts import counts_of_sizes
-from basicsr.preparation.worker_pool import Pool, Progress, silent
+from basicsr.preparation.worker_pool import Pool
 from basicsr.utils.errors import BasicsrError
 
 QUICK = 100  # pairs of each data set that a quick check decodes
@@ -72,7 +72,7 @@ class CheckedDataSet:
 
 
 def check_data_sets(
-    sets: Sequence[DataSetFolders], quick: bool = False, workers: int = 1, progress: Progress = silent
+    sets: Sequence[DataSetFolders], quick: bool = False, workers: int = 1, shown: bool = False
 ) -> list[CheckedDataSet]:
     """Check data sets that belong together, such as the parts of a benchmark.
 
@@ -80,15 +80,15 @@ def check_data_sets(
         sets: their folders.
         quick: decode a sample of each set only; all files are still listed and hashed.
         workers: number of processes.
-        progress: shows progress.
+        shown: whether to show progress bars.
     """
-    with Pool(workers) as pool:
-        checked = [_check_one(folders, quick, pool, progress) for folders in sets]
+    with Pool(workers, shown) as pool:
+        checked = [_check_one(folders, quick, pool) for folders in sets]
     _find_duplicates(checked)
     return checked
 
 
-def _check_one(folders: DataSetFolders, quick: bool, pool: Pool, progress: Progress) -> CheckedDataSet:
+def _check_one(folders: DataSetFolders, quick: bool, pool: Pool) -> CheckedDataSet:
     done = CheckedDataSet(folders)
     lq = _open(folders.lq, folders.io, IMAGE_SUFFIXES, done)
     gt = None if folders.gt is None else _open(folders.gt, folders.io, IMAGE_SUFFIXES, done)
@@ -108,7 +108,7 @@ def _check_one(folders: DataSetFolders, quick: bool, pool: Pool, progress: Progr
         sharp = None if gt is None or gt_key is None else (gt.root, gt_key)
         decode = not quick or number % max(1, len(pairs) // QUICK) == 0
         done.items.append(PairFiles((lq.root, key), sharp, tuple(found), folders.io, decode))
-    done.facts = pool.run(examine, [(item,) for item in done.items], progress, folders.name).results
+    done.facts = pool.run(examine, [(item,) for item in done.items], folders.name).results
     for file, text in (fault for facts in done.facts for fault in facts.faults):
         done.fault(_kind(text), file, text)
     for index, (store, _) in enumerate(masks):

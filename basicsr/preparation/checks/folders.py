@@ -69,20 +69,9 @@ def folders_of_options(datasets: Mapping[str, Mapping[str, Any]]) -> list[DataSe
         if mask is not None and block.get('masks') == 'auto' and not mask.exists():  # the data set makes them
             masks = ()
         expected, note = (None, '') if block.get('meta_info_file') else known_count(lq)
-        found.append(
-            DataSetFolders(
-                str(block.get('name') or phase),
-                lq,
-                gt,
-                masks,
-                str((block.get('io_backend') or {}).get('type') or 'disk'),
-                block.get('pairing') or 'stem',
-                block.get('filename_tmpl') or '{}',
-                block.get('meta_info_file'),
-                expected,
-                note,
-            )
-        )
+        name, io = str(block.get('name') or phase), str((block.get('io_backend') or {}).get('type') or 'disk')
+        pairing = {key: block[key] for key in ('pairing', 'filename_tmpl', 'meta_info_file') if block.get(key)}
+        found.append(DataSetFolders(name, lq, gt, masks, io, **pairing, expected=expected, note=note))
     if not found:
         raise DataError('the option file has no data set of files to check')
     return found
@@ -106,20 +95,11 @@ def folders_of_root(root: Path) -> list[DataSetFolders]:
             folder = root / part / f'{lq}{ending}'
             if not folder.is_dir():
                 continue
-            mask_folders = ((root / part / f'{name}{ending}', gray) for name, gray in masks.items())
-            expected, note = known_count(folder)
-            found.append(
-                DataSetFolders(
-                    f'{part}/{lq}{ending}',
-                    folder,
-                    root / part / f'{gt}{ending}',
-                    tuple((path, gray) for path, gray in mask_folders if path.is_dir()),
-                    'lmdb' if ending else 'disk',
-                    expected=expected,
-                    note=note,
-                    family=folder.name,
-                )
-            )
+            sharp, io = root / part / f'{gt}{ending}', 'lmdb' if ending else 'disk'
+            places = ((root / part / f'{name}{ending}', gray) for name, gray in masks.items())
+            there = tuple((path, gray) for path, gray in places if path.is_dir())
+            known: dict[str, Any] = dict(zip(('expected', 'note'), known_count(folder), strict=True))
+            found.append(DataSetFolders(f'{part}/{lq}{ending}', folder, sharp, there, io, **known, family=folder.name))
     if not found:
         raise DataError(
             f'{root}: no prepared data set found. Expected <part>/input with <part>/target, or '

@@ -11,7 +11,7 @@ from basicsr.data.stores.base import FolderStore
 from basicsr.images.files import IMAGE_SUFFIXES
 from basicsr.masks.making import with_progress
 from basicsr.preparation.plan import Plan
-from basicsr.preparation.worker_pool import Pool, PoolResult, Progress, silent
+from basicsr.preparation.worker_pool import Pool, PoolResult
 from basicsr.utils.errors import DataError
 
 
@@ -58,7 +58,6 @@ def run_shares(
     target: Path,
     argument: Any,
     pool: Pool,
-    progress: Progress,
 ) -> StageCounts:
     """Call ``work(share, argument)`` for one share of a folder per process, and add up the counts.
 
@@ -68,8 +67,8 @@ def run_shares(
     if not source.is_dir():
         raise DataError(f'{source}: no such folder; run the previous stage first')
     count = min(plan.workers, len(files_in(source)))
-    shown = progress is not silent  # only the first share has a bar: other processes cannot update it
-    shares = [Share(source, target, i, count, plan.force, shown and i == 0) for i in range(count)]
+    # only the first share has a bar: other processes cannot update it
+    shares = [Share(source, target, i, count, plan.force, pool.shown and i == 0) for i in range(count)]
     done = pool.run(work, [(share, argument) for share in shares])
     if done.failed:
         raise DataError('\n'.join(dict.fromkeys(done.failed.values())))

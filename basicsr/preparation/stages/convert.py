@@ -10,17 +10,15 @@ from basicsr.preparation.layouts import BenchmarkPair, counts_of_sizes
 from basicsr.preparation.output_files import Link, place, writing
 from basicsr.preparation.plan import Plan
 from basicsr.preparation.stages.base import StageCounts
-from basicsr.preparation.worker_pool import Pool, Progress
+from basicsr.preparation.worker_pool import Pool
 from basicsr.utils.errors import DataError, ImageFileError
 
 
-def run(
-    plan: Plan, part: str, pairs: Sequence[BenchmarkPair], pool: Pool, progress: Progress
-) -> tuple[StageCounts, dict[str, int]]:
+def run(plan: Plan, part: str, pairs: Sequence[BenchmarkPair], pool: Pool) -> tuple[StageCounts, dict[str, int]]:
     """Convert the pairs of a part. Return the counts, and the number of images of each size."""
     folders = plan.out / part / 'input', plan.out / part / 'target'
     jobs = [(pair.lq, pair.gt, *(folder / pair.stem for folder in folders), plan.link, plan.force) for pair in pairs]
-    done = pool.run(convert_pair, jobs, progress, f'{part}: pairs')
+    done = pool.run(convert_pair, jobs, f'{part}: pairs')
     made = sum(new for new, _ in done.results)
     sizes = counts_of_sizes(size for _, size in done.results)
     return StageCounts(made, len(done.results) - made, done.failed), sizes

@@ -10,21 +10,21 @@ from basicsr.images.files import image_size, imread
 from basicsr.preparation.output_files import save_png
 from basicsr.preparation.plan import CROPS, Plan
 from basicsr.preparation.stages.base import StageCounts, files_in, sum_of_jobs
-from basicsr.preparation.worker_pool import Pool, Progress
+from basicsr.preparation.worker_pool import Pool
 from basicsr.utils.errors import ArgumentError, ImageFileError
 
 Window = tuple[int, int, int, int]
 """Top, left, height, width."""
 
 
-def run(plan: Plan, part: str, pool: Pool, progress: Progress) -> StageCounts:
+def run(plan: Plan, part: str, pool: Pool) -> StageCounts:
     """Cut the images of a part."""
     jobs = [
         (image, plan.out / part / target, *plan.crop, plan.force)
         for source, target in CROPS.items()
         for image in files_in(plan.out / part / source)
     ]
-    return sum_of_jobs(pool.run(crop_image, jobs, progress, f'{part}: crops'))
+    return sum_of_jobs(pool.run(crop_image, jobs, f'{part}: crops'))
 
 
 def settings(plan: Plan, part: str) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from basicsr.preparation.output_files import is_whole_stack, save_bytes, save_pn
 from basicsr.preparation.plan import LABELS, TRAIN_GRAY, Plan
 from basicsr.preparation.stages.base import StageCounts, files_in, sum_of_jobs
 from basicsr.preparation.stages.crops import Window, cut, named_windows
-from basicsr.preparation.worker_pool import Pool, Progress
+from basicsr.preparation.worker_pool import Pool
 
 
-def run(plan: Plan, part: str, pool: Pool, progress: Progress) -> StageCounts:
+def run(plan: Plan, part: str, pool: Pool) -> StageCounts:
     """Write the masks of a part."""
     folder, train = plan.out / part, part == 'train'
     jobs = []
@@ -30,7 +30,7 @@ def run(plan: Plan, part: str, pool: Pool, progress: Progress) -> StageCounts:
             (masks, regions, folder / gray, plan.original_masks, plan.crop if train else None, plan.force)
             for masks in files_in(folder / source, ('.png',))
         ]
-    return sum_of_jobs(pool.run(group_masks, jobs, progress, f'{part}: masks'))
+    return sum_of_jobs(pool.run(group_masks, jobs, f'{part}: masks'))
 
 
 def settings(plan: Plan, part: str) -> dict[str, Any]:

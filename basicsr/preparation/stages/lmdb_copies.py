@@ -13,18 +13,18 @@ from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.preparation.output_files import writing
 from basicsr.preparation.plan import CROPS, LABELS, TRAIN_GRAY, Plan
 from basicsr.preparation.stages.base import StageCounts, total
-from basicsr.preparation.worker_pool import Pool, Progress
+from basicsr.preparation.worker_pool import Pool
 from basicsr.utils.errors import BasicsrError, DataError, OutputError
 
 
-def run(plan: Plan, part: str, pool: Pool, progress: Progress) -> StageCounts:
+def run(plan: Plan, part: str, pool: Pool) -> StageCounts:
     """Write the LMDB of a part. Whole images get none where there are crops."""
     folder, train = plan.out / part, part == 'train'
     kinds: dict[str, Literal['images', 'masks']] = dict.fromkeys(CROPS.values() if train else CROPS, 'images')
     kinds |= dict.fromkeys([LABELS[part], *([TRAIN_GRAY] if train else plan.benchmark.cat_test.values())], 'masks')
     return total(
         _copy(folder / name, kinds[name], plan.force)
-        for name in progress(kinds, len(kinds), f'{part}: LMDB')
+        for name in pool.with_bar(kinds, len(kinds), f'{part}: LMDB')
         if (folder / name).is_dir()
     )
 

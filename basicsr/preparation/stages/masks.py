@@ -10,15 +10,15 @@ from basicsr.masks.making import make_masks
 from basicsr.preparation.output_files import writing
 from basicsr.preparation.plan import Plan
 from basicsr.preparation.stages.base import Share, StageCounts, run_shares, total
-from basicsr.preparation.worker_pool import Pool, Progress
+from basicsr.preparation.worker_pool import Pool
 from basicsr.utils.device import device_of_process
 
 
-def run(plan: Plan, part: str, pool: Pool, progress: Progress) -> StageCounts:
+def run(plan: Plan, part: str, pool: Pool) -> StageCounts:
     """Make the label maps of a part."""
     folder = plan.out / part
     return total(
-        run_shares(mask_share, plan, folder / source, folder / target, plan.generator, pool, progress)
+        run_shares(mask_share, plan, folder / source, folder / target, plan.generator, pool)
         for target, source in plan.mask_folders(part).items()
     )
 

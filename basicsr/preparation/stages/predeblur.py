@@ -17,17 +17,17 @@ from basicsr.models.misfit import load_or_explain
 from basicsr.preparation.output_files import save_png
 from basicsr.preparation.plan import NEEDS_WEIGHTS, PREDEBLURRED, Plan, PredeblurNetwork
 from basicsr.preparation.stages.base import Share, StageCounts, run_shares
-from basicsr.preparation.worker_pool import Pool, Progress
+from basicsr.preparation.worker_pool import Pool
 from basicsr.utils.device import device_of_process, select_device
 from basicsr.utils.errors import ArgumentError, DataError, ImageFileError
 from basicsr.utils.files import sha256_of
 from basicsr.weights.files import read_weights
 
 
-def run(plan: Plan, part: str, pool: Pool, progress: Progress) -> StageCounts:
+def run(plan: Plan, part: str, pool: Pool) -> StageCounts:
     """Restore the blurred images of a part."""
     source, target = plan.out / part / 'input', plan.out / part / PREDEBLURRED
-    return run_shares(predeblur_share, plan, source, target, _network(plan), pool, progress)
+    return run_shares(predeblur_share, plan, source, target, _network(plan), pool)
 
 
 def settings(plan: Plan, part: str) -> dict[str, Any]:
