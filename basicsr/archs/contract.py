@@ -100,8 +100,7 @@ def for_tiles(
     """
     own: Any = getattr(net, 'for_tiles', None)
     if own is not None:
-        found: tuple[Tensor, Callable[[Tensor], Any], InputRule] = own(lq, masks, padded)
-        return found
+        return own(lq, masks, padded)
     if masks is not None:
         raise ArgumentError(f'{type(net).__name__} takes masks, but has no method for_tiles: it cannot restore tiles')
     rule = contract_of(net).input_rule

@@ -16,6 +16,7 @@ from basicsr.utils.export_hooks import exporting
 Projection = Literal['linear', 'linear_concat']
 WINDOWS_AT_ONCE = 65535
 """Most windows in one call of attention on GPUs, up to torch 2.7 (pytorch issue 146704)."""
+_REDUCTION = 16  # channels of a gate relative to its hidden channels
 _NEVER = -100.0  # added to the scores of masked pairs of tokens; part of the published numbers
 
 
@@ -131,25 +132,28 @@ def relative_positions(window: tuple[int, int]) -> Tensor:
     return down * (2 * columns - 1) + right
 
 
+def channel_gate(wide: int, reduction: int = _REDUCTION) -> nn.Sequential:
+    """Return two linear layers with values from 0 to 1, (..., C) to (..., C), and C / reduction hidden channels."""
+    hidden = wide // reduction
+    down, up = nn.Linear(wide, hidden, bias=False), nn.Linear(hidden, wide, bias=False)
+    return nn.Sequential(down, nn.ReLU(), up, nn.Sigmoid())
+
+
 class SEGate(nn.Module):
     """A gate for each channel, from the mean over the tokens of a window (Uformer's squeeze and excitation).
 
     Args:
-        channels: at least ``reduction``.
-        reduction: channels / hidden channels.
+        channels: at least 16.
 
     Raises:
-        ArgumentError: fewer channels.
+        ArgumentError: fewer than 16 channels.
     """
 
-    def __init__(self, channels: int, reduction: int = 16) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        if channels < reduction:
-            raise ArgumentError(f'se_layer needs {reduction} channels or more, got {channels}; set base_channel higher')
-        hidden = channels // reduction
-        self.fc = nn.Sequential(
-            nn.Linear(channels, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, channels, bias=False), nn.Sigmoid()
-        )
+        if channels < _REDUCTION:
+            raise ArgumentError(f'se_layer needs {_REDUCTION} channels or more, got {channels}; increase base_channel')
+        self.fc = channel_gate(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate (..., T, C)."""

@@ -101,9 +101,9 @@ def test_products_of_spectra_are_never_there_for_all_pairs(monkeypatch):
     """At most ``AT_ONCE`` bytes of them, or one row of pairs."""
     made = []
 
-    def record(spectra, conjugates, matrices):
+    def record(spectra, conjugates, *matrices):
         made.append(spectra.shape[0] * spectra.shape[1] * conjugates.shape[1] * spectra[0, 0].numel() * 8)
-        return windows_of_rows(spectra, conjugates, matrices)
+        return windows_of_rows(spectra, conjugates, *matrices)
 
     windows_of_rows = module._windows_of_rows
     monkeypatch.setattr(module, '_windows_of_rows', record)
