@@ -18,6 +18,7 @@ from basicsr.utils.errors import ArgumentError
 
 Prior = Literal['none', 'gray', 'regions']
 KernelRole = Literal['none', 'finds', 'takes']
+Tiles = tuple[Tensor, Callable[[Tensor], Any], InputRule]
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,7 @@ def restored(output: Any) -> Tensor:
     return output if isinstance(output, Tensor) else output[-1]
 
 
-def for_tiles(
-    net: nn.Module, lq: Tensor, masks: Any, padded: bool
-) -> tuple[Tensor, Callable[[Tensor], Any], InputRule]:
+def for_tiles(net: nn.Module, lq: Tensor, masks: Any, padded: bool) -> Tiles:
     """Return the tensor to cut tiles from, the function that restores a batch of tiles, and the rule of their sizes.
 
     A network whose tiles need more than their own pixels (the prior or the kernel of the whole image) has its own

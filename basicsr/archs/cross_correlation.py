@@ -57,10 +57,8 @@ class CrossCorrelation(nn.Module):
         """
         height, width = x.shape[-2:]
         if height <= self.max_shift[0] or width <= self.max_shift[1]:
-            raise ShapeError(
-                f'feature maps of {height}×{width} pixels are too small for correlations with shifts up to '
-                f'{self.max_shift[0]}×{self.max_shift[1]}'
-            )
+            most = f'{self.max_shift[0]}×{self.max_shift[1]}'
+            raise ShapeError(f'feature maps of {height}×{width} pixels are too small for shifts up to {most}')
         if x.shape[0] == 0:  # torch cannot transform empty tensors
             return x.new_zeros(0, self.out_channels(x.shape[1]), *(2 * shift + 1 for shift in self.max_shift))
         with without_autocast(x):

@@ -95,11 +95,9 @@ class NAFNetBody(nn.Module):
         enc_blk_nums: Sequence[int],
         dec_blk_nums: Sequence[int],
     ) -> None:
-        if len(enc_blk_nums) != len(dec_blk_nums):
-            raise ArgumentError(
-                f'enc_blk_nums has {len(enc_blk_nums)} levels and dec_blk_nums {len(dec_blk_nums)}; they must be equal'
-            )
-        levels = len(enc_blk_nums)
+        levels, again = len(enc_blk_nums), len(dec_blk_nums)
+        if levels != again:
+            raise ArgumentError(f'enc_blk_nums has {levels} levels and dec_blk_nums {again}; they must be equal')
         widths = [width * 2**level for level in range(levels + 1)]
         self.img_channel = img_channel
         self.in_channels = img_channel + extra_channels

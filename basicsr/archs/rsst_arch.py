@@ -97,9 +97,7 @@ class RSST(nn.Module):
     ) -> None:
         super().__init__()
         if len(depths) != 2 * _SCALES or len(num_heads) != 2 * _SCALES:
-            raise ArgumentError(
-                f'RSST: depths and num_heads need {2 * _SCALES} numbers, got {list(depths)} and {list(num_heads)}'
-            )
+            raise ArgumentError(f'RSST: depths and num_heads need 8 numbers, got {list(depths)} and {list(num_heads)}')
         if base_channel < 3:
             raise ArgumentError(f'RSST: base_channel must be at least 3, got {base_channel}')
         self.img_channel, self.out_channels = 3, 3

@@ -14,6 +14,7 @@ from basicsr.utils.errors import ArgumentError, ShapeError
 from basicsr.utils.export_hooks import exporting
 
 Projection = Literal['linear', 'linear_concat']
+Forbidden = tuple[Tensor | None, Tensor]
 WINDOWS_AT_ONCE = 65535
 """Most windows in one call of attention on GPUs, up to torch 2.7 (pytorch issue 146704)."""
 _REDUCTION = 16  # channels of a gate relative to its hidden channels
@@ -76,7 +77,7 @@ class Windows:
         x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
         return x.roll(self.shift, (1, 2)) if any(self.shift) else x
 
-    def forbidden(self, padding: Tensor | None) -> tuple[Tensor | None, Tensor] | None:
+    def forbidden(self, padding: Tensor | None) -> Forbidden | None:
         """Return the scores to add for masked pairs of tokens, and the windows that have any.
 
         Masked are pairs that the roll brings together from opposite sides of the map, and pairs of padded tokens; real
@@ -228,9 +229,7 @@ class WindowAttention(nn.Module):
         self.se_layer = SEGate(dim) if se_layer else nn.Identity()
         self.proj_drop = nn.Dropout(proj_drop)
 
-    def forward(
-        self, x: Tensor, window: tuple[int, int] | None = None, forbidden: tuple[Tensor | None, Tensor] | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, window: tuple[int, int] | None = None, forbidden: Forbidden | None = None) -> Tensor:
         """Apply attention within windows.
 
         Args:

@@ -176,9 +176,7 @@ class LeWinBlock(WindowBlock):
     def __init__(self, dim: int, num_heads: int, win_size: Sequence[int], idx: int = 0, **arguments: Any) -> None:
         super().__init__(dim, num_heads, win_size, idx, **arguments)
         if win_size[0] != win_size[1]:
-            raise ArgumentError(
-                f"trans_type 'LeWin' needs square windows, got {list(win_size)}; or use trans_type rsst"
-            )
+            raise ArgumentError(f"trans_type 'LeWin' needs square windows, got {list(win_size)}; or use 'rsst'")
 
     def windows(self, height: int, width: int) -> Windows:
         """Return full windows, shifted on both axes, or on none if one window covers an axis."""
