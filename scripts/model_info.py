@@ -17,13 +17,9 @@ def parse() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    parser.add_argument(
-        '--size', nargs=2, type=int, default=(256, 256), metavar=('H', 'W'), help='image size in pixels'
-    )
+    parser.add_argument('--size', nargs=2, type=int, default=(256, 256), metavar=('H', 'W'), help='size in pixels')
     parser.add_argument('--batch', type=int, default=1, help='batch size')
-    parser.add_argument(
-        '--masks', type=int, default=60, help='number of regions of the label map, for mask-guided networks'
-    )
+    parser.add_argument('--masks', type=int, default=60, help='number of regions, for mask-guided networks')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
     parser.add_argument('--rounds', type=int, default=5, help='timed forward passes; 0 skips time and memory')
     return parser.parse_args()
@@ -83,10 +79,8 @@ def measure(options: Any, arguments: argparse.Namespace) -> None:
         seconds = median_seconds(lambda: net(*data), device, arguments.rounds)
         _, memory = peak_memory(lambda: net(*data), device)
     print(f'time         {seconds * 1e3:.1f} ms per forward pass on {device}, median of {arguments.rounds}')
-    print(
-        'peak memory  '
-        + ('not measured on this system' if memory is None else f'{memory:.0f} MiB in addition to the network')
-    )
+    amount = 'not measured on this system' if memory is None else f'{memory:.0f} MiB in addition to the network'
+    print(f'peak memory  {amount}')
 
 
 def main() -> int:

@@ -71,10 +71,9 @@ class AnalysisLevel(nn.Module):
         out_channels: int,
     ) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(
-            nn.Conv2d(features if i else in_channels, features, filter_size) for i in range(depth)
-        )
-        self.reduce = nn.Conv2d(features if depth else in_channels, reduced, 1)
+        widths = [in_channels, *[features] * depth]
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, filter_size) for a, b in itertools.pairwise(widths))
+        self.reduce = nn.Conv2d(widths[-1], reduced, 1)
         self.correlation = correlation
         self.after_cc = nn.Conv2d(correlation.out_channels(reduced), out_channels, 1)
 
@@ -168,9 +167,8 @@ class AnalysisNet(nn.Module):
             for c, shift in zip(channels, shifts, strict=True)
         )
         self.down = nn.ModuleList(SameConv2d(a, b, downsample_filter_size, 2) for a, b in itertools.pairwise(channels))
-        self.decoder = nn.ModuleList(
-            KernelStage(width, upsample_filter_size, filter_size_after_cc) for _ in range(n_levels - 1)
-        )
+        stage = width, upsample_filter_size, filter_size_after_cc
+        self.decoder = nn.ModuleList(KernelStage(*stage) for _ in range(n_levels - 1))
         widths = [width, *n_conv_filters_before_output]
         self.head = nn.ModuleList(SameConv2d(a, b, filter_size_after_cc) for a, b in itertools.pairwise(widths))
         self.out = SameConv2d(widths[-1], 1, 5)
@@ -187,10 +185,8 @@ class AnalysisNet(nn.Module):
         """
         limit, least = limit_of(max_input_size), self.input_rule.minimum
         if limit is not None and (limit[0] < least[0] or limit[1] < least[1]):
-            raise ArgumentError(
-                f'max_input_size {limit[0]}×{limit[1]} is too small; for a kernel of {self.kernel_size[0]}×'
-                f'{self.kernel_size[1]} it must be at least {least[0]}×{least[1]}'
-            )
+            needed = f'a kernel of {self.kernel_size} (H, W) needs at least {least[0]}×{least[1]}'
+            raise ArgumentError(f'max_input_size {limit[0]}×{limit[1]} is too small; {needed}')
         self.max_input_size = limit
 
     @property

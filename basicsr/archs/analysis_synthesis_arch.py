@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
 from torch import Tensor, nn
 
 from basicsr.archs.analysis_arch import AnalysisNet, analysis_arguments
-from basicsr.archs.contract import KernelRole, for_tiles
+from basicsr.archs.contract import KernelRole, Tiles, for_tiles
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.recognition import Block, ParameterShapes, recognised_by
 from basicsr.archs.synthesis_arch import SynthesisNet, synthesis_arguments
@@ -42,22 +41,16 @@ class AnalysisSynthesisNet(nn.Module):
         super().__init__()
         blocks = analysis or {'type': 'AnalysisNet'}, synthesis or {'type': 'SynthesisNet'}
         if 'prior_channels' in blocks[1]:
-            raise ArgumentError(
-                'AnalysisSynthesisNet sets prior_channels of its synthesis; remove the key from synthesis'
-            )
+            raise ArgumentError('AnalysisSynthesisNet sets prior_channels of its synthesis; remove it from synthesis')
         extra = {'prior_channels': prior_channels} if prior_channels else {}
         self.analysis = ARCH_REGISTRY.build(blocks[0])
         self.synthesis = ARCH_REGISTRY.build({**blocks[1], **extra})
         if not (isinstance(self.analysis, AnalysisNet) and isinstance(self.synthesis, SynthesisNet)):
-            raise ArgumentError(
-                'AnalysisSynthesisNet needs an AnalysisNet and a SynthesisNet, got '
-                f'{type(self.analysis).__name__} and {type(self.synthesis).__name__}'
-            )
-        if self.analysis.kernel_size != self.synthesis.kernel_size:
-            raise ArgumentError(
-                f'max_kernel_size is {list(self.analysis.kernel_size)} in analysis and '
-                f'{list(self.synthesis.kernel_size)} in synthesis; they must match'
-            )
+            kinds = f'{type(self.analysis).__name__} and {type(self.synthesis).__name__}'
+            raise ArgumentError(f'AnalysisSynthesisNet needs an AnalysisNet and a SynthesisNet, got {kinds}')
+        found, used = list(self.analysis.kernel_size), list(self.synthesis.kernel_size)
+        if found != used:
+            raise ArgumentError(f'max_kernel_size is {found} in analysis and {used} in synthesis; they must match')
         self.img_channel, self.in_channels = self.synthesis.img_channel, self.synthesis.in_channels
         self.kernel_role: KernelRole = 'finds'
         rule = self.synthesis.input_rule
@@ -97,7 +90,7 @@ class AnalysisSynthesisNet(nn.Module):
         """Return this network with the kernel of the whole image ``lq``; its receptive field is finite."""
         return KnownKernel(self, self.estimate_kernel(lq))
 
-    def for_tiles(self, lq: Tensor, masks: Any, padded: bool) -> tuple[Tensor, Callable[[Tensor], Any], InputRule]:
+    def for_tiles(self, lq: Tensor, masks: Any, padded: bool) -> Tiles:
         """Prepare tiles that share the kernel of the image; see :func:`~basicsr.archs.contract.for_tiles`.
 
         Raises:

@@ -18,6 +18,7 @@ from basicsr.utils.errors import ArgumentError
 
 Prior = Literal['none', 'gray', 'regions']
 KernelRole = Literal['none', 'finds', 'takes']
+Tiles = tuple[Tensor, Callable[[Tensor], Any], InputRule]
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,7 @@ def restored(output: Any) -> Tensor:
     return output
 
 
-def for_tiles(
-    net: nn.Module, lq: Tensor, masks: Any, padded: bool
-) -> tuple[Tensor, Callable[[Tensor], Any], InputRule]:
+def for_tiles(net: nn.Module, lq: Tensor, masks: Any, padded: bool) -> Tiles:
     """Return the tensor to cut tiles from, the function that restores a batch of tiles, and the rule of their sizes.
 
     A network whose tiles need more than their own pixels (the prior or the kernel of the whole image) has its own
@@ -108,8 +107,7 @@ def for_tiles(
     """
     own: Any = getattr(net, 'for_tiles', None)
     if own is not None:
-        found: tuple[Tensor, Callable[[Tensor], Any], InputRule] = own(lq, masks, padded)
-        return found
+        return own(lq, masks, padded)
     if masks is not None:
         raise ArgumentError(f'{type(net).__name__} takes masks, but has no method for_tiles: it cannot restore tiles')
     rule = contract_of(net).input_rule

@@ -57,10 +57,8 @@ class CrossCorrelation(nn.Module):
         """
         height, width = x.shape[-2:]
         if height <= self.max_shift[0] or width <= self.max_shift[1]:
-            raise ShapeError(
-                f'feature maps of {height}×{width} pixels are too small for correlations with shifts up to '
-                f'{self.max_shift[0]}×{self.max_shift[1]}'
-            )
+            most = f'{self.max_shift[0]}×{self.max_shift[1]}'
+            raise ShapeError(f'feature maps of {height}×{width} pixels are too small for shifts up to {most}')
         if x.shape[0] == 0:  # torch cannot transform empty tensors
             return x.new_zeros(0, self.out_channels(x.shape[1]), *(2 * shift + 1 for shift in self.max_shift))
         with without_autocast(x):
@@ -97,9 +95,8 @@ def _windows_around_zero(maps: Tensor, max_shift: tuple[int, int]) -> list[Tenso
     else:
         conjugates = spectra.conj().resolve_conj()
     at_once = 1 if exporting() else max(1, AT_ONCE // (spectra[:, 0].numel() * spectra.element_size()))
-    matrices = rows, plain, turned
     return [
-        _windows_of_rows(spectra[:, first:last], conjugates[:, first:], matrices)
+        _windows_of_rows(spectra[:, first:last], conjugates[:, first:], rows, plain, turned)
         for first, last in _groups(channels, at_once)
     ]
 
@@ -116,9 +113,8 @@ def _products(spectra: Tensor, conjugates: Tensor) -> Tensor:
     return torch.stack([a * c + b * d, b * c - a * d], -1)
 
 
-def _windows_of_rows(spectra: Tensor, conjugates: Tensor, matrices: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def _windows_of_rows(spectra: Tensor, conjugates: Tensor, rows: Tensor, plain: Tensor, turned: Tensor) -> Tensor:
     """Correlate some i with all j ≥ the first i, and drop the results with j < i."""
-    rows, plain, turned = matrices
     count = spectra.shape[1], conjugates.shape[1]
     products = _products(spectra, conjugates).flatten(-2).flatten(0, 2)
     both = torch.bmm(rows.expand(len(products), -1, -1), products)  # (pairs, 2·my + 1, 2·(W/2 + 1))
@@ -126,7 +122,7 @@ def _windows_of_rows(spectra: Tensor, conjugates: Tensor, matrices: tuple[Tensor
     middle = len(rows) // 2 + 1
     even = torch.bmm(both[:, :middle], plain.expand(len(both), -1, -1))
     odd = torch.bmm(both[:, middle:], turned.expand(len(both), -1, -1))
-    window: Tensor = torch.cat([(even[:, 1:] - odd).flip(1), even[:, :1], even[:, 1:] + odd], 1)
+    window = torch.cat([(even[:, 1:] - odd).flip(1), even[:, :1], even[:, 1:] + odd], 1)
     window = window.unflatten(0, (-1, count[0] * count[1]))
     if count[0] == 1:
         return window

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 
-def encode_decode(
-    x: Tensor,
-    encoders: nn.ModuleList,
-    downs: nn.ModuleList,
-    middle: nn.Module,
-    ups: nn.ModuleList,
-    decoders: nn.ModuleList,
-) -> Tensor:
+def encode_decode(x: Tensor, net: Any, middle: nn.Module) -> Tensor:
     """Encode features level by level, then decode them with skip connections by addition.
 
     Args:
         x: (B, C, H, W) features of the first level.
-        encoders: of each level, the first level first.
-        downs: halve the size, in the same order.
+        net: has a list of modules ``encoders`` for each level and ``downs`` that halve the size, the first level first,
+            and of ``ups`` that double the size and ``decoders``, the lowest level first.
         middle: of the lowest level.
-        ups: double the size, the lowest level first.
-        decoders: of each level, in the same order.
 
     Returns:
         (B, C, H, W).
     """
     skips = []
-    for encoder, down in zip(encoders, downs, strict=True):
+    for encoder, down in zip(net.encoders, net.downs, strict=True):
         skips.append(encoder(x))
         x = down(skips[-1])
     x = middle(x)
-    for up, decoder in zip(ups, decoders, strict=True):
+    for up, decoder in zip(net.ups, net.decoders, strict=True):
         x = decoder(up(x) + skips.pop())
     return x

@@ -43,12 +43,8 @@ class GuidedBlock(nn.Module):
         super().__init__()
         self.guide_before = guide_before
         self.fc = nn.ModuleList(nn.Linear(width if i else kernel_values, width) for i in range(dense))
-        self.convs, self.mul, self.mul_bias, self.add = (
-            nn.ModuleList(),
-            nn.ModuleList(),
-            nn.ParameterList(),
-            nn.ModuleList(),
-        )
+        self.convs, self.mul = nn.ModuleList(), nn.ModuleList()
+        self.mul_bias, self.add = nn.ParameterList(), nn.ModuleList()
         guidance = width if dense else kernel_values
         for i in range(size):
             inputs = width if i else in_channels

@@ -84,9 +84,7 @@ class InputRule:
             position = position.remainder(torch.full_like(position, 2 * old))
             return torch.where(position < old, position, 2 * old - 1 - position)
         period = larger(2 * old - 2, 1)
-        position = position.remainder(
-            torch.full_like(position, period)
-        )  # exported graphs can only divide sizes as tensors
+        position = position.remainder(torch.full_like(position, period))  # exported graphs only divide by tensors
         return torch.where(position < old, position, period - position)
 
 

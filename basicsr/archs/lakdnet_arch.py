@@ -71,9 +71,7 @@ class LaKDNet(nn.Module):
         if dim % 2:
             raise ArgumentError(f'LaKDNet: dim must be even, got {dim}')
         if int(dim * ffn_expansion_factor) < 1:
-            raise ArgumentError(
-                f'LaKDNet: ffn_expansion_factor {ffn_expansion_factor} with dim {dim}: no channels left'
-            )
+            raise ArgumentError(f'LaKDNet: ffn_expansion_factor {ffn_expansion_factor}, dim {dim}: no channels left')
         if inp_channels != (3 * out_channels if dual_pixel_task else out_channels):
             raise ArgumentError(
                 'LaKDNet: inp_channels must equal out_channels, or be three times as many with dual_pixel_task: true '
@@ -87,10 +85,8 @@ class LaKDNet(nn.Module):
         widths = [dim, 2 * dim, 4 * dim, 8 * dim]
 
         def stage(level: int, channels: int) -> nn.Sequential:
-            kernel, norm_bias = mix_kernel_size[level], LayerNorm_type == 'WithBias'
-            return nn.Sequential(
-                *(LaKDBlock(channels, kernel, ffn_expansion_factor, bias, norm_bias) for _ in range(num_blocks[level]))
-            )
+            block = channels, mix_kernel_size[level], ffn_expansion_factor, bias, LayerNorm_type == 'WithBias'
+            return nn.Sequential(*(LaKDBlock(*block) for _ in range(num_blocks[level])))
 
         self.embed = nn.Conv2d(self.in_channels, dim, 3, padding=1, bias=bias)
         self.encoder_level1 = stage(0, widths[0])

@@ -113,9 +113,7 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        gate, value = (
-            self._hidden(x, part) for part in (0, 1)
-        )  # two tensors: the halves of one would not be contiguous
+        gate, value = (self._hidden(x, part) for part in (0, 1))  # the halves of one tensor would not be contiguous
         return self.project_out(_times(_gelu(gate), value))
 
     def _hidden(self, x: Tensor, part: int) -> Tensor:
@@ -163,8 +161,7 @@ class Resample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, channels, H, W) to half or double the size, in channels_last memory."""
-        result: Tensor = self.body(x)
-        return result.contiguous(memory_format=torch.channels_last)
+        return self.body(x).contiguous(memory_format=torch.channels_last)
 
 
 # Large maps take longer to allocate than to compute, so tensors without other users are overwritten.

@@ -132,8 +132,7 @@ def _windows_of_any_size(x: Tensor, dim: int, window: int) -> Tensor:
     exact = x.double()  # cumulative sums over an image are inaccurate in float32
     sums = exact.cumsum(dim)
     total = sums.index_select(dim, start + fitting - 1) - sums.index_select(dim, start)
-    means: Tensor = (total + exact.index_select(dim, start)) / fitting
-    return means.to(x.dtype)
+    return ((total + exact.index_select(dim, start)) / fitting).to(x.dtype)
 
 
 def _enlarge_by_edges(x: Tensor, height: int, width: int) -> Tensor:

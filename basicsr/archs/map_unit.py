@@ -143,22 +143,16 @@ def check_masks_fit(masks: Masks, features: Tensor) -> None:
     batch, size = features.shape[0], tuple(features.shape[-2:])
     if isinstance(masks, Tensor):
         if masks.dtype not in _LABEL_TYPES:
-            raise MaskError(
-                f'a label map needs integers, got {masks.dtype}; pass soft or boolean masks as B stacks (M, 1, H, W)'
-            )
+            raise MaskError(f'a label map needs integers, got {masks.dtype}; pass other masks as B stacks (M, 1, H, W)')
         if masks.dim() != 4 or masks.shape[0] != batch or masks.shape[1] < 1:
-            raise MaskError(
-                f'the label map of this batch must be ({batch}, L, H, W) with L ≥ 1, got {tuple(masks.shape)}'
-            )
+            raise MaskError(f'the label map must be ({batch}, L, H, W) with L ≥ 1, got {tuple(masks.shape)}')
         if tuple(masks.shape[-2:]) != size:
             raise MaskError(f'the label map has {tuple(masks.shape[-2:])} pixels, the image {size}')
         if not exporting() and masks.dtype.is_signed and masks.numel() and int(masks.min()) < 0:
             raise MaskError(f'labels must be 0 (no mask) or positive; the smallest is {int(masks.min())}')
         return
     if not isinstance(masks, Sequence) or not all(isinstance(stack, Tensor) for stack in masks):
-        raise MaskError(
-            'masks must be a label map (B, L, H, W) or a list of B stacks (M, 1, H, W); for no masks, pass zeros'
-        )
+        raise MaskError('masks must be a label map (B, L, H, W) or B stacks (M, 1, H, W); for no masks, pass zeros')
     if len(masks) != batch:
         raise MaskError(f'{len(masks)} mask stacks for a batch of {batch} images')
     for index, stack in enumerate(masks):
@@ -276,7 +270,7 @@ def _sums(x: Tensor, index: Tensor, count: int) -> Tensor:
     table = x.new_zeros(batch, channels, strips, count)
     index = index.reshape(batch, 1, strips, -1).expand(-1, channels, -1, -1)
     table.scatter_add_(3, index, x.reshape(batch, channels, strips, -1))
-    return table.sum(2, dtype=_table_type(x.device))
+    return table.sum(2, dtype=torch.float32 if x.device.type == 'mps' else torch.float64)  # Apple GPUs lack float64
 
 
 def _areas(index: Tensor, count: int) -> Tensor:
@@ -286,11 +280,6 @@ def _areas(index: Tensor, count: int) -> Tensor:
         return torch.stack(histograms)[:, None].double()
     ones = torch.ones((), device=index.device).expand(index.shape)
     return _sums(ones, index.long(), count)
-
-
-def _table_type(device: torch.device) -> torch.dtype:
-    """Return float64, or float32 for Apple GPUs, which lack float64."""
-    return torch.float32 if device.type == 'mps' else torch.float64
 
 
 def _spread(table: Tensor, index: Tensor) -> Tensor:

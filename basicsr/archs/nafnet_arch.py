@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -47,37 +48,33 @@ class NAFBlock(nn.Module):
 
     Args:
         c: input and output channels.
-        DW_Expand: hidden channels of the first branch relative to c.
-        FFN_Expand: hidden channels of the second branch relative to c.
-        drop_out_rate: dropout on the results of both branches; 0 in all published networks.
     """
 
-    def __init__(self, c: int, DW_Expand: int = 2, FFN_Expand: int = 2, drop_out_rate: float = 0.0) -> None:
+    def __init__(self, c: int) -> None:
         super().__init__()
-        wide, hidden = c * DW_Expand, c * FFN_Expand
+        wide = 2 * c
         self.beta = nn.Parameter(torch.zeros(1, c, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, c, 1, 1))
         self.conv1 = nn.Conv2d(c, wide, 1)
         self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
-        self.conv3 = nn.Conv2d(wide // 2, c, 1)
-        self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(wide // 2, wide // 2, 1))
-        self.conv4 = nn.Conv2d(c, hidden, 1)
-        self.conv5 = nn.Conv2d(hidden // 2, c, 1)
+        self.conv3 = nn.Conv2d(c, c, 1)
+        self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(c, c, 1))
+        self.conv4 = nn.Conv2d(c, wide, 1)
+        self.conv5 = nn.Conv2d(c, c, 1)
         self.norm1 = LayerNorm2d(c)
         self.norm2 = LayerNorm2d(c)
-        self.drop_out_rate = drop_out_rate
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape. Fastest in channels_last memory, which the result keeps."""
         u = _simple_gate(self.conv2(self.conv1(self.norm1(x))))
-        x = self._add_branch(x, self.conv3(u * self.sca(u)), self.beta)
+        x = _add_branch(x, self.conv3(u * self.sca(u)), self.beta)
         v = self.conv5(_simple_gate(self.conv4(self.norm2(x))))
-        return self._add_branch(x, v, self.gamma)
+        return _add_branch(x, v, self.gamma)
 
-    def _add_branch(self, x: Tensor, branch: Tensor, scale: Tensor) -> Tensor:
-        """Return x + scale · branch in the parameters' dtype: under autocast, the residual stream stays float32."""
-        branch = F.dropout(branch, self.drop_out_rate, self.training)
-        return torch.addcmul(x.to(scale.dtype), branch.to(scale.dtype), scale)
+
+def _add_branch(x: Tensor, branch: Tensor, scale: Tensor) -> Tensor:
+    """Return x + scale · branch in the parameters' dtype: under autocast, the residual stream stays float32."""
+    return torch.addcmul(x.to(scale.dtype), branch.to(scale.dtype), scale)
 
 
 def _simple_gate(x: Tensor) -> Tensor:
@@ -98,11 +95,9 @@ class NAFNetBody(nn.Module):
         enc_blk_nums: Sequence[int],
         dec_blk_nums: Sequence[int],
     ) -> None:
-        if len(enc_blk_nums) != len(dec_blk_nums):
-            raise ArgumentError(
-                f'enc_blk_nums has {len(enc_blk_nums)} levels and dec_blk_nums {len(dec_blk_nums)}; they must be equal'
-            )
-        levels = len(enc_blk_nums)
+        levels, again = len(enc_blk_nums), len(dec_blk_nums)
+        if levels != again:
+            raise ArgumentError(f'enc_blk_nums has {levels} levels and dec_blk_nums {again}; they must be equal')
         widths = [width * 2**level for level in range(levels + 1)]
         self.img_channel = img_channel
         self.in_channels = img_channel + extra_channels
@@ -122,8 +117,7 @@ class NAFNetBody(nn.Module):
         """Restore an image, with additional channels after it, of a size that the input rule allows."""
         image = x[:, : self.img_channel]
         x = self.intro(x.contiguous(memory_format=torch.channels_last))  # faster on CPUs and tensor cores
-        x = encode_decode(x, self.encoders, self.downs, self.middle_blks, self.ups, self.decoders)
-        return self.ending(x) + image
+        return self.ending(encode_decode(x, self, self.middle_blks)) + image
 
 
 @ARCH_REGISTRY.register()
@@ -215,21 +209,9 @@ class NAFNetLocal(NAFNet):
     """
 
     def __init__(
-        self,
-        img_channel: Positive = 3,
-        mask: bool = False,
-        width: Positive = 16,
-        middle_blk_num: NotNegative = 1,
-        enc_blk_nums: Sequence[NotNegative] = (),
-        dec_blk_nums: Sequence[NotNegative] = (),
-        train_size: Sequence[Positive] = (1, 3, 256, 256),
-        fast_imp: bool = False,
-        *,
-        prior_channels: NotNegative = 0,
+        self, *args: Any, train_size: Sequence[Positive] = (1, 3, 256, 256), fast_imp: bool = False, **arguments: Any
     ) -> None:
-        super().__init__(
-            img_channel, mask, width, middle_blk_num, enc_blk_nums, dec_blk_nums, prior_channels=prior_channels
-        )
+        super().__init__(*args, **arguments)
         use_local_pooling(self, train_size, fast_imp)
 
 

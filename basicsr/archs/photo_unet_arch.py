@@ -66,9 +66,7 @@ class PhotoUNet(nn.Module):
         """Restore (B, img_channel [+ prior], H, W) to (B, img_channel, H, W)."""
         check_image(lq, self.in_channels, type(self).__name__)
         padded = self.input_rule.pad(lq)
-        x = encode_decode(
-            self.intro(_unshuffled(padded)), self.encoders, self.downs, self.middle, self.ups, self.decoders
-        )
+        x = encode_decode(self.intro(_unshuffled(padded)), self, self.middle)
         restored = F.pixel_shuffle(self.ending(x), 2) + padded[:, : self.img_channel]
         return self.input_rule.crop(restored, *lq.shape[-2:])
 
@@ -87,8 +85,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        added: Tensor = self.second(F.relu(self.first(x)))
-        return x + added
+        return x + self.second(F.relu(self.first(x)))
 
 
 def _blocks(channels: int, number: int) -> nn.Sequential:

@@ -78,10 +78,8 @@ def recognise(shapes: ParameterShapes, prior: int | None = 0) -> Block:
             name, recogniser = _RECOGNISERS[keys]
             return {'type': name, **recogniser(shapes, prior)}
     found = f'{some_of(list(shapes), 6)} ({len(shapes)} in all)' if shapes else 'none'
-    raise WeightsError(
-        f'unknown network with the parameters {found}. Known networks: {", ".join(names)}; for another network, use '
-        'an option file'
-    )
+    known = ', '.join(names)
+    raise WeightsError(f'unknown network with the parameters {found}; use an option file. Known networks: {known}')
 
 
 def prior_channels(image: int, inputs: int, prior: int | None) -> Block:

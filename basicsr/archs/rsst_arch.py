@@ -11,14 +11,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from basicsr.archs.input_rule import InputRule, check_image
-from basicsr.archs.recognition import (
-    Block,
-    ParameterShapes,
-    odd_factors,
-    prior_channels,
-    recognised_by,
-    shared_factor,
-)
+from basicsr.archs.recognition import Block, ParameterShapes, odd_factors, prior_channels, recognised_by, shared_factor
 from basicsr.archs.rsst_attention import Projection
 from basicsr.archs.rsst_blocks import BlockType, ConvAct, FeedForward, TransGroup
 from basicsr.archs.rsst_scales import FAM, SCM, SEFF, every
@@ -104,9 +97,7 @@ class RSST(nn.Module):
     ) -> None:
         super().__init__()
         if len(depths) != 2 * _SCALES or len(num_heads) != 2 * _SCALES:
-            raise ArgumentError(
-                f'RSST: depths and num_heads need {2 * _SCALES} numbers, got {list(depths)} and {list(num_heads)}'
-            )
+            raise ArgumentError(f'RSST: depths and num_heads need 8 numbers, got {list(depths)} and {list(num_heads)}')
         if base_channel < 3:
             raise ArgumentError(f'RSST: base_channel must be at least 3, got {base_channel}')
         self.img_channel, self.out_channels = 3, 3
@@ -186,9 +177,8 @@ class RSST(nn.Module):
             return [x[:, :3, :: 2**k, :: 2**k] for k in reversed(range(_SCALES))]
         part: Any = self.get_submodule
         image, prior = x[:, :3], x[:, 3:]
-        row = torch.arange(x.shape[-2], device=x.device, dtype=x.dtype).view(
-            1, 1, -1, 1
-        )  # not divided by the height, as published
+        # not divided by the height, as published
+        row = torch.arange(x.shape[-2], device=x.device, dtype=x.dtype).view(1, 1, -1, 1)
         inputs = torch.cat([image, row.expand(len(x), 1, -1, x.shape[-1])], 1)
         levels = [every(inputs, 2**k).contiguous(memory_format=torch.channels_last) for k in range(_SCALES)]
         first = torch.cat([levels[0], prior], 1).contiguous(memory_format=torch.channels_last)

@@ -14,8 +14,10 @@ from basicsr.utils.errors import ArgumentError, ShapeError
 from basicsr.utils.export_hooks import exporting
 
 Projection = Literal['linear', 'linear_concat']
+Forbidden = tuple[Tensor | None, Tensor]
 WINDOWS_AT_ONCE = 65535
 """Most windows in one call of attention on GPUs, up to torch 2.7 (pytorch issue 146704)."""
+_REDUCTION = 16  # channels of a gate relative to its hidden channels
 _NEVER = -100.0  # added to the scores of masked pairs of tokens; part of the published numbers
 
 
@@ -75,7 +77,7 @@ class Windows:
         x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
         return x.roll(self.shift, (1, 2)) if any(self.shift) else x
 
-    def forbidden(self, padding: Tensor | None) -> tuple[Tensor | None, Tensor] | None:
+    def forbidden(self, padding: Tensor | None) -> Forbidden | None:
         """Return the scores to add for masked pairs of tokens, and the windows that have any.
 
         Masked are pairs that the roll brings together from opposite sides of the map, and pairs of padded tokens; real
@@ -131,25 +133,28 @@ def relative_positions(window: tuple[int, int]) -> Tensor:
     return down * (2 * columns - 1) + right
 
 
+def channel_gate(wide: int, reduction: int = _REDUCTION) -> nn.Sequential:
+    """Return two linear layers with values from 0 to 1, (..., C) to (..., C), and C / reduction hidden channels."""
+    hidden = wide // reduction
+    down, up = nn.Linear(wide, hidden, bias=False), nn.Linear(hidden, wide, bias=False)
+    return nn.Sequential(down, nn.ReLU(), up, nn.Sigmoid())
+
+
 class SEGate(nn.Module):
     """A gate for each channel, from the mean over the tokens of a window (Uformer's squeeze and excitation).
 
     Args:
-        channels: at least ``reduction``.
-        reduction: channels / hidden channels.
+        channels: at least 16.
 
     Raises:
-        ArgumentError: fewer channels.
+        ArgumentError: fewer than 16 channels.
     """
 
-    def __init__(self, channels: int, reduction: int = 16) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        if channels < reduction:
-            raise ArgumentError(f'se_layer needs {reduction} channels or more, got {channels}; set base_channel higher')
-        hidden = channels // reduction
-        self.fc = nn.Sequential(
-            nn.Linear(channels, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, channels, bias=False), nn.Sigmoid()
-        )
+        if channels < _REDUCTION:
+            raise ArgumentError(f'se_layer needs {_REDUCTION} channels or more, got {channels}; increase base_channel')
+        self.fc = channel_gate(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate (..., T, C)."""
@@ -224,9 +229,7 @@ class WindowAttention(nn.Module):
         self.se_layer = SEGate(dim) if se_layer else nn.Identity()
         self.proj_drop = nn.Dropout(proj_drop)
 
-    def forward(
-        self, x: Tensor, window: tuple[int, int] | None = None, forbidden: tuple[Tensor | None, Tensor] | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, window: tuple[int, int] | None = None, forbidden: Forbidden | None = None) -> Tensor:
         """Apply attention within windows.
 
         Args:

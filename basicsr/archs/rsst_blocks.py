@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.archs.rsst_attention import Projection, WindowAttention, Windows
+from basicsr.archs.rsst_attention import WindowAttention, Windows
 from basicsr.utils.device import without_autocast
 from basicsr.utils.errors import ArgumentError, ShapeError
 from basicsr.utils.export_hooks import exporting
@@ -103,15 +103,11 @@ class WindowBlock(nn.Module):
         num_heads: number of attention heads.
         win_size: height and width of the full windows.
         idx: index of the block in its group; odd blocks shift their windows by half.
-        token_projection: see :class:`~basicsr.archs.rsst_attention.WindowAttention`.
         token_mlp: 'leff' or 'ffn'.
         mlp_ratio: hidden channels of the feed-forward part relative to ``dim``.
-        qkv_bias: see WindowAttention.
-        qk_scale: see WindowAttention.
         drop: dropout rate after attention and 'ffn'.
-        attn_drop: see WindowAttention.
         drop_path: probability that a sample skips attention or feed-forward in training.
-        se_layer: see WindowAttention.
+        attention: further arguments of :class:`~basicsr.archs.rsst_attention.WindowAttention`.
     """
 
     def __init__(
@@ -120,23 +116,17 @@ class WindowBlock(nn.Module):
         num_heads: int,
         win_size: Sequence[int],
         idx: int = 0,
-        token_projection: Projection = 'linear',
         token_mlp: FeedForward = 'leff',
         mlp_ratio: float = 4.0,
-        qkv_bias: bool = True,
-        qk_scale: float | None = None,
         drop: float = 0.0,
-        attn_drop: float = 0.0,
         drop_path: float = 0.0,
-        se_layer: bool = False,
+        **attention: Any,
     ) -> None:
         super().__init__()
         self.win_size, self.idx, self.drop_path = (win_size[0], win_size[1]), idx, drop_path
         hidden = int(dim * mlp_ratio)
         self.norm1 = nn.LayerNorm(dim)
-        self.attn = WindowAttention(
-            dim, self.win_size, num_heads, token_projection, qkv_bias, qk_scale, attn_drop, drop, se_layer
-        )
+        self.attn = WindowAttention(dim, self.win_size, num_heads, proj_drop=drop, **attention)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = LeFF(dim, hidden) if token_mlp == 'leff' else Mlp(dim, hidden, drop)
 
@@ -186,9 +176,7 @@ class LeWinBlock(WindowBlock):
     def __init__(self, dim: int, num_heads: int, win_size: Sequence[int], idx: int = 0, **arguments: Any) -> None:
         super().__init__(dim, num_heads, win_size, idx, **arguments)
         if win_size[0] != win_size[1]:
-            raise ArgumentError(
-                f"trans_type 'LeWin' needs square windows, got {list(win_size)}; or use trans_type rsst"
-            )
+            raise ArgumentError(f"trans_type 'LeWin' needs square windows, got {list(win_size)}; or use 'rsst'")
 
     def windows(self, height: int, width: int) -> Windows:
         """Return full windows, shifted on both axes, or on none if one window covers an axis."""
@@ -239,8 +227,7 @@ class SpectralBlock(WindowBlock):
             parts = F.leaky_relu(_pointwise(layers[0].main[0], parts), SLOPE)
             parts = _of_real_map(_pointwise(layers[1].main[0], parts).unflatten(-1, (2, -1)), width)
             spectrum = torch.view_as_complex(parts.permute(0, 4, 1, 2, 3).contiguous())
-            result: Tensor = torch.fft.irfft2(spectrum, s=(height, width))
-            return result.permute(0, 2, 3, 1).to(x.dtype)
+            return torch.fft.irfft2(spectrum, s=(height, width)).permute(0, 2, 3, 1).to(x.dtype)
 
 
 def _of_real_map(spectrum: Tensor, width: int) -> Tensor:

@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from basicsr.archs.rsst_attention import channel_gate
 from basicsr.archs.rsst_blocks import SLOPE, ConvAct
 from basicsr.utils.export_hooks import exporting
-
-_REDUCTION = 16  # of the gate between scales
 
 
 class SCM(nn.Module):
@@ -66,15 +65,9 @@ class SEFF(nn.Module):
         reduction: channels relative to the hidden channels of the gate.
     """
 
-    def __init__(self, in_channel: int, out_channel: int, reduction: int = _REDUCTION) -> None:
+    def __init__(self, in_channel: int, out_channel: int, reduction: int = 16) -> None:
         super().__init__()
-        hidden = in_channel // reduction
-        self.fc = nn.Sequential(
-            nn.Linear(in_channel, hidden, bias=False),
-            nn.ReLU(),
-            nn.Linear(hidden, in_channel, bias=False),
-            nn.Sigmoid(),
-        )
+        self.fc = channel_gate(in_channel, reduction)
         self.conv = nn.Sequential(ConvAct(in_channel, out_channel, 1), ConvAct(out_channel, out_channel, 3, act=False))
 
     def forward(self, *features: Tensor, scale: int = 0) -> Tensor:
@@ -104,8 +97,8 @@ def every(x: Tensor, step: int) -> Tensor:
     """Return every step-th row and column of (..., H, W)."""
     if not exporting():
         return x[..., ::step, ::step]
-    rows: Tensor = x.unflatten(-2, (-1, step))[..., 0, :]  # the sides are multiples; so a graph knows the size
-    return rows.unflatten(-1, (-1, step))[..., 0]
+    # the sides are multiples; so a graph knows the size
+    return x.unflatten(-2, (-1, step))[..., 0, :].unflatten(-1, (-1, step))[..., 0]
 
 
 def _enlarged(x: Tensor, factor: int) -> Tensor:

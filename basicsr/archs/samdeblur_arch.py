@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from basicsr.archs.contract import Prior, contract_of
+from basicsr.archs.contract import Prior, Tiles, contract_of
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.map_unit import MaskAveragePooling, Masks, MaskSeeds, check_masks_fit
 from basicsr.archs.recognition import Block, ParameterShapes, recognise, recognised_by
@@ -110,9 +110,7 @@ class MaskGuided(nn.Module):
         """
         return self.restore_with_prior, self.tile_rule
 
-    def for_tiles(
-        self, lq: Tensor, masks: Masks | None, padded: bool
-    ) -> tuple[Tensor, Callable[[Tensor], Any], InputRule]:
+    def for_tiles(self, lq: Tensor, masks: Masks | None, padded: bool) -> Tiles:
         """Prepare tiles of image and prior; see :func:`~basicsr.archs.contract.for_tiles`.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -68,21 +69,9 @@ class SegNAFNetLocal(SegNAFNet):
     """
 
     def __init__(
-        self,
-        img_channel: Positive = 3,
-        seg_channel: Positive = 3,
-        width: Positive = 16,
-        middle_blk_num: NotNegative = 1,
-        mask_dropout: Share = 0.5,
-        enc_blk_nums: Sequence[NotNegative] = (),
-        dec_blk_nums: Sequence[NotNegative] = (),
-        train_size: Sequence[Positive] = (1, 3, 256, 256),
-        fast_imp: bool = False,
-        *,
-        mask_value: Share = 1.0,
+        self, *args: Any, train_size: Sequence[Positive] = (1, 3, 256, 256), fast_imp: bool = False, **arguments: Any
     ) -> None:
-        blocks = middle_blk_num, mask_dropout, enc_blk_nums, dec_blk_nums
-        super().__init__(img_channel, seg_channel, width, *blocks, mask_value=mask_value)
+        super().__init__(*args, **arguments)
         use_local_pooling(self, train_size, fast_imp)
 
 

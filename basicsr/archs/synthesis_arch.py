@@ -144,22 +144,16 @@ class SynthesisNet(nn.Module):
         """Return kernels as rows, (B, max height · max width)."""
         name, (tall, wide) = type(self).__name__, self.kernel_size
         if kernel is None:
-            raise ArgumentError(
-                f'{name} needs the blur kernel as second argument; or use AnalysisSynthesisNet, which estimates it'
-            )
+            raise ArgumentError(f'{name} needs the blur kernel as second argument; AnalysisSynthesisNet estimates it')
         if kernel.dim() != 3 or kernel.shape[0] not in (1, lq.shape[0]) or not kernel.is_floating_point():
-            raise ShapeError(
-                f'{name} expects float kernels (B, h, w) with B = {lq.shape[0]} or 1, '
-                f'got {kernel.dtype} {tuple(kernel.shape)}'
-            )
+            got = f'{kernel.dtype} {tuple(kernel.shape)}'
+            raise ShapeError(f'{name} expects float kernels (B, h, w) with B = {lq.shape[0]} or 1, got {got}')
         height, width = kernel.shape[-2:]
         if height % 2 == 0 or width % 2 == 0:
             raise ShapeError(f'{name}: the sizes of a kernel must be odd, got {height}×{width}; pad it')
         if height > tall or width > wide:
-            raise ShapeError(
-                f'{name}: the kernel of {height}×{width} is larger than {tall}×{wide}; scale image and kernel down, '
-                'restore, and scale the result up'
-            )
+            sizes = f'{height}×{width} is larger than {tall}×{wide}'
+            raise ShapeError(f'{name}: the kernel {sizes}; scale image and kernel down, and the result up')
         rows, columns = (tall - height) // 2, (wide - width) // 2
         whole = F.pad(kernel, (columns, columns, rows, rows))
         return whole.flatten(1).expand(lq.shape[0], -1).to(lq.dtype)

@@ -54,8 +54,7 @@ class PlainUNet(nn.Module):
         """Restore (B, img_channel [+ prior], H, W) to (B, img_channel, H, W)."""
         check_image(lq, self.in_channels, type(self).__name__)
         padded = self.input_rule.pad(lq)
-        x = encode_decode(self.intro(padded), self.encoders, self.downs, self.middle, self.ups, self.decoders)
-        restored = self.ending(x) + padded[:, : self.img_channel]
+        restored = self.ending(encode_decode(self.intro(padded), self, self.middle)) + padded[:, : self.img_channel]
         return self.input_rule.crop(restored, *lq.shape[-2:])
 
 

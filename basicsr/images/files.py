@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -168,24 +168,12 @@ def imwrite(path: str | Path, image: Array) -> None:
         file.write(data.tobytes())
 
 
-@overload
-def tensor2img(
-    tensor: torch.Tensor, rgb2bgr: bool = ..., out_type: Any = ..., min_max: tuple[float, float] = ...
-) -> Array: ...
-
-
-@overload
-def tensor2img(
-    tensor: Sequence[torch.Tensor], rgb2bgr: bool = ..., out_type: Any = ..., min_max: tuple[float, float] = ...
-) -> list[Array]: ...
-
-
 def tensor2img(
     tensor: torch.Tensor | Sequence[torch.Tensor],
     rgb2bgr: bool = True,
     out_type: Any = np.uint8,
     min_max: tuple[float, float] = (0, 1),
-) -> Array | list[Array]:
+) -> Any:
     """Convert a network output to an image: clamp, scale in float32, round half to even.
 
     Args:
@@ -205,11 +193,7 @@ def tensor2img(
         [[0, 2, 255]]
     """
     if not isinstance(tensor, torch.Tensor):
-        return [_image_of_tensor(item, rgb2bgr, out_type, min_max) for item in tensor]
-    return _image_of_tensor(tensor, rgb2bgr, out_type, min_max)
-
-
-def _image_of_tensor(tensor: torch.Tensor, rgb2bgr: bool, out_type: Any, min_max: tuple[float, float]) -> Array:
+        return [tensor2img(item, rgb2bgr, out_type, min_max) for item in tensor]
     if tensor.ndim == 4 and tensor.shape[0] != 1:
         raise ShapeError(f'a batch of shape {tuple(tensor.shape)} is not one image; pass a list of its images')
     planes = tensor[0] if tensor.ndim == 4 else tensor

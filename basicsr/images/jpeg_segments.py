@@ -10,7 +10,7 @@ from basicsr.images.xmp import GAIN_MAP_NOTE, clean_xmp
 
 _IPTC, _EXTENDED_XMP = b'Photoshop 3.0\0', b'http://ns.adobe.com/xmp/extension/\0'
 _GAIN_MAP = b'urn:iso:std:iso:ts:21496:-1\0'
-_EXTENSION_HEADER = len(_EXTENDED_XMP) + 40  # GUID, whole length, offset
+_EXTENSION_HEADER = 4 + len(_EXTENDED_XMP) + 40  # marker and length, identifier, GUID, whole length, offset
 _APP1, _APP2, _APP13, _SCAN, _COMMENT = 0xE1, 0xE2, 0xED, 0xDA, 0xFE
 
 
@@ -37,7 +37,8 @@ def kept_segments(data: bytes) -> tuple[bytes, bool, tuple[str, ...]]:
             parts.append(segment)
         elif marker == _COMMENT:
             comments.append(segment)
-    packet = _joined(parts)
+    by_offset = sorted((struct.unpack_from('>I', part, _EXTENSION_HEADER - 4)[0], part) for part in parts)
+    packet = b''.join(part[_EXTENSION_HEADER:] for _, part in by_offset)
     extended = bool(parts) and clean_xmp(packet, keeps_extension=True)[0] == packet
     return b''.join([*kept, *(parts if extended else []), *comments[:-1]]), extended, notes  # Pillow keeps the last
 
@@ -48,10 +49,3 @@ def with_segments(data: bytes, segments: bytes) -> bytes:
     for _, _, place in takewhile(lambda segment: 0xE0 <= segment[0] < 0xF0, jpeg_segments(data)):  # noqa: B007
         pass
     return data[:place] + segments + data[place:]
-
-
-def _joined(parts: list[bytes]) -> bytes:
-    """Return the extended XMP of segments, in the order of their offsets."""
-    header = 4 + _EXTENSION_HEADER
-    placed = sorted((struct.unpack_from('>I', part, header - 4)[0], part) for part in parts)
-    return b''.join(part[header:] for _, part in placed)

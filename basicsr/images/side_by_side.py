@@ -29,13 +29,7 @@ def side_by_side(
     header, gap = sizes(height, width, step)
     white = np.iinfo(left.dtype).max if white is None else white
     canvas = np.full((height + header, 2 * width + gap, channels), white, left.dtype)
-    canvas[:header] = _label_strip(header, width, gap, labels)[..., :channels] * (white / 255)
     canvas[header:, :width], canvas[header:, -width:] = left, right
-    return canvas
-
-
-def _label_strip(header: int, width: int, gap: int, labels: tuple[str, str]) -> Array:
-    """Draw the white strip with the labels above two images, (header, 2 * width + gap, 3) uint8."""
     size = max(6, round(header / 1.6))
     while size > 6 and max(text_width(label, size) for label in labels) > width:
         size -= 1
@@ -43,7 +37,8 @@ def _label_strip(header: int, width: int, gap: int, labels: tuple[str, str]) -> 
     for label, place in zip(labels, (0, width + gap), strict=True):
         part = strip[:, place : place + width]
         write_text(part, label, 0, (header - size) // 2 - size // 8, size, (_INK,) * 3)
-    return strip
+    canvas[:header] = strip[..., :channels] * (white / 255)
+    return canvas
 
 
 def sizes(height: int, width: int, step: int = 1) -> tuple[int, int]:

@@ -158,10 +158,8 @@ def _from_lab(colour: Array, signed: bool) -> Array:
         wide = colour * np.array([1.0 if signed else scale, 257 / 256, 257 / 256])
         colour = wide.round().clip(0, white).astype(np.uint16)
     profiles = (ImageCms.ImageCmsProfile(ImageCms.createProfile(kind)).tobytes() for kind in ('LAB', 'sRGB'))
-    kind: Any = colour.dtype.str
-    return np.asarray(
-        imagecodecs.cms_transform(colour, *profiles, colorspace='lab', outcolorspace='rgb', outdtype=kind)
-    )
+    form: Any = {'colorspace': 'lab', 'outcolorspace': 'rgb', 'outdtype': colour.dtype.str}
+    return np.asarray(imagecodecs.cms_transform(colour, *profiles, **form))
 
 
 def _from_ycbcr(page: Any, colour: Array) -> Array:

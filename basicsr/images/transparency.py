@@ -21,9 +21,8 @@ def fill_invisible(colour: Array, alpha: Array | None) -> Array:
     visible = None if alpha is None else alpha[..., 0] > 0
     if visible is None or visible.all() or not visible.any():
         return colour
-    _, nearest = cv2.distanceTransformWithLabels(
-        (~visible).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    kind, hidden = cv2.DIST_LABEL_PIXEL, (~visible).astype(np.uint8)
+    _, nearest = cv2.distanceTransformWithLabels(hidden, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=kind)
     by_label = np.zeros((int(nearest.max()) + 1, colour.shape[2]), colour.dtype)
     by_label[nearest[visible]] = colour[visible]
     return np.asarray(by_label[nearest])

@@ -20,17 +20,12 @@ from basicsr.weights.files import PUBLISHED_MASK_VALUE, Weights
 KERAS = 'keras-analysis-synthesis'
 SUFFIXES = ('.pth', '.pt', '.ckpt', '.safetensors', '.h5')
 
-_NAFNET = ('NAFNet', 'NAFNetLocal', 'SegNAFNet', 'SegNAFNetLocal')
 _RSST_START = {  # the authors' code does not start without these
-    'best_monitored_value': 0.0,
-    'best_psnr': 0.0,
-    'best_ssim': 0.0,
-    'best_monitored_iteration': 0,
-    'best_monitored_epoch': 0,
-    'best_monitored_epoch_step': 0,
+    **dict.fromkeys(('best_monitored_value', 'best_psnr', 'best_ssim'), 0.0),
+    **dict.fromkeys(('best_monitored_iteration', 'best_monitored_epoch', 'best_monitored_epoch_step'), 0),
 }
 PUBLISHED: dict[str, Callable[[Mapping[str, Tensor]], dict[str, Any]]] = {
-    **dict.fromkeys(_NAFNET, lambda state: {'params': dict(state)}),
+    **dict.fromkeys(('NAFNet', 'NAFNetLocal', 'SegNAFNet', 'SegNAFNetLocal'), lambda state: {'params': dict(state)}),
     'LaKDNet': dict,
     'RSST': lambda state: {'model': {f'module.{key}': value for key, value in state.items()}, **_RSST_START},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from basicsr.utils.errors import WeightsError
 from basicsr.utils.files import whole_file
+from basicsr.utils.installation import pip_install
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,10 @@ class KerasWeight:
     Args:
         name: layer and weight, for messages: ``conv2d_5/kernel:0``. Its number depends on the program run that wrote
             the file.
-        shape: in Keras.
         data: the HDF5 data set.
     """
 
     name: str
-    shape: tuple[int, ...]
     data: Any
 
     def tensor(self) -> Tensor:
@@ -44,23 +44,15 @@ class KerasWeight:
             values = torch.from_numpy(self.data[()].astype('float32'))
         except OSError as error:
             raise WeightsError(f'{self.name} cannot be read; the file is damaged ({error})') from error
-        return (
-            values.permute(*reversed(range(values.dim()))).contiguous() if values.dim() != 4 else _convolution(values)
-        )
-
-    @property
-    def torch_shape(self) -> tuple[int, ...]:
-        """The shape of :meth:`tensor`."""
-        if len(self.shape) == 4:
-            return self.shape[3], self.shape[2], self.shape[0], self.shape[1]
-        return self.shape[::-1]
+        return values.permute(3, 2, 0, 1).contiguous() if values.dim() == 4 else in_keras(values).contiguous()
 
 
-def _convolution(values: Tensor) -> Tensor:
-    return values.permute(3, 2, 0, 1).contiguous()
+def in_keras(value: Tensor) -> Tensor:
+    """Return a view of a parameter with the axes of Keras, the reverse of :meth:`KerasWeight.tensor`."""
+    return value.permute(2, 3, 1, 0) if value.dim() == 4 else value.permute(*reversed(range(value.dim())))
 
 
-class KerasFile:
+class KerasFile(AbstractContextManager['KerasFile']):
     """An open weight file: ``with KerasFile(path) as file: file.weights()``. Code in it is not executed.
 
     Args:
@@ -79,9 +71,6 @@ class KerasFile:
             self._file = h5py.File(path, 'r')
         except OSError as error:
             raise WeightsError(f'{path} is not an HDF5 file, or is damaged ({error})') from error
-
-    def __enter__(self) -> KerasFile:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._file.close()
@@ -110,7 +99,7 @@ class KerasFile:
                 data = self._member(group, name)
                 if not isinstance(data, self._h5py.Dataset) or data.external:
                     raise WeightsError(f'{self.path}: {layer}/{name} is not an array in this file')
-                yield KerasWeight(name, tuple(data.shape), data)
+                yield KerasWeight(name, data)
 
     def _member(self, group: Any, name: str) -> Any:
         """Return a part of the file. Links to other files are refused."""
@@ -165,8 +154,7 @@ def write_keras_file(path: Path, weights: Sequence[tuple[str, Tensor]]) -> None:
             group = file.create_group(layer)
             group.attrs['weight_names'] = [f'{layer}/{name}'.encode() for name, _ in parameters]
             for name, value in parameters:
-                axes = (2, 3, 1, 0) if value.dim() == 4 else tuple(reversed(range(value.dim())))
-                group.create_dataset(f'{layer}/{name}', data=value.permute(*axes).contiguous().numpy())
+                group.create_dataset(f'{layer}/{name}', data=in_keras(value).contiguous().numpy())
     with whole_file(path) as out:
         out.write(content.getbuffer())
 
@@ -175,7 +163,5 @@ def _package(path: Path, doing: str) -> Any:
     try:
         import h5py
     except ModuleNotFoundError as error:
-        raise WeightsError(
-            f"{path}: {doing} Keras files needs h5py; run `python -m pip install h5py` (or install '.[convert]')"
-        ) from error
+        raise WeightsError(f'{path}: {doing} Keras files needs h5py; run `{pip_install("convert")}`') from error
     return h5py

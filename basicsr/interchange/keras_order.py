@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from basicsr.archs.analysis_arch import AnalysisNet
 from basicsr.archs.analysis_synthesis_arch import AnalysisSynthesisNet
 from basicsr.archs.synthesis_arch import SynthesisNet
-from basicsr.interchange.keras_files import KerasFile, write_keras_file
+from basicsr.interchange.keras_files import KerasFile, in_keras, write_keras_file
 from basicsr.utils.errors import ArgumentError, WeightsError
 
 Graph = dict[str, list[str]]
@@ -43,10 +44,11 @@ def read_keras_pair(net: nn.Module, paths: Sequence[Path]) -> dict[str, Tensor]:
         files = [stack.enter_context(KerasFile(path)) for path in paths]
         found = [(file.path, weight) for file in files for weight in file.weights()]
         for position, (key, (path, weight)) in enumerate(zip(keys, found, strict=False), 1):
-            if weight.torch_shape != tuple(own[key].shape):
+            found_shape, expected = weight.data.shape, tuple(in_keras(own[key]).shape)
+            if found_shape != expected:
                 raise WeightsError(
-                    f'{path}: weight {position}, {weight.name}, is {weight.shape}, but {key} of {type(net).__name__} '
-                    f'is {tuple(own[key].shape)} (Keras: {_keras_shape(own[key])}). The file is of another topology or '
+                    f'{path}: weight {position}, {weight.name}, is {found_shape}, but {key} of {type(net).__name__} '
+                    f'is {tuple(own[key].shape)} (Keras: {expected}). The file is of another topology or '
                     'configuration (use -opt), or the files are not in the order analysis, synthesis'
                 )
         if len(found) != len(keys):
@@ -94,11 +96,6 @@ def _orders(net: nn.Module) -> list[list[str]]:
     return orders
 
 
-def _keras_shape(value: Tensor) -> tuple[int, ...]:
-    shape = tuple(value.shape)
-    return (shape[2], shape[3], shape[1], shape[0]) if len(shape) == 4 else shape[::-1]
-
-
 def keras_order(net: AnalysisNet | SynthesisNet) -> list[str]:
     """Return the keys of the network's state dict in the order of a Keras weight file.
 
@@ -132,24 +129,10 @@ def sorted_layers(graph: Graph, output: str) -> list[str]:
             met[layer] = len(met)
             waiting += reversed(graph[layer])
     depth = dict.fromkeys(met, 0)
-    for layer in _consumers_first(graph, output):
+    for layer in reversed([*TopologicalSorter({layer: graph[layer] for layer in met}).static_order()]):
         for source in graph[layer]:
             depth[source] = max(depth[source], depth[layer] + 1)
     return sorted(met, key=lambda layer: (-depth[layer], met[layer]))
-
-
-def _consumers_first(graph: Graph, output: str) -> list[str]:
-    """Sort the layers so that each comes before its inputs."""
-    done: dict[str, None] = {}
-
-    def visit(layer: str) -> None:
-        for source in graph[layer]:
-            if source not in done:
-                visit(source)
-        done[layer] = None
-
-    visit(output)
-    return list(done)[::-1]
 
 
 def analysis_graph(net: AnalysisNet) -> tuple[Graph, str]:

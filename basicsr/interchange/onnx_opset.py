@@ -20,8 +20,7 @@ def newest() -> int:
     """Return the newest version of the operators in the installed package onnx."""
     import onnx
 
-    version: int = onnx.defs.onnx_opset_version()
-    return version
+    return int(onnx.defs.onnx_opset_version())
 
 
 def opset_of(model: Any) -> int:
@@ -43,6 +42,7 @@ def to_opset_17(model: Any) -> None:
         ArgumentError: the model needs operators that version 17 lacks.
     """
     import onnx
+    import onnxscript
 
     constants = {value.name: value for value in model.graph.initializer}
     constants |= {
@@ -61,7 +61,7 @@ def to_opset_17(model: Any) -> None:
     for entry in model.opset_import:
         if entry.domain in ('', 'ai.onnx'):
             entry.version = OLDEST
-    _drop_unused(model.graph)
+    onnxscript.optimizer.remove_unused_nodes(model)
     try:
         onnx.checker.check_model(model)
         onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
@@ -115,14 +115,3 @@ def _drop(node: Any, name: str, default: Any = None) -> Any:
                 del node.attribute[index]
             return value
     return None
-
-
-def _drop_unused(graph: Any) -> None:
-    """Remove unused constants."""
-    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-    for index in reversed(range(len(graph.initializer))):
-        if graph.initializer[index].name not in read:
-            del graph.initializer[index]
-    for index in reversed(range(len(graph.node))):
-        if graph.node[index].op_type == 'Constant' and graph.node[index].output[0] not in read:
-            del graph.node[index]

@@ -16,6 +16,7 @@ from basicsr.interchange import onnx_opset
 from basicsr.interchange.exporting import TOLERANCE, Program, Run, largest_difference, quiet_exporters
 from basicsr.utils.errors import ArgumentError, WeightsError
 from basicsr.utils.files import whole_file
+from basicsr.utils.installation import pip_install
 
 OPSET = 20
 """Default version of the ONNX operators."""
@@ -52,9 +53,8 @@ def write_compared(
         run, _ = read_onnx(unchecked) if kind == 'onnx' else read_pt2(unchecked)
         difference = largest_difference(program, run)
         if not difference <= TOLERANCE[program.dtype]:
-            raise WeightsError(
-                f'{path}: not written, because its results differ from PyTorch by {difference:.1e} of the value range'
-            )
+            amount = f'{difference:.1e} of the value range'
+            raise WeightsError(f'{path}: not written, because its results differ from PyTorch by {amount}')
         unchecked.replace(path)
     finally:
         unchecked.unlink(missing_ok=True)
@@ -154,10 +154,7 @@ def check_packages() -> None:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            raise ArgumentError(
-                f'ONNX files need the package {name}; run `python -m pip install onnx onnxruntime onnxscript` '
-                "(or install '.[export]')"
-            ) from error
+            raise ArgumentError(f'ONNX files need the package {name}; run `{pip_install("export")}`') from error
 
 
 def check_opset(opset: int) -> None:

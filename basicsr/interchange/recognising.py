@@ -48,8 +48,6 @@ def network_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     except (BasicsrError, RuntimeError, OverflowError) as error:  # impossible sizes
         found = [str(error)]
     if found:
-        raise WeightsError(
-            f'the parameters resemble {block["type"]}, but do not fit it: {some_of(found, 4)}. '
-            'Name the network in an option file'
-        )
+        advice = f'{some_of(found, 4)}. Name the network in an option file'
+        raise WeightsError(f'the parameters resemble {block["type"]}, but do not fit it: {advice}')
     return block

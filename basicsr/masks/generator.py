@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +58,7 @@ def build_generator(opt: Mapping[str, Any]) -> MaskGenerator:
         UnknownNameError: the generator does not exist.
         ArgumentError: the arguments do not fit it.
     """
-    generator: MaskGenerator = MASK_GENERATOR_REGISTRY.build(opt)
-    return generator
+    return cast(MaskGenerator, MASK_GENERATOR_REGISTRY.build(opt))
 
 
 def block_of_flags(name: str, checkpoint: str | None, device: str, settings: Iterable[str]) -> dict[str, Any]:

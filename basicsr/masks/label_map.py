@@ -25,7 +25,9 @@ def label_map_from_masks(masks: NDArray[Any]) -> NDArray[np.int32]:
     Raises:
         MaskError: wrong shape or dtype.
     """
-    masks = check_masks(masks)
+    masks = masks[:, 0] if masks.ndim == 4 and masks.shape[1] == 1 else masks
+    if masks.ndim != 3 or masks.dtype != np.bool_:
+        raise MaskError(f'masks are boolean (M, H, W) or (M, 1, H, W), got {masks.dtype} {masks.shape}')
     named = ((number, f'mask {number - 1}', mask) for number, mask in enumerate(masks, start=1))
     return pack_masks(named, 'masks', None, (masks.shape[1], masks.shape[2]), allow_empty=True, limited=False)
 
@@ -133,18 +135,6 @@ def check_label_map(labels: NDArray[Any]) -> NDArray[Any]:
     if labels.size and labels.min() < 0:
         raise MaskError(f'labels must be 0 (no mask) or positive; the smallest is {labels.min()}')
     return labels
-
-
-def check_masks(masks: NDArray[Any]) -> NDArray[np.bool_]:
-    """Check binary masks, and return them as (M, H, W).
-
-    Raises:
-        MaskError: not boolean, or neither (M, H, W) nor (M, 1, H, W).
-    """
-    masks = masks[:, 0] if masks.ndim == 4 and masks.shape[1] == 1 else masks
-    if masks.ndim != 3 or masks.dtype != np.bool_:
-        raise MaskError(f'masks must be boolean (M, H, W) or (M, 1, H, W), got {masks.dtype} {masks.shape}')
-    return masks
 
 
 def small_labels(labels: NDArray[Any]) -> NDArray[Any]:

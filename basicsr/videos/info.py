@@ -119,9 +119,8 @@ def plane_layout_of(path: Path, frame: Any, stated: Colours) -> PlaneLayout:
     if is_rgb(kind):  # becomes limited Y, Cb, Cr of BT.709
         return PlaneLayout(bits, 1, 1, replace(colours, matrix=1, range=1), frame.height)
     if colours.matrix not in MATRICES:
-        raise ImageFileError(
-            f'{path}: its colour matrix ({colours.matrix} in ITU-T H.273) is not supported; convert it to BT.709 first'
-        )
+        kind = f'{colours.matrix} in ITU-T H.273'
+        raise ImageFileError(f'{path}: its colour matrix ({kind}) is not supported; convert it to BT.709 first')
     if len(kind.components) < 3:  # gray uses all values, unless it says otherwise
         return PlaneLayout(bits, 2, 2, replace(colours, range=colours.range or 2), frame.height)
     across, down = _sampling(kind)
@@ -192,9 +191,7 @@ def _lost(path: Path, frame: Any, data: dict[str, bytes], layout: PlaneLayout) -
         notes.append('interlaced: each field was deblurred separately')
     names = dict.fromkeys(name for key, name in _DROPPED.items() if key in data)
     if 'Dolby Vision' in names and layout.colours.transfer == UNSTATED:
-        raise ImageFileError(
-            f'{path}: its colours depend on Dolby Vision (profile 5); convert it to HDR10 or BT.709 first'
-        )
+        raise ImageFileError(f'{path}: its colours need Dolby Vision (profile 5); convert it to HDR10 or BT.709 first')
     return (*notes, *(f'the metadata of {name} is left out' for name in names))
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -80,7 +79,7 @@ class PlainReader(AbstractContextManager['PlainReader']):
         self.total = max(0, int(self._video.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.notes: tuple[str, ...] = ()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self._video.release()
 
     def frames(self, copy: Callable[[Any], None]) -> Iterator[PlainFrame]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from PIL import Image
@@ -71,7 +70,7 @@ class VideoReader(AbstractContextManager['VideoReader']):
         self.others = [s for s in (*streams.audio, *streams.subtitles) if s.codec_context is not None]
         self.notes: tuple[str, ...] = self.info.notes + self._left_out()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.container.close()
 
     @property

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from basicsr.utils.errors import UnsafeWeightsError, WeightsError, nearest
+from basicsr.utils.errors import UnsafeWeightsError, WeightsError, nearest, some_of
 from basicsr.utils.files import whole_file
 from basicsr.weights import safetensors_files
 from basicsr.weights.wrappers import bare, plain_names
@@ -28,15 +28,8 @@ _MAPPINGS = (dict, OrderedDict, Counter)  # Counter: torch's MultiStepLR keeps i
 _SEQUENCES = (list, tuple, set, torch.Size)
 PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, torch.dtype, torch.device)
 """Types allowed in network files and training states, besides tensors, numpy scalars and containers of these."""
-_KEYS = (
-    'params',
-    'params_ema',
-    'model',
-    'state_dict',
-    'model_state_dict',
-    'net',
-    'generator',
-)  # in order of preference
+# in order of preference
+_KEYS = ('params', 'params_ema', 'model', 'state_dict', 'model_state_dict', 'net', 'generator')
 
 
 @dataclass(frozen=True)
@@ -106,8 +99,8 @@ def _key_of(path: Path, content: Any) -> str | None:
     named = [key for key in _KEYS if key in holders]
     if named or len(holders) == 1:
         return str((named or holders)[0])
-    several = f'several sets of parameters ({_listed(map(str, holders))})' if holders else 'no parameters'
-    raise WeightsError(f'{path} holds {several}; it has {_listed(map(str, content)) or "nothing"}')
+    several = f'several sets of parameters ({some_of(list(map(str, holders)), 8)})' if holders else 'no parameters'
+    raise WeightsError(f'{path} holds {several}; it has {some_of(list(map(str, content)), 8) or "nothing"}')
 
 
 def weights_under(path: Path, content: Any, param_key: str | None) -> Weights:
@@ -116,7 +109,7 @@ def weights_under(path: Path, content: Any, param_key: str | None) -> Weights:
         raise WeightsError(f'{path} holds a {type(content).__name__}, not a dictionary of parameters')
     if param_key is not None and param_key not in content:
         hint = nearest(str(param_key), map(str, content)) or _other_key(content)
-        raise WeightsError(f"{path} has no '{param_key}', only {_listed(map(str, content))}{hint}")
+        raise WeightsError(f"{path} has no '{param_key}', only {some_of(list(map(str, content)), 8)}{hint}")
     state = content if param_key is None else content[param_key]
     place = 'the file' if param_key is None else f"'{param_key}'"
     if not isinstance(state, Mapping):
@@ -124,9 +117,7 @@ def weights_under(path: Path, content: Any, param_key: str | None) -> Weights:
     wrong = [str(key) for key, value in state.items() if not _is_plain_tensor(value)]
     if wrong:
         hint = _other_key(content) if param_key is None else ''
-        raise WeightsError(
-            f'{path}: {place} is not a state dict; these entries are not plain tensors: {_listed(wrong)}{hint}'
-        )
+        raise WeightsError(f'{path}: {place} is not a state dict; not plain tensors: {some_of(wrong, 8)}{hint}')
     network, mask_value = (content.get(key) if param_key is not None else None for key in ('network_g', 'mask_value'))
     average = param_key not in (None, 'params_ema') and 'params_ema' in content
     return replace(_weights(path, state, network, mask_value), average=average)
@@ -352,8 +343,3 @@ def _other_key(content: Mapping[Any, Any]) -> str:
 def _is_plain_tensor(value: Any) -> bool:
     """Return whether a value is a dense tensor with data, as parameters are."""
     return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
-
-
-def _listed(names: Any) -> str:
-    names = list(names)
-    return ', '.join(names[:8]) + (f' and {len(names) - 8} more' if len(names) > 8 else '')

@@ -101,9 +101,9 @@ def test_products_of_spectra_are_never_there_for_all_pairs(monkeypatch):
     """At most ``AT_ONCE`` bytes of them, or one row of pairs."""
     made = []
 
-    def record(spectra, conjugates, matrices):
+    def record(spectra, conjugates, *matrices):
         made.append(spectra.shape[0] * spectra.shape[1] * conjugates.shape[1] * spectra[0, 0].numel() * 8)
-        return windows_of_rows(spectra, conjugates, matrices)
+        return windows_of_rows(spectra, conjugates, *matrices)
 
     windows_of_rows = module._windows_of_rows
     monkeypatch.setattr(module, '_windows_of_rows', record)
@@ -395,13 +395,13 @@ def test_images_and_kernels_that_do_not_fit_are_refused():
         analysis(torch.rand(1, 3, 300, 192))
     with pytest.raises(ShapeError, match=r'floating-point values in \[0, 255\], got torch.uint8; use \.float\(\)'):
         analysis(torch.zeros(1, 3, 300, 300, dtype=torch.uint8))
-    with pytest.raises(ShapeError, match='20×6 pixels are too small for correlations with shifts up to 3×6'):
+    with pytest.raises(ShapeError, match='20×6 pixels are too small for shifts up to 3×6'):
         CrossCorrelation(3, 6)(torch.rand(1, 2, 20, 6))
     net, lq = build_network(TINY_SYNTHESIS), torch.rand(2, 3, 16, 16)
     with pytest.raises(ArgumentError, match=r'needs the blur kernel .* AnalysisSynthesisNet'):
         net(lq)
     for shape, message in (
-        ((2, 9, 9), 'the kernel of 9×9 is larger than 7×9; scale image and kernel down'),
+        ((2, 9, 9), 'the kernel 9×9 is larger than 7×9; scale image and kernel down'),
         ((2, 6, 9), 'must be odd, got 6×9'),
         ((3, 7, 9), r'with B = 2 or 1, got torch.float32 \(3, 7, 9\)'),
         ((7, 9), r'float kernels \(B, h, w\)'),
@@ -410,7 +410,7 @@ def test_images_and_kernels_that_do_not_fit_are_refused():
             net(lq, torch.rand(shape))
     with torch.device('meta'):
         published = build_network({'type': 'SynthesisNet'})
-    with pytest.raises(ShapeError, match='the kernel of 85×87 is larger than 85×85; scale image and kernel down'):
+    with pytest.raises(ShapeError, match='the kernel 85×87 is larger than 85×85; scale image and kernel down'):
         published(lq, torch.rand(2, 85, 87))
     with pytest.raises(ShapeError, match=r'torch\.int64'):
         net(lq, torch.ones(2, 7, 9, dtype=torch.int64))

@@ -155,7 +155,7 @@ def test_files_that_are_no_network_files(tmp_path):
     with pytest.raises(WeightsError, match='holds a list'):
         read_weights(tmp_path / 'list.pth')
     torch.save({'params': {'weight': 3}}, tmp_path / 'number.pth')
-    with pytest.raises(WeightsError, match="'params' is not a state dict; these entries are not plain tensors: weight"):
+    with pytest.raises(WeightsError, match="'params' is not a state dict; not plain tensors: weight"):
         read_weights(tmp_path / 'number.pth')
 
 
@@ -299,7 +299,7 @@ def test_a_mask_value_that_is_none_is_refused(tmp_path, value):
 @pytest.mark.parametrize('kind', ['to_sparse', 'to_sparse_csr', 'meta'])
 def test_tensors_without_dense_numbers_are_no_parameters(tmp_path, kind):
     value = torch.eye(3, device='meta') if kind == 'meta' else getattr(torch.eye(3), kind)()
-    with pytest.raises(WeightsError, match="'params' is not a state dict; these entries are not plain tensors: a"):
+    with pytest.raises(WeightsError, match="'params' is not a state dict; not plain tensors: a"):
         saved(tmp_path / 'net.pth', {'params': {'b': torch.ones(1), 'a': value}})
 
 

@@ -46,7 +46,6 @@ class FastAutomaticMasks:
         points_per_batch: points decoded at once; smaller values need less memory.
         pred_iou_thresh: masks of a lower predicted quality are dropped; 0 or less keeps all.
         stability_score_thresh: masks of a lower stability are dropped; 0 or less keeps all.
-        stability_score_offset: see :class:`Upsampler`.
         box_nms_thresh: of two masks whose boxes overlap more, the worse one is dropped.
         dtype: torch.bfloat16 for the encoder and all large products of the decoder, or torch.float32.
     """
@@ -58,7 +57,6 @@ class FastAutomaticMasks:
         points_per_batch: int = 64,
         pred_iou_thresh: float = 0.88,
         stability_score_thresh: float = 0.95,
-        stability_score_offset: float = 1.0,
         box_nms_thresh: float = 0.7,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -70,7 +68,7 @@ class FastAutomaticMasks:
         self.points_per_batch = points_per_batch
         self.min_quality = pred_iou_thresh if pred_iou_thresh > 0 else -torch.inf
         self.min_stability = stability_score_thresh if stability_score_thresh > 0 else None
-        self.offset, self.box_nms_thresh = stability_score_offset, box_nms_thresh
+        self.box_nms_thresh = box_nms_thresh
         middles = np.linspace(1 / (2 * points_per_side), 1 - 1 / (2 * points_per_side), points_per_side)
         self._grid = np.stack(np.meshgrid(middles, middles), -1).reshape(-1, 2)
 
@@ -79,9 +77,8 @@ class FastAutomaticMasks:
         """Make the masks of a photo (H, W, 3) RGB uint8."""
         height, width = image.shape[:2]
         input_size = self._set_image(image)
-        upsampler = (RegionUpsampler if self.sam.device.type == 'cpu' else Upsampler)(
-            self.sam, input_size, (height, width), self.offset
-        )
+        kind = RegionUpsampler if self.sam.device.type == 'cpu' else Upsampler
+        upsampler = kind(self.sam, input_size, (height, width))
         points = self._grid * (width, height)
         scale = input_size[1] / width, input_size[0] / height
         batches = [

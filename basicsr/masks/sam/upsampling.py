@@ -27,15 +27,15 @@ class Upsampler:
         sam: the network.
         input_size: (H, W) of the photo in the network's input, before padding.
         image_size: (H, W) of the photo.
-        offset: the stability compares masks of thresholds that are this much higher and lower.
     """
 
     chunk = 32
+    offset = 1.0  # the stability compares masks of thresholds that are this much higher and lower, as in the package
 
-    def __init__(self, sam: Any, input_size: tuple[int, int], image_size: tuple[int, int], offset: float = 1.0) -> None:
+    def __init__(self, sam: Any, input_size: tuple[int, int], image_size: tuple[int, int]) -> None:
         self.sam, self.input_size, self.image_size = sam, input_size, image_size
         self.threshold = float(sam.mask_threshold)
-        self.high, self.low = self.threshold + offset, self.threshold - offset
+        self.high, self.low = self.threshold + self.offset, self.threshold - self.offset
 
     def measure(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Measure the stability and the boxes of masks.
@@ -70,8 +70,8 @@ class RegionUpsampler(Upsampler):
     by the values around it, the whole mask is enlarged.
     """
 
-    def __init__(self, sam: Any, input_size: tuple[int, int], image_size: tuple[int, int], offset: float = 1.0) -> None:
-        super().__init__(sam, input_size, image_size, offset)
+    def __init__(self, sam: Any, input_size: tuple[int, int], image_size: tuple[int, int]) -> None:
+        super().__init__(sam, input_size, image_size)
         side = int(sam.image_encoder.img_size)
         grid = sam.prompt_encoder.image_embedding_size
         first = _weights((4 * grid[0], 4 * grid[1]), (side, side))
