@@ -93,7 +93,7 @@ class Training:
         debug: test run: clear the experiment folder first, and read the checkpoint back.
 
     Raises:
-        BasicsrError: what the user can mend: options, data, checkpoints.
+        BasicsrError: invalid options, data or checkpoints.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Training:
 
         self.options, self.processes, self.stop, self.debug = options, processes, stop, debug
         self.recipe, block = options.for_training()
-        self.provenance = provenance()  # now: files may change while this runs
+        self.provenance = provenance()  # now, since files may change during the training
         build_on_paper(options)
         check_paths(options)
         published = self.recipe.published_batch_size or (TOTAL_BATCH if options.mode == 'reference' else None)

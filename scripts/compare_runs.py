@@ -16,16 +16,18 @@ runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('first', type=Path, help='result folder of the first run')
     parser.add_argument('second', type=Path, help='result folder of the second run, on the same data sets')
-    parser.add_argument('--dataset', nargs='+', metavar='NAME', help='only these; by default all that both runs have')
-    parser.add_argument('--output', type=Path, metavar='FILE', help='the page; by default in the second folder')
-    parser.add_argument('--confidence', type=float, default=0.95, metavar='P', help='of the intervals, 0.95 by default')
-    parser.add_argument('--method', choices=['bca', 'percentile'], default='bca', help='of the intervals')
-    parser.add_argument('--resamples', type=int, default=10_000, metavar='N', help='of the bootstrap, 10000 by default')
-    parser.add_argument('--seed', type=int, default=0, help='of the bootstrap, 0 by default')
+    parser.add_argument('--dataset', nargs='+', metavar='NAME', help='data sets to compare; default: all in both runs')
+    parser.add_argument('--output', type=Path, metavar='FILE', help='path of the page; default: in the second folder')
+    parser.add_argument('--confidence', type=float, default=0.95, metavar='P', help='confidence; default: 0.95')
+    parser.add_argument('--method', choices=['bca', 'percentile'], default='bca', help='method of the intervals')
+    parser.add_argument(
+        '--resamples', type=int, default=10_000, metavar='N', help='bootstrap resamples; default: 10000'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap; default: 0')
     return parser.parse_args()
 
 
@@ -43,7 +45,7 @@ def main() -> int:
     missing = [name for name in names if name not in first or name not in second]
     if missing or not names:
         raise ReportError(
-            f'{", ".join(missing) or "any data set"} is not in both runs: {arguments.first} has {", ".join(first)}; '
+            f'{", ".join(missing) or "no data set"}: not in both runs; {arguments.first} has {", ".join(first)}; '
             f'{arguments.second} has {", ".join(second)}'
         )
     how = {key: getattr(arguments, key) for key in ('confidence', 'method', 'resamples', 'seed')}

@@ -1,4 +1,4 @@
-"""Draw the README's picture: a blurred photo, its regions, and the means that mask average pooling makes of them."""
+"""Draw the image of the README: a blurred photo, its regions, and the result of mask average pooling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ runpy.run_path(str(ROOT / 'basicsr' / 'utils' / 'clone.py'))
 
 
 def main() -> int:
-    """Write the picture."""
+    """Write the image."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('-o', '--output', type=Path, default=ROOT / 'docs' / 'images' / 'overview.png')
     output = parser.parse_args().output
@@ -29,8 +29,8 @@ def main() -> int:
     cv2.line(path, (1, 11), (13, 3), 1.0)
     blurred = cv2.filter2D(photo, -1, path / path.sum())
     regions = segmentation.felzenszwalb(blurred, scale=120, sigma=0.8, min_size=60) + 1
-    image = torch.from_numpy(blurred).permute(2, 0, 1)[None] / 255
-    means = mask_average_pooling(image, torch.from_numpy(regions)[None, None])
+    tensor = torch.from_numpy(blurred).permute(2, 0, 1)[None] / 255
+    means = mask_average_pooling(tensor, torch.from_numpy(regions)[None, None])
     shown = segmentation.mark_boundaries(blurred, regions, color=(1, 0.85, 0.1), mode='inner')
     panels = {
         'blurred photo': blurred / 255,
@@ -43,10 +43,10 @@ def main() -> int:
         cv2.putText(header, title, (4, 23), cv2.FONT_HERSHEY_SIMPLEX, 0.62, (25, 25, 25), 1, cv2.LINE_AA)
         column = np.vstack([header, (panel * 255).round().astype(np.uint8)])
         columns += [column, np.full((column.shape[0], 12, 3), 255, np.uint8)]
-    picture = np.hstack(columns[:-1])
+    image = np.hstack(columns[:-1])
     output.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(output), picture[..., ::-1]):
-        print(f'{output} could not be written', file=sys.stderr)
+    if not cv2.imwrite(str(output), image[..., ::-1]):
+        print(f'cannot write {output}', file=sys.stderr)
         return 1
     return 0
 

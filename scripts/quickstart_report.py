@@ -1,4 +1,4 @@
-"""Say what the quick start found: one table, the difference of the two networks, and where the pictures are."""
+"""Report the results of the quick start: a table, the difference of both networks, and the paths of the galleries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import argparse
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('baseline', type=Path, help='result folder of the network without masks')
     parser.add_argument('ours', type=Path, help='result folder of the network with masks')
@@ -20,7 +20,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Print the result."""
+    """Print the report."""
     arguments = parse()
     from basicsr.reporting import (
         GALLERY,
@@ -39,14 +39,14 @@ def main() -> int:
     rows = (first.rows[0], ('baseline', *first.rows[1][1:]), ('SAM-Deblur', *second.rows[1][1:]))
     print(Table(first.head, rows).text())
     definitions = {definition.label: definition for definition in baseline.definitions}
-    print('\nSAM-Deblur - baseline, with the 95 % interval of a paired bootstrap over the pictures:')
+    print('\nSAM-Deblur - baseline, with the 95 % interval of a paired bootstrap over the images:')
     for item in comparison.differences:
         definition = definitions[item.label]
         print(
             f'  {title_of(definition)}: {with_sign(item.mean, definition, more=1)} ({interval(item, definition)}), '
-            f'{item.wins} of {item.count} pictures better, {item.losses} worse'
+            f'{item.wins} of {item.count} images better, {item.losses} worse'
         )
-    print('  Pictures cut from one photo resemble each other: for photos in general the intervals are too narrow.')
+    print('  Images cut from one photo are similar, so for photos in general the intervals are too narrow.')
     page = comparison_file(arguments.baseline, arguments.ours)
     write_comparison(page, arguments.baseline, arguments.ours, [comparison])
     print('\nOpen in a browser:')

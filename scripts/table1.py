@@ -1,7 +1,7 @@
-"""Table 1 of the SAM-Deblur paper: four methods on four data sets, ours beside the published values.
+"""Compute table 1 of the SAM-Deblur paper: four methods on four data sets, next to the published values.
 
-Evaluates every option file options/test/<set>/<method>.yml whose data and weights are there, and marks the others as
-missing. Results of these weights that are there already (results/<method>-<set>) are read, unless --again is given.
+Evaluates every option file options/test/<set>/<method>.yml with available data and weights, and marks the others as
+missing. Existing results of these weights (results/<method>-<set>) are reused; --again repeats the evaluation.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ logger = logging.getLogger('table1')
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     from basicsr.options.loading import add_force
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--sets', nargs='+', metavar='SET', help='GoPro, RealBlurJ, REDS, ReLoBlur; all by default')
-    parser.add_argument('--methods', nargs='+', metavar='METHOD', help='NAFNet, CAT, MAP, SAMDeblur; all by default')
-    parser.add_argument('--again', action='store_true', help='evaluate again what has results already')
-    parser.add_argument('--output', type=Path, default=Path('results/table1.md'), metavar='FILE', help='the table')
+    parser.add_argument('--sets', nargs='+', metavar='SET', help='GoPro, RealBlurJ, REDS, ReLoBlur; default: all')
+    parser.add_argument('--methods', nargs='+', metavar='METHOD', help='NAFNet, CAT, MAP, SAMDeblur; default: all')
+    parser.add_argument('--again', action='store_true', help='repeat evaluations with existing results')
+    parser.add_argument('--output', type=Path, default=Path('results/table1.md'), metavar='FILE', help='output file')
     add_force(parser)
     return parser.parse_args()
 
 
 def report_of(options: Options, again: bool) -> Report | str:
-    """The report of one option file, made now or read; or what is missing."""
+    """Return the report of one option file, evaluated or read; or the name of missing data or weights."""
     from basicsr.evaluation.testing import Evaluation
     from basicsr.preflight import check_paths
     from basicsr.reporting import read_reports
@@ -52,9 +52,9 @@ def report_of(options: Options, again: bool) -> Report | str:
         report = read_reports(folder)[0]
         wanted, found = images_wanted(options), len(report.rows) + len(report.skipped)
         if weights.is_file() and sha256_of(weights) != report.facts.checkpoint_sha256:
-            logger.info('%s: results of other weights; evaluating again', options.name)
+            logger.info('%s: results are of other weights; repeating the evaluation', options.name)
         elif wanted not in (None, found):
-            logger.info('%s: results of %d images, not %d; evaluating again', options.name, found, wanted)
+            logger.info('%s: results have %d images, not %d; repeating the evaluation', options.name, found, wanted)
         else:
             return report
     try:
@@ -67,7 +67,7 @@ def report_of(options: Options, again: bool) -> Report | str:
 
 
 def images_wanted(options: Options) -> int | None:
-    """How many images the evaluation of an option file has; None if the data are not there."""
+    """Return the number of images that an option file evaluates; None if the data are missing."""
     from basicsr.data import build_dataset
     from basicsr.evaluation.scoring import images_of
     from basicsr.options.schema_data import phase_of
@@ -81,7 +81,7 @@ def images_wanted(options: Options) -> int | None:
 
 
 def cells(report: Report | str, method: str, dataset: str) -> list[str]:
-    """PSNR, SSIM and MCR of ours, of the paper, and the differences; or what is missing."""
+    """Return PSNR, SSIM and MCR of ours and of the paper with differences; or the missing part."""
     from basicsr.reporting import MCR
     from basicsr.reporting.published import published_scores
 
@@ -101,7 +101,7 @@ def cells(report: Report | str, method: str, dataset: str) -> list[str]:
 
 
 def main() -> int:
-    """Evaluate, print and write the table."""
+    """Evaluate, and print and write the table."""
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.INFO)
     from basicsr.options import load_options

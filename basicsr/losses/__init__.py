@@ -23,14 +23,14 @@ __all__ = [
 
 
 def build_loss(opt: BlockLike) -> nn.Module:
-    """Build the loss that a block names; the block is left as it is.
+    """Build the loss of a block; the block is not modified.
 
     Args:
         opt: ``type`` ('PSNRLoss') and keyword arguments.
 
     Raises:
-        ArgumentError: missing ``type``, unknown or unfit arguments.
-        UnknownNameError: no loss of that name.
+        ArgumentError: missing ``type``, unknown or invalid arguments.
+        UnknownNameError: unknown loss.
 
     Example:
         >>> build_loss({'type': 'L1Loss', 'loss_weight': 0.5})

@@ -1,4 +1,4 @@
-"""What all pixel losses share: the checks, the precision, the reduction and the weight."""
+"""Base class of losses, with checks, precision, reduction and weight."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Reduction: TypeAlias = Literal['none', 'mean', 'sum']
 
 
 class ReducedLoss(nn.Module):
-    """A loss that is computed element by element, reduced and weighted.
+    """An elementwise loss with reduction and weight.
 
     Args:
         loss_weight: factor of the result.
-        reduction: 'mean', 'sum', or 'none' for one value an element.
+        reduction: 'mean', 'sum', or 'none' for one value per element.
 
     Raises:
-        ArgumentError: another reduction.
+        ArgumentError: unknown reduction.
     """
 
     def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean') -> None:
@@ -30,23 +30,23 @@ class ReducedLoss(nn.Module):
         self.reduction = reduction
 
     def elementwise(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The loss of each element.
+        """Return the loss of each element.
 
         Args:
             pred: prediction, fp32 or fp64.
-            target: ground truth of the same shape.
+            target: ground truth, same shape.
         """
         raise NotImplementedError
 
     def forward(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Compare two tensors.
+        """Compute the loss.
 
         Args:
-            pred: prediction, any shape, nominally in [0, 1], not clamped; half precision is computed in fp32.
-            target: ground truth of the same shape.
+            pred: prediction, any shape, nominally in [0, 1], not clamped; half precision is converted to fp32.
+            target: ground truth, same shape.
 
         Returns:
-            a scalar, or for reduction 'none' one value an element.
+            a scalar, or one value per element for reduction 'none'.
 
         Raises:
             ShapeError: the shapes differ.
@@ -60,20 +60,20 @@ class ReducedLoss(nn.Module):
         return self.loss_weight * values
 
     def extra_repr(self) -> str:
-        """Constructor arguments, for ``print(loss)``."""
+        """Return the constructor arguments for ``print(loss)``."""
         return f'loss_weight={self.loss_weight}, reduction={self.reduction!r}'
 
 
 def comparable(pred: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Check that the shapes agree and raise half precision to fp32.
+    """Check that the shapes agree, and convert half precision to fp32.
 
     Args:
         pred: prediction.
         target: ground truth.
 
     Raises:
-        ShapeError: the shapes differ; broadcasting would hide the mistake.
-        ArgumentError: integers.
+        ShapeError: the shapes differ, which broadcasting would hide.
+        ArgumentError: integer tensors.
     """
     if pred.shape != target.shape:
         raise ShapeError(
@@ -86,24 +86,20 @@ def comparable(pred: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, 
 
 
 def at_least_fp32(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor itself, or in fp32 if it has half precision.
-
-    Args:
-        tensor: any shape.
-    """
+    """Return a tensor, converted to fp32 if it has half precision."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def require_reduction(loss: str, reduction: str, allowed: tuple[str, ...]) -> None:
-    """Refuse a reduction that the loss does not offer.
+    """Check that a loss supports a reduction.
 
     Args:
-        loss: name, for the message.
-        reduction: what was asked for.
-        allowed: what there is.
+        loss: name for the error message.
+        reduction: of the loss.
+        allowed: supported reductions.
 
     Raises:
-        ArgumentError: not allowed.
+        ArgumentError: not supported.
     """
     if reduction not in allowed:
-        raise ArgumentError(f'{loss}: reduction is {reduction!r}; it takes {" or ".join(map(repr, allowed))}')
+        raise ArgumentError(f'{loss}: reduction is {reduction!r}; use {" or ".join(map(repr, allowed))}')

@@ -23,13 +23,13 @@ class PSNRLoss(nn.Module):
 
     Args:
         loss_weight: factor of the result.
-        reduction: 'mean' is all there is; the original has the same key.
-        toY: compare the luma (ITU-R BT.601) of RGB images.
-        eps: squared error below which samples hardly count. The default is the published one. With sharp samples among
-            blurred ones, take about 1e-3 (30 dB): otherwise, perfectly restored samples have the largest gradients.
+        reduction: must be 'mean'; a key of the original code.
+        toY: compute the loss on the luma (ITU-R BT.601) of RGB images.
+        eps: added to the squared error of each sample. The default is the published value. If some training samples
+            are sharp, use about 1e-3 (30 dB): otherwise, perfectly restored samples have the largest gradients.
 
     Raises:
-        ArgumentError: another reduction, or an ``eps`` that is not above 0.
+        ArgumentError: another reduction, or ``eps`` is not positive.
     """
 
     def __init__(
@@ -38,24 +38,24 @@ class PSNRLoss(nn.Module):
         super().__init__()
         require_reduction('PSNRLoss', reduction, ('mean',))
         if eps <= 0:
-            raise ArgumentError(f'PSNRLoss: eps is above 0, got {eps}')
+            raise ArgumentError(f'PSNRLoss: eps must be positive, got {eps}')
         self.eps = eps
         self.loss_weight = loss_weight
         self.reduction = reduction
         self.toY = toY
 
     def forward(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Compare two batches.
+        """Compute the loss.
 
         Args:
-            pred: (B, C, H, W), RGB, nominally in [0, 1], not clamped; half precision is computed in fp32.
-            target: ground truth of the same shape.
+            pred: (B, C, H, W), RGB, nominally in [0, 1], not clamped; half precision is converted to fp32.
+            target: ground truth, same shape.
 
         Returns:
             a scalar, in dB for weight 1; -80 for identical batches with the default ``eps``.
 
         Raises:
-            ShapeError: the shapes differ, are not (B, C, H, W), or luma is asked of other than 3 channels.
+            ShapeError: the shapes differ or are not (B, C, H, W), or luma needs 3 channels.
         """
         pred, target = comparable(pred, target)
         if pred.ndim != 4:
@@ -65,13 +65,13 @@ class PSNRLoss(nn.Module):
             if pred.shape[1] != 3:
                 raise ShapeError(f'PSNRLoss with toY needs 3 channels (RGB), got {pred.shape[1]}')
             red, green, blue = difference.unbind(dim=1)
-            # the offset of the luma (16) is the same in both and cancels
+            # the offset of the luma (16) cancels
             difference = _LUMA_OF_RGB[0] * red + _LUMA_OF_RGB[1] * green + _LUMA_OF_RGB[2] * blue
         error_of_sample = difference.square().flatten(1).mean(dim=1)
         return self.loss_weight * 10 / math.log(10) * torch.log(error_of_sample + self.eps).mean()
 
     def extra_repr(self) -> str:
-        """Constructor arguments, for ``print(loss)``."""
+        """Return the constructor arguments for ``print(loss)``."""
         return f'loss_weight={self.loss_weight}, toY={self.toY}, eps={self.eps}'
 
 
@@ -85,11 +85,11 @@ class L1Loss(ReducedLoss):
     """
 
     def elementwise(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Absolute difference of each element.
+        """Return the absolute difference of each element.
 
         Args:
             pred: prediction.
-            target: ground truth of the same shape.
+            target: ground truth, same shape.
         """
         return (pred - target).abs()
 
@@ -104,23 +104,23 @@ class MSELoss(ReducedLoss):
     """
 
     def elementwise(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Squared difference of each element.
+        """Return the squared difference of each element.
 
         Args:
             pred: prediction.
-            target: ground truth of the same shape.
+            target: ground truth, same shape.
         """
         return (pred - target).square()
 
 
 @LOSS_REGISTRY.register()
 class CharbonnierLoss(ReducedLoss):
-    """``sqrt(difference^2 + eps^2)``, an L1 loss that is smooth at zero (Charbonnier et al. 1994).
+    """``sqrt(difference^2 + eps^2)``, a smooth L1 loss (Charbonnier et al. 1994).
 
     Args:
         loss_weight: factor of the result.
         reduction: 'mean', 'sum' or 'none'.
-        eps: the value at zero difference, in units of the image.
+        eps: value at zero difference, in units of the image.
     """
 
     def __init__(self, loss_weight: float = 1.0, reduction: Reduction = 'mean', eps: float = 1e-3) -> None:
@@ -128,14 +128,14 @@ class CharbonnierLoss(ReducedLoss):
         self.eps = eps
 
     def elementwise(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Smoothed absolute difference of each element.
+        """Return the smoothed absolute difference of each element.
 
         Args:
             pred: prediction.
-            target: ground truth of the same shape.
+            target: ground truth, same shape.
         """
         return torch.sqrt((pred - target).square() + self.eps**2)
 
     def extra_repr(self) -> str:
-        """Constructor arguments, for ``print(loss)``."""
+        """Return the constructor arguments for ``print(loss)``."""
         return f'{super().extra_repr()}, eps={self.eps}'

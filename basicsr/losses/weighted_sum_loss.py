@@ -1,4 +1,4 @@
-"""Several losses as one."""
+"""A sum of several losses."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class WeightedSumLoss(nn.Module):
     """The sum of losses, each with its own ``loss_weight``.
 
     Args:
-        losses: blocks of losses (``type`` and keyword arguments), at least one, none with reduction 'none'.
+        losses: blocks of losses (``type`` and keyword arguments), at least one, without reduction 'none'.
 
     Raises:
-        ArgumentError: no losses, or one that does not reduce to a number.
+        ArgumentError: no losses, or one with reduction 'none'.
 
     Example:
         >>> loss = WeightedSumLoss([{'type': 'L1Loss'}, {'type': 'FFTLoss', 'loss_weight': 0.1}])
@@ -31,7 +31,7 @@ class WeightedSumLoss(nn.Module):
     def __init__(self, losses: Annotated[list[dict[str, Any]], TypeBlock('loss')]) -> None:
         super().__init__()
         if not losses:
-            raise ArgumentError('WeightedSumLoss: losses is empty; list at least one block with a type')
+            raise ArgumentError('WeightedSumLoss: losses is empty; add at least one block with a type')
         self.losses = nn.ModuleDict()
         for block in losses:
             if block.get('reduction') == 'none':
@@ -39,14 +39,14 @@ class WeightedSumLoss(nn.Module):
             self.losses[self._free_name(str(block.get('type')))] = LOSS_REGISTRY.build(block)
 
     def terms(self, pred: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The weighted losses one by one, for logging.
+        """Return the weighted losses, for logging.
 
         Args:
             pred: prediction (B, C, H, W), nominally in [0, 1].
-            target: ground truth of the same shape.
+            target: ground truth, same shape.
 
         Returns:
-            scalars by type name; a second loss of one type is called ``L1Loss_2``.
+            scalars by type name; a second loss of the same type is named ``L1Loss_2``.
 
         Raises:
             ShapeError: the shapes differ.
@@ -54,11 +54,11 @@ class WeightedSumLoss(nn.Module):
         return {name: loss(pred, target) for name, loss in self.losses.items()}
 
     def forward(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The sum of all terms.
+        """Return the sum of all terms.
 
         Args:
             pred: prediction (B, C, H, W), nominally in [0, 1].
-            target: ground truth of the same shape.
+            target: ground truth, same shape.
 
         Raises:
             ShapeError: the shapes differ.

@@ -1,4 +1,4 @@
-"""ImageRestorationModel: what one training step and one restoration of a batch are."""
+"""ImageRestorationModel: one training step, and one restoration of a batch."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ class StepResult:
 
 @MODEL_REGISTRY.register()
 class ImageRestorationModel:
-    """A network, and with ``options.train`` the recipe that trains it.
+    """A network with, for training, its losses, optimizer, schedule and EMA.
 
     Args:
         options: of an option file.
-        processes: this process among those of the job; its device is where the network is.
-        dtype: of weights and images; float64 is for tests.
+        processes: this process among those of the job; the network is on its device.
+        dtype: of weights and images; use float64 for tests only.
 
     Raises:
-        OptionError: the recipe does not fit the device.
+        OptionError: the device does not support the recipe.
         WeightsError: the weights under ``path.pretrain_network_g`` do not fit.
     """
 
@@ -79,10 +79,10 @@ class ImageRestorationModel:
         self.prior = self.contract.prior_kind
         if options.path.pretrain_network_g is not None:
             weights = read_weights(options.path.pretrain_network_g, options.path.param_key)
-            unstated = 'mask_value' not in options.network_g.arguments  # then the file knows
+            unstated = 'mask_value' not in options.network_g.arguments  # then the file contains it
             load_or_explain(self.net, weights, options.path.strict_load_g, unstated, options.train is None)
             if weights.average and options.train is None:
-                text = '%s: its moving average (params_ema) is not used; --force_yml path:param_key=params_ema takes it'
+                text = '%s: not using its EMA weights; to use them: --force_yml path:param_key=params_ema'
                 logger.warning(text, weights.path)
         train = options.train
         self._memory_format = (
@@ -102,11 +102,11 @@ class ImageRestorationModel:
             if block is not None
         }
         self._forward: nn.Module = self.net
-        if self.processes.world > 1:  # makes all processes start with the weights of the first
-            averaging = any(buffer.is_floating_point() for buffer in self.net.buffers())  # as batch normalisation has
+        if self.processes.world > 1:  # copies the weights of the first process to all
+            averaging = any(buffer.is_floating_point() for buffer in self.net.buffers())  # batch normalization
             self._forward = DistributedDataParallel(
                 self.net,
-                broadcast_buffers=averaging,  # others never change
+                broadcast_buffers=averaging,  # other buffers never change
                 process_group=self.processes.gradients,
                 gradient_as_bucket_view=True,
                 find_unused_parameters=find_unused_parameters,
@@ -122,7 +122,7 @@ class ImageRestorationModel:
 
     @property
     def result_net(self) -> nn.Module:
-        """The network that validation and results use: the moving average if there is one."""
+        """The network for validation and results: the EMA network if used."""
         return self.net if self.ema is None else self.ema.net
 
     def train_step(self, *batches: Batch) -> StepResult:
@@ -156,14 +156,14 @@ class ImageRestorationModel:
         return StepResult(losses, grad_norm, float(self.optimizer.param_groups[0]['lr']), problem)
 
     def loss_of(self, batch: Batch, net: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch, and what it is the sum of.
+        """Compute the loss of a batch and its terms.
 
         Args:
             batch: as for :meth:`train_step`.
-            net: the network, or what wraps it.
+            net: the network, or its wrapper.
 
         Returns:
-            a scalar; and each loss of the recipe by name, with the terms of sums of losses beside them.
+            the total loss, a scalar; and all losses of the recipe by name, with the terms of summed losses.
         """
         with self.arithmetic.autocast():
             outputs = net(*self.inputs(batch))
@@ -210,7 +210,7 @@ class ImageRestorationModel:
         return '; '.join(text for text in self.processes.gather_text(own) if text)
 
     def inputs(self, batch: Batch) -> tuple[Any, ...]:
-        """What the network is called with: image, gray masks as a fourth channel, or region masks and their seeds."""
+        """Return the network's arguments: the image, with a gray mask as fourth channel or with region masks if used."""
         lq = batch['lq'].to(self.dtype)
         if self.prior == 'gray':
             lq = torch.cat([lq, batch['masks'].to(self.dtype)], 1)
@@ -222,11 +222,11 @@ class ImageRestorationModel:
         return lq, batch['masks']
 
     def restore(self, batch: Batch, options: ValOptions | None = None) -> Restored:
-        """Restore a batch with the weights that results use, in full precision and without dropout.
+        """Restore a batch in full precision and without dropout, with the EMA weights if used.
 
         Args:
-            batch: as for :meth:`train_step`, ``gt`` is not needed; any image size.
-            options: how large images are cut (one image in the batch, then); None never cuts.
+            batch: as for :meth:`train_step`, without ``gt``; any image size.
+            options: tiling of large images (batches of one image only); None disables tiling.
 
         Returns:
             the last output, (B, C, H, W) float on the device, nominally in [0, 1], not clamped.
@@ -242,32 +242,32 @@ class ImageRestorationModel:
         return replace(restored, image=restored.image.to(self.dtype))
 
     def require_fit(self, key: str, dataset: Any, item: Mapping[str, Any] | None = None) -> None:
-        """Make sure that a data set has the masks that the network takes.
+        """Check that a data set has the masks that the network needs.
 
         Args:
-            key: where the data set stands in the option file, for the message.
+            key: of the data set in the option file, for the error message.
             dataset: of :func:`basicsr.data.build_dataset`.
             item: one of its samples; None reads the first one.
 
         Raises:
-            OptionError: masks that are missing, of the other kind, or for nothing.
+            OptionError: masks are missing, of the wrong kind, or not used by the network.
         """
         name, item = type(self.net).__name__, dataset[0] if item is None else item
         gray = getattr(dataset, 'gray_masks', None)
         needs = {
             'regions': 'region masks; use a data set with them, such as PairedImageGroupMaskDataset',
-            'gray': 'a gray mask picture (mask: true); use PairedImageMaskDataset',
+            'gray': 'a gray mask (mask: true); use PairedImageMaskDataset',
         }
         if self.prior != 'none' and ('masks' not in item or bool(gray) != (self.prior == 'gray')):
             raise OptionError(f'{key}: {type(dataset).__name__} does not fit {name}, which needs {needs[self.prior]}')
-        if self.prior == 'none' and 'masks' in item and gray is not None:  # None: made with the image, not read
+        if self.prior == 'none' and 'masks' in item and gray is not None:  # None: generated, not read
             raise OptionError(
                 f'{key}: {type(dataset).__name__} reads masks, but {name} takes none; use PairedImageDataset, '
                 'or a network with masks'
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """What training needs beside the weights, as tensors and plain values."""
+        """Return the training state without the weights, as tensors and plain values."""
         return {
             'optimizers': [self.optimizer.state_dict()],
             'schedulers': [self.scheduler.state_dict()],
@@ -277,17 +277,17 @@ class ImageRestorationModel:
         }
 
     def load(self, checkpoint: Checkpoint, keep_weights: bool = False, new_recipe: bool = False) -> None:
-        """Continue from a checkpoint.
+        """Restore a checkpoint.
 
         Args:
             checkpoint: of the same network and optimizer.
-            keep_weights: leave the network's weights as they are.
-            new_recipe: keep the settings of this recipe's optimizer and schedule, and take only the optimizer's moments
-                from the checkpoint; otherwise everything is as in the checkpoint.
+            keep_weights: do not load the network's weights.
+            new_recipe: load only the moments of the optimizer, and keep its settings and the schedule of this recipe;
+                otherwise, load all.
 
         Raises:
-            WeightsError: it belongs to another network.
-            CheckpointError: it belongs to another optimizer or schedule.
+            WeightsError: the network is another one.
+            CheckpointError: the optimizer or the schedule is another one.
         """
         state = checkpoint.state
         if not keep_weights:
@@ -306,15 +306,15 @@ class ImageRestorationModel:
             self.arithmetic.load_state_dict(state.get('scaler', {}))
         except (ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
             raise CheckpointError(
-                f'{checkpoint.path} is of another optimizer or schedule: {error}. To start a new training from its '
-                'weights alone, name the network file: path.pretrain_network_g'
+                f'{checkpoint.path} has another optimizer or schedule: {error}. To start a new training from its '
+                'weights only, set path.pretrain_network_g to the network file'
             ) from error
         self.iteration, self.bad_steps = checkpoint.iteration, int(state.get('bad_steps', 0))
         self.steps_taken = int(state.get('steps_taken', self.iteration))  # version 0.1 did not count them
 
 
 def grid_of(options: ValOptions, height: int, width: int) -> Grid | None:
-    """The tiles that ``val.grids`` asks for; None without it."""
+    """Return the tiles of ``val.grids``; None if it is not set."""
     if not options.grids:
         return None
     tall = options.crop_size_h or int((options.crop_size_h_ratio or 1) * height)

@@ -1,4 +1,4 @@
-"""Why a network file does not fit: which arguments of its network differ, and which option file it belongs to."""
+"""Explain why a network file does not fit: different arguments, and matching option files."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from basicsr.weights.files import Weights, load_weights
 Block = dict[str, Any]
 Shapes = dict[str, tuple[int, ...]]
 
-_NAMED = 3  # option files that an error names
+_NAMED = 3  # option files in an error message
 
 
 def load_or_explain(
     net: nn.Module, weights: Weights, strict: bool = True, adopt_mask_value: bool = False, evaluating: bool = False
 ) -> None:
-    """Put the parameters of a file into a network, as :func:`~basicsr.weights.files.load_weights` does.
+    """Load the parameters of a file into a network, as :func:`~basicsr.weights.files.load_weights`.
 
     Args:
         net: of ``build_network``.
         weights: of a file.
         strict: see ``load_weights``.
         adopt_mask_value: see ``load_weights``.
-        evaluating: name option files for tests first, not those for training.
+        evaluating: list option files for tests first, otherwise those for training.
 
     Raises:
-        WeightsError: they do not fit. Where the file's network is known, the message says which arguments differ and
-            which option files that come along fit; else it lists names and shapes.
+        WeightsError: they do not fit. If the network of the file is known, the message lists different arguments and
+            matching shipped option files, otherwise names and shapes.
     """
     try:
         load_weights(net, weights, strict, adopt_mask_value)
@@ -48,7 +48,7 @@ def load_or_explain(
 
 
 def explanation(net: nn.Module, weights: Weights, evaluating: bool = False) -> str | None:
-    """Why the parameters of a file do not fit a network; None if they do, or if it is not known whose they are.
+    """Explain why the parameters of a file do not fit a network; None if they fit or the file's network is unknown.
 
     Args:
         net: of ``build_network``.
@@ -61,15 +61,15 @@ def explanation(net: nn.Module, weights: Weights, evaluating: bool = False) -> s
     if theirs is None or 'type' not in own or shapes_of(own) == found:
         return None
     differing = '\n  '.join(_differences(own, theirs))
-    text = f'{weights.path} does not fit {type(net).__name__}: it is of another configuration\n  {differing}'
+    text = f'{weights.path} does not fit {type(net).__name__}, the arguments differ\n  {differing}'
     files = list(_files_of(found, _kind(theirs), evaluating))
     if files:
-        text += f'\nOption files that fit it: {", ".join(files[:_NAMED])}'
+        text += f'\nMatching option files: {", ".join(files[:_NAMED])}'
     return text
 
 
 def shapes_of(block: Block) -> Shapes | None:
-    """The shapes of a network's parameters by name; None if it cannot be built."""
+    """Return the shapes of a network's parameters by name; None if it cannot be built."""
     try:
         with torch.device('meta'):
             state = build_network(block).state_dict()
@@ -79,7 +79,7 @@ def shapes_of(block: Block) -> Shapes | None:
 
 
 def _network_of(weights: Weights) -> Block | None:
-    """The block of a file's network, from the file or its parameters; None if they do not belong together."""
+    """Return the block of a file's network, from the file or its parameters; None if they contradict each other."""
     if weights.network is not None:
         block: Block | None = weights.network
     else:
@@ -92,7 +92,7 @@ def _network_of(weights: Weights) -> Block | None:
 
 
 def _differences(own: Block, theirs: Block) -> Iterator[str]:
-    """One line for each argument that differs and shows in the parameters."""
+    """Yield one line per different argument that affects the parameters."""
     if _kind(own) != _kind(theirs):
         yield f'type: {theirs["type"]} in the file, {own["type"]} in the options'
         return
@@ -104,7 +104,7 @@ def _differences(own: Block, theirs: Block) -> Iterator[str]:
 
 
 def _arguments(block: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """All arguments of a block and the blocks inside it, defaults included, lists as tuples."""
+    """Return all arguments of a block and its nested blocks, with defaults, and lists as tuples."""
     parameters = parameters_of(ARCH_REGISTRY.get(block['type']))
     values = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
     found: dict[tuple[str, ...], Any] = {}
@@ -118,7 +118,7 @@ def _arguments(block: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[tu
 
 
 def _with(block: Block, key: tuple[str, ...], value: Any) -> Block:
-    """The block with another value at a place."""
+    """Return a block with another value of a (nested) key."""
     first, *rest = key
     return {**block, first: _with(block.get(first) or {}, tuple(rest), value) if rest else value}
 
@@ -128,12 +128,12 @@ def _shown(value: Any) -> str:
 
 
 def _kind(block: Block) -> str:
-    """The network's name; its Local form has the same parameters."""
+    """Return the network's name; its Local variant has the same parameters."""
     return str(block['type']).removesuffix('Local')
 
 
 def _files_of(found: Shapes, kind: str, evaluating: bool) -> Iterator[str]:
-    """The option files that come along whose network has these parameters."""
+    """Yield the shipped option files with a network of these parameters."""
     from basicsr.options import load_options
 
     known: dict[str, bool] = {}

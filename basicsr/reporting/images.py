@@ -198,7 +198,7 @@ def encode(image: NDArray[np.uint8], kind: str, quality: int = 95) -> bytes:
 
 
 class ImageFolder:
-    """The image files of one data set, in ``<result folder>/pictures/<dataset>/``.
+    """The folder with the image files of one data set.
 
     Args:
         folder: the result folder.

@@ -87,7 +87,7 @@ class ImageRow:
         seconds: time of the network; None if not measured.
         tiled: whether the image was processed in tiles.
         marks: remarks for readers, such as 'psnr_realblur: not_aligned'.
-        pictures: image files by kind (``FULL`` and ``THUMBNAILS`` of ``images.py``), relative to the result folder,
+        `pictures`: image files by kind (``FULL`` and ``THUMBNAILS`` of ``images.py``), relative to the result folder,
             with forward slashes.
         group: name of the group of images with separate averages ('indoor'); empty without groups.
     """
