@@ -210,7 +210,7 @@ class ImageRestorationModel:
         return '; '.join(text for text in self.processes.gather_text(own) if text)
 
     def inputs(self, batch: Batch) -> tuple[Any, ...]:
-        """Return the network's arguments: the image, with a gray mask as fourth channel or with region masks if used."""
+        """Return the network's arguments: the image, with a gray mask as fourth channel, or with region masks."""
         lq = batch['lq'].to(self.dtype)
         if self.prior == 'gray':
             lq = torch.cat([lq, batch['masks'].to(self.dtype)], 1)
