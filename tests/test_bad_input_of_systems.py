@@ -115,7 +115,7 @@ def test_crops_that_the_windows_do_not_divide(refused):
     grr('validate')
     small = ['datasets:train:gt_size=60', 'train:total_iter=1', 'datasets:train:num_worker_per_gpu=0']
     message = refused('train/GRR_real/RSST.yml', *SMALL_RSST, *small, 'num_gpu=0', 'logger:use_tb_logger=false')
-    assert 'train on crops of a size that needs no padding' in message
+    assert 'use training crops without padding' in message
 
 
 @pytest.mark.parametrize(

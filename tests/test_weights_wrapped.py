@@ -133,7 +133,7 @@ def test_the_arguments_that_differ_are_named(tmp_path, known):
     weights = weights_of({**MASKED, 'width': 8, 'enc_blk_nums': [2], 'mask_dropout': 0.25}, tmp_path, known)
     text = explanation(build_network({**MASKED, 'type': 'SegNAFNetLocal'}), weights)
     head, *lines = text.splitlines()
-    assert head == f'{tmp_path}/net.pth does not fit SegNAFNetLocal: it is of another configuration'
+    assert head == f'{tmp_path}/net.pth does not fit SegNAFNetLocal: the arguments differ'
     assert lines == [  # neither the Local form nor the dropout shows in the parameters
         '  width: 8 in the file, 4 in the options',
         '  enc_blk_nums: [2] in the file, [1] in the options',
