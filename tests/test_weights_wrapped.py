@@ -174,11 +174,11 @@ def test_the_option_file_that_fits_is_named(tmp_path, roots, monkeypatch):
     text = str(raised.value)
     assert len(text.splitlines()) <= 12
     assert 'PhotoUNet' in text
-    assert 'fit it: options/test/Photos.yml, options/test/Pretrained/GoPro.yml' in text.splitlines()[-1]
+    assert 'files: options/test/Photos.yml, options/test/Pretrained/GoPro.yml' in text.splitlines()[-1]
     monkeypatch.chdir(ROOT)
     ImageRestorationModel(load_options(ROOT / 'options/test/Pretrained/GoPro.yml'))  # which is true
     content = runs.options(roots, path__pretrain_network_g=str(file))
-    with pytest.raises(WeightsError, match=r'fit it: options/train/Photos/UNet\.yml, options/test'):
+    with pytest.raises(WeightsError, match=r'files: options/train/Photos/UNet\.yml, options/test'):
         ImageRestorationModel(load_options(runs.write_options(tmp_path, content)))
 
 
