@@ -193,8 +193,8 @@ def test_the_script_says_what_is_missing_without_a_traceback(tmp_path):
     write_report(tmp_path / 'b', replace(report([30.0], OTHER), dataset='REDS'))
     for arguments, message in (
         ((tmp_path / 'a', tmp_path / 'gone'), 'gone is not a folder'),
-        ((tmp_path / 'a', tmp_path / 'b'), 'any data set is not in both runs'),
-        ((tmp_path / 'a', tmp_path / 'a', '--dataset', 'HIDE'), 'HIDE is not in both runs'),
+        ((tmp_path / 'a', tmp_path / 'b'), 'no data set: not in both runs'),
+        ((tmp_path / 'a', tmp_path / 'a', '--dataset', 'HIDE'), 'HIDE: not in both runs'),
         ((tmp_path / 'a', tmp_path / 'a', '--confidence', '95'), 'confidence 95.0'),
     ):
         done = compare_runs(*arguments)

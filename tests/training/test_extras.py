@@ -277,7 +277,7 @@ def test_an_evaluation_says_that_there_is_a_moving_average(tmp_path, recipe, cap
     file = tmp_path / 'experiments/run/models/net_g_latest.pth'
     content = recipe(path__pretrain_network_g=str(file))
     del content['train'], content['datasets']['train']
-    told = 'its moving average (params_ema) is not used'
+    told = 'path:param_key=params_ema'
     for key, expected in (('params', True), ('params_ema', False)):
         caplog.clear()
         content['path']['param_key'] = key

@@ -133,7 +133,7 @@ def test_the_arguments_that_differ_are_named(tmp_path, known):
     weights = weights_of({**MASKED, 'width': 8, 'enc_blk_nums': [2], 'mask_dropout': 0.25}, tmp_path, known)
     text = explanation(build_network({**MASKED, 'type': 'SegNAFNetLocal'}), weights)
     head, *lines = text.splitlines()
-    assert head == f'{tmp_path}/net.pth does not fit SegNAFNetLocal: it is of another configuration'
+    assert head == f'{tmp_path}/net.pth does not fit SegNAFNetLocal: the arguments differ'
     assert lines == [  # neither the Local form nor the dropout shows in the parameters
         '  width: 8 in the file, 4 in the options',
         '  enc_blk_nums: [2] in the file, [1] in the options',
@@ -174,11 +174,11 @@ def test_the_option_file_that_fits_is_named(tmp_path, roots, monkeypatch):
     text = str(raised.value)
     assert len(text.splitlines()) <= 12
     assert 'PhotoUNet' in text
-    assert 'fit it: options/test/Photos.yml, options/test/Pretrained/GoPro.yml' in text.splitlines()[-1]
+    assert 'files: options/test/Photos.yml, options/test/Pretrained/GoPro.yml' in text.splitlines()[-1]
     monkeypatch.chdir(ROOT)
     ImageRestorationModel(load_options(ROOT / 'options/test/Pretrained/GoPro.yml'))  # which is true
     content = runs.options(roots, path__pretrain_network_g=str(file))
-    with pytest.raises(WeightsError, match=r'fit it: options/train/Photos/UNet\.yml, options/test'):
+    with pytest.raises(WeightsError, match=r'files: options/train/Photos/UNet\.yml, options/test'):
         ImageRestorationModel(load_options(runs.write_options(tmp_path, content)))
 
 
