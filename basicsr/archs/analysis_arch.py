@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from basicsr.archs.analysis_crop import AnalysisCrop, analysis_window, limit_of
 from basicsr.archs.cross_correlation import CrossCorrelation
 from basicsr.archs.input_rule import InputRule, check_image
-from basicsr.archs.recognition import Block, ParameterShapes, recognised_by
+from basicsr.archs.recognition import ParameterShapes, PlainBlock, recognised_by
 from basicsr.archs.same_padding import SameConv2d, crop_center, glorot
 from basicsr.utils.device import without_autocast
 from basicsr.utils.errors import ArgumentError, ShapeError
@@ -236,13 +236,13 @@ def checked_kernel_size(size: Sequence[int]) -> tuple[int, int]:
 
 
 @recognised_by('AnalysisNet', 'encoder.0.reduce.weight', 'out.weight')
-def analysis_arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+def analysis_arguments(shapes: ParameterShapes, prior: int | None) -> PlainBlock:
     """Return the arguments of an AnalysisNet, from the shapes of its parameters."""
     levels = shapes.count('encoder.#.reduce.')
     convs, head = shapes.count('encoder.0.convs.#.'), shapes.count('head.#.')
     correlated = shapes.of('encoder.0.reduce.weight')[0]
     read, pairs, *_ = shapes.of('encoder.0.after_cc.weight')
-    block: Block = {
+    block: PlainBlock = {
         'n_levels': levels,
         'conv_block_size': convs,
         'n_upsampling_features': read,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from basicsr.archs.analysis_arch import AnalysisNet, analysis_arguments
 from basicsr.archs.contract import KernelRole, Tiles, for_tiles
 from basicsr.archs.input_rule import InputRule, check_image
-from basicsr.archs.recognition import Block, ParameterShapes, recognised_by
+from basicsr.archs.recognition import ParameterShapes, PlainBlock, recognised_by
 from basicsr.archs.synthesis_arch import SynthesisNet, synthesis_arguments
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -121,7 +121,7 @@ class KnownKernel(nn.Module):
 
 
 @recognised_by('AnalysisSynthesisNet', 'analysis.out.weight', 'synthesis.out.weight')
-def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+def _arguments(shapes: ParameterShapes, prior: int | None) -> PlainBlock:
     analysis = {'type': 'AnalysisNet', **analysis_arguments(shapes.below('analysis.'), None)}
     synthesis = {'type': 'SynthesisNet', **synthesis_arguments(shapes.below('synthesis.'), prior)}
     extra = {'prior_channels': count} if (count := synthesis.pop('prior_channels', 0)) else {}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.lakdnet_blocks import LaKDBlock, PointConv2d, Resample
-from basicsr.archs.recognition import Block, ParameterShapes, prior_channels, recognised_by, shared_factor
+from basicsr.archs.recognition import ParameterShapes, PlainBlock, prior_channels, recognised_by, shared_factor
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
@@ -141,7 +141,7 @@ class LaKDNet(nn.Module):
 
 
 @recognised_by('LaKDNet', 'embed.weight', 'output.weight')
-def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+def _arguments(shapes: ParameterShapes, prior: int | None) -> PlainBlock:
     dim, inputs, *_ = shapes.of('embed.weight')
     outputs = shapes.of('output.weight')[0]
     dual = inputs - (prior or 0) == 3 * outputs

@@ -13,7 +13,7 @@ from basicsr.archs.contract import Prior
 from basicsr.archs.encoder_decoder import encode_decode
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.local_pool import LocalAvgPool2d
-from basicsr.archs.recognition import Block, ParameterShapes, recognised_by
+from basicsr.archs.recognition import ParameterShapes, PlainBlock, recognised_by
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
@@ -215,7 +215,7 @@ class NAFNetLocal(NAFNet):
         use_local_pooling(self, train_size, fast_imp)
 
 
-def nafnet_body(shapes: ParameterShapes) -> Block:
+def nafnet_body(shapes: ParameterShapes) -> PlainBlock:
     """Return the arguments that NAFNet and SegNAFNet share, from the shapes of their parameters."""
     levels = shapes.count('downs.#.')
     return {
@@ -228,7 +228,7 @@ def nafnet_body(shapes: ParameterShapes) -> Block:
 
 
 @recognised_by('NAFNet', 'intro.weight', 'ending.weight')
-def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+def _arguments(shapes: ParameterShapes, prior: int | None) -> PlainBlock:
     body = nafnet_body(shapes)
     extra = shapes.of('intro.weight')[1] - body['img_channel'] - (prior or 0)
     return body | ({'mask': True} if extra == 1 else {'prior_channels': extra} if extra else {})

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from basicsr.archs.encoder_decoder import encode_decode
 from basicsr.archs.input_rule import InputRule, check_image
-from basicsr.archs.recognition import Block, ParameterShapes, prior_channels, recognised_by
+from basicsr.archs.recognition import ParameterShapes, PlainBlock, prior_channels, recognised_by
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
@@ -100,7 +100,7 @@ def _unshuffled(x: Tensor) -> Tensor:
 
 
 @recognised_by('PhotoUNet', 'intro.weight', 'ending.weight', 'middle.0.first.weight')
-def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+def _arguments(shapes: ParameterShapes, prior: int | None) -> PlainBlock:
     width, inputs, *_ = shapes.of('intro.weight')
     image = shapes.of('ending.weight')[0] // 4
     blocks = [shapes.count(f'{part}.#.') for part in ('encoders.0', 'encoders.1', 'middle')]

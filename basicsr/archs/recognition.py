@@ -10,7 +10,7 @@ from typing import Any
 from basicsr.utils.errors import WeightsError, some_of
 from basicsr.utils.registry import ARCH_REGISTRY
 
-Block = dict[str, Any]
+PlainBlock = dict[str, Any]
 
 
 class ParameterShapes(dict[str, tuple[int, ...]]):
@@ -38,7 +38,7 @@ class ParameterShapes(dict[str, tuple[int, ...]]):
         return ParameterShapes(part)
 
 
-Recogniser = Callable[[ParameterShapes, 'int | None'], Block]
+Recogniser = Callable[[ParameterShapes, 'int | None'], PlainBlock]
 _RECOGNISERS: dict[tuple[str, ...], tuple[str, Recogniser]] = {}
 
 
@@ -62,7 +62,7 @@ def recognised_by(name: str, *keys: str) -> Callable[[Recogniser], Recogniser]:
     return add
 
 
-def recognise(shapes: ParameterShapes, prior: int | None = 0) -> Block:
+def recognise(shapes: ParameterShapes, prior: int | None = 0) -> PlainBlock:
     """Return the ``type`` and arguments of a network; they are not verified.
 
     Args:
@@ -82,7 +82,7 @@ def recognise(shapes: ParameterShapes, prior: int | None = 0) -> Block:
     raise WeightsError(f'unknown network with the parameters {found}; use an option file. Known networks: {known}')
 
 
-def prior_channels(image: int, inputs: int, prior: int | None) -> Block:
+def prior_channels(image: int, inputs: int, prior: int | None) -> PlainBlock:
     """Return ``prior_channels`` for inputs in addition to the image, unless they are a known prior."""
     return {} if prior or inputs == image else {'prior_channels': inputs - image}
 

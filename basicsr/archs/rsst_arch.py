@@ -11,7 +11,14 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from basicsr.archs.input_rule import InputRule, check_image
-from basicsr.archs.recognition import Block, ParameterShapes, odd_factors, prior_channels, recognised_by, shared_factor
+from basicsr.archs.recognition import (
+    ParameterShapes,
+    PlainBlock,
+    odd_factors,
+    prior_channels,
+    recognised_by,
+    shared_factor,
+)
 from basicsr.archs.rsst_attention import Projection
 from basicsr.archs.rsst_blocks import BlockType, ConvAct, FeedForward, TransGroup
 from basicsr.archs.rsst_scales import FAM, SCM, SEFF, every
@@ -209,11 +216,11 @@ class RSST(nn.Module):
 
 
 @recognised_by('RSST', 'in_proj0.main.0.weight', 'out_proj3.main.0.weight')
-def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+def _arguments(shapes: ParameterShapes, prior: int | None) -> PlainBlock:
     width, inputs, *_ = shapes.of('in_proj0.main.0.weight')
     groups = [f'{kind}trans_group{k}' for kind in ('', 'd_') for k in range(_SCALES)]
     depths = [shapes.count(f'{group}.blocks.#.') for group in groups]
-    block: Block = {'base_channel': width, 'depths': depths, **prior_channels(4, inputs, prior)}
+    block: PlainBlock = {'base_channel': width, 'depths': depths, **prior_channels(4, inputs, prior)}
     firsts = [f'{group}.blocks.0.' for group, depth in zip(groups, depths, strict=True) if depth]
     if not firsts:
         return block

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from basicsr.archs.contract import Prior, Tiles, contract_of
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.map_unit import MaskAveragePooling, Masks, MaskSeeds, check_masks_fit
-from basicsr.archs.recognition import Block, ParameterShapes, recognise, recognised_by
+from basicsr.archs.recognition import ParameterShapes, PlainBlock, recognise, recognised_by
 from basicsr.utils.device import signed
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -211,6 +211,6 @@ def _fits(backbone: dict[str, Any]) -> bool:
 
 
 @recognised_by('SAMDeblur', 'pre_seg.weight')
-def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+def _arguments(shapes: ParameterShapes, prior: int | None) -> PlainBlock:
     channels = shapes.of('pre_seg.weight')[0]
     return {'backbone': recognise(shapes.below('backbone.'), channels), 'prior_channels': channels}

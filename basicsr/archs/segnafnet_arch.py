@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from basicsr.archs.nafnet_arch import NAFNetBody, nafnet_body, use_local_pooling
-from basicsr.archs.recognition import Block, ParameterShapes, recognised_by
+from basicsr.archs.recognition import ParameterShapes, PlainBlock, recognised_by
 from basicsr.archs.samdeblur_arch import MaskGuided
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive, Share
@@ -76,5 +76,5 @@ class SegNAFNetLocal(SegNAFNet):
 
 
 @recognised_by('SegNAFNet', 'pre_seg.weight', 'intro.weight', 'ending.weight')
-def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+def _arguments(shapes: ParameterShapes, prior: int | None) -> PlainBlock:
     return {'seg_channel': shapes.of('pre_seg.weight')[0], **nafnet_body(shapes)}

@@ -15,7 +15,7 @@ from basicsr.archs.analysis_arch import checked_kernel_size
 from basicsr.archs.contract import KernelRole
 from basicsr.archs.guided_convolution import GuidedBlock
 from basicsr.archs.input_rule import InputRule, check_image
-from basicsr.archs.recognition import Block, ParameterShapes, odd_factors, recognised_by
+from basicsr.archs.recognition import ParameterShapes, PlainBlock, odd_factors, recognised_by
 from basicsr.archs.recognition import prior_channels as extra_channels
 from basicsr.archs.same_padding import SameConv2d, SameConvTranspose2d, glorot
 from basicsr.utils.errors import ArgumentError, ShapeError
@@ -160,7 +160,7 @@ class SynthesisNet(nn.Module):
 
 
 @recognised_by('SynthesisNet', 'mid.convs.0.weight', 'out.weight')
-def synthesis_arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+def synthesis_arguments(shapes: ParameterShapes, prior: int | None) -> PlainBlock:
     """Return the arguments of a SynthesisNet, from the shapes of its parameters."""
     levels = shapes.count('down.#.')
     _, width, side, _ = shapes.of('out.weight')
@@ -169,7 +169,7 @@ def synthesis_arguments(shapes: ParameterShapes, prior: int | None) -> Block:
     multiplying, adding = (f'{first}{kind}.0.weight' for kind in ('mul', 'add'))
     guides = [shapes.of(key, 2) for key in (multiplying, adding) if key in shapes]
     dense = shapes.count('mid.fc.#.')
-    block: Block = {
+    block: PlainBlock = {
         'n_levels': levels,
         'conv_block_filter_size': side,
         'conv_block_n_features': width,

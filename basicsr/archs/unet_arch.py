@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from basicsr.archs.encoder_decoder import encode_decode
 from basicsr.archs.input_rule import InputRule, check_image
-from basicsr.archs.recognition import Block, ParameterShapes, prior_channels, recognised_by
+from basicsr.archs.recognition import ParameterShapes, PlainBlock, prior_channels, recognised_by
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
 
@@ -64,7 +64,7 @@ def _convolutions(channels: int) -> nn.Sequential:
 
 
 @recognised_by('PlainUNet', 'intro.weight', 'ending.weight', 'middle.0.weight')
-def _arguments(shapes: ParameterShapes, prior: int | None) -> Block:
+def _arguments(shapes: ParameterShapes, prior: int | None) -> PlainBlock:
     width, inputs, *_ = shapes.of('intro.weight')
     image = shapes.of('ending.weight')[0]
     more = prior_channels(image, inputs, prior)

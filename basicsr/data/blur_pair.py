@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from basicsr.data.exposure import Image, Planes, to_uint8
 
-Kind = Literal['shake', 'motion', 'kernel', 'sharp']
+BlurKind = Literal['shake', 'motion', 'kernel', 'sharp']
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class BlurPair:
 
     lq: Image
     gt: Image
-    kind: Kind
+    kind: BlurKind
     source: Path
     extent: float
     labels: NDArray[np.uint8] | None = None

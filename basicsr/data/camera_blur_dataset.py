@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from basicsr.data.blur_pair import BlurPair, Kind, reduced, resampled, resized
+from basicsr.data.blur_pair import BlurKind, BlurPair, reduced, resampled, resized
 from basicsr.data.camera_shake import CameraShake, expose
 from basicsr.data.exposure import Image, JpegRange, Planes, add_noise, as_jpeg, grey_of, light_of, to_uint8
 from basicsr.data.frame_motion import FramePair, Window, mean_motion, times_of
@@ -34,8 +34,8 @@ from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import Folder, NotNegative, Positive, Share, require_arguments
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
-SHARES: dict[Kind, float] = {'shake': 0.4, 'motion': 0.35, 'kernel': 0.1, 'sharp': 0.15}
+KINDS: tuple[BlurKind, ...] = get_args(BlurKind)
+SHARES: dict[BlurKind, float] = {'shake': 0.4, 'motion': 0.35, 'kernel': 0.1, 'sharp': 0.15}
 
 _Gamma = Annotated[float, Ge(0.1)]
 _Side = Annotated[int, Ge(16)]
@@ -90,7 +90,7 @@ class CameraBlurDataset(GeneratedDataset):
         dataroot_photos: Folder | list[Folder] | None = None,
         dataroot_clips: Folder | list[Folder] | None = None,
         dataroot_clip_masks: Folder | None = None,
-        kinds: dict[Kind, AtLeast0] | None = None,
+        kinds: dict[BlurKind, AtLeast0] | None = None,
         length: Positive = 1000,
         gt_size: Positive | None = 128,
         path_length: Range = (0.0, 60.0),
@@ -141,7 +141,7 @@ class CameraBlurDataset(GeneratedDataset):
         kind = KINDS[int(rng.choice(len(KINDS), p=self.shares))]
         return self._from_clip(rng) if kind == 'motion' else self._from_photo(kind, rng)
 
-    def _from_photo(self, kind: Kind, rng: np.random.Generator) -> BlurPair:
+    def _from_photo(self, kind: BlurKind, rng: np.random.Generator) -> BlurPair:
         path = self.photos[int(rng.integers(len(self.photos)))] if self.photos else self._any_frame(rng)
         photo = self._photo(path)
         if self.gt_size is None:
@@ -248,7 +248,7 @@ class CameraBlurDataset(GeneratedDataset):
         self,
         lq: Image | Planes,
         gt: Image,
-        kind: Kind,
+        kind: BlurKind,
         source: Path,
         extent: float,
         rng: np.random.Generator,
@@ -289,7 +289,7 @@ def _listed(folders: str | list[str] | None) -> list[str]:
     return [] if folders is None else [folders] if isinstance(folders, str) else list(folders)
 
 
-def _shares(kinds: dict[Kind, float] | None, photos: bool, clips: bool) -> NDArray[np.float64]:
+def _shares(kinds: dict[BlurKind, float] | None, photos: bool, clips: bool) -> NDArray[np.float64]:
     """Return the probability of each kind."""
     if not photos and not clips:
         raise ArgumentError('set dataroot_photos, dataroot_clips, or both')

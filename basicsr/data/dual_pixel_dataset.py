@@ -6,7 +6,7 @@ import numpy as np
 
 from basicsr.data.file_dataset import Augmentation, ImageFileDataset, Phase, read_image
 from basicsr.data.image_groups import Groups, read_groups
-from basicsr.data.pairing import naturally_sorted, refuse, sorted_keys
+from basicsr.data.pairing import naturally_sorted, refuse_all, sorted_keys
 from basicsr.data.sample import Sample
 from basicsr.data.stores.base import DISK, IoBackend, Store
 from basicsr.data.stores.opening import open_store
@@ -100,5 +100,5 @@ def _require_all_views(stores: dict[str, Store]) -> None:
             missing[f'no centre image in {stores["centre"].root}'] = naturally_sorted(stems - centre)
     listed = ', '.join(f'{count} {name} ({stores[name].root})' for name, count in counts.items())
     summary = f'the folders must have equal numbers of images, got {listed}'
-    refuse(missing, summary)
+    refuse_all(missing, summary)
     raise DataError(summary)

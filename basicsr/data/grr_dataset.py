@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from basicsr.data.file_dataset import Augmentation, ImageFileDataset, Phase, read_image
-from basicsr.data.pairing import refuse
+from basicsr.data.pairing import refuse_all
 from basicsr.data.sample import Sample
 from basicsr.data.stores.base import FolderStore
 from basicsr.utils.errors import DataError
@@ -109,5 +109,5 @@ def _frames(store: FolderStore, allow_gaps: bool) -> list[tuple[str, str]]:
             problems['these frames are missing'] += [f'{sequence}/{number}' for number in gaps]
         frames += [(sequence, name) for name in names]
     advice = 'to accept gaps, set allow_gaps: true' if problems['these frames are missing'] else ''
-    refuse(problems, f'{store.root}: incomplete sequences', advice)
+    refuse_all(problems, f'{store.root}: incomplete sequences', advice)
     return frames

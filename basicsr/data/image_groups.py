@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from basicsr.data.pairing import naturally_sorted, refuse
+from basicsr.data.pairing import naturally_sorted, refuse_all
 from basicsr.images.files import IMAGE_SUFFIXES
 from basicsr.utils.errors import DataError
 
@@ -46,7 +46,7 @@ def read_groups(files: Mapping[str, str] | None, names: Sequence[str]) -> tuple[
         problems[f'{path} lists unknown images'] = [name for name in members if name not in set(names)]
         problems[f'images of {path} that are also in another group'] = [name for name in members if name in found]
         found |= dict.fromkeys(members, group)
-    refuse(problems, f'the groups ({", ".join(paths)}) do not match the data set')
+    refuse_all(problems, f'the groups ({", ".join(paths)}) do not match the data set')
     return tuple(found.get(name, '') for name in names)
 
 

@@ -82,7 +82,7 @@ def find_pairs(
         if pairing == 'stem':
             wanted = set(partners.values())
             missing[f'no sharp image in {gt.root} for the blurred'] = [name for name in lq_keys if name not in wanted]
-        refuse(missing, f'incomplete pairs (pairing: {pairing}, filename_tmpl: {filename_tmpl})')
+        refuse_all(missing, f'incomplete pairs (pairing: {pairing}, filename_tmpl: {filename_tmpl})')
         pairs = [(gt_keys[stem], lq_keys[name]) for stem, name in partners.items()]
     logger.info('%d pairs by %s: sharp %s, blurred %s', len(pairs), pairing, gt.root, lq.root)
     return pairs
@@ -108,7 +108,7 @@ def match_masks(lq: Store, keys: Sequence[str], masks: Store, advice: str) -> li
         missing[f'no blurred image in {lq.root} for the masks'] = [
             stem for stem in map(masks.stem, masks.keys) if stem not in known
         ]
-    refuse(missing, f'{lq.root} and its masks do not match', advice)
+    refuse_all(missing, f'{lq.root} and its masks do not match', advice)
     return [mask_keys[stem] for stem in stems]
 
 
@@ -129,11 +129,11 @@ def _by_stem(store: Store, wanted: set[str] | None = None) -> dict[str, str]:
         stems = [(stem, key) for stem, key in stems if stem in wanted]
     counts = Counter(stem for stem, _ in stems)
     twice = [store.path(key) for stem, key in stems if counts[stem] > 1]
-    refuse({'these files': twice}, f'{store.root} has files that differ only in their extension')
+    refuse_all({'these files': twice}, f'{store.root} has files that differ only in their extension')
     return dict(stems)
 
 
-def refuse(problems: dict[str, list[str]], summary: str, advice: str = '') -> None:
+def refuse_all(problems: dict[str, list[str]], summary: str, advice: str = '') -> None:
     """Raise one error for everything that is missing.
 
     Args:
@@ -166,7 +166,7 @@ def _listed(file: Path) -> list[str]:
     stems = [str(name.with_suffix('') if name.suffix.lower() in IMAGE_SUFFIXES else name) for name in names]
     if not stems:
         raise DataError(f'{file}: the list is empty')
-    refuse({'twice': sorted(s for s, n in Counter(stems).items() if n > 1)}, f'{file} lists images more than once')
+    refuse_all({'twice': sorted(s for s, n in Counter(stems).items() if n > 1)}, f'{file} lists images more than once')
     return stems
 
 
@@ -189,7 +189,7 @@ def _by_aperture(gt: Store, gt_keys: dict[str, str], lq: Store, lq_keys: dict[st
             stem for stem, target in wanted.items() if target and target not in gt_keys
         ],
     }
-    refuse(missing, 'incomplete pairs (pairing: all_in_focus)')
+    refuse_all(missing, 'incomplete pairs (pairing: all_in_focus)')
     return [(gt_keys[target], lq_keys[stem]) for stem, target in wanted.items()]
 
 

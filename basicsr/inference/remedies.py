@@ -20,14 +20,14 @@ from basicsr.utils.errors import ArgumentError, WeightsError
 logger = logging.getLogger(__name__)
 
 GuardMode = Literal['repair', 'refuse', 'warn', 'off']
-Run = Callable[[Tensor, 'Array | None', Tile], Restored]
+Restore = Callable[[Tensor, 'Array | None', Tile], Restored]
 """Function from image, label map and tile to an output."""
 
 SECOND_TILE = 512
 """Side of the tiles that are tried after a collapse, in pixels."""
 
 
-def restore_guarded(run: Run, lq: Tensor, labels: Array | None, tile: Tile, mode: GuardMode, name: str) -> Restored:
+def restore_guarded(run: Restore, lq: Tensor, labels: Array | None, tile: Tile, mode: GuardMode, name: str) -> Restored:
     """Restore an image; on a collapse, try other tiles, then no masks, then show the input in the affected areas.
 
     Args:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from basicsr.archs.contract import contract_of, export_obstacle, restored
 from basicsr.utils.errors import ArgumentError
 
-Run = Callable[..., Tensor]
+RunProgram = Callable[..., Tensor]
 
 TOLERANCE = {torch.float32: 2e-4, torch.float16: 2**-6}
 """Largest accepted difference from PyTorch in float32, relative to the value range; in float16 it is 32 roundings (of
@@ -136,7 +136,7 @@ def program_of(net: nn.Module, dtype: torch.dtype = torch.float32) -> Program:
     return Program(exported, net, names, (rule.multiple[0] + 1, rule.multiple[1] + 1), dtype)
 
 
-def largest_difference(program: Program, run: Run, sizes: tuple[tuple[int, int], ...] = COMPARED) -> float:
+def largest_difference(program: Program, run: RunProgram, sizes: tuple[tuple[int, int], ...] = COMPARED) -> float:
     """Return the largest difference between a written program and its network.
 
     It is relative to the value range, or to the largest output if that is larger: outputs of networks with random

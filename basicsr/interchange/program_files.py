@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from basicsr.interchange import onnx_opset
-from basicsr.interchange.exporting import TOLERANCE, Program, Run, largest_difference, quiet_exporters
+from basicsr.interchange.exporting import TOLERANCE, Program, RunProgram, largest_difference, quiet_exporters
 from basicsr.utils.errors import ArgumentError, WeightsError
 from basicsr.utils.files import whole_file
 from basicsr.utils.installation import pip_install
@@ -105,7 +105,7 @@ def write_pt2(program: Program, path: Path, about: Mapping[str, str]) -> None:
         file.write(content.getbuffer())
 
 
-def read_onnx(path: Path) -> tuple[Run, dict[str, str]]:
+def read_onnx(path: Path) -> tuple[RunProgram, dict[str, str]]:
     """Return a function that runs an ONNX file on the CPU, from tensors to a tensor, and its metadata.
 
     Raises:
@@ -129,7 +129,7 @@ def read_onnx(path: Path) -> tuple[Run, dict[str, str]]:
     return run, dict(session.get_modelmeta().custom_metadata_map)
 
 
-def read_pt2(path: Path) -> tuple[Run, dict[str, str]]:
+def read_pt2(path: Path) -> tuple[RunProgram, dict[str, str]]:
     """Return a function that runs a program of ``torch.export``, and its metadata.
 
     Raises:

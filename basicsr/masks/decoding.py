@@ -20,7 +20,7 @@ SHAPE_KEY = 'label_map'
 _MAX_LAYERS = 64  # in the file of an image of known size
 
 
-def read_bytes(path: str | Path) -> bytes:
+def read_mask_bytes(path: str | Path) -> bytes:
     """Read a file.
 
     Raises:

@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from basicsr.images.png import png_texts
-from basicsr.masks.decoding import SHAPE_KEY, decode_png, read_bytes
+from basicsr.masks.decoding import SHAPE_KEY, decode_png, read_mask_bytes
 from basicsr.masks.gray_coding import label_map_from_gray
 from basicsr.masks.label_map import check_label_map
 from basicsr.masks.other_tools import METADATA, is_folder_of_masks, labels_of_bilevel, labels_of_folder, labels_of_json
@@ -106,7 +106,7 @@ def read_masks(path: str | Path, size: tuple[int, int] | None = None) -> NDArray
     place = Path(path).parent if Path(path).name == METADATA else Path(path)
     if is_folder_of_masks(place):
         return _of_size(labels_of_folder(place, size), str(place), size)
-    return decode_masks(read_bytes(path), str(path), size)
+    return decode_masks(read_mask_bytes(path), str(path), size)
 
 
 def decode_masks(data: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray[np.int32]:
@@ -134,7 +134,7 @@ def read_gray(path: str | Path, size: tuple[int, int] | None = None) -> NDArray[
     Raises:
         MaskError: the file is missing, damaged, not 8-bit gray, or of another size.
     """
-    return decode_gray(read_bytes(path), str(path), size)
+    return decode_gray(read_mask_bytes(path), str(path), size)
 
 
 def decode_gray(data: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:

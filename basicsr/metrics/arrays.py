@@ -10,7 +10,7 @@ import torch
 from basicsr.images.arrays import Array
 from basicsr.utils.errors import MetricError
 
-Image: TypeAlias = Array | torch.Tensor
+ImageLike: TypeAlias = Array | torch.Tensor
 InputOrder: TypeAlias = Literal['HWC', 'CHW']
 DataRange: TypeAlias = float | Literal['guess'] | None
 
@@ -22,7 +22,7 @@ _LUMA_OF_BGR = np.array([[24.966], [128.553], [65.481]])
 _RED_BLUE_SWAPPED = {3: [2, 1, 0], 4: [2, 1, 0, 3], 6: [2, 1, 0, 5, 4, 3]}
 
 
-def to_hwc(image: Image, input_order: InputOrder = 'HWC', name: str = 'the image') -> Array:
+def to_hwc(image: ImageLike, input_order: InputOrder = 'HWC', name: str = 'the image') -> Array:
     """Return an image as an HWC array.
 
     Args:
@@ -55,7 +55,7 @@ def to_hwc(image: Image, input_order: InputOrder = 'HWC', name: str = 'the image
     return np.ascontiguousarray(image.transpose(1, 2, 0)) if input_order == 'CHW' else image  # as OpenCV needs it
 
 
-def image_pair(img: Image, img2: Image, crop_border: int, input_order: InputOrder) -> tuple[Array, Array]:
+def image_pair(img: ImageLike, img2: ImageLike, crop_border: int, input_order: InputOrder) -> tuple[Array, Array]:
     """Convert two images to HWC, check that they can be compared, and crop them.
 
     Args:

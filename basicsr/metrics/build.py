@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from basicsr.metrics.arrays import Image, InputOrder, swap_red_and_blue, to_hwc, unit_float
+from basicsr.metrics.arrays import ImageLike, InputOrder, swap_red_and_blue, to_hwc, unit_float
 from basicsr.metrics.metric import Metric
 from basicsr.metrics.record import Record
 from basicsr.utils.errors import MetricError
@@ -83,7 +83,9 @@ def calculate_metric(data: Mapping[str, Any] | Record, opt: BlockLike) -> float:
     return build_metric(opt)(record).value
 
 
-def record_of_images(img: Image, img2: Image, lq: Image | None = None, input_order: InputOrder = 'HWC') -> Record:
+def record_of_images(
+    img: ImageLike, img2: ImageLike, lq: ImageLike | None = None, input_order: InputOrder = 'HWC'
+) -> Record:
     """Create a record from images in BasicSR's format.
 
     Args:

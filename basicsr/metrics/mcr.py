@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
-from basicsr.metrics.arrays import DataRange, Image, InputOrder, to_hwc
+from basicsr.metrics.arrays import DataRange, ImageLike, InputOrder, to_hwc
 from basicsr.metrics.metric import Metric, Score
 from basicsr.metrics.psnr import calculate_psnr
 from basicsr.metrics.record import Record
@@ -66,9 +66,9 @@ def mode_collapse_rate(psnr_lq: Sequence[float], psnr_output: Sequence[float], t
 
 @METRIC_REGISTRY.register()
 def calculate_mcr(
-    img: Image,
-    img2: Image,
-    lq: Image,
+    img: ImageLike,
+    img2: ImageLike,
+    lq: ImageLike,
     crop_border: int = 0,
     input_order: InputOrder = 'HWC',
     threshold: float = 3.0,

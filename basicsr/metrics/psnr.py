@@ -9,7 +9,15 @@ import cv2
 import numpy as np
 
 from basicsr.images.arrays import Array
-from basicsr.metrics.arrays import DataRange, Image, InputOrder, image_pair, luma_of_bgr, resolve_data_range, views_of
+from basicsr.metrics.arrays import (
+    DataRange,
+    ImageLike,
+    InputOrder,
+    image_pair,
+    luma_of_bgr,
+    resolve_data_range,
+    views_of,
+)
 from basicsr.metrics.metric import DecibelMetric, Score, decibels, pair_of, require_rounded_luma
 from basicsr.metrics.record import Record
 from basicsr.utils.registry import METRIC_REGISTRY
@@ -17,8 +25,8 @@ from basicsr.utils.registry import METRIC_REGISTRY
 
 @METRIC_REGISTRY.register()
 def calculate_psnr(
-    img: Image,
-    img2: Image,
+    img: ImageLike,
+    img2: ImageLike,
     crop_border: int = 0,
     input_order: InputOrder = 'HWC',
     test_y_channel: bool = False,

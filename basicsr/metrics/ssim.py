@@ -17,7 +17,7 @@ import numpy as np
 from basicsr.images.arrays import Array
 from basicsr.metrics.arrays import (
     DataRange,
-    Image,
+    ImageLike,
     InputOrder,
     crop,
     image_pair,
@@ -38,8 +38,8 @@ HALO = len(TAPS) // 2
 
 @METRIC_REGISTRY.register()
 def calculate_ssim(
-    img: Image,
-    img2: Image,
+    img: ImageLike,
+    img2: ImageLike,
     crop_border: int = 0,
     input_order: InputOrder = 'HWC',
     test_y_channel: bool = False,

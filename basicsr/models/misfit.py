@@ -16,7 +16,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import parameters_of
 from basicsr.weights.files import Weights, load_weights
 
-Block = dict[str, Any]
+PlainBlock = dict[str, Any]
 Shapes = dict[str, tuple[int, ...]]
 
 _NAMED = 3  # option files in an error message
@@ -55,7 +55,7 @@ def explanation(net: nn.Module, weights: Weights, evaluating: bool = False) -> s
         weights: of a file.
         evaluating: see :func:`load_or_explain`.
     """
-    own: Block = getattr(net, 'options', {})
+    own: PlainBlock = getattr(net, 'options', {})
     found = {key: tuple(value.shape) for key, value in weights.state.items()}
     theirs = _network_of(weights, found)
     if theirs is None or 'type' not in own or shapes_of(own) == found:
@@ -68,7 +68,7 @@ def explanation(net: nn.Module, weights: Weights, evaluating: bool = False) -> s
     return text
 
 
-def shapes_of(block: Block) -> Shapes | None:
+def shapes_of(block: PlainBlock) -> Shapes | None:
     """Return the shapes of a network's parameters by name; None if it cannot be built."""
     try:
         with torch.device('meta'):
@@ -78,16 +78,16 @@ def shapes_of(block: Block) -> Shapes | None:
     return {key: tuple(value.shape) for key, value in state.items()}
 
 
-def _network_of(weights: Weights, found: Shapes) -> Block | None:
+def _network_of(weights: Weights, found: Shapes) -> PlainBlock | None:
     """Return the block of a file's network, from the file or its parameters; None if they contradict each other."""
     try:
-        block: Block | None = weights.network or network_of(weights.state)
+        block: PlainBlock | None = weights.network or network_of(weights.state)
     except WeightsError:
         return None
     return block if block is not None and shapes_of(block) == found else None
 
 
-def _differences(own: Block, theirs: Block) -> Iterator[str]:
+def _differences(own: PlainBlock, theirs: PlainBlock) -> Iterator[str]:
     """Yield one line per different argument that affects the parameters."""
     if _kind(own) != _kind(theirs):
         yield f'type: {theirs["type"]} in the file, {own["type"]} in the options'
@@ -113,7 +113,7 @@ def _arguments(block: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[tu
     return found
 
 
-def _with(block: Block, key: tuple[str, ...], value: Any) -> Block:
+def _with(block: PlainBlock, key: tuple[str, ...], value: Any) -> PlainBlock:
     """Return a block with another value of a (nested) key."""
     first, *rest = key
     return {**block, first: _with(block.get(first) or {}, tuple(rest), value) if rest else value}
@@ -123,7 +123,7 @@ def _shown(value: Any) -> str:
     return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
-def _kind(block: Block) -> str:
+def _kind(block: PlainBlock) -> str:
     """Return the network's name; its Local variant has the same parameters."""
     return str(block['type']).removesuffix('Local')
 

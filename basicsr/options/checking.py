@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from basicsr.options.fields import Section
 from basicsr.options.schema import Options
 from basicsr.utils.errors import nearest
-from basicsr.utils.signature import Location, Problem, existing_part, mismatches, validate
+from basicsr.utils.signature import Location, Problem, existing_part, mismatches, validate_values
 
 
 def check(data: Mapping[str, Any]) -> tuple[Options | None, list[Problem]]:
@@ -20,7 +20,7 @@ def check(data: Mapping[str, Any]) -> tuple[Options | None, list[Problem]]:
     Returns:
         the options (None if there are problems), and all problems.
     """
-    options, fitted, mistakes = validate(Options, data, {'mode': data.get('mode')})
+    options, fitted, mistakes = validate_values(Options, data, {'mode': data.get('mode')})
     return options, _problems(mistakes, fitted)
 
 

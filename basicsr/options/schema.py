@@ -16,7 +16,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from basicsr.options.fields import FolderName, Legacy, NetworkBlock, Section, plain
 from basicsr.options.paths import OptionalFilePath, OptionalNetworkPath
 from basicsr.options.reader import Position, Tree
-from basicsr.options.schema_data import DatasetOptions, Phase, phase_of
+from basicsr.options.schema_data import DatasetOptions, PhaseKey, phase_of
 from basicsr.options.schema_train import LoggerOptions, TrainOptions, ValOptions
 from basicsr.utils.errors import OptionError
 from basicsr.utils.registry import REGISTRIES
@@ -79,7 +79,7 @@ class Options(Section):
     find_unused_parameters: bool = Field(
         default=False, description='Support networks with unused parameters on several GPUs.'
     )
-    datasets: dict[Phase, DatasetOptions] = Field(min_length=1, description='Data sets by phase.')
+    datasets: dict[PhaseKey, DatasetOptions] = Field(min_length=1, description='Data sets by phase.')
     network_g: NetworkBlock = Field(description='The network.')
     path: PathOptions = Field(default_factory=PathOptions, description='Weights and training states to load.')
     train: TrainOptions | None = Field(default=None, description='Training settings; omit them for evaluation.')

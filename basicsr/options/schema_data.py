@@ -31,7 +31,7 @@ def _known_phase(key: str) -> str:
     return key
 
 
-Phase = Annotated[
+PhaseKey = Annotated[
     str,
     AfterValidator(_known_phase),
     WithJsonSchema({'type': 'string', 'pattern': f'^({"|".join(PHASES)})(_.*)?$'}),

@@ -15,7 +15,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
-from basicsr.data.blur_pair import BlurPair, Kind
+from basicsr.data.blur_pair import BlurKind, BlurPair
 from basicsr.data.camera_blur_dataset import KINDS, CameraBlurDataset
 from basicsr.images.arrays import Array
 from basicsr.images.contact_sheet import contact_sheet, sheet_row
@@ -54,7 +54,7 @@ class PairPlan:
 
     photos: Sequence[str]
     clips: Sequence[str]
-    kinds: Mapping[Kind, int]
+    kinds: Mapping[BlurKind, int]
     crop: int | None = 192
     reduced: float = 0.0
     seed: int = 0
@@ -76,7 +76,7 @@ class PairPlan:
         """Return all settings as plain values."""
         return dict(json.loads(json.dumps(asdict(self))))
 
-    def _dataset(self, kind: Kind, count: int, reduce_to: tuple[int, int] | None, seed: int) -> CameraBlurDataset:
+    def _dataset(self, kind: BlurKind, count: int, reduce_to: tuple[int, int] | None, seed: int) -> CameraBlurDataset:
         return CameraBlurDataset(
             list(self.photos) or None,
             list(self.clips) or None,
@@ -192,7 +192,7 @@ def summary(rows: Sequence[Mapping[str, str]]) -> str:
     return Table(head, tuple(table)).text()
 
 
-def counts_of(total: int, shares: Mapping[Kind, float]) -> dict[Kind, int]:
+def counts_of(total: int, shares: Mapping[BlurKind, float]) -> dict[BlurKind, int]:
     """Divide ``total`` in given proportions into whole numbers (largest remainder method).
 
     Raises:

@@ -20,7 +20,7 @@ from basicsr.masks.files import encode_label_map
 from basicsr.utils.errors import BasicsrError, DataError, OutputError
 from basicsr.utils.files import whole_file
 
-Link = Literal['copy', 'hard', 'symbolic']
+LinkMode = Literal['copy', 'hard', 'symbolic']
 
 
 def is_whole_stack(path: Path) -> bool:
@@ -96,7 +96,7 @@ def save_pair(folder: Path, name: str, lq: Array, gt: Array, labels: Array | Non
         temporary.replace(folder / part / f'{name}.png')
 
 
-def place(source: Path, target: Path, data: bytes, link: Link) -> None:
+def place(source: Path, target: Path, data: bytes, link: LinkMode) -> None:
     """Copy or link a file, complete or not at all.
 
     Args:

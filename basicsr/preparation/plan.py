@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from basicsr.preparation.benchmark_sets import CROP_SIZE, CROP_STEP, BenchmarkSet
-from basicsr.preparation.output_files import Link
+from basicsr.preparation.output_files import LinkMode
 from basicsr.utils.errors import ArgumentError
 
 STAGES = ('convert', 'crops', 'predeblur', 'masks', 'group', 'lmdb')
@@ -17,7 +17,7 @@ LABELS = {'train': 'grouped_masks_crops', 'val': 'grouped_masks', 'test': 'group
 TRAIN_GRAY = 'blur_predeblur_mask_crops'
 PREDEBLURRED = 'predeblurred'
 CROPS = {'input': 'blur_crops', 'target': 'sharp_crops'}
-Origin = Literal['predeblurred', 'blurred']
+MaskOrigin = Literal['predeblurred', 'blurred']
 
 NEEDS_WEIGHTS = (
     'the stage predeblur restores the images with a network before segmentation; pass its option file and weights:\n'
@@ -78,9 +78,9 @@ class Plan:
     blur: str = ''
     layout: str | None = None
     allow_partial: bool = False
-    link: Link = 'copy'
-    masks_from: Origin = 'predeblurred'
-    cat_test: Origin | None = None
+    link: LinkMode = 'copy'
+    masks_from: MaskOrigin = 'predeblurred'
+    cat_test: MaskOrigin | None = None
     generator: Mapping[str, Any] = field(default_factory=lambda: {'type': 'felzenszwalb'})
     original_masks: bool = False
     network: PredeblurNetwork | None = None

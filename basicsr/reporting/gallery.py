@@ -35,7 +35,7 @@ ENDS = 10
 """Number of the best and of the worst images above the table."""
 LONG_NOTE = 400
 
-Link: TypeAlias = Callable[[str], str]
+MakeLink: TypeAlias = Callable[[str], str]
 
 
 def write_gallery(folder: Path, reports: Sequence[Report], published: Published | None = None) -> Path:
@@ -143,7 +143,7 @@ def _row(row: ImageRow, *runs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _run_of_row(row: ImageRow, link: Link) -> dict[str, Any]:
+def _run_of_row(row: ImageRow, link: MakeLink) -> dict[str, Any]:
     return {
         'scores': {label: _plain(value) for label, value in row.scores.items()},
         'collapsed': row.collapsed,
@@ -167,7 +167,7 @@ def _relative(folder: Path, start: Path) -> str:
         return folder.resolve().as_uri()
 
 
-def _link(base: str) -> Link:
+def _link(base: str) -> MakeLink:
     """Return a function that converts a path relative to ``base`` to a URL."""
     prefix = base if base.startswith('file:') else quote(base)
     return lambda path: quote(path) if prefix == '.' else f'{prefix}/{quote(path)}'

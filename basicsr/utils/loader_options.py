@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from basicsr.utils.signature import NotNegative, Positive, mismatches, refuse, validate
+from basicsr.utils.signature import NotNegative, Positive, mismatches, refuse, validate_values
 
 
 class NotRecipe:
@@ -59,6 +59,6 @@ class LoaderOptions(BaseModel):
         given = options if isinstance(options, Mapping) else getattr(options, '__dict__', {})
         known = {key: given[key] for key in cls.model_fields if given.get(key) is not None}
         known = {'num_worker_per_gpu': 0, 'batch_size_per_gpu': 1, **known}
-        found, _, mistakes = validate(cls, known)
+        found, _, mistakes = validate_values(cls, known)
         refuse('data loader', mismatches(mistakes, known, lambda place: None))
         return cast(LoaderOptions, found)

@@ -176,7 +176,7 @@ def mark_of(annotation: Any, kind: type[_Mark]) -> _Mark | None:
 Model = TypeVar('Model', bound=BaseModel)
 
 
-def validate(
+def validate_values(
     model: type[Model], data: Mapping[str, Any], context: Mapping[str, Any] | None = None
 ) -> tuple[Model | None, dict[str, Any], list[Any]]:
     """Check plain values as JSON would be: a list fits a tuple, an int fits a float, text never fits a number.
@@ -236,7 +236,7 @@ def fit_arguments(
     """
     model, name = arguments_model(factory, tuple(supplied), beside), factory.__name__
     keys = {field.alias or key: field.default for key, field in model.model_fields.items()}
-    _, fitted, mistakes = validate(model, arguments)
+    _, fitted, mistakes = validate_values(model, arguments)
     problems, others = [], []
     for mistake in mistakes:
         place = mistake['loc']

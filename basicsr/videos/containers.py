@@ -11,7 +11,7 @@ from pathlib import Path
 from basicsr.images.boxes import Box, boxes, boxes_at
 from basicsr.utils.errors import ImageFileError
 
-MAX_PIXELS = 8192 * 4320
+MAX_FRAME_PIXELS = 8192 * 4320
 """Maximum number of pixels of a frame."""
 
 _TOP_BOXES = frozenset(b'ftyp moov mdat moof free skip wide uuid meta sidx styp mfra'.split())
@@ -71,7 +71,7 @@ def require_frame_size(path: Path, width: int, height: int) -> None:
     Raises:
         ImageFileError: more than 8192×4320 pixels.
     """
-    if width * height > MAX_PIXELS:
+    if width * height > MAX_FRAME_PIXELS:
         raise ImageFileError(f'{path}: {width}×{height} pixels are too many; the maximum is 8192×4320')
 
 

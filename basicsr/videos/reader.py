@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from basicsr.utils.errors import ImageFileError
-from basicsr.videos.containers import MAX_PIXELS, require_frame_size, require_whole
+from basicsr.videos.containers import MAX_FRAME_PIXELS, require_frame_size, require_whole
 from basicsr.videos.display import orientation_of
 from basicsr.videos.frame import Frame
 from basicsr.videos.info import VideoInfo, colours_of, info_of, plane_layout_of, planes_of_frame
@@ -125,7 +125,7 @@ class VideoReader(AbstractContextManager['VideoReader']):
                 f'file:{self.path}',
                 # the file cannot open others, and images are refused
                 container_options={'format_whitelist': _FORMATS, 'protocol_whitelist': 'file'},
-                options={'max_pixels': str(MAX_PIXELS)},
+                options={'max_pixels': str(MAX_FRAME_PIXELS)},
                 metadata_errors='replace',
             )
         except (self._av.error.FFmpegError, ValueError, OverflowError) as error:
@@ -134,7 +134,7 @@ class VideoReader(AbstractContextManager['VideoReader']):
         if self.container.format.name == 'avi':  # times that PyAV estimates are a frame late
             self.container.flags &= ~self._av.container.Flags.gen_pts.value
         self._stream = self._video_stream()
-        self._stream.codec_context.options = {'max_pixels': str(MAX_PIXELS)}
+        self._stream.codec_context.options = {'max_pixels': str(MAX_FRAME_PIXELS)}
 
     def _video_stream(self) -> Any:
         streams = self.container.streams

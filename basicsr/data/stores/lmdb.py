@@ -24,7 +24,7 @@ from basicsr.utils.files import refuse_existing, whole_folder
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal['images', 'masks']
+LmdbKind = Literal['images', 'masks']
 LONGEST_KEY = 511  # bytes, a limit of LMDB
 
 _META_LINE = re.compile(r'^(.+) \([\d, ]+\)(?: \d+)?$')
@@ -88,7 +88,7 @@ class LmdbStore(FileStore):
 def write_lmdb(
     source: str | Path,
     target: str | Path,
-    kind: Kind = 'images',
+    kind: LmdbKind = 'images',
     progress: Callable[[Iterable[str]], Iterable[str]] = iter,
 ) -> int:
     """Make an LMDB of the original's layout from a folder.

@@ -29,7 +29,7 @@ from basicsr.utils.signature import NotNegative, Positive
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal['images', 'masks', 'gray']
+StoreKind = Literal['images', 'masks', 'gray']
 _FORMAT: Literal['basicsr raw store 1'] = 'basicsr raw store 1'
 _ALIGNMENT = 64
 
@@ -52,7 +52,7 @@ class RawStore(Store):
         data = self.root / 'data.bin'
         if not data.is_file() or data.stat().st_size != index.bytes:
             raise DataError(f'{data}: missing or truncated, expected {index.bytes} bytes; make the store again')
-        self.kind: Kind = index.kind
+        self.kind: StoreKind = index.kind
         self._entries = index.entries
         self.keys = sorted(self._entries)
         self._bytes: NDArray[np.uint8] | None = None
@@ -96,7 +96,7 @@ class RawStore(Store):
             raise MaskError(f'{self.path(key)}: the gray image has {gray.shape} pixels (H, W), the image {size}')
         return gray
 
-    def _array(self, key: str, *kinds: Kind) -> Array:
+    def _array(self, key: str, *kinds: StoreKind) -> Array:
         if self.kind not in kinds:
             raise DataError(f'{self.root}: contains {self.kind}, expected {kinds[0]}; is it the right folder?')
         if self._bytes is None:
@@ -110,7 +110,7 @@ class RawStore(Store):
 def write_raw(
     source: FileStore,
     target: str | Path,
-    kind: Kind,
+    kind: StoreKind,
     threads: int = 1,
     progress: Callable[[Iterable[str]], Iterable[str]] = iter,
 ) -> int:
@@ -153,7 +153,7 @@ def write_raw(
 
 
 def _decoded(
-    source: FileStore, kind: Kind, threads: int, progress: Callable[[Iterable[str]], Iterable[str]]
+    source: FileStore, kind: StoreKind, threads: int, progress: Callable[[Iterable[str]], Iterable[str]]
 ) -> Iterator[tuple[str, Array]]:
     """Yield keys and arrays in order; threads decode a few files ahead."""
 
@@ -174,7 +174,7 @@ class _Index(BaseModel):
     model_config = ConfigDict(strict=True)
 
     format: Literal['basicsr raw store 1'] = _FORMAT
-    kind: Kind
+    kind: StoreKind
     bytes: int
     entries: Annotated[
         dict[str, tuple[NotNegative, Literal['uint8', 'uint16', 'int32'], tuple[Positive, Positive, Positive]]],

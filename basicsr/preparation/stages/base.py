@@ -24,7 +24,7 @@ class StageCounts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Share:
+class FolderShare:
     """Every ``count``-th image of a folder from the ``index``-th on, for one process that loads a network first.
 
     Args:
@@ -52,7 +52,7 @@ class Share:
 
 
 def run_shares(
-    work: Callable[[Share, Any], StageCounts],
+    work: Callable[[FolderShare, Any], StageCounts],
     plan: Plan,
     source: Path,
     target: Path,
@@ -68,7 +68,7 @@ def run_shares(
         raise DataError(f'{source}: no such folder; run the previous stage first')
     count = min(plan.workers, len(files_in(source)))
     # only the first share has a bar: other processes cannot update it
-    shares = [Share(source, target, i, count, plan.force, pool.shown and i == 0) for i in range(count)]
+    shares = [FolderShare(source, target, i, count, plan.force, pool.shown and i == 0) for i in range(count)]
     done = pool.run(work, [(share, argument) for share in shares])
     if done.failed:
         raise DataError('\n'.join(dict.fromkeys(done.failed.values())))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from basicsr.images.files import decode_image, image_size
 from basicsr.preparation.layouts import BenchmarkPair, counts_of_sizes
-from basicsr.preparation.output_files import Link, place, writing
+from basicsr.preparation.output_files import LinkMode, place, writing
 from basicsr.preparation.plan import Plan
 from basicsr.preparation.stages.base import StageCounts
 from basicsr.preparation.worker_pool import Pool
@@ -25,7 +25,7 @@ def run(plan: Plan, part: str, pairs: Sequence[BenchmarkPair], pool: Pool) -> tu
 
 
 def convert_pair(
-    lq: Path, gt: Path, new_lq: Path, new_gt: Path, link: Link, again: bool = False
+    lq: Path, gt: Path, new_lq: Path, new_gt: Path, link: LinkMode, again: bool = False
 ) -> tuple[bool, tuple[int, int]]:
     """Copy or link a pair. If one file cannot be read, neither is written.
 

@@ -9,7 +9,7 @@ from basicsr.masks.generator import build_generator
 from basicsr.masks.making import make_masks
 from basicsr.preparation.output_files import writing
 from basicsr.preparation.plan import Plan
-from basicsr.preparation.stages.base import Share, StageCounts, run_shares, total
+from basicsr.preparation.stages.base import FolderShare, StageCounts, run_shares, total
 from basicsr.preparation.worker_pool import Pool
 from basicsr.utils.device import device_of_process
 
@@ -28,7 +28,7 @@ def settings(plan: Plan, part: str) -> dict[str, Any]:
     return {'generator': build_generator(plan.generator).settings, 'made_of': plan.mask_folders(part)}
 
 
-def mask_share(share: Share, block: Mapping[str, Any]) -> StageCounts:
+def mask_share(share: FolderShare, block: Mapping[str, Any]) -> StageCounts:
     """Make the masks of a share with the generator that ``block`` describes."""
     block = dict(block)
     if 'device' in block:

@@ -16,7 +16,7 @@ from basicsr.masks.making import list_images
 from basicsr.models.misfit import load_or_explain
 from basicsr.preparation.output_files import save_png
 from basicsr.preparation.plan import NEEDS_WEIGHTS, PREDEBLURRED, Plan, PredeblurNetwork
-from basicsr.preparation.stages.base import Share, StageCounts, run_shares
+from basicsr.preparation.stages.base import FolderShare, StageCounts, run_shares
 from basicsr.preparation.worker_pool import Pool
 from basicsr.utils.device import device_of_process, select_device
 from basicsr.utils.errors import ArgumentError, DataError, ImageFileError
@@ -38,7 +38,7 @@ def settings(plan: Plan, part: str) -> dict[str, Any]:
     return {'network': dict(network.block), 'weights_sha256': sha256_of(network.weights)}
 
 
-def predeblur_share(share: Share, network: PredeblurNetwork) -> StageCounts:
+def predeblur_share(share: FolderShare, network: PredeblurNetwork) -> StageCounts:
     """Restore the images of a share."""
     restore = ImageRestorer(network, device_of_process(network.device, share.index))
     made, kept, failed = 0, 0, {}
