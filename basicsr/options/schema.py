@@ -102,7 +102,7 @@ class Options(Section):
         for key, dataset in self.datasets.items():
             parameter, phase = parameters_of(REGISTRIES['dataset'].get(dataset.type)).get('phase'), phase_of(key)
             if parameter is not None and phase not in typing.get_args(parameter.annotation):
-                raise contradiction(f'datasets.{key}: {dataset.type} is not for {phase}')
+                raise contradiction(f'datasets.{key}: {dataset.type} cannot be used for {phase}')
             if phase != 'train' and (other := keys.setdefault(dataset.name, key)) != key:
                 text = f"datasets.{key}.name: '{dataset.name}' is also the name of datasets.{other}"
                 raise contradiction(f'{text}; choose another one')

@@ -84,7 +84,7 @@ def test_a_list_chooses_and_orders(tmp_path):
         names.write_text(text)
         with pytest.raises(DataError, match=problem):
             pair(tmp_path, meta_info_file=names)
-    with pytest.raises(DataError, match='no.txt'):
+    with pytest.raises(DataError, match=r'no\.txt'):
         pair(tmp_path, meta_info_file=tmp_path / 'no.txt')
     for wrong in ({'pairing': 'list'}, {'pairing': 'natural_order', 'meta_info_file': names}):
         with pytest.raises(ArgumentError):
