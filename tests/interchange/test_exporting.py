@@ -386,7 +386,7 @@ def test_bad_input_of_the_command(script, monkeypatch):
     with pytest.raises(SystemExit):
         script('--format', 'onnx')
     monkeypatch.setitem(sys.modules, 'onnx', None)
-    with pytest.raises(BasicsrError, match=r'need the package onnx; run `python -m pip install'):
+    with pytest.raises(BasicsrError, match=r'need the package onnx; run `pip install'):
         script('--model', 'mine.pth')
     assert not Path('mine.onnx').exists()
 
