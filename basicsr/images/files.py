@@ -16,7 +16,7 @@ from basicsr.images.arrays import Array
 from basicsr.images.headers import MAX_PIXELS, read_header
 from basicsr.images.orientation import upright
 from basicsr.utils.errors import ImageFileError, ShapeError
-from basicsr.utils.files import whole_file
+from basicsr.utils.files import write_whole
 
 Bits: TypeAlias = Literal[8, 16, 'high_byte'] | None
 
@@ -164,8 +164,7 @@ def imwrite(path: str | Path, image: Array) -> None:
         raise ImageFileError(f'{path}: OpenCV does not support this image format ({error.err})') from error
     if not done:
         raise ImageFileError(f'{path}: cannot be encoded')
-    with whole_file(path) as file:
-        file.write(data.tobytes())
+    write_whole(path, data.tobytes())
 
 
 def tensor2img(

@@ -21,7 +21,7 @@ from basicsr.images.pixels import pil_of
 from basicsr.images.png import chunks_of, write_png
 from basicsr.images.tiff_writing import write_tiff
 from basicsr.utils.errors import ImageFileError
-from basicsr.utils.files import whole_file
+from basicsr.utils.files import write_whole
 
 _FORMATS = {f'.{kind.lower()}': kind for kind in ('JPEG', 'PNG', 'TIFF', 'BMP', 'WEBP', 'AVIF')}
 _FORMATS |= {'.jpg': 'JPEG', '.tif': 'TIFF'}
@@ -55,8 +55,7 @@ def save_photo(path: Path, photo: Photo) -> tuple[str, ...]:
         OSError: the disk is full or the folder cannot be written.
     """
     data, notes = encode_photo(path.suffix, photo)
-    with whole_file(path) as file:
-        file.write(data)
+    write_whole(path, data)
     return notes
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from basicsr.utils.errors import WeightsError
-from basicsr.utils.files import whole_file
+from basicsr.utils.files import write_whole
 from basicsr.utils.installation import pip_install
 
 
@@ -155,8 +155,7 @@ def write_keras_file(path: Path, weights: Sequence[tuple[str, Tensor]]) -> None:
             group.attrs['weight_names'] = [f'{layer}/{name}'.encode() for name, _ in parameters]
             for name, value in parameters:
                 group.create_dataset(f'{layer}/{name}', data=in_keras(value).contiguous().numpy())
-    with whole_file(path) as out:
-        out.write(content.getbuffer())
+    write_whole(path, content.getbuffer())
 
 
 def _package(path: Path, doing: str) -> Any:

@@ -15,7 +15,7 @@ from torch import Tensor
 from basicsr.interchange import onnx_opset
 from basicsr.interchange.exporting import TOLERANCE, Program, RunProgram, largest_difference, quiet_exporters
 from basicsr.utils.errors import ArgumentError, WeightsError
-from basicsr.utils.files import whole_file
+from basicsr.utils.files import write_whole
 from basicsr.utils.installation import pip_install
 
 OPSET = 20
@@ -93,16 +93,14 @@ def write_onnx(program: Program, path: Path, about: Mapping[str, str], opset: in
     if onnx_opset.opset_of(model) != opset:
         raise ArgumentError(f'torch {torch.__version__} writes opset {onnx_opset.opset_of(model)} instead of {opset}')
     onnx_opset.tidy(model)
-    with whole_file(path) as file:
-        file.write(model.SerializeToString())
+    write_whole(path, model.SerializeToString())
 
 
 def write_pt2(program: Program, path: Path, about: Mapping[str, str]) -> None:
     """Write a program of ``torch.export``, complete or not at all. See :func:`write_onnx`."""
     content = io.BytesIO()
     torch.export.save(program.exported, content, extra_files={METADATA: json.dumps(dict(about))})
-    with whole_file(path) as file:
-        file.write(content.getbuffer())
+    write_whole(path, content.getbuffer())
 
 
 def read_onnx(path: Path) -> tuple[RunProgram, dict[str, str]]:

@@ -19,7 +19,7 @@ from basicsr.masks.other_tools import METADATA, is_folder_of_masks, labels_of_bi
 from basicsr.masks.record import RECORD
 from basicsr.masks.stacks import labels_of_stack
 from basicsr.utils.errors import MaskError
-from basicsr.utils.files import files_below, whole_file
+from basicsr.utils.files import files_below, write_whole
 
 SUFFIXES = ('.png', '.npz', '.npy', '.json')
 WIDE_KEY = 'high_words'  # PNG text chunk: as many layers with the upper 16 bits of the ids follow
@@ -42,8 +42,7 @@ def write_label_map(path: str | Path, labels: NDArray[Any], stamp: str = '', com
         OSError: the disk is full or the folder cannot be written.
     """
     data = encode_label_map(labels, stamp, compress_level)
-    with whole_file(Path(path)) as file:
-        file.write(data)
+    write_whole(Path(path), data)
 
 
 def read_stamp(path: str | Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.utils.errors import MaskError
-from basicsr.utils.files import whole_file
+from basicsr.utils.files import write_whole
 from basicsr.version import __version__
 
 RECORD = 'masks.json'
@@ -59,5 +59,4 @@ def claim_mask_folder(folder: Path, settings: dict[str, Any], force: bool) -> No
             'use another folder, or --force to make all of them again'
         )
     text = json.dumps({'settings': settings, 'basicsr': __version__}, indent=2, sort_keys=True)
-    with whole_file(folder / RECORD) as file:
-        file.write(f'{text}\n'.encode())
+    write_whole(folder / RECORD, f'{text}\n'.encode())

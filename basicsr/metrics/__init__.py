@@ -1,5 +1,6 @@
 """Image quality metrics, as functions of two images and as classes that score records."""
 
+from basicsr.metrics.accumulator import Accumulator
 from basicsr.metrics.arrays import luma_of_bgr
 from basicsr.metrics.average import Average, average
 from basicsr.metrics.build import build_metric, calculate_metric
@@ -12,6 +13,7 @@ from basicsr.metrics.record import Record
 from basicsr.metrics.ssim import calculate_ssim
 
 __all__ = [
+    'Accumulator',
     'Alignment',
     'Average',
     'Metric',

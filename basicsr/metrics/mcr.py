@@ -114,6 +114,7 @@ class MCR(Metric):
     decimals: ClassVar[int] = 2
     higher_is_better: ClassVar[bool] = False
     reads: ClassVar[tuple[str, ...]] = ('output_uint8', 'gt', 'lq')
+    possible_marks: ClassVar[tuple[str, ...]] = (COLLAPSED,)
 
     def __init__(self, threshold: float = 3.0, crop_border: int = 0, data_range: DataRange = None) -> None:
         self.threshold = threshold

@@ -35,7 +35,8 @@ class Metric(ABC):
 
     The constructor arguments of a subclass are the keys of its block. Its class attributes describe it: ``name``
     (registry key), ``unit``, ``decimals`` (as in published tables), ``higher_is_better``, ``reads`` (required fields of
-    the record) and ``scores_input`` (whether tables list the score of the blurred input as a baseline).
+    the record), ``scores_input`` (whether tables list the score of the blurred input as a baseline) and
+    ``possible_marks`` (all marks of its scores).
     """
 
     name: ClassVar[str]
@@ -44,6 +45,7 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool] = True
     reads: ClassVar[tuple[str, ...]] = ('output_uint8', 'gt')
     scores_input: ClassVar[bool] = True
+    possible_marks: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -80,6 +82,7 @@ class DecibelMetric(Metric):
 
     unit: ClassVar[str] = 'dB'
     decimals: ClassVar[int] = 2
+    possible_marks: ClassVar[tuple[str, ...]] = (INFINITE,)
 
 
 def pair_of(record: Record, rounded: bool, data_range: DataRange = None, luma: bool = False) -> tuple[Array, Array]:

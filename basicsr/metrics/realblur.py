@@ -15,7 +15,7 @@ import numpy as np
 
 from basicsr.images.arrays import Array
 from basicsr.metrics.arrays import FIRST, SECOND, crop, image_pair, require_window, unit_float
-from basicsr.metrics.metric import DecibelMetric, Metric, Score, decibels
+from basicsr.metrics.metric import INFINITE, DecibelMetric, Metric, Score, decibels
 from basicsr.metrics.psnr import psnr_of_error
 from basicsr.metrics.record import Record
 from basicsr.metrics.ssim import HALO, ssim_map
@@ -164,6 +164,8 @@ def _align_or_warn(output: Array, gt: Array) -> Alignment:
 
 class _RealBlurMetric(Metric):
     """Base class with one alignment per record."""
+
+    possible_marks: ClassVar[tuple[str, ...]] = (INFINITE, NOT_ALIGNED)
 
     def alignment(self, record: Record) -> Alignment:
         """Return the alignment of the rounded output, computed once for all metrics of a record."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from basicsr.options import Options
 from basicsr.utils.console import missing_package
 from basicsr.utils.errors import OptionError
-from basicsr.utils.files import whole_file
+from basicsr.utils.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -205,8 +205,7 @@ def cut_back(path: Path, iteration: int) -> None:
             continue
         if line.endswith('\n') and isinstance(record, dict) and record.get('iter', 0) <= iteration:
             kept.append(line)
-    with whole_file(path) as file:
-        file.write(''.join(kept).encode())
+    write_whole(path, ''.join(kept).encode())
 
 
 def _tensorboard(folder: Path, start: int) -> Callable[[], Any]:

@@ -31,7 +31,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes | memoryview) -> None:
     """Write a file through :func:`whole_file`."""
     with whole_file(path) as file:
         file.write(data)

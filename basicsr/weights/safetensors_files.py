@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from basicsr.utils.errors import WeightsError
-from basicsr.utils.files import whole_file
+from basicsr.utils.files import write_whole
 
 SUFFIX = '.safetensors'
 
@@ -61,8 +61,7 @@ def write(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> 
     # the tensors must be contiguous and must not share memory
     copies = {key: value.clone(memory_format=torch.contiguous_format) for key, value in state.items()}
     data = save(copies, {'format': 'pt', **header})
-    with whole_file(path) as file:
-        file.write(data)
+    write_whole(path, data)
 
 
 def _plain(text: str) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,7 +14,16 @@ import pytest
 import torch
 
 from basicsr.images.files import imread, tensor2img
-from basicsr.metrics import Record, average, build_metric, calculate_metric, calculate_psnr, calculate_ssim
+from basicsr.metrics import (
+    Accumulator,
+    Record,
+    Score,
+    average,
+    build_metric,
+    calculate_metric,
+    calculate_psnr,
+    calculate_ssim,
+)
 from basicsr.utils.errors import ArgumentError, ImageFileError, MetricError, ShapeError, UnknownNameError
 from basicsr.utils.registry import METRIC_REGISTRY
 
@@ -218,3 +230,81 @@ def test_the_gain_over_the_input_is_never_infinite():
     rounding = 20 * np.log10(255) + 10 * np.log10(12)
     assert metric(Record(output_uint8=gt, gt=gt, lq=gt)).value == 0
     assert metric(Record(output_uint8=worse, gt=gt, lq=gt)).value == pytest.approx(20 * np.log10(255 / 9) - rounding)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_an_accumulator_is_the_plain_mean(name):
+    metric = build_metric({'type': name})
+    records = [record(seed) for seed in range(4)]
+    whole, half = Accumulator(metric), Accumulator(metric)
+    scores = [whole.update(one).value for one in records[:2]]
+    scores += [half.update(one).value for one in records[2:]]
+    whole.merge(half.state())
+    assert whole.count == 4
+    assert whole.sum == pytest.approx(sum(scores), rel=1e-14)
+    assert whole.compute() == pytest.approx(np.mean(scores), rel=1e-14)
+
+
+def test_an_accumulator_counts_marks():
+    one = record()
+    same = Record(output_uint8=one.gt, gt=one.gt)
+    total = Accumulator(build_metric({'type': 'psnr'}))
+    total.update(one)
+    assert total.update(same).marks == ('infinite',)
+    assert total.marks == {'infinite': 1}
+    assert total.compute() == float('inf')
+
+
+def test_an_accumulator_refuses_what_would_spoil_the_mean():
+    total = Accumulator(build_metric({'type': 'psnr'}))
+    with pytest.raises(MetricError, match='no image'):
+        total.compute()
+    with pytest.raises(MetricError, match='NaN'):
+        total.add(Score(float('nan')))
+    with pytest.raises(MetricError, match='strange'):
+        total.add(Score(1.0, ('strange',)))
+    with pytest.raises(MetricError, match='float64'):
+        total.merge(torch.zeros(7, dtype=torch.float64))
+    assert total.count == 0
+
+
+WORKER = """
+import sys
+import torch.distributed as dist
+from basicsr.metrics import Accumulator, Score, build_metric
+from basicsr.utils.errors import MetricError
+rank, world, file = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+dist.init_process_group('gloo', init_method=f'file://{file}', rank=rank, world_size=world)
+total = Accumulator(build_metric({'type': 'psnr_realblur'}))
+for index in range(5):
+    if index % 2 == rank:
+        total.add(Score(20.0 + index ** 2, ('not_aligned',) if index > 2 else ()))
+total.sync()
+try:
+    total.sync()
+except MetricError:
+    print(total.count, total.compute(), total.marks['not_aligned'], total.marks['infinite'])
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('world', [2, 3])
+def test_sums_and_counts_add_over_processes(world, tmp_path):
+    """The third of three processes has no image."""
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'GLOO_SOCKET_IFNAME': 'lo'}
+    command = [sys.executable, '-c', WORKER]
+    processes = [
+        subprocess.Popen(
+            [*command, str(rank), str(world), str(tmp_path / 'store')],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+    for process in processes:
+        output, errors = process.communicate(timeout=100)
+        assert output.split() == ['5', '26.0', '2', '0'], errors
