@@ -283,7 +283,7 @@ def test_a_data_set_that_disappears(tmp_path, roots, monkeypatch, policy):
     gone = copy_of(roots, tmp_path)
     during(monkeypatch, 3, lambda model, batches: shutil.rmtree(tmp_path / 'lq'))
     content = runs.options(gone, train__on_bad_image=policy, val__validate_first=False)
-    text = r'^\S*lq/\S+: cannot be read' if policy == 'raise' else r'7 samples in a row .* still there\? \S*lq/'
+    text = r'^\S*lq/\S+: cannot be read' if policy == 'raise' else r'7 samples in a row .*lq/'
     with pytest.raises(DataError, match=text):
         runs.train(tmp_path / 'run', content)
 
@@ -334,11 +334,11 @@ def test_a_debug_run_is_short_and_has_a_folder_of_its_own(tmp_path, recipe, capl
     ('changes', 'message'),
     [
         ({'network_g': {'type': 'NAFNet', 'width': 4}}, 'reads masks, but NAFNet takes none'),
-        ({'network_g': {'type': 'NAFNet', 'width': 4, 'mask': True}}, 'needs a gray mask picture'),
+        ({'network_g': {'type': 'NAFNet', 'width': 4, 'mask': True}}, 'needs a gray mask'),
         ({'datasets__train__type': 'PairedImageDataset'}, 'SegNAFNet, which needs region masks'),
         ({'datasets__val__type': 'PairedImageDataset'}, r'datasets.val: PairedImageDataset does not fit'),
         ({'datasets__val': {'name': 'x', 'type': 'SingleImageDataset'}}, 'val.metrics.psnr: .*no ground truth'),
-        ({'logger__best_metric': 'ssim'}, "'ssim' is no label"),
+        ({'logger__best_metric': 'ssim'}, "logger.best_metric: 'ssim'"),
         ({'train__optim_g__lr': -1}, 'train.optim_g'),
         ({'train__total_batch_size': 0}, 'total_batch_size'),
         ({'path__resume_state': 'gone.state'}, 'gone.state'),
@@ -359,7 +359,7 @@ def test_what_does_not_fit_is_refused_before_training(tmp_path, roots, changes, 
 def test_an_option_file_for_evaluation_is_refused(tmp_path, recipe):
     content = recipe()
     del content['train'], content['datasets']['train']
-    with pytest.raises(OptionError, match='for evaluation'):
+    with pytest.raises(OptionError, match=r'datasets\.train'):
         runs.train(tmp_path, content)
 
 
