@@ -61,7 +61,7 @@ def explanation(net: nn.Module, weights: Weights, evaluating: bool = False) -> s
     if theirs is None or 'type' not in own or shapes_of(own) == found:
         return None
     differing = '\n  '.join(_differences(own, theirs))
-    text = f'{weights.path} does not fit {type(net).__name__}, the arguments differ\n  {differing}'
+    text = f'{weights.path} does not fit {type(net).__name__}: the arguments differ\n  {differing}'
     files = list(_files_of(found, _kind(theirs), evaluating))
     if files:
         text += f'\nMatching option files: {", ".join(files[:_NAMED])}'

