@@ -1,7 +1,8 @@
 """The contract between a network and the code that trains, runs, tiles, describes or exports it.
 
-A network declares its inputs and outputs in plain attributes, all of them optional. :func:`contract_of` reads them; no
-other code inspects a network. A module of another project with ``forward(x)`` needs none of them.
+A network declares its inputs and outputs in plain attributes, all of them optional. Read them with :func:`contract_of`;
+only ``weights``, a package below this one, reads ``mask_value`` itself. A module of another project with
+``forward(x)`` needs none of them.
 """
 
 from __future__ import annotations
