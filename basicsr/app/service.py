@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.app.screen import show, show_regions, shrunk
-from basicsr.deconvolution.kernels import kernel_picture
+from basicsr.deconvolution.kernels import kernel_image
 from basicsr.images.files import imwrite
 from basicsr.images.photo import Photo, load_photo
 from basicsr.inference.deblurrer import Deblurrer
@@ -173,7 +173,7 @@ class Service:
         regions, count = show_regions(folder / 'regions.jpg', done.photo, done.details)
         if done.details.kernel is not None:
             kernel = folder / 'kernel.png'
-            imwrite(kernel, kernel_picture(done.details.kernel, zoom=8))
+            imwrite(kernel, kernel_image(done.details.kernel, zoom=8))
         how = f'{done.summary(time.perf_counter() - start)} with {network} on {deblurrer.device}'
         line = '; '.join((f'{job.output.name}: {_format(done.photo)}, {how}', *done.notes, *shrunk(done.photo)))
         return ShownResult(before, after, job.output, regions, count, kernel, line, done.warning)

@@ -15,7 +15,7 @@ from skimage.measure import blur_effect
 from basicsr.data.exposure import Image
 from basicsr.data.stores.base import FolderStore
 from basicsr.images.files import image_size
-from basicsr.masks.pictures import read_photo
+from basicsr.masks.mask_images import read_photo
 from basicsr.utils.errors import DataError
 
 logger = logging.getLogger(__name__)

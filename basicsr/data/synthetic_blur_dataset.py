@@ -20,7 +20,7 @@ from basicsr.data.sample import Sample
 from basicsr.data.sharp_sources import RecentImages, photos_in
 from basicsr.masks.generator import build_generator
 from basicsr.masks.label_map import compact
-from basicsr.masks.pictures import read_photo
+from basicsr.masks.mask_images import read_photo
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import File, Folder, NotNegative, Positive, Share, require_arguments
 

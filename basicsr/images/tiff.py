@@ -88,7 +88,7 @@ def read_tiff(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Tiff:
         return Tiff(planes, _orientation(page), int(page.compression), file.byteorder, offsets, notes)
 
 
-def tiff_size(data: mmap.mmap, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def tiff_size(data: mmap.mmap, name: str) -> tuple[int, int]:
     """Return the upright size (H, W) of the image that :func:`read_tiff` returns, without decoding it.
 
     Raises:
@@ -96,7 +96,7 @@ def tiff_size(data: mmap.mmap, name: str, max_pixels: int = MAX_PIXELS) -> tuple
     """
     data.seek(0)
     with _opened(data, name) as file:
-        page, _ = _main_page(file, name, len(data), max_pixels)
+        page, _ = _main_page(file, name, len(data), MAX_PIXELS)
         height, width = int(page.imagelength), int(page.imagewidth)
         return (width, height) if _orientation(page) >= 5 else (height, width)
 

@@ -28,7 +28,7 @@ from basicsr.masks.cache import MaskCache
 from basicsr.masks.files import read_masks
 from basicsr.masks.generator import MaskGenerator, build_generator
 from basicsr.masks.label_map import check_label_map, label_map_from_masks
-from basicsr.masks.pictures import eight_bits
+from basicsr.masks.mask_images import eight_bits
 from basicsr.utils.device import select_device
 from basicsr.utils.errors import ArgumentError, MaskError, OptionError, ShapeError
 

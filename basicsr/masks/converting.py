@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from basicsr.masks.decoding import read_mask_bytes
 from basicsr.masks.files import mask_files_below, read_masks, stem_of
 from basicsr.masks.making import Summary, begin, list_images, size_of_photo
+from basicsr.masks.mask_images import Companion
 from basicsr.masks.other_tools import METADATA
-from basicsr.masks.pictures import Companion
 from basicsr.utils.errors import MaskError
-from basicsr.utils.files import files_below
+from basicsr.utils.files import files_below, read_file
 
 SETTINGS = {'type': 'converted'}
 """The settings in the record of converted masks."""
@@ -89,5 +88,5 @@ def _stamp(file: Path) -> str:
     parts = [folder / name for name in files_below(folder, ('.png', '.csv'))] if file.name == METADATA else [file]
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(f'{part.name}\0'.encode() + hashlib.sha256(read_mask_bytes(part)).digest())
+        digest.update(f'{part.name}\0'.encode() + hashlib.sha256(read_file(part, MaskError)).digest())
     return digest.hexdigest()[:16]

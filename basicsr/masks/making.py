@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from basicsr.images.files import IMAGE_SUFFIXES, image_size
 from basicsr.masks.files import read_masks, read_stamp, write_label_map
 from basicsr.masks.generator import MaskGenerator
-from basicsr.masks.pictures import Companion, read_photo
+from basicsr.masks.mask_images import Companion, read_photo
 from basicsr.masks.record import claim_mask_folder, stamp_of
 from basicsr.utils.errors import BasicsrError, MaskError
 from basicsr.utils.files import files_below

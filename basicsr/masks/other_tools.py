@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.masks.decoding import decode_png, read_mask_bytes
+from basicsr.masks.decoding import decode_png
 from basicsr.masks.label_map import pack_masks
 from basicsr.masks.run_lengths import checked_size, mask_of_runs
 from basicsr.utils.errors import MaskError
+from basicsr.utils.files import read_file
 
 _BLOCK = 2**20  # pixels processed at once
 
@@ -135,7 +136,7 @@ def _check_ids(ids: list[Any], name: str) -> None:
 
 def _binary(path: Path, size: tuple[int, int] | None) -> NDArray[np.bool_]:
     """Read a mask (H, W) of a PNG with two values."""
-    pixels, mode = decode_png(read_mask_bytes(path), str(path), size)
+    pixels, mode = decode_png(read_file(path, MaskError), str(path), size)
     if mode not in ('1', 'L') or ((pixels > 1) & (pixels < 255)).any():
         raise MaskError(f'{path}: is not a binary mask (gray or black and white, 0 and 255); its mode is {mode}')
     return np.asarray(pixels > 0)

@@ -12,7 +12,7 @@ import numpy as np
 from basicsr.data.frame_motion import FramePair
 from basicsr.data.sharp_sources import frame_pairs_in, photos_in, read_sharp, scaled
 from basicsr.images.files import imwrite
-from basicsr.masks.pictures import eight_bits
+from basicsr.masks.mask_images import eight_bits
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.files import whole_folder
 from basicsr.videos.colours import TRANSFERS

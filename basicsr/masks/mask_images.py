@@ -54,7 +54,7 @@ class Overlays:
         _write((self.folder / name).with_suffix('.jpg'), overlay(read_photo(photo), labels))
 
 
-class GrayPictures:
+class GrayImages:
     """Gray masks of the CAT method, 8-bit PNG, with a record of their settings.
 
     Args:
