@@ -75,9 +75,11 @@ def open_masks(
         generator: see :func:`make_missing_masks`.
 
     Raises:
-        ArgumentError: ``dataroot_mask`` is None.
+        ArgumentError: ``dataroot_mask`` is None, or there is a generator without 'auto'.
         DataError: masks are missing; the message says how to make them.
     """
+    if masks != 'auto' and generator is not None:
+        raise ArgumentError('generator needs masks: auto; otherwise, remove it')
     if dataroot_mask is None:
         raise ArgumentError(f'masks: {masks} needs dataroot_mask, the folder of the masks')
     if masks == 'auto':

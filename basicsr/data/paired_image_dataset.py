@@ -50,7 +50,7 @@ class PairedImageDataset(ImageFileDataset):
         masks: 'none' uses no masks; 'regions' reads label maps or gray images (``.png``) or stacks (``.npz``) as label
             maps; 'auto' also generates missing label maps; 'gray' reads 8-bit gray images for networks with a fourth
             channel (CAT).
-        generator: mask generator for 'auto'; None uses felzenszwalb with its defaults.
+        generator: mask generator, only for 'auto'; None uses felzenszwalb with its defaults.
 
     Raises:
         DataError: a folder is missing or empty, or partners are missing; the message lists them.
@@ -81,8 +81,8 @@ class PairedImageDataset(ImageFileDataset):
         generator: Generator = None,
     ) -> None:
         require_arguments(PairedImageDataset, locals())
-        if masks == 'none' and dataroot_mask is not None:
-            raise ArgumentError('dataroot_mask needs masks: regions, auto or gray')
+        if masks == 'none' and (dataroot_mask is not None or generator is not None):
+            raise ArgumentError('dataroot_mask needs masks: regions, auto or gray; generator needs masks: auto')
         self.gt, self.lq = open_store(dataroot_gt, io_backend), open_store(dataroot_lq, io_backend)
         self.keys = find_pairs(self.gt, self.lq, pairing, filename_tmpl, meta_info_file)
         self.channels, self.bits, self.gray_masks = channels, bits, masks == 'gray'

@@ -52,7 +52,7 @@ class SingleImageDataset(ImageFileDataset):
         self.lq = open_store(dataroot_lq, io_backend)
         self.keys = sorted_keys(self.lq)
         self.masks: ImageMasks | None = None
-        if masks == 'auto' or dataroot_mask is not None:
+        if masks == 'auto' or dataroot_mask is not None or generator is not None:
             kind: Literal['regions', 'auto'] = 'auto' if masks == 'auto' else 'regions'
             self.masks = open_masks(kind, dataroot_mask, io_backend, self.lq, self.keys, generator)
         self.channels = channels

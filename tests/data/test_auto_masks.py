@@ -55,6 +55,17 @@ def test_missing_masks_are_made_once_by_the_named_generator(roots, caplog):
     assert caplog.text == ''
 
 
+@pytest.mark.parametrize('masks', ['none', 'gray', 'regions', 'files'])
+def test_a_generator_without_auto_is_an_error(roots, masks):
+    content = block(roots, masks=masks, generator={'type': 'felzenszwalb'})
+    if masks != 'files':
+        content['type'] = 'PairedImageDataset'
+    if masks == 'none':
+        del content['dataroot_mask']
+    with pytest.raises(ArgumentError, match='generator'):
+        build_dataset(content)
+
+
 def test_settings_are_not_mixed(roots):
     build_dataset(block(roots))
     (roots / 'masks' / 'b.png').unlink()
