@@ -1,9 +1,9 @@
-"""One training sample from disk to batch: a transcription of the original's way against ours, from PNG and raw stores.
+"""Compare the time to read one training sample with a transcription of the original's code, from PNG and raw stores.
 
 python -m benchmarks.data_path
 
-Samples are 512×512 crops with M masks of which a random 256×256 window is taken, flipped and transposed. Photos are
-scikit-image's, regions the cells around random points with ragged borders.
+Samples are random 256×256 windows of 512×512 crops with M masks, flipped and transposed. The photos are those of
+scikit-image; regions are the cells around random points, with ragged borders.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Evaluation of a 720×1280 pair: what the metrics take beside the network (SegNAFNetLocal of width 32, 60 masks).
+"""Compare the time of the metrics on a 720×1280 pair with that of the network (SegNAFNetLocal, width 32, 60 masks).
 
 python -m benchmarks.evaluation
 """

@@ -1,4 +1,4 @@
-"""Mask average pooling over label maps against Algorithm 1 written down plainly: time and memory.
+"""Compare time and memory of mask average pooling with a direct implementation of Algorithm 1.
 
 python -m benchmarks.map_unit
 """

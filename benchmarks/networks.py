@@ -1,4 +1,4 @@
-"""NAFNet, LaKDNet, RSS-T, the pair, its correlations and TLC pooling against eager transcriptions of the formulas.
+"""Compare NAFNet, LaKDNet, RSS-T, the analysis-synthesis pair, and TLC pooling with direct implementations.
 
 python -m benchmarks.networks
 """

@@ -1,8 +1,8 @@
-"""A photo of 720×1280 pixels through basicsr/deblur.py: where the time goes; and the memory that 24 megapixels take.
+"""Measure the time of each step of basicsr/deblur.py for a 720×1280 photo, and the memory for 24 megapixels.
 
-python -m benchmarks.photo              with the network that comes with the repository
-python -m benchmarks.photo --model FILE with another one
-python -m benchmarks.photo --large      the 24-megapixel photo as well (minutes)
+python -m benchmarks.photo              with the bundled network
+python -m benchmarks.photo --model FILE with another network
+python -m benchmarks.photo --large      also measure a 24-megapixel photo (takes minutes)
 """
 
 from __future__ import annotations
@@ -93,9 +93,14 @@ def command(file: Path, model: Path, folder: Path, dtype: str) -> tuple[float, f
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--large', action='store_true', help='also 24 megapixels')
-    parser.add_argument('--model', metavar='NAME', help='a network file or name; the one that comes along by default')
-    parser.add_argument('--parts', action=argparse.BooleanOptionalAction, default=True, help='the parts one by one')
+    parser.add_argument('--large', action='store_true', help='also measure a 24-megapixel photo')
+    parser.add_argument('--model', metavar='NAME', help='network file or name (default: the bundled network)')
+    parser.add_argument(
+        '--parts',
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help='measure each step',
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,12 +1,12 @@
-"""Automatic masks of Segment Anything against the generator of the ``segment-anything`` package: time and agreement.
+"""Compare our masks of Segment Anything with those of the ``segment-anything`` package: time and agreement.
 
 python -m benchmarks.sam
 python -m benchmarks.sam --model vit_b
 
-Weights are random, and a random network finds nothing. So the decoder's answers are computed, and then replaced by
-those of a made-up picture of 60 segments: to each point its segment, a dilated one, and noise. The thresholds are the
-defaults.
-The tiny model has the real decoder behind an encoder of one small layer; ``vit_b`` is all real and takes ten minutes.
+Weights are random, and a random network finds no masks. Therefore the outputs of the decoder are computed and then
+replaced by those of a synthetic image of 60 segments: for each point its segment, a dilated segment, and noise.
+Thresholds have their defaults. The tiny model has the real decoder after an encoder of one small layer; ``vit_b``
+is the real network and takes ten minutes.
 """
 
 from __future__ import annotations
@@ -199,8 +199,8 @@ def compare_generators(sam: Sam, height: int, width: int, compute: bool, rounds:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--model', choices=('tiny', 'vit_b'), default='tiny')
-    parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--model', choices=('tiny', 'vit_b'), default='tiny', help='network (default: tiny)')
+    parser.add_argument('--rounds', type=int, default=3, help='timed rounds (default: 3)')
     arguments = parser.parse_args()
     sam = network(arguments.model)
     header(f'Automatic masks of Segment Anything, {arguments.model}', 'package in fp32')

@@ -1,4 +1,4 @@
-"""Paired timing: both sides take turns in one process, medians and ratios are reported."""
+"""Paired timing: run both sides alternately in one process, and report medians and ratios."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training step of SAM-Deblur, and of its optimizer alone, against an eager transcription of the original's.
+"""Compare a training step of SAM-Deblur, and its optimizer alone, with a direct implementation of the original's.
 
 python -m benchmarks.training_step
 
@@ -148,11 +148,11 @@ def measure_loop(size: int, precision: str, device: torch.device, steps: int = 1
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--batch', type=int, default=2)
-    parser.add_argument('--masks', type=int, default=60)
-    parser.add_argument('--rounds', type=int, default=7)
-    parser.add_argument('--loop', action='store_true', help='also train on generated data')
+    parser.add_argument('--device', default='cpu', help='cpu (default) or cuda')
+    parser.add_argument('--batch', type=int, default=2, help='batch size (default: 2)')
+    parser.add_argument('--masks', type=int, default=60, help='regions per image (default: 60)')
+    parser.add_argument('--rounds', type=int, default=7, help='timed rounds (default: 7)')
+    parser.add_argument('--loop', action='store_true', help='also measure a training loop on synthetic data')
     args = parser.parse_args()
     device = torch.device(args.device)
     header('Training step of SegNAFNet, width 32')

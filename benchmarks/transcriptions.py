@@ -1,7 +1,7 @@
-"""The formulas written down as they stand, eager and in (B, C, H, W): baseline of the benchmarks, oracle of the tests.
+"""Direct implementations of the formulas, eager and in (B, C, H, W): baseline of benchmarks, reference of tests.
 
-Slow and memory-hungry on purpose: one product of masks and features for all M masks, statistics by hand,
-running sums in two dimensions.
+They are deliberately not optimised: one product of masks and features for all M masks, explicit statistics, running
+sums in two dimensions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plain transcriptions of the metric formulas: the baseline of the benchmark and the oracle of the tests."""
+"""Direct implementations of the metrics: baseline of the benchmark, reference of the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The analysis-synthesis pair's forward passes written down as they stand, eager and in (B, C, H, W).
+"""Direct implementation of the analysis-synthesis pair's forward passes, eager and in (B, C, H, W).
 
 All pairs of channels are correlated at once, in whole transforms.
 """

@@ -29,10 +29,11 @@ def parse() -> argparse.Namespace:
     root_help = 'folder made by scripts/prepare_data.py, or with the same layout'
     what.add_argument('--root', type=Path, metavar='DIR', help=root_help)
     add_force(parser)
-    parser.add_argument('--quick', action='store_true', help='decode only a sample of the images')
-    parser.add_argument('--workers', type=int, default=1, metavar='N', help='number of worker processes')
-    parser.add_argument('--out', type=Path, metavar='DIR', help='output folder; default: results/check_data/<name>')
-    parser.add_argument('--rows', type=int, default=4, metavar='N', help='pairs per data set on the contact sheet')
+    add = parser.add_argument
+    add('--quick', action='store_true', help='decode only a sample of the images')
+    add('--workers', type=int, default=1, metavar='N', help='number of worker processes (default: 1)')
+    add('--out', type=Path, metavar='DIR', help='output folder; default: results/check_data/<name>')
+    add('--rows', type=int, default=4, metavar='N', help='pairs per data set on the contact sheet (default: 4)')
     return parser.parse_args()
 
 

@@ -52,7 +52,7 @@ def parse() -> argparse.Namespace:
 
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return all settings that determine the images; they are recorded beside the images."""
+    """Return all settings that determine the images; they are recorded next to the images."""
     chosen = {key: getattr(arguments, key) for key in ('seed', 'photos', 'leaves', 'test')}
     fixed = {
         'sources': [TRAIN_PHOTOS, TEST_PHOTOS],

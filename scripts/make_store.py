@@ -1,6 +1,6 @@
 """Pack a folder of images or masks into an LMDB or a raw store, or unpack one.
 
-An LMDB (name.lmdb) has the original's layout. A raw store (name.raw) holds uncompressed pixels in one memory-mapped
+An LMDB (name.lmdb) has the original's layout. A raw store (name.raw) contains uncompressed pixels in one memory-mapped
 file: the fastest to train from, three to ten times as large. Data sets read them with io_backend: {type: lmdb} or
 {type: raw}. The result is never incomplete.
 """

@@ -54,7 +54,7 @@ def parse() -> argparse.Namespace:
     add('--allow-partial', action='store_true', help='accept an incomplete set; the record and the reports note this')
     link_help = 'copy the images, or create hard or symbolic links to them (default: copy)'
     add('--link', choices=('copy', 'hard', 'symbolic'), default='copy', help=link_help)
-    add('--workers', type=int, default=1, metavar='N', help='number of worker processes')
+    add('--workers', type=int, default=1, metavar='N', help='number of worker processes (default: 1)')
     sources, formats = ('predeblurred', 'blurred'), ('label_map', 'original')
     masks_help = 'images to make the training masks from (default: predeblurred)'
     add('--masks-from', choices=sources, default='predeblurred', help=masks_help)
@@ -67,7 +67,7 @@ def parse() -> argparse.Namespace:
     set_help = 'more arguments of the mask generator'
     add('--set', dest='settings', nargs='+', default=[], metavar='KEY=VALUE', help=set_help)
     add('--predeblur-opt', metavar='FILE', help='option file of the network for the stage predeblur')
-    add('--predeblur-weights', type=Path, metavar='FILE', help='weights of this network')
+    add('--predeblur-weights', type=Path, metavar='FILE', help='weights of the network for the stage predeblur')
     add('--crop-size', type=int, default=512, metavar='PIXELS', help='side of the training crops (default: 512)')
     add('--crop-step', type=int, default=256, metavar='PIXELS', help='step between training crops (default: 256)')
     add('--force', action='store_true', help='make the files of the stages again')

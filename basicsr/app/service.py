@@ -154,7 +154,7 @@ class Service:
                 value as the slider rounds it is the exact value.
 
         Raises:
-            BasicsrError: the photo cannot be read or deblurred; the message may hold ``source`` (see :func:`reason`).
+            BasicsrError: the photo cannot be read or deblurred. :func:`reason` removes ``source`` from the message.
             OSError: the disk is full.
             RuntimeError: even the smallest tiles do not fit into memory.
         """
@@ -257,7 +257,7 @@ def _networks(model: str | None, weights: Path | None) -> dict[str, Path]:
 def _no_network(weights: Path | None) -> str:
     try:
         find_weights(None)
-        what = f'{weights or FOLDER} holds no network file ({", ".join(SUFFIXES)})'
+        what = f'{weights or FOLDER} contains no network file ({", ".join(SUFFIXES)})'
     except WeightsError as error:
         what = str(error)
     return f'No network found: {what}; or pass one with --model FILE.'

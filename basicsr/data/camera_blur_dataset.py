@@ -54,7 +54,7 @@ class CameraBlurDataset(GeneratedDataset):
     the mean of frames interpolated between two neighbours of a clip, 'kernel' is one blur kernel for all pixels, and
     'sharp' is no blur. The ground truth is the middle of the exposure.
 
-    ``dataset[i]`` depends on the seed, the epoch and i alone. It holds lq and gt, uint8 (3, H, W) RGB, ``lq_path``,
+    ``dataset[i]`` depends on the seed, the epoch and i alone. It contains lq and gt, uint8 (3, H, W) RGB, ``lq_path``,
     ``gt_path``, ``mask_seed``, and with ``dataroot_clip_masks`` ``masks``, integers (1, H, W).
 
     Args:

@@ -21,7 +21,7 @@ class DualPixelDataset(ImageFileDataset):
     """Left view, right view, blurred and sharp image of each scene, from four folders (DPDD).
 
     The n-th file of one folder belongs to the n-th of the others (DPDD's names differ), numbers sorted by value.
-    ``dataset[i]`` holds ``lq`` (9, H, W): left, right and centre in RGB, ``gt`` (3, H, W), both uint16 (or uint8),
+    ``dataset[i]`` contains ``lq`` (9, H, W): left, right and centre in RGB, ``gt`` (3, H, W), both uint16 (or uint8),
     ``lq_path``, ``gt_path`` and ``mask_seed``.
 
     Args:

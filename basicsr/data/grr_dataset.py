@@ -35,7 +35,7 @@ KeepsRows = Annotated[bool, AfterValidator(_keeps_rows)]
 class GRRDataset(ImageFileDataset):
     """GRR_real and RSGR-GS_v1: ``<sequence>/RSGR/PNG/<number>.png`` blurred, ``<sequence>/GS/PNG/<number>.png`` sharp.
 
-    ``dataset[i]`` holds ``lq`` and ``gt``, uint8 (C, H, W) RGB, paths and ``mask_seed``; names are
+    ``dataset[i]`` contains ``lq`` and ``gt``, uint8 (C, H, W) RGB, paths and ``mask_seed``; names are
     ``<sequence>/<number>``. A crop loses its place: to the network its first row is row 0 again, as in the original.
 
     Args:

@@ -111,7 +111,7 @@ def make_missing_masks(
 
     Raises:
         DataError: the images or masks are in a database, or an image cannot be read.
-        MaskError: the folder holds masks that were made with other settings.
+        MaskError: the folder contains masks that were made with other settings.
         OSError: the folder cannot be written, or the disk is full.
     """
     target = Path(dataroot_mask).expanduser()

@@ -21,8 +21,8 @@ from basicsr.utils.signature import File, Folder, NotNegative, Positive, require
 class PairedImageDataset(ImageFileDataset):
     """Blurred and sharp images from two folders, with or without masks from a third.
 
-    ``dataset[i]`` holds ``lq`` and ``gt``, uint8 or uint16 (C, H, W) RGB, ``lq_path``, ``gt_path`` and ``mask_seed``.
-    With masks it also holds ``masks``: a label map (L, H, W) of integers, or a gray image (1, H, W) uint8.
+    ``dataset[i]`` has ``lq`` and ``gt``, uint8 or uint16 (C, H, W) RGB, ``lq_path``, ``gt_path`` and ``mask_seed``.
+    With masks, it also has ``masks``: a label map (L, H, W) of integers, or a gray image (1, H, W) uint8.
 
     Args:
         dataroot_gt: folder of the sharp images, with sub-folders; or an LMDB or raw store.

@@ -18,7 +18,7 @@ from basicsr.utils.signature import Folder, NotNegative, require_arguments
 class SingleImageDataset(ImageFileDataset):
     """Whole blurred images without ground truth, with or without region masks.
 
-    ``dataset[i]`` holds ``lq``, uint8 or uint16 (C, H, W) RGB, ``lq_path``, ``mask_seed``, and ``masks``, a label map
+    ``dataset[i]`` has ``lq``, uint8 or uint16 (C, H, W) RGB, ``lq_path``, ``mask_seed``, and ``masks``, a label map
     (L, H, W), if there are any.
 
     Args:

@@ -29,7 +29,7 @@ from basicsr.utils.signature import File, Folder, NotNegative, Positive, Share, 
 class SyntheticBlurDataset(GeneratedDataset):
     """Pairs with region-wise motion blur and the label map of the regions, generated on demand.
 
-    ``dataset[i]`` depends on the seed, the epoch and i alone. It holds lq and gt, uint8 (3, H, W) RGB, ``masks``,
+    ``dataset[i]`` depends on the seed, the epoch and i alone. It contains lq and gt, uint8 (3, H, W) RGB, ``masks``,
     integers (1, H, W) with ids from 1, ``lq_path`` and ``gt_path`` (the photo's path, or
     ``dead_leaves:seed/epoch/i``), and ``mask_seed``.
 

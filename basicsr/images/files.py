@@ -91,7 +91,7 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None, 
     if image is None:
         raise ImageFileError(f'{name}: damaged, or not an image format that OpenCV supports')
     if image.dtype not in _WHITE:
-        raise ImageFileError(f'{name}: holds {image.dtype} values; only 8- and 16-bit images are supported')
+        raise ImageFileError(f'{name}: contains {image.dtype} values; only 8- and 16-bit images are supported')
     image = with_bits(np.asarray(image), bits, name)
     return image[:, :, np.newaxis] if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 

@@ -120,7 +120,7 @@ def _from_pillow(image: Image.Image, data: bytes, name: str, max_pixels: int) ->
         raise too_many_pixels(name, max_pixels)
     frames = getattr(image, 'n_frames', 1)
     if frames > 1 and image.format != 'MPO':
-        raise ImageFileError(f'holds {frames} frames: an animation; save the frames as single images')
+        raise ImageFileError(f'contains {frames} frames: an animation; save the frames as single images')
     exif, orientation = _exif_of(image)
     turn, segments, extended = orientation, b'', False
     notes: tuple[str, ...] = ()

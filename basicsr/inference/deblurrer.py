@@ -145,7 +145,7 @@ class Deblurrer:
 
         Raises:
             WeightsError: the file is missing or damaged, its network is unknown or not for RGB images.
-            UnsafeWeightsError: the file holds objects that could run code; it was not loaded.
+            UnsafeWeightsError: the file contains objects that could run code; it was not loaded.
             OptionError: no such device, or an unknown value of an argument.
         """
         path = find_weights(name_or_path)

@@ -35,11 +35,11 @@ def convert_masks(
         target: folder of the label maps; created if missing.
         photos: folder of the images, whose sizes the masks must have; each of them must have masks.
         companions: images to write for each label map; they need ``photos``.
-        force: convert all masks again, even if the folder holds masks of other settings.
+        force: convert all masks again, even if the folder contains masks of other settings.
         progress: wraps the list of names, to show the progress.
 
     Raises:
-        MaskError: not a folder, no masks, several files for one image, or the target holds other masks.
+        MaskError: not a folder, no masks, several files for one image, or the target contains other masks.
         OSError: the folder cannot be written, or the disk is full.
     """
     found = _found(source, target)
@@ -78,7 +78,7 @@ def _found(source: Path, target: Path) -> dict[str, Path]:
     if twice:
         raise MaskError(f'{source}: several mask files for one image: {", ".join(sorted(twice)[:20])}')
     if not keys:
-        raise MaskError(f'{source} holds no masks (.png, .npz, .npy, .json, or folders with {METADATA})')
+        raise MaskError(f'{source} contains no masks (.png, .npz, .npy, .json, or folders with {METADATA})')
     return {stem_of(key): source / key for key in keys}
 
 

@@ -103,7 +103,7 @@ def list_images(folder: Path) -> list[Path]:
         raise MaskError(f'{folder} is not a folder')
     images = [Path(name) for name in files_below(folder, IMAGE_SUFFIXES)]
     if not images:
-        raise MaskError(f'{folder} holds no images ({", ".join(IMAGE_SUFFIXES)})')
+        raise MaskError(f'{folder} contains no images ({", ".join(IMAGE_SUFFIXES)})')
     by_stem: dict[Path, Path] = {}
     for path in images:
         other = by_stem.setdefault(path.with_suffix(''), path)
@@ -134,7 +134,7 @@ def make_masks(
         generator: the mask generator.
         shard: (i, n): process every n-th image from the i-th on, so that n processes share the work.
         companions: images to write for each label map.
-        force: make all masks again, even if the folder holds masks of other settings.
+        force: make all masks again, even if the folder contains masks of other settings.
         progress: wraps the list of images, to show the progress.
         names: images to process, relative to ``source``; None for all.
 

@@ -22,7 +22,7 @@ class Companion(Protocol):
         """Begin a run with the settings of the masks.
 
         Raises:
-            MaskError: the folder holds images of other masks, and ``force`` is not set.
+            MaskError: the folder contains images of other masks, and ``force`` is not set.
         """
 
     def write(self, name: Path, photo: Path, labels: NDArray[Any], made: bool) -> None:

@@ -65,7 +65,7 @@ def labels_of_json(data: bytes, name: str, size: tuple[int, int] | None = None) 
         raise MaskError(f'{name}: contains annotations of several images; write one file per image')
     masks = content.get('annotations') if isinstance(content, dict) else content
     if not isinstance(masks, list) or not all(isinstance(mask, dict) for mask in masks):
-        raise MaskError(f"{name}: holds neither a list of masks nor 'annotations' with one")
+        raise MaskError(f"{name}: contains neither a list of masks nor 'annotations' with one")
     _check_ids([mask['id'] for mask in masks if 'id' in mask], name)
     about = content.get('image') if isinstance(content, dict) else None
     stated = None
@@ -99,7 +99,7 @@ def labels_of_bilevel(white: NDArray[np.bool_]) -> NDArray[np.int32]:
 
 
 def is_folder_of_masks(path: Path) -> bool:
-    """Whether a folder holds the masks of one image."""
+    """Whether a folder contains the masks of one image."""
     return (path / METADATA).is_file()
 
 

@@ -184,7 +184,7 @@ def test_other_formats_are_read_rightly_or_refused_by_name(tmp_path, values):
     dataset_of = {'type': 'SingleImageDataset', 'dataroot_lq': str(tmp_path / 'lq')}
     if values == 'float tif':
         cv2.imwrite(str(path), gray.astype(np.float32))
-        with pytest.raises(ImageFileError, match=r'x\.tif: (holds float32 values|damaged, or not an image format)'):
+        with pytest.raises(ImageFileError, match=r'x\.tif: (contains float32 values|damaged, or not an image format)'):
             build_dataset(dataset_of)[0]
         return
     picture = Image.fromarray(gray)

@@ -283,7 +283,7 @@ def test_shards_share_the_work_and_give_the_same_files(photos, tmp_path):
 
 def test_folders_without_photos_and_ambiguous_names_are_refused(photos, tmp_path):
     (tmp_path / 'none').mkdir()
-    with pytest.raises(MaskError, match='holds no images'):
+    with pytest.raises(MaskError, match='contains no images'):
         make_masks(tmp_path / 'none', tmp_path / 'masks', Halves())
     with pytest.raises(MaskError, match='is not a folder'):
         make_masks(tmp_path / 'gone', tmp_path / 'masks', Halves())
@@ -321,7 +321,7 @@ def test_gray_pictures_beside_the_label_maps(photos, tmp_path, coding):
     assert sorted(path.relative_to(gray) for path in gray.rglob('*.png')) == names
     assert read_gray(gray / names[0]).any() and (gray / names[-1]).stat().st_mtime_ns == kept
     other = 'fixed' if coding == 'reference' else 'reference'
-    with pytest.raises(MaskError, match=r'gray holds masks made with other settings \(gray_coding differ\)'):
+    with pytest.raises(MaskError, match=r'gray contains masks made with other settings \(gray_coding differ\)'):
         make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayImages(gray, other)])
 
 

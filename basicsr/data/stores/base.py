@@ -24,7 +24,7 @@ DISK: IoBackend = {'type': 'disk'}
 
 
 class Store(ABC):
-    """Images or mask files by key. A store holds no open file, so it can be pickled and sent to worker processes."""
+    """Images or mask files by key. A store contains no open file, so it can be pickled and sent to worker processes."""
 
     root: Path
     """The folder."""
@@ -109,7 +109,7 @@ class FileStore(Store):
 
 
 class FolderStore(FileStore):
-    """The files of a folder and its sub-folders; hidden ones and other types are left out.
+    """The files of a folder and its sub-folders; hidden files and other types are skipped.
 
     Keys are paths below the folder, with ``/`` and with their extension. A folder of masks that Segment Anything has
     written for one image is one file of the folder above it: a label map.
