@@ -207,13 +207,7 @@ def _frames(sprites: Sequence[Sprite], shifts: Displacements, size: tuple[int, i
     return frames
 
 
-def _continued(
-    sharp: Image,
-    mask: NDArray[np.bool_],
-    nearer: NDArray[np.bool_],
-    reach: int,
-    margin: int,
-) -> Layer:
+def _continued(sharp: Image, mask: NDArray[np.bool_], nearer: NDArray[np.bool_], reach: int, margin: int) -> Layer:
     """Return a region of a photo, extended underneath the nearer ones."""
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     window = (
