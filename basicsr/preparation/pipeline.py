@@ -153,7 +153,7 @@ def _blur(plan: Plan, found: FoundBenchmark) -> str:
         return 'one kind of blur'
     if '{blur}' in found.layout.lq:
         return plan.blur or plan.benchmark.blurs[0]
-    return f'{plan.blur}, as set on the command line' if plan.blur else _UNKNOWN_BLUR
+    return f'{plan.blur}, as the command says' if plan.blur else _UNKNOWN_BLUR
 
 
 def _settings(
