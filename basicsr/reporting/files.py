@@ -140,7 +140,7 @@ def csv_text(report: Report) -> str:
 
 
 def _stored(row: ImageRow) -> dict[str, Any]:
-    """Return a row as files store it: ``images`` under ``pictures``, the mode collapse rate as ``collapsed``."""
+    """Return a row as files store it, with the keys of version 0.1 for its images and the mode collapse rate."""
     content = dataclasses.asdict(row)
     content['pictures'] = content.pop('images')
     scores = {kind: {label: value for label, value in content.pop(kind).items() if label != MCR} for kind in _SCORES}
