@@ -34,8 +34,8 @@ class DualPixelDataset(ImageFileDataset):
         bits: required bit depth; see ``PairedImageDataset``.
         phase: 'train' crops and flips at random; 'val' and 'test' return whole images.
         gt_size: side of the training crops in pixels; smaller images are padded by reflection.
-        use_flip: flip left and right at random, and swap the two views.
-        use_vflip: flip top and bottom at random. Images are never transposed: disparity is horizontal.
+        use_flip: flip horizontally at random, and swap the two views.
+        use_vflip: flip vertically at random. Images are never transposed: disparity is horizontal.
         seed: random seed.
         groups: see ``PairedImageDataset``.
 

@@ -42,7 +42,7 @@ class GRRDataset(ImageFileDataset):
         dataroot: folder of one part (train, validate, test) with a folder for each sequence.
         phase: 'train' augments at random; 'val' and 'test' return frames as they are.
         gt_size: side of the training crops in pixels; None trains on whole frames, as the original does.
-        use_flip: flip left and right at random.
+        use_flip: flip horizontally at random.
         use_channels: reverse the order of the channels at random.
         use_vflip, use_rot: must be false; vertical flips would reverse the order of exposure.
         allow_gaps: accept sequences with missing frame numbers.

@@ -54,7 +54,7 @@ class SyntheticBlurDataset(GeneratedDataset):
             compression.
         kernel_files: blur kernels (`.npy` or images); each sample uses a random one as the camera's path.
         masks: 'generator' moves the regions of photos, 'none' treats each photo as one region.
-        generator: mask generator for the regions of photos; felzenszwalb with its defaults if None.
+        generator: mask generator for the regions of photos; None uses felzenszwalb with its defaults.
         seed: random seed.
 
     Raises:
