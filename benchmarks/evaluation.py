@@ -24,7 +24,7 @@ OPTIONS = 'options/test/GoPro.yml'
 
 
 def main(rounds: int = 3) -> None:
-    """Print medians of wall and processor time of each part, and the share of the metrics."""
+    """Print medians of wall time and CPU time of each part, and the fraction of the metrics."""
     options = load_options(OPTIONS)
     net = build_network(options.network_g).eval()
     metrics = [build_metric(block) for block in options.val.metrics.values()]

@@ -34,7 +34,7 @@ ROUNDS = 3
 
 
 def photo(height: int, width: int) -> np.ndarray:
-    """Regions, edges and texture, RGB uint8."""
+    """Return an image with regions, edges and texture, RGB uint8."""
     rng = np.random.default_rng(0)
     image = np.zeros((height, width, 3), np.float32)
     for cell, size in ((200, 60), (40, 25), (8, 12), (2, 5)):
@@ -46,14 +46,14 @@ def photo(height: int, width: int) -> np.ndarray:
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, float, Any]:
-    """Wall seconds, processor seconds, result."""
+    """Return wall seconds, CPU seconds and the result."""
     start = time.perf_counter(), time.process_time()
     result = run()
     return time.perf_counter() - start[0], time.process_time() - start[1], result
 
 
 def parts(file: Path, model: Path, folder: Path) -> None:
-    """Print what each part of the work takes in one process."""
+    """Print the time of each step in one process."""
     rows = []
     wall, cpu, read = timed(lambda: load_photo(file))
     rows.append(('read', wall, cpu))
@@ -79,7 +79,7 @@ def parts(file: Path, model: Path, folder: Path) -> None:
 
 
 def command(file: Path, model: Path, folder: Path, dtype: str) -> tuple[float, float, float]:
-    """Wall seconds, processor seconds and peak resident MiB of the whole command in a process of its own."""
+    """Return wall seconds, CPU seconds and peak resident MiB of the command, in a separate process."""
     words = [sys.executable, str(ROOT / 'basicsr' / 'deblur.py'), '-i', str(file), '-o', str(folder / 'results')]
     words += ['--model', str(model), '--mask-cache', 'none', '--device', 'cpu', '--overwrite', '--dtype', dtype]
     start = time.perf_counter()

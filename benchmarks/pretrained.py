@@ -31,7 +31,7 @@ FOLDERS = (('blur', 'sharp'), ('input', 'target'))
 
 @dataclass(frozen=True)
 class Result:
-    """One picture: PSNR in dB and SSIM (3-D) of the input and of the output; seconds; what the guard said."""
+    """One image: PSNR in dB and SSIM (3-D) of input and output, seconds, and the message of the guard."""
 
     file: str
     psnr: tuple[float, float]
@@ -41,7 +41,7 @@ class Result:
 
 
 def pairs_of(folder: Path) -> list[tuple[str, Path, Path]]:
-    """Group, blurred file and sharp file of each pair."""
+    """Return group, blurred file and sharp file of each pair."""
     for lq, gt in FOLDERS:
         if (folder / lq).is_dir() and (folder / gt).is_dir():
             break
@@ -61,7 +61,7 @@ def pairs_of(folder: Path) -> list[tuple[str, Path, Path]]:
 
 
 def score(deblurrer: Deblurrer, lq_path: Path, gt_path: Path) -> Result:
-    """Deblur one picture and compare."""
+    """Deblur one image and compare it with its ground truth."""
     lq, gt = imread(lq_path, channels=3), imread(gt_path, channels=3)
     done = deblurrer.deblur(lq)
     both = lq, done.image
@@ -71,7 +71,7 @@ def score(deblurrer: Deblurrer, lq_path: Path, gt_path: Path) -> Result:
 
 
 def line(group: str, results: list[Result]) -> str:
-    """A row of the table."""
+    """Return a row of the table."""
     psnr = [statistics.fmean(result.psnr[side] for result in results) for side in (0, 1)]
     ssim = [statistics.fmean(result.ssim[side] for result in results) for side in (0, 1)]
     gains = [result.psnr[1] - result.psnr[0] for result in results]
@@ -83,7 +83,7 @@ def line(group: str, results: list[Result]) -> str:
 
 
 def main() -> None:
-    """Score all pictures."""
+    """Score all images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folders', nargs='+', type=Path, metavar='FOLDER')
     parser.add_argument('--model', metavar='NAME', help='network file or name (default: the bundled network)')

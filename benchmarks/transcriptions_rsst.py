@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def rsst(net: Any, x: Tensor) -> list[Tensor]:
-    """RSS-T with the parameters of ``net`` on an image whose sides are multiples of eight windows; no padding.
+    """Run RSS-T with the parameters of ``net`` on an image whose sides are multiples of eight windows.
 
     Args:
         net: with blocks of type 'rsst' and ``token_mlp`` 'leff'.

@@ -40,10 +40,10 @@ SHARES: dict[BlurKind, float] = {'shake': 0.4, 'motion': 0.35, 'kernel': 0.1, 's
 _Gamma = Annotated[float, Ge(0.1)]
 _Side = Annotated[int, Ge(16)]
 
-_ROWS = 720  # lengths of paths are those in an image of so many rows
+_ROWS = 720  # path lengths refer to an image with this number of rows
 _ATTEMPTS = 60
 _AGREEMENT = {'crop': 0.92, 'whole': 0.85}  # the part of pixels at which the flows of both directions agree, at least
-_SMALLER = (0.5, 0.9)  # frames and photos are scaled down for crops: what is a little soft becomes sharp
+_SMALLER = (0.5, 0.9)  # frames and photos are scaled down for crops, which sharpens slightly soft ones
 
 
 @DATASET_REGISTRY.register()
