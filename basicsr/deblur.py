@@ -192,7 +192,7 @@ def require_free(first: Path, overwrite: bool, jobs: list[Any]) -> None:
 
 
 def load_deblurrer(args: argparse.Namespace) -> Any:
-    """Load the network and its mask generator as given on the command line."""
+    """Load the network and its mask generator named on the command line."""
     from basicsr.inference.deblurrer import Deblurrer
     from basicsr.masks.cache import MaskCache
     from basicsr.masks.generator import block_of_flags

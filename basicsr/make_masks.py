@@ -64,12 +64,12 @@ def main() -> int:
     from basicsr.masks.converting import convert_masks
     from basicsr.masks.generator import block_of_flags, build_generator
     from basicsr.masks.making import make_masks, shards_of_environment, with_progress
-    from basicsr.masks.pictures import Companion, GrayPictures, Overlays
+    from basicsr.masks.mask_images import Companion, GrayImages, Overlays
     from basicsr.utils.device import device_of_process
 
     companions: list[Companion] = [] if arguments.overlay is None else [Overlays(arguments.overlay)]
     if arguments.gray is not None:
-        companions.append(GrayPictures(arguments.gray, arguments.gray_coding))
+        companions.append(GrayImages(arguments.gray, arguments.gray_coding))
     source, photos, target, force = arguments.source, arguments.input, arguments.output, arguments.force
     if source is not None:
         summary = convert_masks(source, target, photos, companions, force, with_progress)

@@ -1,1 +1,1 @@
-"""Measurements, run by hand: each module prints a table and is started as ``python -m benchmarks.<name>``."""
+"""Benchmarks: ``python -m benchmarks.<name>`` prints a table."""

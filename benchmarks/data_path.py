@@ -1,9 +1,9 @@
-"""One training sample from disk to batch: a transcription of the original's way against ours, from PNG and raw stores.
+"""Compare the time to read one training sample with a transcription of the original's code, from PNG and raw stores.
 
 python -m benchmarks.data_path
 
-Samples are 512×512 crops with M masks of which a random 256×256 window is taken, flipped and transposed. Photos are
-scikit-image's, regions the cells around random points with ragged borders.
+Samples are random 256×256 windows of 512×512 crops with M masks, flipped and transposed. The photos are those of
+scikit-image; regions are the cells around random points, with ragged borders.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BATCH = 32
 
 
 def regions(count: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Label map (1, 512, 512) of ``count`` cells; their borders are displaced by smooth noise."""
+    """Return a label map (1, 512, 512) of ``count`` cells, whose borders are displaced by smooth noise."""
     points = rng.random((count, 2)) * 512
     rows, columns = np.mgrid[:512, :512].astype(np.float64)
     wobble = [cv2.GaussianBlur(rng.normal(0, 1, (512, 512)), (0, 0), 6) * 60 for _ in range(2)]
@@ -43,7 +43,7 @@ def regions(count: int, rng: np.random.Generator) -> NDArray[np.int32]:
 
 
 def write_samples(root: Path, masks: int) -> None:
-    """Crops as PNG, masks as the original stores them, as label maps, and all of it as raw stores."""
+    """Write crops as PNG, masks as the original stores them and as label maps, and all of them as raw stores."""
     rng = np.random.default_rng(masks)
     photos = [
         cv2.resize(photo, (640, 640)) for photo in (data.astronaut(), data.coffee(), data.chelsea(), data.rocket())
@@ -65,7 +65,7 @@ def write_samples(root: Path, masks: int) -> None:
 
 
 def transcription(root: Path, index: int) -> dict[str, Any]:
-    """The original's way: float images, one float plane for each mask that the window touches."""
+    """Read a sample as the original does: float images, one float plane per mask that the window touches."""
 
     def floats(folder: str) -> NDArray[np.float32]:
         content = (root / folder / f'{index}.png').read_bytes()
@@ -94,7 +94,7 @@ def transcription(root: Path, index: int) -> dict[str, Any]:
 
 
 def milliseconds(sides: dict[str, Callable[[int], Any]], rounds: int) -> dict[str, float]:
-    """Median processor time of one sample of each side, taking turns; fast sides read many samples a turn."""
+    """Return the median CPU time of one sample of each side, run alternately; fast sides read many samples per turn."""
     times: dict[str, list[float]] = {name: [] for name in sides}
     for name, read in [*sides.items()] * (rounds + 1):
         repeats = 8 if name == 'raw' else 1
@@ -107,12 +107,12 @@ def milliseconds(sides: dict[str, Callable[[int], Any]], rounds: int) -> dict[st
 
 
 def in_bytes(item: dict[str, Any]) -> int:
-    """What travels to the device."""
+    """Return the bytes that are copied to the device."""
     return sum(value.nbytes for value in item.values() if isinstance(value, torch.Tensor))
 
 
 def compare(masks: int, targets: tuple[str, str], rounds: int) -> None:
-    """Print the rows of one number of masks."""
+    """Print the rows for one number of masks."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_samples(root, masks)
@@ -137,12 +137,12 @@ def compare(masks: int, targets: tuple[str, str], rounds: int) -> None:
 
 
 def print_row(title: str, theirs: float, ours: float, target: str) -> None:
-    """One line of the table."""
+    """Print one line of the table."""
     print(f'| {title} | {theirs:.1f} | {ours:.2f} | {theirs / ours:.1f}× | {target} |')
 
 
 def main() -> None:
-    """Print the table; processor time of one thread."""
+    """Print the table; CPU time of one thread."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     print(f'{platform.machine()}, one thread, OpenCV {cv2.__version__}, torch {torch.__version__}\n')

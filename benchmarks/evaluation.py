@@ -1,4 +1,4 @@
-"""Evaluation of a 720×1280 pair: what the metrics take beside the network (SegNAFNetLocal of width 32, 60 masks).
+"""Compare the time of the metrics on a 720×1280 pair with that of the network (SegNAFNetLocal, width 32, 60 masks).
 
 python -m benchmarks.evaluation
 """
@@ -24,7 +24,7 @@ OPTIONS = 'options/test/GoPro.yml'
 
 
 def main(rounds: int = 3) -> None:
-    """Print medians of wall and processor time of each part, and the share of the metrics."""
+    """Print medians of wall time and CPU time of each part, and the fraction of the metrics."""
     options = load_options(OPTIONS)
     net = build_network(options.network_g).eval()
     metrics = [build_metric(block) for block in options.val.metrics.values()]

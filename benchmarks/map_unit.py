@@ -1,4 +1,4 @@
-"""Mask average pooling over label maps against Algorithm 1 written down plainly: time and memory.
+"""Compare time and memory of mask average pooling with a direct implementation of Algorithm 1.
 
 python -m benchmarks.map_unit
 """
@@ -15,7 +15,7 @@ from benchmarks.timing import header, paired, row
 
 
 def partition(batch: int, masks: int, height: int, width: int) -> Tensor:
-    """Label map (B, 1, H, W) of the cells around random points, ids 1 to ``masks``, uint8."""
+    """Return a label map (B, 1, H, W) of the cells around random points, ids 1 to ``masks``, uint8."""
     generator = torch.Generator().manual_seed(masks)
     points = torch.rand(batch, masks, 2, generator=generator) * torch.tensor([height, width])
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
@@ -25,12 +25,12 @@ def partition(batch: int, masks: int, height: int, width: int) -> Tensor:
 
 
 def planes(labels: Tensor) -> list[Tensor]:
-    """The float stacks (M, 1, H, W) that the label map stands for."""
+    """Return the label map as float stacks (M, 1, H, W)."""
     return [torch.stack([(one == k).float() for k in one.unique() if k > 0]) for one in labels]
 
 
 def compare(batch: int, masks: int, height: int, width: int, backward: bool, target: str, rounds: int) -> None:
-    """Time both formulations and print a row; refuses to time results that differ."""
+    """Time both implementations and print a row; raise an error if the results differ."""
     labels = partition(batch, masks, height, width)
     stacks = planes(labels)
     x = torch.rand(batch, 2, height, width, requires_grad=backward)
@@ -53,7 +53,7 @@ def compare(batch: int, masks: int, height: int, width: int, backward: bool, tar
 
 
 def extra_memory(masks: int) -> float | None:
-    """Extra MiB of one forward pass at 720×1280."""
+    """Return the additional MiB of one forward pass at 720×1280."""
     labels = partition(1, masks, 720, 1280)
     x = torch.rand(1, 2, 720, 1280)
     with torch.no_grad():

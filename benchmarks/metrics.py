@@ -1,4 +1,4 @@
-"""PSNR and SSIM against plain transcriptions of their formulas: ``python -m benchmarks.metrics``."""
+"""Compare PSNR and SSIM with direct implementations of their formulas: ``python -m benchmarks.metrics``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from benchmarks.transcriptions_metrics import psnr_numpy, ssim_3d_dense
 
 
 def main() -> None:
-    """Time each pair of implementations in interleaved rounds and print a table."""
+    """Time each pair of implementations in alternating rounds and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--height', type=int, default=720)
-    parser.add_argument('--width', type=int, default=1280)
-    parser.add_argument('--rounds', type=int, default=1, help='rounds of the dense SSIM, a minute each in float64')
+    parser.add_argument('--height', type=int, default=720, help='of the images (default: 720)')
+    parser.add_argument('--width', type=int, default=1280, help='of the images (default: 1280)')
+    parser.add_argument('--rounds', type=int, default=1, help='rounds of the dense SSIM, a minute each (default: 1)')
     args = parser.parse_args()
     first, second = noisy_pair(args.height, args.width)
     size = f'{args.height}×{args.width}'
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def noisy_pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """A smooth image and a noisy copy.
+    """Return a smooth image and a noisy copy.
 
     Args:
         height: rows.

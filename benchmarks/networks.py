@@ -1,4 +1,4 @@
-"""NAFNet, LaKDNet, RSS-T, the pair, its correlations and TLC pooling against eager transcriptions of the formulas.
+"""Compare NAFNet, LaKDNet, RSS-T, the analysis-synthesis pair, and TLC pooling with direct implementations.
 
 python -m benchmarks.networks
 """
@@ -24,7 +24,7 @@ PUBLISHED = {'width': 32, 'middle_blk_num': 1, 'enc_blk_nums': [1, 1, 1, 28], 'd
 
 
 def published_nafnet() -> nn.Module:
-    """NAFNet of width 32 with random weights; beta and gamma too, which would be zero in a fresh network."""
+    """Return NAFNet of width 32 with random weights, including beta and gamma, whose initial value is zero."""
     torch.manual_seed(0)
     net = build_network({'type': 'NAFNet', **PUBLISHED}).eval()
     for name, parameter in net.named_parameters():
@@ -34,13 +34,13 @@ def published_nafnet() -> nn.Module:
 
 
 def difference(result: Tensor, expected: Tensor) -> float:
-    """Largest difference as a share of the largest value."""
+    """Return the largest difference relative to the largest value."""
     return float((result - expected).abs().max() / expected.abs().max())
 
 
 @torch.no_grad()
 def compare_networks(rounds: int) -> None:
-    """Forward pass at 256×256, fp32 and bf16 autocast."""
+    """Time the forward pass at 256×256, fp32 and bf16 autocast."""
     net = published_nafnet()
     x = torch.rand(1, 3, 256, 256)
     expected = transcriptions.nafnet(net, x)
@@ -58,7 +58,7 @@ def compare_networks(rounds: int) -> None:
 
 @torch.no_grad()
 def compare_others(size: int, rounds: int) -> None:
-    """Forward passes of LaKDNet-S, RSS-T and the pair in their published sizes, fp32."""
+    """Time forward passes of LaKDNet-S, RSS-T and the analysis-synthesis pair in their published sizes, fp32."""
     x = torch.rand(1, 3, size, size)
     for title, options, plain, target in (
         ('LaKDNet-S', {'type': 'LaKDNet', 'dim': 32, 'num_blocks': [8, 12, 12, 16]}, transcriptions.lakdnet, '≥ 1.3×'),
@@ -77,7 +77,7 @@ def compare_others(size: int, rounds: int) -> None:
 
 @torch.no_grad()
 def compare_pooling(channels: int, height: int, width: int, kernel: int, target: str, rounds: int) -> None:
-    """TLC pooling of one level."""
+    """Time TLC pooling of one level."""
     x = torch.rand(1, channels, height, width).contiguous(memory_format=torch.channels_last)
     plain = x.contiguous()
     pool = LocalAvgPool2d((kernel, kernel))
@@ -98,7 +98,7 @@ CORRELATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @torch.no_grad()
 def memory_of_correlation(side: str, channels: int, size: int) -> float | None:
-    """Peak MiB of one side beyond what its process held before, result included; for a process of its own."""
+    """Return the additional peak MiB of one side, including its result; run it in a separate process."""
     x = torch.rand(1, channels, size, size)
     CORRELATIONS[side](x[..., :64, :64])  # what libraries set up once
     return peak_memory(lambda: CORRELATIONS[side](x), x.device)[1]
@@ -106,7 +106,7 @@ def memory_of_correlation(side: str, channels: int, size: int) -> float | None:
 
 @torch.no_grad()
 def compare_correlation(channels: int, size: int, rounds: int) -> dict[str, float | None]:
-    """Time of the correlation layer; its peak memory by side, each measured in a fresh process."""
+    """Measure time and peak memory of the correlation layer, each side in a new process."""
     memory = {}
     for side in CORRELATIONS:
         with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as process:

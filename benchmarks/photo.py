@@ -1,8 +1,8 @@
-"""A photo of 720×1280 pixels through basicsr/deblur.py: where the time goes; and the memory that 24 megapixels take.
+"""Measure the time of each step of basicsr/deblur.py for a 720×1280 photo, and the memory for 24 megapixels.
 
-python -m benchmarks.photo              with the network that comes with the repository
-python -m benchmarks.photo --model FILE with another one
-python -m benchmarks.photo --large      the 24-megapixel photo as well (minutes)
+python -m benchmarks.photo              with the bundled network
+python -m benchmarks.photo --model FILE with another network
+python -m benchmarks.photo --large      also measure a 24-megapixel photo (takes minutes)
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROUNDS = 3
 
 
 def photo(height: int, width: int) -> np.ndarray:
-    """Regions, edges and texture, RGB uint8."""
+    """Return an image with regions, edges and texture, RGB uint8."""
     rng = np.random.default_rng(0)
     image = np.zeros((height, width, 3), np.float32)
     for cell, size in ((200, 60), (40, 25), (8, 12), (2, 5)):
@@ -46,14 +46,14 @@ def photo(height: int, width: int) -> np.ndarray:
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, float, Any]:
-    """Wall seconds, processor seconds, result."""
+    """Return wall seconds, CPU seconds and the result."""
     start = time.perf_counter(), time.process_time()
     result = run()
     return time.perf_counter() - start[0], time.process_time() - start[1], result
 
 
 def parts(file: Path, model: Path, folder: Path) -> None:
-    """Print what each part of the work takes in one process."""
+    """Print the time of each step in one process."""
     rows = []
     wall, cpu, read = timed(lambda: load_photo(file))
     rows.append(('read', wall, cpu))
@@ -79,7 +79,7 @@ def parts(file: Path, model: Path, folder: Path) -> None:
 
 
 def command(file: Path, model: Path, folder: Path, dtype: str) -> tuple[float, float, float]:
-    """Wall seconds, processor seconds and peak resident MiB of the whole command in a process of its own."""
+    """Return wall seconds, CPU seconds and peak resident MiB of the command, in a separate process."""
     words = [sys.executable, str(ROOT / 'basicsr' / 'deblur.py'), '-i', str(file), '-o', str(folder / 'results')]
     words += ['--model', str(model), '--mask-cache', 'none', '--device', 'cpu', '--overwrite', '--dtype', dtype]
     start = time.perf_counter()
@@ -93,9 +93,14 @@ def command(file: Path, model: Path, folder: Path, dtype: str) -> tuple[float, f
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--large', action='store_true', help='also 24 megapixels')
-    parser.add_argument('--model', metavar='NAME', help='a network file or name; the one that comes along by default')
-    parser.add_argument('--parts', action=argparse.BooleanOptionalAction, default=True, help='the parts one by one')
+    parser.add_argument('--large', action='store_true', help='also measure a 24-megapixel photo')
+    parser.add_argument('--model', metavar='NAME', help='network file or name (default: the bundled network)')
+    parser.add_argument(
+        '--parts',
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help='measure each step',
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,11 +1,11 @@
-"""Scores of the shipped network, as the photo command applies it, beside those of the blurred input.
+"""Score the bundled network, run as in basicsr/deblur.py, and the blurred input.
 
 python -m benchmarks.pretrained datasets/Quickstart/test
 python -m benchmarks.pretrained DIR/pairs DIR/kohler --csv results/pretrained.csv
 
-A folder holds blur/ and sharp/, or input/ and target/, with files of the same names. They are grouped by the column
-``group`` of a table <folder>.csv beside it (columns file, group), by the kinds of scripts/make_blur_pairs.py, or else
-by the folder. A PSNR above that of rounding (58.92 dB) counts as that. Prints a Markdown table.
+A folder contains blur/ and sharp/, or input/ and target/, with files of the same names. Images are grouped by the table
+<folder>.csv next to the folder (columns file, group), by the kinds of scripts/make_blur_pairs.py, or by folder. PSNR is
+limited to that of rounding (58.92 dB). Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FOLDERS = (('blur', 'sharp'), ('input', 'target'))
 
 @dataclass(frozen=True)
 class Result:
-    """One picture: PSNR in dB and SSIM (3-D) of the input and of the output; seconds; what the guard said."""
+    """One image: PSNR in dB and SSIM (3-D) of input and output, seconds, and the message of the guard."""
 
     file: str
     psnr: tuple[float, float]
@@ -41,12 +41,12 @@ class Result:
 
 
 def pairs_of(folder: Path) -> list[tuple[str, Path, Path]]:
-    """Group, blurred file and sharp file of each pair."""
+    """Return group, blurred file and sharp file of each pair."""
     for lq, gt in FOLDERS:
         if (folder / lq).is_dir() and (folder / gt).is_dir():
             break
     else:
-        sys.exit(f'{folder}: holds neither blur/ and sharp/ nor input/ and target/')
+        sys.exit(f'{folder}: contains neither blur/ and sharp/ nor input/ and target/')
     groups: dict[str, str] = {}
     table = folder.with_name(f'{folder.name}.csv')
     if table.is_file():
@@ -61,7 +61,7 @@ def pairs_of(folder: Path) -> list[tuple[str, Path, Path]]:
 
 
 def score(deblurrer: Deblurrer, lq_path: Path, gt_path: Path) -> Result:
-    """Deblur one picture and compare."""
+    """Deblur one image and compare it with its ground truth."""
     lq, gt = imread(lq_path, channels=3), imread(gt_path, channels=3)
     done = deblurrer.deblur(lq)
     both = lq, done.image
@@ -71,7 +71,7 @@ def score(deblurrer: Deblurrer, lq_path: Path, gt_path: Path) -> Result:
 
 
 def line(group: str, results: list[Result]) -> str:
-    """A row of the table."""
+    """Return a row of the table."""
     psnr = [statistics.fmean(result.psnr[side] for result in results) for side in (0, 1)]
     ssim = [statistics.fmean(result.ssim[side] for result in results) for side in (0, 1)]
     gains = [result.psnr[1] - result.psnr[0] for result in results]
@@ -83,14 +83,14 @@ def line(group: str, results: list[Result]) -> str:
 
 
 def main() -> None:
-    """Score all pictures."""
+    """Score all images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folders', nargs='+', type=Path, metavar='FOLDER')
-    parser.add_argument('--model', help='network file or name; the shipped one by default')
-    parser.add_argument('--masks', choices=('auto', 'none'), default='auto')
-    parser.add_argument('--dtype', choices=('auto', 'fp32', 'bf16'), default='fp32')
-    parser.add_argument('--every', type=int, default=1, metavar='N', help='only each Nth picture')
-    parser.add_argument('--csv', type=Path, metavar='FILE', help='write one row for each picture')
+    parser.add_argument('--model', metavar='NAME', help='network file or name (default: the bundled network)')
+    parser.add_argument('--masks', choices=('auto', 'none'), default='auto', help='none disables masks')
+    parser.add_argument('--dtype', choices=('auto', 'fp32', 'bf16'), default='fp32', help='default: fp32')
+    parser.add_argument('--every', type=int, default=1, metavar='N', help='score every Nth image only')
+    parser.add_argument('--csv', type=Path, metavar='FILE', help='also write one row for each image')
     arguments = parser.parse_args()
     deblurrer = Deblurrer.load(arguments.model, masks=arguments.masks, dtype=arguments.dtype)
     groups: dict[str, list[Result]] = defaultdict(list)

@@ -1,12 +1,12 @@
-"""Automatic masks of Segment Anything against the generator of the ``segment-anything`` package: time and agreement.
+"""Compare our masks of Segment Anything with those of the ``segment-anything`` package: time and agreement.
 
 python -m benchmarks.sam
 python -m benchmarks.sam --model vit_b
 
-Weights are random, and a random network finds nothing. So the decoder's answers are computed, and then replaced by
-those of a made-up picture of 60 segments: to each point its segment, a dilated one, and noise. The thresholds are the
-defaults.
-The tiny model has the real decoder behind an encoder of one small layer; ``vit_b`` is all real and takes ten minutes.
+Weights are random, and a random network finds no masks. Therefore the outputs of the decoder are computed and then
+replaced by those of a synthetic image of 60 segments: for each point its segment, a dilated segment, and noise.
+Thresholds have their defaults. The tiny model has the real decoder after an encoder of one small layer; ``vit_b``
+is the real network and takes ten minutes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SEGMENTS = 60
 
 
 def network(model: str) -> Sam:
-    """Segment Anything with random weights; biases are random too, which would be zero in a fresh network."""
+    """Return Segment Anything with random weights, including biases, whose initial value is zero."""
     torch.manual_seed(0)
     sam = sam_model_registry['vit_b']()
     if model == 'tiny':
@@ -44,7 +44,7 @@ def network(model: str) -> Sam:
 
 
 class Answers:
-    """What a trained network might say of a picture of segments, for the points of the grid in their order."""
+    """Plausible outputs of a trained network for an image of segments, for the points of the grid in their order."""
 
     def __init__(self, height: int, width: int) -> None:
         generator = torch.Generator().manual_seed(1)
@@ -71,32 +71,32 @@ class Answers:
 
 
 class Replaced(nn.Module):
-    """The package's decoder, whose answers are thrown away; without one, only what comes after it is measured."""
+    """The package's decoder, whose outputs are discarded; None measures only the steps after it."""
 
     def __init__(self, decoder: nn.Module | None, answers: Answers) -> None:
         super().__init__()
         self.decoder, self.answers = decoder, answers
 
     def forward(self, **inputs: Any) -> tuple[Tensor, Tensor]:
-        """The answers to the 64 points."""
+        """Return the outputs for the 64 points."""
         if self.decoder is not None:
             self.decoder(**inputs)
         return self.answers.logits, self.answers.quality
 
 
 class ReplacedHere(PromptDecoder):
-    """The same for our decoder; it makes all masks, though those of bad prompts would be left out."""
+    """The same for our decoder; it makes all masks, including those that would be discarded by their quality."""
 
     answers: Answers
     compute = True
 
     def set_image(self, embedding: Tensor) -> None:
-        """Nothing, if only what comes after the decoder is measured."""
+        """Do nothing if only the steps after the decoder are measured."""
         if self.compute:
             super().set_image(embedding)
 
     def decode(self, points: Tensor, min_quality: float = -torch.inf) -> Candidates:
-        """The answers to the 64 points."""
+        """Return the outputs for the 64 points."""
         if self.compute:
             super().decode(points)
         good = self.answers.quality > min_quality
@@ -104,24 +104,24 @@ class ReplacedHere(PromptDecoder):
 
 
 class NoEncoder(nn.Module):
-    """Stands for the image encoder where it is not to be measured."""
+    """A replacement of the image encoder, so that its time is not measured."""
 
     img_size = 1024
 
     def forward(self, image: Tensor) -> Tensor:
-        """An embedding of zeros."""
+        """Return an embedding of zeros."""
         return image.new_zeros(1, 256, 64, 64)
 
 
 def package(sam: Sam, answers: Answers, compute: bool) -> SamAutomaticMaskGenerator:
-    """The package's generator with replaced answers."""
+    """Return the package's generator with replaced outputs."""
     encoder = sam.image_encoder if compute else NoEncoder()
     decoder = Replaced(sam.mask_decoder if compute else None, answers)
     return SamAutomaticMaskGenerator(Sam(encoder, sam.prompt_encoder, decoder).eval(), POINTS_PER_SIDE)
 
 
 def ours(sam: Sam, answers: Answers, compute: bool, dtype: torch.dtype = torch.float32) -> FastAutomaticMasks:
-    """Our generator with replaced answers."""
+    """Return our generator with replaced outputs."""
     encoder = sam.image_encoder if compute else NoEncoder()
     masks = FastAutomaticMasks(
         Sam(encoder, sam.prompt_encoder, sam.mask_decoder).eval(), points_per_side=POINTS_PER_SIDE, dtype=dtype
@@ -132,7 +132,7 @@ def ours(sam: Sam, answers: Answers, compute: bool, dtype: torch.dtype = torch.f
 
 
 def rows(title: str, times: dict[str, Seconds], targets: tuple[str, str]) -> None:
-    """One row for each precision, both against the package in float32."""
+    """Print one row per precision, each compared with the package in float32."""
     row(f'{title}, fp32', {'package': times['package'], 'ours': times['fp32']}, targets[0])
     if 'bf16' in times:
         row(f'{title}, bf16', {'package': times['package'], 'ours': times['bf16']}, targets[1])
@@ -140,7 +140,7 @@ def rows(title: str, times: dict[str, Seconds], targets: tuple[str, str]) -> Non
 
 @torch.no_grad()
 def compare_decoders(sam: Sam, rounds: int) -> None:
-    """64 prompts on one image, and how far the logits are apart."""
+    """Decode 64 prompts on one image, and compare the logits."""
     generator = torch.Generator().manual_seed(2)
     embedding = torch.randn(1, 256, 64, 64, generator=generator)
     points = torch.rand(POINTS_PER_SIDE**2, 2, generator=generator, dtype=torch.float64) * 1024
@@ -172,7 +172,7 @@ def compare_decoders(sam: Sam, rounds: int) -> None:
 
 
 def compare_generators(sam: Sam, height: int, width: int, compute: bool, rounds: int) -> None:
-    """Photo to masks, and how many both keep; ``compute`` False leaves encoder and decoder out."""
+    """Make the masks of a photo and count the masks that both keep; without ``compute``, skip encoder and decoder."""
     answers = Answers(height, width)
     photo = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
     plain, fast = package(sam, answers, compute), ours(sam, answers, compute)
@@ -199,8 +199,8 @@ def compare_generators(sam: Sam, height: int, width: int, compute: bool, rounds:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--model', choices=('tiny', 'vit_b'), default='tiny')
-    parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--model', choices=('tiny', 'vit_b'), default='tiny', help='network (default: tiny)')
+    parser.add_argument('--rounds', type=int, default=3, help='timed rounds (default: 3)')
     arguments = parser.parse_args()
     sam = network(arguments.model)
     header(f'Automatic masks of Segment Anything, {arguments.model}', 'package in fp32')

@@ -1,4 +1,4 @@
-"""Paired timing: both sides take turns in one process, medians and ratios are reported."""
+"""Paired timing: run both sides alternately in one process, and report medians and ratios."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import torch
 
 
 class Seconds(NamedTuple):
-    """Medians of one side: wall time, and processor time of all threads, which neighbours disturb less."""
+    """Medians of one side: wall time, and CPU time of all threads, which other processes affect less."""
 
     wall: float
     cpu: float
 
 
 def paired(sides: dict[str, Callable[[], Any]], rounds: int = 7) -> dict[str, Seconds]:
-    """Median times of each side; every round runs all of them in turn, after one warm-up each."""
+    """Return median times of each side; every round runs all of them in turn, after one warm-up each."""
     wall: dict[str, list[float]] = {name: [] for name in sides}
     cpu: dict[str, list[float]] = {name: [] for name in sides}
     for run in sides.values():
@@ -35,14 +35,14 @@ def paired(sides: dict[str, Callable[[], Any]], rounds: int = 7) -> dict[str, Se
 
 
 def row(title: str, times: dict[str, Seconds], target: str = '') -> None:
-    """Print one line: baseline (the first side), ours (the second), how many times faster."""
+    """Print one line: time of the baseline (the first side), of ours (the second), and their ratio."""
     slow, fast = list(times.values())[:2]
     ratios = f'{slow.wall / fast.wall:.1f}× | {slow.cpu / fast.cpu:.1f}×'
     print(f'| {title} | {slow.wall * 1e3:.1f} | {fast.wall * 1e3:.1f} | {ratios} | {target} |')
 
 
 def header(title: str, baseline: str = 'transcription') -> None:
-    """Print what was measured on which machine, and the table's head."""
+    """Print the title, the machine and the head of the table."""
     print(f'### {title}')
     print(f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}')
     print()

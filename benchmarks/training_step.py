@@ -1,4 +1,4 @@
-"""A training step of SAM-Deblur, and of its optimizer alone, against an eager transcription of the original's.
+"""Compare a training step of SAM-Deblur, and its optimizer alone, with a direct implementation of the original's.
 
 python -m benchmarks.training_step
 
@@ -33,7 +33,7 @@ OPTIONS = Path(__file__).resolve().parents[1] / 'options' / 'train' / 'GoPro' / 
 
 
 def recipe_model(precision: str, device: torch.device) -> Any:
-    """The published network and recipe; residual scales as after some training, fresh ones would be zero."""
+    """Return the published network and recipe, with nonzero residual scales as after some training."""
     torch.manual_seed(0)
     model = build_model(load_options(OPTIONS, [f'train:precision={precision}']), processes=Processes(device=device))
     with torch.no_grad():
@@ -44,7 +44,7 @@ def recipe_model(precision: str, device: torch.device) -> Any:
 
 
 def batch_of(size: int, masks: int, device: torch.device, side: int = 256) -> dict[str, Tensor]:
-    """Random images and a partition of ``masks`` vertical stripes."""
+    """Return random images and label maps of ``masks`` vertical stripes."""
     stripes = torch.arange(side, device=device).mul(masks).div(side, rounding_mode='floor') + 1
     labels = stripes.view(1, 1, 1, side).expand(size, 1, side, side).to(torch.uint8).contiguous()
     lq, gt = torch.rand(2, size, 3, side, side, device=device)
@@ -62,7 +62,7 @@ class OriginalStep:
         self.optimizer = loop_adamw(self.net)
 
     def __call__(self) -> float:
-        """One step; its loss."""
+        """Run one step; return its loss."""
         self.optimizer.zero_grad()
         restored = transcriptions.sam_deblur(
             self.net, lambda x: transcriptions.nafnet(self.net, x), self.lq, self.stacks
@@ -76,13 +76,13 @@ class OriginalStep:
 
 
 def loop_adamw(net: torch.nn.Module) -> torch.optim.Optimizer:
-    """AdamW that goes over the parameters one by one."""
+    """AdamW with a loop over the parameters."""
     block = {'type': 'AdamW', 'lr': 1e-3, 'weight_decay': 1e-3, 'betas': [0.9, 0.9]}
     return build_optimizer(net, {**block, 'foreach': False, 'fused': False})
 
 
 def waiting(run: Callable[[], Any], device: torch.device) -> Callable[[], Any]:
-    """The call, and the device has finished when it returns."""
+    """Return a function that waits until the device has finished."""
 
     def waited() -> Any:
         result = run()
@@ -94,7 +94,7 @@ def waiting(run: Callable[[], Any], device: torch.device) -> Callable[[], Any]:
 
 
 def compare_steps(precision: str, size: int, masks: int, device: torch.device, rounds: int, target: str) -> None:
-    """Whole steps, losses of the first one beside."""
+    """Compare whole steps, and the losses of the first one."""
     model, batch = recipe_model(precision, device), batch_of(size, masks, device)
     original = OriginalStep(model.net, batch, masks)
     losses = original(), model.train_step(batch).losses['l_pix']
@@ -111,7 +111,7 @@ def compare_steps(precision: str, size: int, masks: int, device: torch.device, r
 
 
 def compare_optimizers(device: torch.device, rounds: int) -> None:
-    """The optimizer alone, with gradients in place."""
+    """Compare the optimizers alone, with existing gradients."""
     model = recipe_model('fp32', device)
     plain = copy.deepcopy(model.net)
     optimizer = loop_adamw(plain)
@@ -123,7 +123,7 @@ def compare_optimizers(device: torch.device, rounds: int) -> None:
 
 
 def measure_loop(size: int, precision: str, device: torch.device, steps: int = 100) -> None:
-    """Training on generated pictures: how much of the time the loop waits for data."""
+    """Train on synthetic images, and print the fraction of time spent waiting for data."""
     model = recipe_model(precision, device)
     block = {'type': 'SyntheticBlurDataset', 'length': size * steps, 'gt_size': 256}
     mode: Any = 'cuda' if device.type == 'cuda' else None
@@ -148,11 +148,11 @@ def measure_loop(size: int, precision: str, device: torch.device, steps: int = 1
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--device', default='cpu')
-    parser.add_argument('--batch', type=int, default=2)
-    parser.add_argument('--masks', type=int, default=60)
-    parser.add_argument('--rounds', type=int, default=7)
-    parser.add_argument('--loop', action='store_true', help='also train on generated data')
+    parser.add_argument('--device', default='cpu', help='cpu (default) or cuda')
+    parser.add_argument('--batch', type=int, default=2, help='batch size (default: 2)')
+    parser.add_argument('--masks', type=int, default=60, help='regions per image (default: 60)')
+    parser.add_argument('--rounds', type=int, default=7, help='timed rounds (default: 7)')
+    parser.add_argument('--loop', action='store_true', help='also measure a training loop on synthetic data')
     args = parser.parse_args()
     device = torch.device(args.device)
     header('Training step of SegNAFNet, width 32')

@@ -1,7 +1,7 @@
-"""The formulas written down as they stand, eager and in (B, C, H, W): baseline of the benchmarks, oracle of the tests.
+"""Direct implementations of the formulas, eager and in (B, C, H, W): baseline of benchmarks, reference of tests.
 
-Slow and memory-hungry on purpose: one product of masks and features for all M masks, statistics by hand,
-running sums in two dimensions.
+They are deliberately not optimised: one product of masks and features for all M masks, explicit statistics, running
+sums in two dimensions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def mask_average_pooling(x: Tensor, masks: list[Tensor]) -> Tensor:
-    """Algorithm 1 of arXiv 2309.02270: x (B, C, H, W), B float stacks (M, 1, H, W)."""
+    """Run Algorithm 1 of arXiv 2309.02270: x (B, C, H, W), B float stacks (M, 1, H, W)."""
     out = torch.empty_like(x)
     for b, m in enumerate(masks):
         area = m.sum((2, 3), keepdim=True)
@@ -26,7 +26,7 @@ def mask_average_pooling(x: Tensor, masks: list[Tensor]) -> Tensor:
 
 
 def sam_deblur(net: Any, restore: Any, lq: Tensor, masks: list[Tensor]) -> Tensor:
-    """Pad, region means of the two convolutions' features, ``restore`` on image and means, crop.
+    """Pad, compute region means of the two convolutions' features, run ``restore`` on image and means, crop.
 
     ``restore`` returns an image, or several of which the last is the result.
     """
@@ -44,7 +44,7 @@ def sam_deblur(net: Any, restore: Any, lq: Tensor, masks: list[Tensor]) -> Tenso
 
 
 def nafnet(net: Any, x: Tensor) -> Tensor:
-    """NAFNet's forward pass (arXiv 2204.04676) with the parameters of ``net``; H, W multiples of 2^levels."""
+    """Run NAFNet's forward pass (arXiv 2204.04676) with the parameters of ``net``; H, W multiples of 2^levels."""
     image = x[:, : net.img_channel]
     x = net.intro(x)
     skips = []
@@ -79,7 +79,7 @@ def _gate(x: Tensor) -> Tensor:
 
 
 def lakdnet(net: Any, x: Tensor) -> Tensor:
-    """LaKDNet's forward pass (arXiv 2302.02234) with the parameters of ``net``; H, W multiples of 8, clipped."""
+    """Run LaKDNet's forward pass (arXiv 2302.02234) with the parameters of ``net``; H, W multiples of 8, clipped."""
     image = x[:, : net.img_channel][:, -net.out_channels :]
     e1 = _lakd_blocks(net.encoder_level1, net.embed(x))
     e2 = _lakd_blocks(net.encoder_level2, F.pixel_unshuffle(net.down1_2.body[0](e1), 2))
@@ -106,7 +106,7 @@ def _lakd_blocks(stage: Any, x: Tensor) -> Tensor:
 
 
 def local_pooling(x: Tensor, kernel: tuple[int, int]) -> Tensor:
-    """TLC (arXiv 2112.04491): an integral image and the difference of its four corners, edges repeated."""
+    """Run TLC (arXiv 2112.04491): an integral image, the difference of its four corners, repeated edges."""
     height, width = x.shape[-2:]
     rows, columns = min(height, kernel[0]), min(width, kernel[1])
     integral = F.pad(x.cumsum(-1).cumsum(-2), (1, 0, 1, 0))

@@ -1,4 +1,4 @@
-"""Plain transcriptions of the metric formulas: the baseline of the benchmark and the oracle of the tests."""
+"""Direct implementations of the metrics: baseline of the benchmark, reference of the tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Array = npt.NDArray[np.float64]
 
 
 def psnr_numpy(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> float:
-    """PSNR of 8-bit images by float64 arrays.
+    """Return the PSNR of 8-bit images, computed with float64 arrays.
 
     Args:
         first: uint8 (H, W, C).
@@ -24,7 +24,7 @@ def psnr_numpy(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> f
 def ssim_3d_dense(
     first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], rows: int = 16, dtype: torch.dtype = torch.float64
 ) -> float:
-    """3-D SSIM of 8-bit images by dense 11 x 11 x 11 convolutions, five filters.
+    """Return the 3-D SSIM of 8-bit images by dense 11 x 11 x 11 convolutions, five filters.
 
     The images are treated in slabs of rows: unfolded at once, 720 x 1280 would take tens of GB.
 
@@ -44,7 +44,7 @@ def ssim_3d_dense(
 
 
 def gaussian_cube() -> torch.Tensor:
-    """The 11 x 11 x 11 Gaussian window, sigma 1.5, as a float64 (1, 1, 11, 11, 11) convolution kernel."""
+    """Return the 11 x 11 x 11 Gaussian window, sigma 1.5, as a float64 (1, 1, 11, 11, 11) convolution kernel."""
     distance = torch.arange(-5, 6, dtype=torch.float64)
     line = torch.exp(-(distance**2) / (2 * 1.5**2))
     line = line / line.sum()

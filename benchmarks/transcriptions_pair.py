@@ -1,4 +1,4 @@
-"""The analysis-synthesis pair's forward passes written down as they stand, eager and in (B, C, H, W).
+"""Direct implementation of the analysis-synthesis pair's forward passes, eager and in (B, C, H, W).
 
 All pairs of channels are correlated at once, in whole transforms.
 """
@@ -13,12 +13,12 @@ from torch import Tensor
 
 
 def analysis_synthesis(net: Any, x: Tensor) -> Tensor:
-    """The pair on an image (B, 3 [+ prior], H, W) in [0, 1] whose sides need no padding; the kernel is the image's."""
+    """Run the pair on an image (B, 3 [+ prior], H, W) in [0, 1] that needs no padding, with its own kernel."""
     return synthesis(net.synthesis, 255 * x, analysis(net.analysis, 255 * x[:, :3])) / 255
 
 
 def analysis(net: Any, image: Tensor) -> Tensor:
-    """Blur kernels (B, h, w) of (B, 3, H, W) in [0, 255], from the whole image (arXiv 2004.02956)."""
+    """Estimate blur kernels (B, h, w) of (B, 3, H, W) in [0, 255] from the whole image (arXiv 2004.02956)."""
     gray = 0.2989 * image[:, :1] + 0.5870 * image[:, 1:2] + 0.1140 * image[:, 2:]
     centred = gray - gray.mean((2, 3), keepdim=True)
     level = centred / (centred.pow(2).mean((2, 3), keepdim=True) + 1e-7).sqrt()
@@ -47,7 +47,7 @@ def analysis(net: Any, image: Tensor) -> Tensor:
 
 
 def synthesis(net: Any, x: Tensor, kernel: Tensor) -> Tensor:
-    """Sharp images of (B, 3 [+ prior], H, W) in [0, 255], sides multiples of 2^levels, given kernels (B, h, w)."""
+    """Restore (B, 3 [+ prior], H, W) in [0, 255], sides multiples of 2^levels, with the kernels (B, h, w)."""
     flat = kernel.flatten(1)
     skips = []
     for block, down in zip(net.enc, net.down, strict=True):
@@ -76,7 +76,7 @@ def _guided(block: Any, x: Tensor, flat: Tensor) -> Tensor:
 
 
 def _same(conv: Any, x: Tensor, stride: int = 1) -> Tensor:
-    """A convolution after which ⌈n / stride⌉ samples are left; an odd zero goes to the end."""
+    """Return a convolution with ⌈n / stride⌉ outputs; an odd zero is added at the end."""
     kernel = conv.weight.shape[-1]
     (top, bottom), (left, right) = (_zeros(size, kernel, stride) for size in x.shape[-2:])
     return F.conv2d(F.pad(x, (left, right, top, bottom)), conv.weight, conv.bias, stride)
@@ -88,7 +88,7 @@ def _zeros(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def cross_correlation(x: Tensor, max_shift_y: int, max_shift_x: int, add_flips: bool = True) -> Tensor:
-    """The correlation layer of arXiv 2004.02956 with all pairs of channels at once: x (B, C, H, W)."""
+    """Run the correlation layer of arXiv 2004.02956 on all pairs of channels at once: x (B, C, H, W)."""
     (height, width), (my, mx) = x.shape[-2:], (max_shift_y, max_shift_x)
     centred = x - x.mean((2, 3), keepdim=True)
     deviation = centred.pow(2).mean((2, 3), keepdim=True).sqrt()

@@ -1,7 +1,7 @@
-"""RSS-T's forward pass written down as it stands, eager and in (B, C, H, W): baseline of the benchmark.
+"""Direct implementation of RSS-T's forward pass, eager and in (B, C, H, W): baseline of the benchmark.
 
-Positions are looked up anew in every block, scores are computed in full, all masks are made for all windows, and every
-scale is resized before it is merged.
+Each block looks up the positions again and computes all scores, masks are made for all windows, and every scale is
+resized before it is merged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def rsst(net: Any, x: Tensor) -> list[Tensor]:
-    """RSS-T with the parameters of ``net`` on an image whose sides are multiples of eight windows; no padding.
+    """Run RSS-T with the parameters of ``net`` on an image whose sides are multiples of eight windows.
 
     Args:
         net: with blocks of type 'rsst' and ``token_mlp`` 'leff'.

@@ -21,24 +21,19 @@ runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 
 def parse() -> argparse.Namespace:
     """Parse the command line."""
+    from basicsr.options.loading import add_force
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument('-opt', metavar='FILE', help='option file; check all its data sets')
-    what.add_argument(
-        '--root', type=Path, metavar='DIR', help='folder made by scripts/prepare_data.py, or with the same layout'
-    )
-    parser.add_argument(
-        '--force_yml',
-        nargs='+',
-        action='extend',
-        default=[],
-        metavar='KEY:KEY=VALUE',
-        help='override options of the file',
-    )
-    parser.add_argument('--quick', action='store_true', help='decode only a sample of the images')
-    parser.add_argument('--workers', type=int, default=1, metavar='N', help='number of worker processes')
-    parser.add_argument('--out', type=Path, metavar='DIR', help='output folder; default: results/check_data/<name>')
-    parser.add_argument('--rows', type=int, default=4, metavar='N', help='pairs per data set on the contact sheet')
+    root_help = 'folder made by scripts/prepare_data.py, or with the same layout'
+    what.add_argument('--root', type=Path, metavar='DIR', help=root_help)
+    add_force(parser)
+    add = parser.add_argument
+    add('--quick', action='store_true', help='decode only a sample of the images')
+    add('--workers', type=int, default=1, metavar='N', help='number of worker processes (default: 1)')
+    add('--out', type=Path, metavar='DIR', help='output folder; default: results/check_data/<name>')
+    add('--rows', type=int, default=4, metavar='N', help='pairs per data set on the contact sheet (default: 4)')
     return parser.parse_args()
 
 

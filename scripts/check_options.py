@@ -25,7 +25,7 @@ from basicsr.utils.errors import OptionError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check the given files; return 1 if any of them has a mistake."""
+    """Check the files; return 1 if any of them has a mistake."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
     parser.add_argument('-opt', required=True, nargs='+', action='extend', metavar='FILE', help='option files (YAML)')
     add_force(parser)

@@ -23,10 +23,10 @@ def parse() -> argparse.Namespace:
     add('second', type=Path, help='result folder of the second run, on the same data sets')
     add('--dataset', nargs='+', metavar='NAME', help='data sets to compare; default: all in both runs')
     add('--output', type=Path, metavar='FILE', help='path of the page; default: in the second folder')
-    add('--confidence', type=float, default=0.95, metavar='P', help='confidence level; default: 0.95')
-    add('--method', choices=['bca', 'percentile'], default='bca', help='method for the intervals')
-    add('--resamples', type=int, default=10_000, metavar='N', help='bootstrap resamples; default: 10000')
-    add('--seed', type=int, default=0, help='seed of the bootstrap; default: 0')
+    add('--confidence', type=float, default=0.95, metavar='P', help='confidence level (default: 0.95)')
+    add('--method', choices=['bca', 'percentile'], default='bca', help='method for the intervals (default: bca)')
+    add('--resamples', type=int, default=10_000, metavar='N', help='bootstrap resamples (default: 10000)')
+    add('--seed', type=int, default=0, help='seed of the bootstrap (default: 0)')
     return parser.parse_args()
 
 

@@ -44,7 +44,7 @@ def parse() -> argparse.Namespace:
     add('--layout', choices=['keras-analysis-synthesis', 'torch'], help='input layout; default: from the suffix')
     add('--to', choices=['ours', 'published'], default='ours', help='output layout (default: ours)')
     add('--half', action='store_true', help='store float16: half the size, 3 significant digits')
-    add('--ema', action='store_true', help='use the exponential moving average of the weights (params_ema)')
+    add('--ema', action='store_true', help='use the EMA weights (params_ema)')
     add('--strength', type=float, metavar='S', help='scale the residual of a NAFNet: 0.6 deblurs more cautiously')
     add('-opt', metavar='FILE', help='option file with the network_g of the input')
     add_force(parser)
@@ -71,7 +71,7 @@ def read(arguments: argparse.Namespace) -> tuple[Weights, Any]:
     block, first = plain_block(options.network_g, 'network') if options else None, arguments.input[0]
     if input_layout(arguments.input, arguments.layout) == KERAS:
         if arguments.ema:
-            raise WeightsError(f'{first}: Keras files contain no moving averages; leave out --ema')
+            raise WeightsError(f'{first}: Keras files contain no EMA weights; omit --ema')
         block = block or {'type': 'AnalysisSynthesisNet'}
         net = build_network(block)
         weights = Weights(first, read_keras_pair(net, arguments.input))

@@ -81,7 +81,7 @@ def main() -> int:
 
 
 def load_pair(arguments: argparse.Namespace) -> Any:
-    """Load the analysis-synthesis pair as given on the command line."""
+    """Load the analysis-synthesis pair named on the command line."""
     from basicsr.inference.deblurrer import Deblurrer
     from basicsr.utils.errors import WeightsError
 

@@ -37,13 +37,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument('-opt', metavar='FILE', help='option file whose network_g is exported')
     add_force(parser)
     parser.add_argument('--model', type=Path, metavar='FILE', help='network file of any project: .pth or .safetensors')
-    parser.add_argument('--ema', action='store_true', help='use the moving averages (params_ema) of --model')
+    parser.add_argument('--ema', action='store_true', help='use the EMA weights (params_ema) of --model')
     parser.add_argument('--format', choices=['onnx', 'pt2'], default='onnx', help='output format (default: onnx)')
     parser.add_argument('--half', action='store_true', help='compute in float16; inputs and output stay float32')
     parser.add_argument('--opset', type=int, metavar='N', help='version of the ONNX operators (default: 20)')
-    parser.add_argument(
-        '--output', type=Path, metavar='FILE', help='output file; default: MODEL.FORMAT in the current folder'
-    )
+    output_help = 'output file; default: MODEL.FORMAT in the current folder'
+    parser.add_argument('--output', type=Path, metavar='FILE', help=output_help)
     arguments = parser.parse_args()
     if arguments.opt is None and arguments.model is None:
         parser.error('-opt or --model is required')

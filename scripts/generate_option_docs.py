@@ -66,7 +66,8 @@ def markdown() -> str:
                 model = _model(block, name)
                 arguments = [key for key in model.model_fields if key not in block.model_fields]
                 parts += [f'{summary_of(entry)}\n', _field_table(model, arguments, argument_texts(entry), 'argument')]
-    parts += ['## `mode: reference`\n', REFERENCE, _table(('block', 'argument', 'value', 'why'), _switches())]
+    switches = [(s.kind, f'`{s.argument}`', f'`{plain_text(s.value)}`', s.why) for s in reference.SWITCHES]
+    parts += ['## `mode: reference`\n', REFERENCE, _table(('block', 'argument', 'value', 'why'), switches)]
     parts += [
         '## Keys of other repositories\n',
         'Keys and types of SAM-Deblur, NAFNet and Restormer that differ here. Each is accepted with a notice.\n',
@@ -135,10 +136,6 @@ def _field_table(
             (f'`{name}`', in_words(schemas[name]), default, f'{field.description or texts.get(name, "")}{legacy_note}')
         )
     return _table((head, 'type', 'default', 'meaning'), rows) if rows else 'No arguments.\n'
-
-
-def _switches() -> list[tuple[str, ...]]:
-    return [(s.kind, f'`{s.argument}`', f'`{plain_text(s.value)}`', s.why) for s in reference.SWITCHES]
 
 
 def _legacy_rows() -> list[tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """Make blurred and sharp pairs from photos, folders of frames, or videos, to train or to test a deblurring network.
 
-Photos are blurred by simulated camera shake or by one kernel; frames of clips by their real motion.
+Photos are blurred by simulated camera shake, or by one kernel for the whole image; frames by their real motion. Pairs
+of the kind sharp have no blur.
 
 Examples:
     python scripts/make_blur_pairs.py -i photos -o pairs
@@ -21,6 +22,7 @@ runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 
 import argparse
 import logging
+from typing import Any
 
 KINDS = ('shake', 'motion', 'kernel', 'sharp')
 
@@ -41,33 +43,31 @@ def parse() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    text = 'folders of photos or frames, and videos; names of frames end with consecutive numbers, and neighbours show '
-    add('-i', '--input', nargs='+', default=[], metavar='PATH', help=f'{text}the same scene')
+    input_help = 'folders of photos, folders of frames (names end with consecutive numbers), and videos'
+    add('-i', '--input', nargs='+', default=[], metavar='PATH', help=input_help)
     add('--photos', nargs='+', default=[], metavar='DIR', help='folders of photos with any names')
     add('--clips', nargs='+', default=[], metavar='PATH', help='folders of frames, and videos')
     add('--clip-masks', metavar='DIR', help='masks of moving objects, with the names of the frames, for --masks')
     add('-o', '--output', type=Path, required=True, metavar='DIR', help='output folder')
     add('--pairs', type=int, default=1000, metavar='N', help='number of pairs (default: 1000)')
-    add('--kinds', nargs='+', type=share, metavar='KIND=SHARE', help='proportions of shake, motion (needs clips), '
-        'kernel (one for the whole image) and sharp (no blur); default: 40, 35, 10 and 15')  # fmt: skip
+    kinds_help = (
+        'proportions of the kinds shake, motion, kernel and sharp; default: 40, 35 (0 without clips), 10 and 15'
+    )
+    add('--kinds', nargs='+', type=share, metavar='KIND=SHARE', help=kinds_help)
     size = parser.add_mutually_exclusive_group()
     size.add_argument('--crop', type=int, default=192, metavar='PIXELS', help='side of square crops (default: 192)')
     size.add_argument('--whole', action='store_true', help='whole images with a shorter side of 480 to 720 pixels')
     add('--reduced', type=float, default=0.0, metavar='SHARE', help='fraction of whole images to scale down to 320x180')
-    add('--path-length', nargs=2, type=float, default=(0.0, 60.0), metavar=('MIN', 'MAX'),
-        help='path of a pixel during a shake, in pixels of an image of 720 rows (default: 0 60)')  # fmt: skip
-    add('--exposure', nargs=2, type=float, default=(0.2, 1.5), metavar=('MIN', 'MAX'),
-        help='exposure of motion, in intervals between frames (default: 0.2 1.5)')  # fmt: skip
+    limits: dict[str, Any] = {'nargs': 2, 'type': float, 'metavar': ('MIN', 'MAX')}
+    path_help = 'length of the path of a pixel during a shake, in pixels of an image of 720 rows (default: 0 60)'
+    add('--path-length', default=(0.0, 60.0), help=path_help, **limits)
+    exposure_help = 'exposure time of motion, in intervals between frames (default: 0.2 1.5)'
+    add('--exposure', default=(0.2, 1.5), help=exposure_help, **limits)
     add('--masks', action='store_true', help='also write a label map of regions for each pair')
     add('--frames', type=int, default=100, metavar='N', help='pairs of frames taken from each video (default: 100)')
     add('--seed', type=int, default=0, help='seed of all random numbers (default: 0)')
-    add(
-        '--workers',
-        type=int,
-        default=2,
-        metavar='N',
-        help='number of worker processes (default: 2; 0 uses the main process)',
-    )
+    workers_help = 'number of worker processes (default: 2; 0 uses the main process)'
+    add('--workers', type=int, default=2, metavar='N', help=workers_help)
     return parser.parse_args()
 
 

@@ -15,14 +15,8 @@ def main() -> int:
     """Write the image."""
     parser = argparse.ArgumentParser(description=__doc__)
     default = ROOT / 'docs' / 'images' / 'overview.png'
-    parser.add_argument(
-        '-o',
-        '--output',
-        type=Path,
-        default=default,
-        metavar='FILE',
-        help='output file (default: docs/images/overview.png)',
-    )
+    output_help = 'output file (default: docs/images/overview.png)'
+    parser.add_argument('-o', '--output', type=Path, default=default, metavar='FILE', help=output_help)
     output = parser.parse_args().output
 
     import cv2

@@ -32,7 +32,7 @@ MOTION: dict[str, Any] = {  # every region moves on its own, straight and steadi
 TRAIN_MOTION: dict[str, Any] = {'directions': (-5, 5, 85, 95), 'path_range': (9.0, 11.0)}
 TEST_MOTION: dict[str, Any] = {'directions': (0, 90), 'path_range': (9.0, 11.0)}
 TRAIN_SIZE, TEST_SIZE = 128, 256
-VAL_PICTURES = 16
+VAL_IMAGES = 16
 
 RECORD = 'quickstart.json'
 
@@ -40,27 +40,23 @@ RECORD = 'quickstart.json'
 def parse() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        '--output',
-        type=Path,
-        default=Path('datasets/Quickstart'),
-        metavar='DIR',
-        help='output folder (default: datasets/Quickstart)',
-    )
-    parser.add_argument('--seed', type=int, default=0, help='seed of all random numbers (default: 0)')
-    parser.add_argument('--photos', type=int, default=900, metavar='N', help='training images cut from photos')
-    parser.add_argument('--leaves', type=int, default=600, metavar='N', help='generated training images')
-    parser.add_argument('--test', type=int, default=8, metavar='N', help='test images per test photo')
-    parser.add_argument('--workers', type=int, default=2, metavar='N', help='number of worker processes')
+    add = parser.add_argument
+    output_help = 'output folder (default: datasets/Quickstart)'
+    add('--output', type=Path, default=Path('datasets/Quickstart'), metavar='DIR', help=output_help)
+    add('--seed', type=int, default=0, help='seed of all random numbers (default: 0)')
+    add('--photos', type=int, default=900, metavar='N', help='training images cut from photos (default: 900)')
+    add('--leaves', type=int, default=600, metavar='N', help='generated training images (default: 600)')
+    add('--test', type=int, default=8, metavar='N', help='test images per test photo (default: 8)')
+    add('--workers', type=int, default=2, metavar='N', help='number of worker processes (default: 2)')
     return parser.parse_args()
 
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return all settings that determine the images; they are recorded beside the images."""
+    """Return all settings that determine the images; they are recorded next to the images."""
     chosen = {key: getattr(arguments, key) for key in ('seed', 'photos', 'leaves', 'test')}
     fixed = {
         'sources': [TRAIN_PHOTOS, TEST_PHOTOS],
-        'sizes': [TRAIN_SIZE, TEST_SIZE, VAL_PICTURES],
+        'sizes': [TRAIN_SIZE, TEST_SIZE, VAL_IMAGES],
         'motion': [MOTION, TRAIN_MOTION, TEST_MOTION],
     }
     plain: dict[str, Any] = json.loads(json.dumps({**chosen, **fixed}))
@@ -103,7 +99,7 @@ def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
     write_samples(leaves, 'leaves', train, workers)  # with the regions that really moved
     cut = scenes('train', settings['photos'], TRAIN_SIZE, TRAIN_MOTION, 1)
     write_samples(MasksOfBlurred(cut), 'photo', train, workers)
-    cut = scenes('train', VAL_PICTURES, TRAIN_SIZE, TEST_MOTION, 2)
+    cut = scenes('train', VAL_IMAGES, TRAIN_SIZE, TEST_MOTION, 2)
     write_samples(MasksOfBlurred(cut), 'photo', val, workers)
     for number, name in enumerate(TEST_PHOTOS, 3):
         held_out = scenes(f'test/{name}', settings['test'], TEST_SIZE, TEST_MOTION, number)

@@ -23,13 +23,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('set', help='name of the benchmark, as in scripts/prepare_data.py')
-    add('--root', type=Path, required=True, metavar='DIR', help='the new folder')
+    add('--root', type=Path, required=True, metavar='DIR', help='output folder; must be empty or new')
     add('--layout', help='folder layout of prepare_data.py; default: the original')
-    add('--count', type=int, default=2, metavar='N', help='number of pairs in each part')
-    add('--size', type=int, nargs=2, default=(720, 1280), metavar=('H', 'W'), help='image size')
+    add('--count', type=int, default=2, metavar='N', help='number of pairs in each part (default: 2)')
+    add('--size', type=int, nargs=2, default=(720, 1280), metavar=('H', 'W'), help='image size (default: 720 1280)')
     add('--parts', nargs='+', default=[], metavar='PART', help='train, val, test; default: as prepare_data.py')
     add('--photos', type=Path, metavar='DIR', help='sharp photos to blur; default: synthetic images')
-    add('--seed', type=int, default=0, help='random seed')
+    add('--seed', type=int, default=0, help='random seed (default: 0)')
     arguments = vars(parser.parse_args())
 
     from basicsr.preparation.benchmark_sets import benchmark_set

@@ -1,6 +1,6 @@
 """Pack a folder of images or masks into an LMDB or a raw store, or unpack one.
 
-An LMDB (name.lmdb) has the original's layout. A raw store (name.raw) holds uncompressed pixels in one memory-mapped
+An LMDB (name.lmdb) has the original's layout. A raw store (name.raw) contains uncompressed pixels in one memory-mapped
 file: the fastest to train from, three to ten times as large. Data sets read them with io_backend: {type: lmdb} or
 {type: raw}. The result is never incomplete.
 """
@@ -21,15 +21,12 @@ from functools import partial
 def parse() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--input', type=Path, required=True, metavar='SOURCE', help='folder, name.lmdb or name.raw')
-    parser.add_argument('--output', type=Path, required=True, metavar='TARGET', help='name.lmdb, name.raw, or a folder')
-    parser.add_argument(
-        '--kind',
-        choices=('images', 'masks', 'gray'),
-        default='images',
-        help='content to pack: images, masks (label maps or .npz), or gray mask images (CAT)',
-    )
-    parser.add_argument('--threads', type=int, default=4, metavar='N', help='files decoded at a time for a raw store')
+    add = parser.add_argument
+    add('--input', type=Path, required=True, metavar='SOURCE', help='folder, name.lmdb or name.raw')
+    add('--output', type=Path, required=True, metavar='TARGET', help='name.lmdb, name.raw, or a folder')
+    kind_help = 'content to pack: images, masks (label maps or .npz), or gray masks of CAT (default: images)'
+    add('--kind', choices=('images', 'masks', 'gray'), default='images', help=kind_help)
+    add('--threads', type=int, default=4, metavar='N', help='threads that decode files for a raw store (default: 4)')
     return parser.parse_args()
 
 

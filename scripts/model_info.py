@@ -17,11 +17,12 @@ def parse() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    parser.add_argument('--size', nargs=2, type=int, default=(256, 256), metavar=('H', 'W'), help='size in pixels')
-    parser.add_argument('--batch', type=int, default=1, help='batch size')
-    parser.add_argument('--masks', type=int, default=60, help='number of regions, for mask-guided networks')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
-    parser.add_argument('--rounds', type=int, default=5, help='timed forward passes; 0 skips time and memory')
+    add = parser.add_argument
+    add('--size', nargs=2, type=int, default=(256, 256), metavar=('H', 'W'), help='image size (default: 256 256)')
+    add('--batch', type=int, default=1, metavar='N', help='batch size (default: 1)')
+    add('--masks', type=int, default=60, metavar='N', help='regions, for networks with masks (default: 60)')
+    add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
+    add('--rounds', type=int, default=5, metavar='N', help='timed forward passes; 0: do not measure (default: 5)')
     return parser.parse_args()
 
 

@@ -46,65 +46,30 @@ def parse() -> argparse.Namespace:
     add('--root', type=Path, metavar='DIR', help='folder of the unpacked download')
     add('--out', type=Path, metavar='DIR', help='output folder; default: datasets/<set>, as in the option files')
     add('--stages', nargs='+', metavar='STAGE', help='stages to run; default: convert crops predeblur masks group')
-    add(
-        '--parts',
-        nargs='+',
-        default=[],
-        metavar='PART',
-        help='parts to prepare: train, val, test; default: those that the option files use',
-    )
-    add(
-        '--blur',
-        default='',
-        help='kind of blur; gopro: blur (default) or blur_gamma; reds: blur (default) or blur_jpeg',
-    )
+    parts_help = 'parts to prepare: train, val, test; default: those that the option files use'
+    add('--parts', nargs='+', default=[], metavar='PART', help=parts_help)
+    blur_help = 'kind of blur; gopro: blur (default) or blur_gamma; reds: blur (default) or blur_jpeg'
+    add('--blur', default='', metavar='KIND', help=blur_help)
     add('--layout', help='folder layout to use if several are found')
     add('--allow-partial', action='store_true', help='accept an incomplete set; the record and the reports note this')
-    add(
-        '--link',
-        choices=('copy', 'hard', 'symbolic'),
-        default='copy',
-        help='copy the images, or create hard or symbolic links to them',
-    )
-    add('--workers', type=int, default=1, metavar='N', help='number of worker processes')
-    add(
-        '--masks-from',
-        choices=('predeblurred', 'blurred'),
-        default='predeblurred',
-        help='images to make the training masks from',
-    )
-    add(
-        '--cat-test',
-        choices=('predeblurred', 'blurred'),
-        help='images to make the gray masks (CAT) of the GoPro test set from',
-    )
-    add(
-        '--mask-format',
-        choices=('label_map', 'original'),
-        default='label_map',
-        help='format of the masks; original: boolean .npz files',
-    )
+    link_help = 'copy the images, or create hard or symbolic links to them (default: copy)'
+    add('--link', choices=('copy', 'hard', 'symbolic'), default='copy', help=link_help)
+    add('--workers', type=int, default=1, metavar='N', help='number of worker processes (default: 1)')
+    sources, formats = ('predeblurred', 'blurred'), ('label_map', 'original')
+    masks_help = 'images to make the training masks from (default: predeblurred)'
+    add('--masks-from', choices=sources, default='predeblurred', help=masks_help)
+    add('--cat-test', choices=sources, help='images to make the gray masks (CAT) of the GoPro test set from')
+    format_help = 'format of the masks; original: boolean .npz files (default: label_map)'
+    add('--mask-format', choices=formats, default='label_map', help=format_help)
     add('--generator', default='felzenszwalb', help='mask generator: felzenszwalb (needs no weights) or sam')
     add('--checkpoint', metavar='FILE', help='weights of the mask generator')
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
-    add(
-        '--set',
-        dest='settings',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='more arguments of the mask generator',
-    )
+    set_help = 'more arguments of the mask generator'
+    add('--set', dest='settings', nargs='+', default=[], metavar='KEY=VALUE', help=set_help)
     add('--predeblur-opt', metavar='FILE', help='option file of the network for the stage predeblur')
-    add('--predeblur-weights', type=Path, metavar='FILE', help='weights of this network')
-    add('--crop-size', type=int, default=512, metavar='PIXELS', help='side of the training crops in pixels')
-    add(
-        '--crop-step',
-        type=int,
-        default=256,
-        metavar='PIXELS',
-        help='distance between neighbouring training crops in pixels',
-    )
+    add('--predeblur-weights', type=Path, metavar='FILE', help='weights of the network for the stage predeblur')
+    add('--crop-size', type=int, default=512, metavar='PIXELS', help='side of the training crops (default: 512)')
+    add('--crop-step', type=int, default=256, metavar='PIXELS', help='step between training crops (default: 256)')
     add('--force', action='store_true', help='make the files of the stages again')
     add('--dry-run', action='store_true', help='only report the files found and the stages to run')
     return parser.parse_args()

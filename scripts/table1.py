@@ -29,14 +29,12 @@ def parse() -> argparse.Namespace:
     from basicsr.options.loading import add_force
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        '--sets', nargs='+', metavar='SET', help='data sets: GoPro, RealBlurJ, REDS, ReLoBlur; default: all'
-    )
-    parser.add_argument(
-        '--methods', nargs='+', metavar='METHOD', help='methods: NAFNet, CAT, MAP, SAMDeblur; default: all'
-    )
-    parser.add_argument('--again', action='store_true', help='repeat evaluations with existing results')
-    parser.add_argument('--output', type=Path, default=Path('results/table1.md'), metavar='FILE', help='output file')
+    add = parser.add_argument
+    add('--sets', nargs='+', metavar='SET', help='data sets: GoPro, RealBlurJ, REDS, ReLoBlur; default: all')
+    add('--methods', nargs='+', metavar='METHOD', help='methods: NAFNet, CAT, MAP, SAMDeblur; default: all')
+    add('--again', action='store_true', help='repeat evaluations with existing results')
+    output_help = 'output file (default: results/table1.md)'
+    add('--output', type=Path, default=Path('results/table1.md'), metavar='FILE', help=output_help)
     add_force(parser)
     return parser.parse_args()
 

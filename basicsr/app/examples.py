@@ -49,7 +49,7 @@ def examples_of(folder: Path) -> list[Path]:
     """Return the photos directly in a folder, sorted by name, at most 24.
 
     Raises:
-        DataError: the folder does not exist or holds no photo.
+        DataError: the folder does not exist or contains no photo.
     """
     if not folder.is_dir():
         raise DataError(f'--examples {folder}: no such folder')

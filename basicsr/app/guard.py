@@ -118,7 +118,7 @@ class Guard:
 
 
 async def _body(request: Request) -> bytes:
-    """Return the body of a request: only the beginning if it is too long, nothing if the client is gone."""
+    """Return the body of a request: only the beginning if it is too long, nothing if the client has disconnected."""
     body = b''
     try:
         async for part in request.stream():

@@ -158,7 +158,7 @@ def _mask_part(generators: Sequence[str], chosen: NetworkFacts) -> tuple[Any, ..
         list(generators), value=generators[0], label='Masks', info='Segmentation method', elem_id='generator'
     )
     dropout = gr.Slider(
-        0, 1, 0, step=0.05, label='Mask dropout', info='Share of the regions to leave out', elem_id='dropout'
+        0, 1, 0, step=0.05, label='Mask dropout', info='Share of the regions to drop', elem_id='dropout'
     )
     seed = gr.Number(0, precision=0, minimum=0, maximum=2**31 - 1, label='Seed of the mask dropout', elem_id='seed')
     value = gr.Slider(

@@ -13,7 +13,7 @@ from basicsr.images.photo import Photo
 from basicsr.images.pixels import pil_of
 from basicsr.images.transparency import fill_invisible
 from basicsr.inference.deblurrer import Deblurred
-from basicsr.masks.pictures import eight_bits, overlay
+from basicsr.masks.mask_images import eight_bits, overlay
 from basicsr.utils.files import whole_file
 
 SIDE = 2560

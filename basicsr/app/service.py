@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.app.screen import show, show_regions, shrunk
-from basicsr.deconvolution.kernels import kernel_picture
+from basicsr.deconvolution.kernels import kernel_image
 from basicsr.images.files import imwrite
 from basicsr.images.photo import Photo, load_photo
 from basicsr.inference.deblurrer import Deblurrer
@@ -154,7 +154,7 @@ class Service:
                 value as the slider rounds it is the exact value.
 
         Raises:
-            BasicsrError: the photo cannot be read or deblurred; the message may hold ``source`` (see :func:`reason`).
+            BasicsrError: the photo cannot be read or deblurred. :func:`reason` removes ``source`` from the message.
             OSError: the disk is full.
             RuntimeError: even the smallest tiles do not fit into memory.
         """
@@ -173,7 +173,7 @@ class Service:
         regions, count = show_regions(folder / 'regions.jpg', done.photo, done.details)
         if done.details.kernel is not None:
             kernel = folder / 'kernel.png'
-            imwrite(kernel, kernel_picture(done.details.kernel, zoom=8))
+            imwrite(kernel, kernel_image(done.details.kernel, zoom=8))
         how = f'{done.summary(time.perf_counter() - start)} with {network} on {deblurrer.device}'
         line = '; '.join((f'{job.output.name}: {_format(done.photo)}, {how}', *done.notes, *shrunk(done.photo)))
         return ShownResult(before, after, job.output, regions, count, kernel, line, done.warning)
@@ -257,7 +257,7 @@ def _networks(model: str | None, weights: Path | None) -> dict[str, Path]:
 def _no_network(weights: Path | None) -> str:
     try:
         find_weights(None)
-        what = f'{weights or FOLDER} holds no network file ({", ".join(SUFFIXES)})'
+        what = f'{weights or FOLDER} contains no network file ({", ".join(SUFFIXES)})'
     except WeightsError as error:
         what = str(error)
     return f'No network found: {what}; or pass one with --model FILE.'

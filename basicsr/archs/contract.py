@@ -1,8 +1,8 @@
 """The contract between a network and the code that trains, runs, tiles, describes or exports it.
 
-A network declares its inputs and outputs in plain attributes, all of them optional. Read them with :func:`contract_of`;
-only ``weights``, a package below this one, reads ``mask_value`` itself. A module of another project with
-``forward(x)`` needs none of them.
+A network declares its inputs and outputs in plain attributes, all of them optional. A module of another project with
+``forward(x)`` needs none of them. Read them with :func:`contract_of`; only ``weights``, a package below this one, reads
+``mask_value`` and ``options`` itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class Contract:
             a multiple of the strides of most networks.
         img_channel: image channels; by default those of the first convolution if they are 1 or 3, else 3.
         in_channels: channels of the first argument of ``forward``; ``img_channel`` by default, and with region masks.
-        out_channels: channels of the result; ``img_channel`` by default.
+            Without ``img_channel``, it is ignored unless the first convolution has as many: it may count features.
+        out_channels: channels of the result; ``img_channel`` by default. Without ``img_channel``, it is ignored unless
+            it is 1 or 3.
         prior_kind: ``regions`` for region masks as second argument (the default if ``forward`` has the parameter
             ``masks``), ``gray`` for the gray masks of the CAT method as last channel, or ``none``.
         takes_seeds: ``forward`` has the parameter ``mask_seeds``, for mask dropout.
@@ -41,6 +43,7 @@ class Contract:
             ``takes`` one as second argument (``kernel_size``), or ``none``.
         returns_image: the result is an image, or a list with the image as last element; False for a part of a network.
         bf16_safe: the PSNR between results in bfloat16 and float32 is known to exceed 50 dB.
+        options: ``type`` and arguments, stored by ``build_network``; empty for other networks.
     """
 
     input_rule: InputRule
@@ -54,6 +57,7 @@ class Contract:
     kernel_role: KernelRole
     returns_image: bool
     bf16_safe: bool
+    options: dict[str, Any]
 
 
 def contract_of(net: nn.Module) -> Contract:
@@ -62,19 +66,21 @@ def contract_of(net: nn.Module) -> Contract:
     prior: Any = getattr(net, 'prior_kind', 'regions' if 'masks' in parameters else 'none')
     declared = getattr(net, 'input_rule', None)
     rule = declared or InputRule()
-    channels = getattr(net, 'img_channel', None) or _image_channels(net)
+    channels, in_channels, out_channels = _channels(net)
+    options: Any = getattr(net, 'options', None)
     return Contract(
         input_rule=rule,
         tile_rule=getattr(net, 'tile_rule', declared or InputRule(multiple=(64, 64))),
         img_channel=channels,
-        in_channels=channels if prior == 'regions' else getattr(net, 'in_channels', channels),
-        out_channels=getattr(net, 'out_channels', channels),
+        in_channels=channels if prior == 'regions' else in_channels,
+        out_channels=out_channels,
         prior_kind=prior,
         takes_seeds='mask_seeds' in parameters,
         mask_value=getattr(net, 'mask_value', None),
         kernel_role=getattr(net, 'kernel_role', 'none'),
         returns_image=getattr(net, 'returns_image', True),
         bf16_safe=getattr(net, 'bf16_safe', False),
+        options=options if isinstance(options, dict) else {},
     )
 
 
@@ -131,6 +137,10 @@ def _parameters(net: nn.Module) -> tuple[str, ...]:
         return ()
 
 
-def _image_channels(net: nn.Module) -> int:
+def _channels(net: nn.Module) -> tuple[int, int, int]:
+    """Return the channels of the image, the input and the output; ``in_channels`` elsewhere may count features."""
     first = next((part.in_channels for part in net.modules() if isinstance(part, nn.Conv2d)), 3)
-    return first if first in (1, 3) else 3
+    declared: Any = getattr(net, 'img_channel', None)
+    image = declared or (first if first in (1, 3) else 3)
+    taken, given = getattr(net, 'in_channels', image), getattr(net, 'out_channels', image)
+    return image, taken if declared or taken == first else image, given if declared or given in (1, 3) else image

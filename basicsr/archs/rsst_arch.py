@@ -28,7 +28,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive, Share
 
 _SCALES = 4
-_DROP_SCALE = 0.1  # of whole channels of what comes from the other scales, in training
+_DROP_SCALE = 0.1  # of whole channels of the features from the other scales, in training
 
 
 def drop_path_rates(depths: Sequence[int], rate: float) -> list[float]:

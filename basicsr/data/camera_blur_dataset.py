@@ -40,10 +40,10 @@ SHARES: dict[BlurKind, float] = {'shake': 0.4, 'motion': 0.35, 'kernel': 0.1, 's
 _Gamma = Annotated[float, Ge(0.1)]
 _Side = Annotated[int, Ge(16)]
 
-_ROWS = 720  # lengths of paths are those in an image of so many rows
+_ROWS = 720  # path lengths refer to an image with this number of rows
 _ATTEMPTS = 60
 _AGREEMENT = {'crop': 0.92, 'whole': 0.85}  # the part of pixels at which the flows of both directions agree, at least
-_SMALLER = (0.5, 0.9)  # frames and photos are scaled down for crops: what is a little soft becomes sharp
+_SMALLER = (0.5, 0.9)  # frames and photos are scaled down for crops, which sharpens slightly soft ones
 
 
 @DATASET_REGISTRY.register()
@@ -54,7 +54,7 @@ class CameraBlurDataset(GeneratedDataset):
     the mean of frames interpolated between two neighbours of a clip, 'kernel' is one blur kernel for all pixels, and
     'sharp' is no blur. The ground truth is the middle of the exposure.
 
-    ``dataset[i]`` depends on the seed, the epoch and i alone. It holds lq and gt, uint8 (3, H, W) RGB, ``lq_path``,
+    ``dataset[i]`` depends on the seed, the epoch and i alone. It contains lq and gt, uint8 (3, H, W) RGB, ``lq_path``,
     ``gt_path``, ``mask_seed``, and with ``dataroot_clip_masks`` ``masks``, integers (1, H, W).
 
     Args:

@@ -21,7 +21,7 @@ class DualPixelDataset(ImageFileDataset):
     """Left view, right view, blurred and sharp image of each scene, from four folders (DPDD).
 
     The n-th file of one folder belongs to the n-th of the others (DPDD's names differ), numbers sorted by value.
-    ``dataset[i]`` holds ``lq`` (9, H, W): left, right and centre in RGB, ``gt`` (3, H, W), both uint16 (or uint8),
+    ``dataset[i]`` contains ``lq`` (9, H, W): left, right and centre in RGB, ``gt`` (3, H, W), both uint16 (or uint8),
     ``lq_path``, ``gt_path`` and ``mask_seed``.
 
     Args:
@@ -34,8 +34,8 @@ class DualPixelDataset(ImageFileDataset):
         bits: required bit depth; see ``PairedImageDataset``.
         phase: 'train' crops and flips at random; 'val' and 'test' return whole images.
         gt_size: side of the training crops in pixels; smaller images are padded by reflection.
-        use_flip: flip left and right at random, and swap the two views.
-        use_vflip: flip top and bottom at random. Images are never transposed: disparity is horizontal.
+        use_flip: flip horizontally at random, and swap the two views.
+        use_vflip: flip vertically at random. Images are never transposed: disparity is horizontal.
         seed: random seed.
         groups: see ``PairedImageDataset``.
 

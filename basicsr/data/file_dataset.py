@@ -26,11 +26,11 @@ class Augmentation:
     Args:
         phase: 'train' crops and flips; the others return the whole image.
         gt_size: side of the crops in pixels; None leaves images whole.
-        use_flip: flip left and right at random.
-        use_rot: flip top and bottom, and transpose, at random.
+        use_flip: flip horizontally at random.
+        use_rot: flip vertically and transpose at random.
         seed: seed of all draws.
         reference: draw from Python's ``random`` as the original does, and rotate region masks as it does by mistake.
-        use_vflip: flip top and bottom at random if ``use_rot`` is off.
+        use_vflip: flip vertically at random if ``use_rot`` is off.
         use_channels: reverse the order of the channels at random.
     """
 

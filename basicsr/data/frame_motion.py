@@ -53,7 +53,7 @@ class FramePair:
 
         Args:
             lights: (H, W, C) of the two frames.
-            times: (T,); 0 is the first frame, 1 the second; a little beyond, motion goes on steadily.
+            times: (T,); 0 is the first frame, 1 the second; slightly beyond, the motion is extrapolated.
             window: top, left, height, width.
 
         Returns:

@@ -35,14 +35,14 @@ KeepsRows = Annotated[bool, AfterValidator(_keeps_rows)]
 class GRRDataset(ImageFileDataset):
     """GRR_real and RSGR-GS_v1: ``<sequence>/RSGR/PNG/<number>.png`` blurred, ``<sequence>/GS/PNG/<number>.png`` sharp.
 
-    ``dataset[i]`` holds ``lq`` and ``gt``, uint8 (C, H, W) RGB, paths and ``mask_seed``; names are
+    ``dataset[i]`` contains ``lq`` and ``gt``, uint8 (C, H, W) RGB, paths and ``mask_seed``; names are
     ``<sequence>/<number>``. A crop loses its place: to the network its first row is row 0 again, as in the original.
 
     Args:
         dataroot: folder of one part (train, validate, test) with a folder for each sequence.
         phase: 'train' augments at random; 'val' and 'test' return frames as they are.
         gt_size: side of the training crops in pixels; None trains on whole frames, as the original does.
-        use_flip: flip left and right at random.
+        use_flip: flip horizontally at random.
         use_channels: reverse the order of the channels at random.
         use_vflip, use_rot: must be false; vertical flips would reverse the order of exposure.
         allow_gaps: accept sequences with missing frame numbers.

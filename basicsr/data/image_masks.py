@@ -75,9 +75,11 @@ def open_masks(
         generator: see :func:`make_missing_masks`.
 
     Raises:
-        ArgumentError: ``dataroot_mask`` is None.
+        ArgumentError: ``dataroot_mask`` is None, or there is a generator without 'auto'.
         DataError: masks are missing; the message says how to make them.
     """
+    if masks != 'auto' and generator is not None:
+        raise ArgumentError('generator needs masks: auto; otherwise, remove it')
     if dataroot_mask is None:
         raise ArgumentError(f'masks: {masks} needs dataroot_mask, the folder of the masks')
     if masks == 'auto':
@@ -109,7 +111,7 @@ def make_missing_masks(
 
     Raises:
         DataError: the images or masks are in a database, or an image cannot be read.
-        MaskError: the folder holds masks that were made with other settings.
+        MaskError: the folder contains masks that were made with other settings.
         OSError: the folder cannot be written, or the disk is full.
     """
     target = Path(dataroot_mask).expanduser()

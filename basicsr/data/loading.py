@@ -170,7 +170,7 @@ def start_worker(worker: int, first_seed: int, trainer: int | None = None) -> No
 
 
 def _heed_one_alone(trainer: int) -> None:
-    """Accept SIGTERM only from that process, which ends left-over workers with it. End when the parent is gone.
+    """Accept SIGTERM only from that process, which ends remaining workers with it. Exit when the parent has exited.
 
     torch looks for the parent as well, but only once the worker is ready: one that starts while its parent dies stayed.
     """

@@ -21,8 +21,8 @@ from basicsr.utils.signature import File, Folder, NotNegative, Positive, require
 class PairedImageDataset(ImageFileDataset):
     """Blurred and sharp images from two folders, with or without masks from a third.
 
-    ``dataset[i]`` holds ``lq`` and ``gt``, uint8 or uint16 (C, H, W) RGB, ``lq_path``, ``gt_path`` and ``mask_seed``.
-    With masks it also holds ``masks``: a label map (L, H, W) of integers, or a gray image (1, H, W) uint8.
+    ``dataset[i]`` has ``lq`` and ``gt``, uint8 or uint16 (C, H, W) RGB, ``lq_path``, ``gt_path`` and ``mask_seed``.
+    With masks, it also has ``masks``: a label map (L, H, W) of integers, or a gray image (1, H, W) uint8.
 
     Args:
         dataroot_gt: folder of the sharp images, with sub-folders; or an LMDB or raw store.
@@ -50,7 +50,7 @@ class PairedImageDataset(ImageFileDataset):
         masks: 'none' uses no masks; 'regions' reads label maps or gray images (``.png``) or stacks (``.npz``) as label
             maps; 'auto' also generates missing label maps; 'gray' reads 8-bit gray images for networks with a fourth
             channel (CAT).
-        generator: mask generator for 'auto'; None uses felzenszwalb with its defaults.
+        generator: mask generator, only for 'auto'; None uses felzenszwalb with its defaults.
 
     Raises:
         DataError: a folder is missing or empty, or partners are missing; the message lists them.
@@ -81,8 +81,8 @@ class PairedImageDataset(ImageFileDataset):
         generator: Generator = None,
     ) -> None:
         require_arguments(PairedImageDataset, locals())
-        if masks == 'none' and dataroot_mask is not None:
-            raise ArgumentError('dataroot_mask needs masks: regions, auto or gray')
+        if masks == 'none' and (dataroot_mask is not None or generator is not None):
+            raise ArgumentError('dataroot_mask needs masks: regions, auto or gray; generator needs masks: auto')
         self.gt, self.lq = open_store(dataroot_gt, io_backend), open_store(dataroot_lq, io_backend)
         self.keys = find_pairs(self.gt, self.lq, pairing, filename_tmpl, meta_info_file)
         self.channels, self.bits, self.gray_masks = channels, bits, masks == 'gray'

@@ -33,11 +33,7 @@ Template = Annotated[str, AfterValidator(_has_stem)]
 
 
 def find_pairs(
-    gt: Store,
-    lq: Store,
-    pairing: Pairing = 'stem',
-    filename_tmpl: str = '{}',
-    meta_info_file: str | Path | None = None,
+    gt: Store, lq: Store, pairing: Pairing = 'stem', filename_tmpl: str = '{}', meta_info_file: str | Path | None = None
 ) -> list[tuple[str, str]]:
     """Return the keys of matching sharp and blurred images, in the order of the sharp ones' names.
 

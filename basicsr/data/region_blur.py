@@ -33,7 +33,7 @@ def render(
     """Render a scene while its layers move.
 
     Args:
-        layers: from front to back; the last one is opaque, and its edge pixels go on for ever.
+        layers: from front to back; the last one is opaque, and its edge pixels are repeated.
         size: height and width of the image.
         paths: displacements (T, 2) of each layer, None for a layer at rest; all of the same T.
         global_path: displacements (T, 2) that are added to all layers.
@@ -207,13 +207,7 @@ def _frames(sprites: Sequence[Sprite], shifts: Displacements, size: tuple[int, i
     return frames
 
 
-def _continued(
-    sharp: Image,
-    mask: NDArray[np.bool_],
-    nearer: NDArray[np.bool_],
-    reach: int,
-    margin: int,
-) -> Layer:
+def _continued(sharp: Image, mask: NDArray[np.bool_], nearer: NDArray[np.bool_], reach: int, margin: int) -> Layer:
     """Return a region of a photo, extended underneath the nearer ones."""
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     window = (

@@ -15,7 +15,7 @@ from skimage.measure import blur_effect
 from basicsr.data.exposure import Image
 from basicsr.data.stores.base import FolderStore
 from basicsr.images.files import image_size
-from basicsr.masks.pictures import read_photo
+from basicsr.masks.mask_images import read_photo
 from basicsr.utils.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def photos_in(folders: Sequence[str]) -> list[Path]:
     """Return all photos in folders and their sub-folders, sorted by folder and name.
 
     Raises:
-        DataError: a folder is missing or holds no image.
+        DataError: a folder is missing or contains no image.
     """
     stores = [FolderStore(folder) for folder in folders]
     return [store.root / key for store in stores for key in store.keys]
@@ -65,7 +65,7 @@ def frame_pairs_in(folders: Sequence[str]) -> list[Pair]:
     ``walk_008.png``.
 
     Raises:
-        DataError: a folder is missing, or a folder of images holds no two neighbouring frames.
+        DataError: a folder is missing, or a folder of images contains no two neighbouring frames.
     """
     pairs: list[Pair] = []
     for folder in folders:

@@ -18,7 +18,7 @@ from basicsr.utils.signature import Folder, NotNegative, require_arguments
 class SingleImageDataset(ImageFileDataset):
     """Whole blurred images without ground truth, with or without region masks.
 
-    ``dataset[i]`` holds ``lq``, uint8 or uint16 (C, H, W) RGB, ``lq_path``, ``mask_seed``, and ``masks``, a label map
+    ``dataset[i]`` has ``lq``, uint8 or uint16 (C, H, W) RGB, ``lq_path``, ``mask_seed``, and ``masks``, a label map
     (L, H, W), if there are any.
 
     Args:
@@ -52,7 +52,7 @@ class SingleImageDataset(ImageFileDataset):
         self.lq = open_store(dataroot_lq, io_backend)
         self.keys = sorted_keys(self.lq)
         self.masks: ImageMasks | None = None
-        if masks == 'auto' or dataroot_mask is not None:
+        if masks == 'auto' or dataroot_mask is not None or generator is not None:
             kind: Literal['regions', 'auto'] = 'auto' if masks == 'auto' else 'regions'
             self.masks = open_masks(kind, dataroot_mask, io_backend, self.lq, self.keys, generator)
         self.channels = channels

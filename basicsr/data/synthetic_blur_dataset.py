@@ -20,7 +20,7 @@ from basicsr.data.sample import Sample
 from basicsr.data.sharp_sources import RecentImages, photos_in
 from basicsr.masks.generator import build_generator
 from basicsr.masks.label_map import compact
-from basicsr.masks.pictures import read_photo
+from basicsr.masks.mask_images import read_photo
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import File, Folder, NotNegative, Positive, Share, require_arguments
 
@@ -29,7 +29,7 @@ from basicsr.utils.signature import File, Folder, NotNegative, Positive, Share, 
 class SyntheticBlurDataset(GeneratedDataset):
     """Pairs with region-wise motion blur and the label map of the regions, generated on demand.
 
-    ``dataset[i]`` depends on the seed, the epoch and i alone. It holds lq and gt, uint8 (3, H, W) RGB, ``masks``,
+    ``dataset[i]`` depends on the seed, the epoch and i alone. It contains lq and gt, uint8 (3, H, W) RGB, ``masks``,
     integers (1, H, W) with ids from 1, ``lq_path`` and ``gt_path`` (the photo's path, or
     ``dead_leaves:seed/epoch/i``), and ``mask_seed``.
 
@@ -54,7 +54,7 @@ class SyntheticBlurDataset(GeneratedDataset):
             compression.
         kernel_files: blur kernels (`.npy` or images); each sample uses a random one as the camera's path.
         masks: 'generator' moves the regions of photos, 'none' treats each photo as one region.
-        generator: mask generator for the regions of photos; felzenszwalb with its defaults if None.
+        generator: mask generator for the regions of photos; None uses felzenszwalb with its defaults.
         seed: random seed.
 
     Raises:

@@ -11,7 +11,7 @@ from basicsr.images.files import imwrite
 from basicsr.utils.files import whole_file
 
 
-def kernel_picture(kernel: Array, zoom: int = 4) -> Array:
+def kernel_image(kernel: Array, zoom: int = 4) -> Array:
     """Return an image of a kernel, with its largest value white.
 
     Args:
@@ -31,11 +31,11 @@ def save_kernel(path: Path, kernel: Array, zoom: int = 4) -> None:
     Args:
         path: without extension.
         kernel: (h, w), not negative.
-        zoom: see :func:`kernel_picture`.
+        zoom: see :func:`kernel_image`.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
     with whole_file(path.with_name(f'{path.name}.npy')) as file:
         np.save(file, kernel.astype(np.float32), allow_pickle=False)
-    imwrite(path.with_name(f'{path.name}.png'), kernel_picture(kernel, zoom))
+    imwrite(path.with_name(f'{path.name}.png'), kernel_image(kernel, zoom))

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from basicsr.evaluation.scoring import ScoredImage, Unreadable, evaluate, images_of, warn_of_missing
-from basicsr.masks.pictures import eight_bits, overlay
+from basicsr.masks.mask_images import eight_bits, overlay
 from basicsr.metrics import Metric, average, build_metric
 from basicsr.options import Options
 from basicsr.options.schema_train import ValOptions

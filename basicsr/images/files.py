@@ -16,7 +16,7 @@ from basicsr.images.arrays import Array
 from basicsr.images.headers import MAX_PIXELS, read_header
 from basicsr.images.orientation import upright
 from basicsr.utils.errors import ImageFileError, ShapeError
-from basicsr.utils.files import write_whole
+from basicsr.utils.files import read_file, write_whole
 
 Bits: TypeAlias = Literal[8, 16, 'high_byte'] | None
 
@@ -28,13 +28,12 @@ _COLOURS = {None: cv2.IMREAD_ANYCOLOR, 1: cv2.IMREAD_GRAYSCALE, 3: cv2.IMREAD_CO
 _WRITING = {'.png': [cv2.IMWRITE_PNG_COMPRESSION, 3], '.jpg': [cv2.IMWRITE_JPEG_QUALITY, 95]}
 
 
-def imread(path: str | Path, channels: Literal[1, 3] | None = None, bits: Bits = None) -> Array:
+def imread(path: str | Path, channels: Literal[1, 3] | None = None) -> Array:
     """Read an image file.
 
     Args:
         path: TIFF, or any format that OpenCV supports.
         channels: 3 converts gray to RGB, 1 converts RGB to gray, None keeps the channels; transparency is dropped.
-        bits: see ``decode_image``.
 
     Returns:
         (H, W, 3) RGB, or (H, W, 1); uint8, or uint16 for 16-bit files.
@@ -42,11 +41,7 @@ def imread(path: str | Path, channels: Literal[1, 3] | None = None, bits: Bits =
     Raises:
         ImageFileError: the file is missing, empty, damaged, cut off, or has neither 8 nor 16 bits.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ImageFileError(f'{path}: cannot be read ({error.strerror or error})') from error
-    return decode_image(data, str(path), channels, bits)
+    return decode_image(read_file(path, ImageFileError), str(path), channels)
 
 
 def image_size(path: Path) -> tuple[int, int] | None:
@@ -96,7 +91,7 @@ def decode_image(data: bytes, name: str, channels: Literal[1, 3] | None = None, 
     if image is None:
         raise ImageFileError(f'{name}: damaged, or not an image format that OpenCV supports')
     if image.dtype not in _WHITE:
-        raise ImageFileError(f'{name}: holds {image.dtype} values; only 8- and 16-bit images are supported')
+        raise ImageFileError(f'{name}: contains {image.dtype} values; only 8- and 16-bit images are supported')
     image = with_bits(np.asarray(image), bits, name)
     return image[:, :, np.newaxis] if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 

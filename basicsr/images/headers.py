@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
-
-from PIL import Image
 
 from basicsr.images.boxes import Buffer, boxes
 from basicsr.utils.errors import ImageFileError
@@ -27,6 +24,7 @@ _HUFFMAN = {0xC0: 2, 0xC1: 2, 0xC2: 1}  # start of frame: fewest bits of a block
 _DEFLATE = 1032  # its highest compression ratio
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _HEIC = {b'heic', b'heix', b'hevc', b'hevx', b'heim', b'heis', b'mif1', b'msf1'}
+_GIF_EXTENSION = 0x21
 _MARKS = {
     b'\xff\xd8\xff': 'JPEG',
     b'\x89PNG': 'PNG',
@@ -161,16 +159,26 @@ def _bmp(data: Buffer, name: str) -> _Found | None:
 
 
 def _gif(data: Buffer, name: str) -> _Found:
-    """Decode the first image, whose length is not in the header."""
-    try:
-        with Image.open(io.BytesIO(data), formats=['GIF']) as image:
-            if image.height * image.width <= MAX_PIXELS:
-                image.load()
-            return (image.height, image.width), 0
-    except Image.DecompressionBombError as error:
-        raise too_many_pixels(name, MAX_PIXELS) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _cut_off(data, name) from error
+    """Follow the blocks to the end of the first image; 12 bits of LZW code at most 4096 pixels."""
+    size = struct.unpack_from('<HH', data, 6)
+    place = 13 + _colour_table(data[10])
+    while data[place] == _GIF_EXTENSION:
+        place = _end_of_blocks(data, place + 2)
+    left, top, width, height, flags = struct.unpack_from('<HHHHB', data, place + 1)
+    start = place + 11 + _colour_table(flags)
+    missing = width * height * 12 - 4096 * 8 * (_end_of_blocks(data, start) - start)
+    return (max(size[1], top + height), max(size[0], left + width)), missing
+
+
+def _colour_table(flags: int) -> int:
+    """Return the bytes of the colour table of a GIF."""
+    return 6 << (flags & 7) if flags & 0x80 else 0
+
+
+def _end_of_blocks(data: Buffer, place: int) -> int:
+    while length := data[place]:
+        place += 1 + length
+    return place + 1
 
 
 def _webp(data: Buffer, name: str) -> None:

@@ -70,7 +70,7 @@ def read_heic(data: bytes, name: str, max_pixels: int) -> tuple[Planes, bytes, d
 
 
 def suffix_of_heic(path: Path) -> str:
-    """Return the extension of a HEIC file's result: ``.png`` if JPEG cannot hold it (bits, HDR, transparency)."""
+    """Return the extension of a HEIC file's result: ``.png`` if JPEG does not support it (bits, HDR, transparency)."""
     try:
         with path.open('rb') as file:
             head = file.read(_HEAD)

@@ -26,6 +26,7 @@ from basicsr.images.tiff_tags import exif_of_tiff
 from basicsr.images.unread import why_not_a_photo
 from basicsr.images.xmp import clean_xmp
 from basicsr.utils.errors import ImageFileError
+from basicsr.utils.files import read_file
 
 PHOTO_SUFFIXES = (*IMAGE_SUFFIXES, '.webp', '.avif', '.gif', *HEIC_SUFFIXES)
 """Extensions of photos in a folder, in lower case; some of these files are refused when they are read."""
@@ -84,10 +85,7 @@ def load_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Photo:
         ImageFileError: missing, empty, cut off, damaged, not an image, camera raw, an animation or several pages, too
             large, or of an unsupported kind of samples.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageFileError(f'{path}: cannot be read ({error.strerror or error})') from error
+    data = read_file(path, ImageFileError)
     limit, name = min(max_pixels, MAX_PIXELS), str(path)
     kind = read_header(data, name, limit).format
     try:
@@ -122,7 +120,7 @@ def _from_pillow(image: Image.Image, data: bytes, name: str, max_pixels: int) ->
         raise too_many_pixels(name, max_pixels)
     frames = getattr(image, 'n_frames', 1)
     if frames > 1 and image.format != 'MPO':
-        raise ImageFileError(f'holds {frames} frames: an animation; save the frames as single images')
+        raise ImageFileError(f'contains {frames} frames: an animation; save the frames as single images')
     exif, orientation = _exif_of(image)
     turn, segments, extended = orientation, b'', False
     notes: tuple[str, ...] = ()

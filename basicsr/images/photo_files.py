@@ -51,7 +51,7 @@ def save_photo(path: Path, photo: Photo) -> tuple[str, ...]:
         notes on what the format cannot keep.
 
     Raises:
-        ImageFileError: the format is not supported, or cannot hold the pixels.
+        ImageFileError: the format is not supported, or does not support the pixels.
         OSError: the disk is full or the folder cannot be written.
     """
     data, notes = encode_photo(path.suffix, photo)
@@ -89,7 +89,7 @@ def encode_photo(suffix: str, photo: Photo) -> tuple[bytes, tuple[str, ...]]:
 
 
 def _fitting(photo: Photo, kind: str) -> tuple[Photo, tuple[str, ...]]:
-    """Convert a photo to what the format can hold."""
+    """Convert a photo to properties that the format supports."""
     notes = []
     if photo.pixels.dtype == np.uint16 and kind not in ('PNG', 'TIFF'):
         high = (photo.pixels >> 8).astype(np.uint8)
@@ -104,7 +104,7 @@ def _fitting(photo: Photo, kind: str) -> tuple[Photo, tuple[str, ...]]:
     if isinstance(tags, ColourTags) and not tags.is_srgb and kind not in ('PNG', 'AVIF'):
         profile = photo.stored.more.get('icc_profile') or profile_of(tags)
         if profile is None:
-            raise ImageFileError(f'{kind} cannot hold its colours (HDR, transfer {tags.transfer}); write it as PNG')
+            raise ImageFileError(f'{kind} does not support HDR (transfer {tags.transfer}); write it as PNG')
         photo = replace(photo, stored=replace(photo.stored, more={**photo.stored.more, 'icc_profile': profile}))
     return photo, tuple(notes)
 

@@ -65,7 +65,7 @@ def planes_of_pil(image: Image.Image) -> Planes:
     if mode.startswith('I') and (not values.size or (values.min() >= 0 and values.max() <= 65535)):
         return Planes(values.astype(np.uint16)[..., None])
     held = '32-bit values' if mode.startswith('I') else f'values of mode {mode!r}'
-    raise ImageFileError(f'holds {held}; only 8- and 16-bit images are supported')
+    raise ImageFileError(f'contains {held}; only 8- and 16-bit images are supported')
 
 
 def pil_of(colour: Array, alpha: Array | None = None) -> Image.Image:

@@ -88,7 +88,7 @@ def read_tiff(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Tiff:
         return Tiff(planes, _orientation(page), int(page.compression), file.byteorder, offsets, notes)
 
 
-def tiff_size(data: mmap.mmap, name: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def tiff_size(data: mmap.mmap, name: str) -> tuple[int, int]:
     """Return the upright size (H, W) of the image that :func:`read_tiff` returns, without decoding it.
 
     Raises:
@@ -96,7 +96,7 @@ def tiff_size(data: mmap.mmap, name: str, max_pixels: int = MAX_PIXELS) -> tuple
     """
     data.seek(0)
     with _opened(data, name) as file:
-        page, _ = _main_page(file, name, len(data), max_pixels)
+        page, _ = _main_page(file, name, len(data), MAX_PIXELS)
         height, width = int(page.imagelength), int(page.imagewidth)
         return (width, height) if _orientation(page) >= 5 else (height, width)
 
@@ -142,15 +142,15 @@ def _main_page(file: tifffile.TiffFile, name: str, length: int, max_pixels: int)
             pages.append(page)
     if not pages:
         reason = f'only a thumbnail; it may be {DEVELOP}' if file.pages else 'no image; it is damaged'
-        raise ImageFileError(f'{name}: holds {reason}')
+        raise ImageFileError(f'{name}: contains {reason}')
     about = file.imagej_metadata if file.is_imagej else None  # ImageJ may store further images after the only page
     count = max(len(pages), int((about or {}).get('images', 1)))
     if count > 1:
-        raise ImageFileError(f'{name}: holds {count} pages; only single images are supported; save each page as a file')
+        raise ImageFileError(f'{name}: contains {count} pages; save each page as a file of its own')
     _require_whole(pages[0], length, name, max_pixels)
     require_supported(pages[0], name)
-    notes = ('its transparency mask is left out',) if masks else ()
-    return pages[0], (*notes, 'its layers are left out') if _LAYERS in pages[0].tags else notes
+    notes = ('its transparency mask is dropped',) if masks else ()
+    return pages[0], (*notes, 'its layers are dropped') if _LAYERS in pages[0].tags else notes
 
 
 def _all_pages(file: tifffile.TiffFile, name: str) -> Iterator[Any]:

@@ -44,7 +44,7 @@ def require_supported(page: Any, name: str) -> None:
         held = 'inks other than cyan, magenta, yellow and black'
     else:
         return
-    raise ImageFileError(f'{name}: holds {held}; save it as gray or RGB with unsigned samples of 8 or 16 bits')
+    raise ImageFileError(f'{name}: contains {held}; save it as gray or RGB with unsigned samples of 8 or 16 bits')
 
 
 def planes_of_page(page: Any, data: bytes, name: str) -> Planes:
@@ -111,7 +111,7 @@ def _alpha(page: Any, extra: Array) -> tuple[Array | None, bool, list[str]]:
         kinds, notes = [_STRAIGHT], ['its extra channel is not specified; used as transparency']
     place = next((index for index, kind in enumerate(kinds) if kind in (_ASSOCIATED, _STRAIGHT)), None)
     if dropped := extra.shape[2] - (place is not None):
-        notes.append(f'extra channels that are not transparency are left out: {dropped}')
+        notes.append(f'extra channels that are not transparency are dropped: {dropped}')
     if place is None:
         return None, False, notes
     return extra[..., place : place + 1], kinds[place] == _ASSOCIATED, notes

@@ -7,11 +7,11 @@ from typing import Any
 from xml.dom import minidom
 from xml.parsers.expat import ExpatError
 
-GAIN_MAP_NOTE = 'its HDR part (gain map) is left out'
-DEPTH_MAP_NOTE = 'its depth map is left out'
+GAIN_MAP_NOTE = 'its HDR part (gain map) is dropped'
+DEPTH_MAP_NOTE = 'its depth map is dropped'
 """Notes on data that a result does not contain."""
-_MOTION = 'its video (motion photo) is left out'
-_OTHERS = 'further images of its file are left out'
+_MOTION = 'its video (motion photo) is dropped'
+_OTHERS = 'further images of its file are dropped'
 
 _NOTE = 'http://ns.adobe.com/xmp/note/'
 _CAMERA = 'http://ns.google.com/photos/1.0/camera/'
@@ -54,7 +54,7 @@ def clean_xmp(packet: bytes, keeps_form: bool = True, keeps_extension: bool = Fa
         notes = [note for element in elements for note in _cleaned(element, keeps_form, keeps_extension)]
         text = document.toxml(encoding='utf-8')
     except (ExpatError, ValueError, LookupError, RecursionError):
-        return b'', ('its XMP is damaged and left out',)
+        return b'', ('its XMP is damaged and dropped',)
     if not notes:
         return packet, ()
     return text.split(b'?>', 1)[1].lstrip(), tuple(dict.fromkeys(filter(None, notes)))
@@ -83,9 +83,9 @@ def _note_on(node: Any, value: str, keeps_form: bool, keeps_extension: bool) -> 
     if space == _CAMERA and name.startswith(_PREFIXES):
         return _MOTION
     if name == 'provenance' and value.strip().startswith('self#'):
-        return 'its content credentials are left out'
+        return 'its content credentials are dropped'
     if (space, name) == (_NOTE, 'HasExtendedXMP') and not keeps_extension:
-        return 'its extended XMP is left out'
+        return 'its extended XMP is dropped'
     return '' if not keeps_form and name in _OF_FORM.get(space, ()) else None
 
 

@@ -28,7 +28,7 @@ from basicsr.masks.cache import MaskCache
 from basicsr.masks.files import read_masks
 from basicsr.masks.generator import MaskGenerator, build_generator
 from basicsr.masks.label_map import check_label_map, label_map_from_masks
-from basicsr.masks.pictures import eight_bits
+from basicsr.masks.mask_images import eight_bits
 from basicsr.utils.device import select_device
 from basicsr.utils.errors import ArgumentError, MaskError, OptionError, ShapeError
 
@@ -145,7 +145,7 @@ class Deblurrer:
 
         Raises:
             WeightsError: the file is missing or damaged, its network is unknown or not for RGB images.
-            UnsafeWeightsError: the file holds objects that could run code; it was not loaded.
+            UnsafeWeightsError: the file contains objects that could run code; it was not loaded.
             OptionError: no such device, or an unknown value of an argument.
         """
         path = find_weights(name_or_path)

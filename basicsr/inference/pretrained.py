@@ -86,7 +86,7 @@ def load_network(path: Path) -> nn.Module:
         path: a checkpoint of this project, or a file whose network is recognised by its parameters.
 
     Raises:
-        UnsafeWeightsError: the file holds objects that could run code; it was not loaded.
+        UnsafeWeightsError: the file contains objects that could run code; it was not loaded.
         WeightsError: the file is missing or damaged, or its network is unknown.
     """
     weights = read_any_weights(path, averages=None)

@@ -122,8 +122,8 @@ def local_form(net: nn.Module) -> nn.Module:
     Args:
         net: built by ``build_network``, which stores its options.
     """
-    options = getattr(net, 'options', None)
-    if not isinstance(options, dict) or (changed := _local_options(options)) == options:
+    options = contract_of(net).options
+    if (changed := _local_options(options)) == options:
         return net
     with torch.device('meta'):
         local = build_network(changed)

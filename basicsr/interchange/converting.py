@@ -40,7 +40,7 @@ def input_layout(paths: Sequence[Path], layout: str | None = None) -> str:
         layout: the layout, if known.
 
     Raises:
-        WeightsError: the suffixes do not show the layout, or several files hold one network.
+        WeightsError: the suffixes do not show the layout, or several files contain one network.
     """
     suffixes, names = {path.suffix.lower() for path in paths}, ', '.join(map(str, paths))
     found = layout or (KERAS if suffixes == {'.h5'} else 'torch' if suffixes <= set(SUFFIXES[:4]) else None)
@@ -69,7 +69,7 @@ def check_outputs(paths: Sequence[Path], published: bool) -> None:
         if path.suffix.lower() == '.h5' and not published:
             raise WeightsError(f'{path}: .h5 is the published layout of the analysis-synthesis pair: --to published')
         if path.suffix.lower() == '.safetensors' and published:
-            raise WeightsError(f'{path}: no published layout is .safetensors; leave out --to published')
+            raise WeightsError(f'{path}: no published layout is .safetensors; omit --to published')
     if len(paths) > 1 and {path.suffix.lower() for path in paths} != {'.h5'}:
         raise WeightsError(f'{paths[1]}: only one file is written; use two names only for a pair in .h5')
 
@@ -109,7 +109,7 @@ def in_float16(weights: Weights) -> Weights:
     state = {key: value.half() if value.is_floating_point() else value for key, value in weights.state.items()}
     infinite = [key for key, value in state.items() if value.isinf().any() and not weights.state[key].isinf().any()]
     if infinite:
-        raise WeightsError(f'{weights.path}: {infinite[0]} has numbers beyond the range of float16; leave out --half')
+        raise WeightsError(f'{weights.path}: {infinite[0]} has numbers beyond the range of float16; omit --half')
     return replace(weights, state=state)
 
 

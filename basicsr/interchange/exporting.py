@@ -172,7 +172,7 @@ def program_metadata(program: Program) -> dict[str, str]:
     net = program.net.net if isinstance(program.net, _Padded) else program.net
     about = {
         'network': type(net).__name__,
-        'network_g': json.dumps(getattr(net, 'options', {})),
+        'network_g': json.dumps(contract_of(net).options),
         'value_range': json.dumps(list(contract.input_rule.value_range)),
         'minimum': json.dumps(list(program.minimum)),
         'channel_order': 'RGB',

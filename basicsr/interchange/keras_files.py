@@ -39,7 +39,7 @@ class KerasWeight:
             WeightsError: the entry has other types than floats, or cannot be read.
         """
         if self.data.dtype.kind != 'f':
-            raise WeightsError(f'{self.name} holds {self.data.dtype}, not floating-point numbers')
+            raise WeightsError(f'{self.name} contains {self.data.dtype}, not floating-point numbers')
         try:
             values = torch.from_numpy(self.data[()].astype('float32'))
         except OSError as error:

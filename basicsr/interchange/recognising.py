@@ -23,7 +23,7 @@ def network_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     * ``NAFNet`` and ``NAFNetLocal`` have the same parameters, as have ``SegNAFNet`` and ``SegNAFNetLocal``; the
       first one is returned. One input channel in addition to the image is the gray mask (``mask: true``), several are a
       prior (``prior_channels``).
-    * ``mask_value`` is left out: ``load_weights`` reads it from the file, or assumes 1/255.
+    * ``mask_value`` is omitted: ``load_weights`` reads it from the file, or assumes 1/255.
     * LaKDNet is dual-pixel if it has three times as many input as output channels; ``clip_output`` keeps its default.
     * RSST: the table of relative positions has (2h - 1)(2w - 1) entries for windows of h × w. A square window is
       preferred, then the wide window with sides that are powers of two (as the published 4 × 16), then the wide window

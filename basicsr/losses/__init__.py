@@ -10,16 +10,7 @@ from basicsr.losses.scales import targets_of
 from basicsr.losses.weighted_sum_loss import WeightedSumLoss
 from basicsr.utils.registry import LOSS_REGISTRY, BlockLike
 
-__all__ = [
-    'CharbonnierLoss',
-    'FFTLoss',
-    'L1Loss',
-    'MSELoss',
-    'PSNRLoss',
-    'WeightedSumLoss',
-    'build_loss',
-    'targets_of',
-]
+__all__ = ['CharbonnierLoss', 'FFTLoss', 'L1Loss', 'MSELoss', 'PSNRLoss', 'WeightedSumLoss', 'build_loss', 'targets_of']
 
 
 def build_loss(opt: BlockLike) -> nn.Module:

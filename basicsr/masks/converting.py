@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from basicsr.masks.decoding import read_mask_bytes
 from basicsr.masks.files import mask_files_below, read_masks, stem_of
 from basicsr.masks.making import Summary, begin, list_images, size_of_photo
+from basicsr.masks.mask_images import Companion
 from basicsr.masks.other_tools import METADATA
-from basicsr.masks.pictures import Companion
 from basicsr.utils.errors import MaskError
-from basicsr.utils.files import files_below
+from basicsr.utils.files import files_below, read_file
 
 SETTINGS = {'type': 'converted'}
 """The settings in the record of converted masks."""
@@ -36,11 +35,11 @@ def convert_masks(
         target: folder of the label maps; created if missing.
         photos: folder of the images, whose sizes the masks must have; each of them must have masks.
         companions: images to write for each label map; they need ``photos``.
-        force: convert all masks again, even if the folder holds masks of other settings.
+        force: convert all masks again, even if the folder contains masks of other settings.
         progress: wraps the list of names, to show the progress.
 
     Raises:
-        MaskError: not a folder, no masks, several files for one image, or the target holds other masks.
+        MaskError: not a folder, no masks, several files for one image, or the target contains other masks.
         OSError: the folder cannot be written, or the disk is full.
     """
     found = _found(source, target)
@@ -79,7 +78,7 @@ def _found(source: Path, target: Path) -> dict[str, Path]:
     if twice:
         raise MaskError(f'{source}: several mask files for one image: {", ".join(sorted(twice)[:20])}')
     if not keys:
-        raise MaskError(f'{source} holds no masks (.png, .npz, .npy, .json, or folders with {METADATA})')
+        raise MaskError(f'{source} contains no masks (.png, .npz, .npy, .json, or folders with {METADATA})')
     return {stem_of(key): source / key for key in keys}
 
 
@@ -89,5 +88,5 @@ def _stamp(file: Path) -> str:
     parts = [folder / name for name in files_below(folder, ('.png', '.csv'))] if file.name == METADATA else [file]
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(f'{part.name}\0'.encode() + hashlib.sha256(read_mask_bytes(part)).digest())
+        digest.update(f'{part.name}\0'.encode() + hashlib.sha256(read_file(part, MaskError)).digest())
     return digest.hexdigest()[:16]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,18 +17,6 @@ from basicsr.utils.errors import MaskError
 SHAPE_KEY = 'label_map'
 """PNG text chunk of a label map: 'L H W'."""
 _MAX_LAYERS = 64  # in the file of an image of known size
-
-
-def read_mask_bytes(path: str | Path) -> bytes:
-    """Read a file.
-
-    Raises:
-        MaskError: it cannot be read.
-    """
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise MaskError(f'{path}: cannot be read ({error.strerror or error})') from error
 
 
 def decode_png(data: bytes, name: str, size: tuple[int, int] | None) -> tuple[NDArray[Any], str]:

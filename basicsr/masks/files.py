@@ -12,14 +12,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from basicsr.images.png import png_texts
-from basicsr.masks.decoding import SHAPE_KEY, decode_png, read_mask_bytes
+from basicsr.masks.decoding import SHAPE_KEY, decode_png
 from basicsr.masks.gray_coding import label_map_from_gray
 from basicsr.masks.label_map import check_label_map
 from basicsr.masks.other_tools import METADATA, is_folder_of_masks, labels_of_bilevel, labels_of_folder, labels_of_json
 from basicsr.masks.record import RECORD
 from basicsr.masks.stacks import labels_of_stack
 from basicsr.utils.errors import MaskError
-from basicsr.utils.files import files_below, write_whole
+from basicsr.utils.files import files_below, read_file, write_whole
 
 SUFFIXES = ('.png', '.npz', '.npy', '.json')
 WIDE_KEY = 'high_words'  # PNG text chunk: as many layers with the upper 16 bits of the ids follow
@@ -105,7 +105,7 @@ def read_masks(path: str | Path, size: tuple[int, int] | None = None) -> NDArray
     place = Path(path).parent if Path(path).name == METADATA else Path(path)
     if is_folder_of_masks(place):
         return _of_size(labels_of_folder(place, size), str(place), size)
-    return decode_masks(read_mask_bytes(path), str(path), size)
+    return decode_masks(read_file(path, MaskError), str(path), size)
 
 
 def decode_masks(data: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray[np.int32]:
@@ -133,7 +133,7 @@ def read_gray(path: str | Path, size: tuple[int, int] | None = None) -> NDArray[
     Raises:
         MaskError: the file is missing, damaged, not 8-bit gray, or of another size.
     """
-    return decode_gray(read_mask_bytes(path), str(path), size)
+    return decode_gray(read_file(path, MaskError), str(path), size)
 
 
 def decode_gray(data: bytes, name: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:

@@ -97,7 +97,7 @@ def _fixed_codes(areas: NDArray[Any]) -> list[int]:
     """Return the gray value of each mask; 0 for the smallest ones beyond 255 masks."""
     kept = np.argsort(-areas, kind='stable')[:CODES]
     if len(areas) > CODES:
-        logger.warning('%d masks exceed 255 gray values: leaving out the smallest %d', len(areas), len(areas) - CODES)
+        logger.warning('%d masks exceed 255 gray values: skipping the smallest %d', len(areas), len(areas) - CODES)
     codes = [0] * len(areas)
     for rank, index in enumerate(sorted(kept)):
         codes[index] = _code(rank)

@@ -79,7 +79,7 @@ def pack_masks(
         layer[box][pixels] = number
         del mask, pixels  # before the next one is allocated
     if not layers:
-        raise MaskError(f'{name}: holds no masks')
+        raise MaskError(f'{name}: contains no masks')
     labels = np.empty((len(layers), *layers[0].shape), np.int32)
     for index in reversed(range(len(labels))):
         labels[index] = layers.pop()  # frees each layer once it is copied

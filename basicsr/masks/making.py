@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from basicsr.images.files import IMAGE_SUFFIXES, image_size
 from basicsr.masks.files import read_masks, read_stamp, write_label_map
 from basicsr.masks.generator import MaskGenerator
-from basicsr.masks.pictures import Companion, read_photo
+from basicsr.masks.mask_images import Companion, read_photo
 from basicsr.masks.record import claim_mask_folder, stamp_of
 from basicsr.utils.errors import BasicsrError, MaskError
 from basicsr.utils.files import files_below
@@ -103,7 +103,7 @@ def list_images(folder: Path) -> list[Path]:
         raise MaskError(f'{folder} is not a folder')
     images = [Path(name) for name in files_below(folder, IMAGE_SUFFIXES)]
     if not images:
-        raise MaskError(f'{folder} holds no images ({", ".join(IMAGE_SUFFIXES)})')
+        raise MaskError(f'{folder} contains no images ({", ".join(IMAGE_SUFFIXES)})')
     by_stem: dict[Path, Path] = {}
     for path in images:
         other = by_stem.setdefault(path.with_suffix(''), path)
@@ -134,7 +134,7 @@ def make_masks(
         generator: the mask generator.
         shard: (i, n): process every n-th image from the i-th on, so that n processes share the work.
         companions: images to write for each label map.
-        force: make all masks again, even if the folder holds masks of other settings.
+        force: make all masks again, even if the folder contains masks of other settings.
         progress: wraps the list of images, to show the progress.
         names: images to process, relative to ``source``; None for all.
 

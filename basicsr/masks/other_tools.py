@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.masks.decoding import decode_png, read_mask_bytes
+from basicsr.masks.decoding import decode_png
 from basicsr.masks.label_map import pack_masks
 from basicsr.masks.run_lengths import checked_size, mask_of_runs
 from basicsr.utils.errors import MaskError
+from basicsr.utils.files import read_file
 
 _BLOCK = 2**20  # pixels processed at once
 
@@ -64,7 +65,7 @@ def labels_of_json(data: bytes, name: str, size: tuple[int, int] | None = None) 
         raise MaskError(f'{name}: contains annotations of several images; write one file per image')
     masks = content.get('annotations') if isinstance(content, dict) else content
     if not isinstance(masks, list) or not all(isinstance(mask, dict) for mask in masks):
-        raise MaskError(f"{name}: holds neither a list of masks nor 'annotations' with one")
+        raise MaskError(f"{name}: contains neither a list of masks nor 'annotations' with one")
     _check_ids([mask['id'] for mask in masks if 'id' in mask], name)
     about = content.get('image') if isinstance(content, dict) else None
     stated = None
@@ -98,7 +99,7 @@ def labels_of_bilevel(white: NDArray[np.bool_]) -> NDArray[np.int32]:
 
 
 def is_folder_of_masks(path: Path) -> bool:
-    """Whether a folder holds the masks of one image."""
+    """Whether a folder contains the masks of one image."""
     return (path / METADATA).is_file()
 
 
@@ -135,7 +136,7 @@ def _check_ids(ids: list[Any], name: str) -> None:
 
 def _binary(path: Path, size: tuple[int, int] | None) -> NDArray[np.bool_]:
     """Read a mask (H, W) of a PNG with two values."""
-    pixels, mode = decode_png(read_mask_bytes(path), str(path), size)
+    pixels, mode = decode_png(read_file(path, MaskError), str(path), size)
     if mode not in ('1', 'L') or ((pixels > 1) & (pixels < 255)).any():
         raise MaskError(f'{path}: is not a binary mask (gray or black and white, 0 and 255); its mode is {mode}')
     return np.asarray(pixels > 0)

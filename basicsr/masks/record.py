@@ -28,7 +28,7 @@ def read_mask_record(folder: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise MaskError(f'{path}: damaged ({error}); remove it and make the masks again') from error
     if not isinstance(record, dict):
-        raise MaskError(f'{path}: holds no settings; remove it and make the masks again')
+        raise MaskError(f'{path}: contains no settings; remove it and make the masks again')
     return record
 
 
@@ -46,7 +46,7 @@ def claim_mask_folder(folder: Path, settings: dict[str, Any], force: bool) -> No
         force: replace any record.
 
     Raises:
-        MaskError: the folder holds masks of other settings, or its record is damaged; not with ``force``.
+        MaskError: the folder contains masks of other settings, or its record is damaged; not with ``force``.
         OSError: the folder cannot be written, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def claim_mask_folder(folder: Path, settings: dict[str, Any], force: bool) -> No
         before = record.get('settings', {})
         differing = sorted(key for key in {*settings, *before} if settings.get(key) != before.get(key))
         raise MaskError(
-            f'{folder} holds masks made with other settings ({", ".join(differing)} differ); '
+            f'{folder} contains masks made with other settings ({", ".join(differing)} differ); '
             'use another folder, or --force to make all of them again'
         )
     text = json.dumps({'settings': settings, 'basicsr': __version__}, indent=2, sort_keys=True)

@@ -76,7 +76,7 @@ class SamGenerator(MaskGenerator):
             load_weights(network, weights)
         except WeightsError as error:
             held = _size_of(weights)
-            advice = f'it holds {held}: set model: {held}' if held else 'check `model`'
+            advice = f'it contains {held}: set model: {held}' if held else 'check `model`'
             raise WeightsError(f'{checkpoint} is not a {model} of Segment Anything; {advice}. {error}') from error
         thresholds: dict[str, Any] = {
             'points_per_side': points_per_side,

@@ -57,7 +57,7 @@ def _labels_of(file: IO[bytes], name: str, size: tuple[int, int] | None) -> NDAr
     shape, by_columns, dtype = read(file)
     original = len(shape) == 4 and shape[1] == 1  # whose masks may be empty
     if dtype.hasobject:
-        raise ValueError('it holds Python objects')
+        raise ValueError('it contains Python objects')
     if dtype not in (np.dtype(np.bool_), np.dtype(np.uint8)) or not (original or len(shape) == 3):
         raise MaskError(f"{name}: 'masks' is {dtype} {shape}; expected boolean or uint8 (M, H, W) or (M, 1, H, W)")
     count, (height, width) = shape[0], shape[-2:]

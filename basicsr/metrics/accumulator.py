@@ -82,7 +82,7 @@ class Accumulator:
         """Add the :meth:`state` of another accumulator of the same metric.
 
         Raises:
-            MetricError: a state of another shape or type, or this accumulator already holds the total.
+            MetricError: a state of another shape or type, or this accumulator already contains the total.
         """
         self._require_part()
         if state.shape != self._state.shape or state.dtype != torch.float64:
@@ -122,4 +122,4 @@ class Accumulator:
 
     def _require_part(self) -> None:
         if self._is_total:
-            raise MetricError(f'{self.metric.name}: this accumulator already holds the sum over all processes')
+            raise MetricError(f'{self.metric.name}: this accumulator already contains the sum over all processes')

@@ -29,7 +29,7 @@ def train_step_or_advise(model: ImageRestorationModel, batches: list[dict[str, A
         if not is_out_of_memory(error):
             raise
         reason = str(error).split('\n')[0]
-    # outside the handler, where the error no longer holds tensors
+    # outside the handler, where the error no longer contains tensors
     fitting = batch_that_fits(model, batches[0])
     text = f'out of memory on {model.device}: a training step with {len(batches[0]["lq"])} samples at once ({reason}). '
     if not fitting:

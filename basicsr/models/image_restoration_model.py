@@ -182,7 +182,7 @@ class ImageRestorationModel:
         return torch.stack([terms[name] for name in self.losses]).sum(), terms
 
     def _clip_gradient(self) -> Tensor:
-        """Clip the gradient if the recipe says so; return its norm before that."""
+        """Clip the gradient if the recipe requires it; return its norm before that."""
         parameters = [p for p in self.net.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.recipe.use_grad_clip:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from basicsr.archs import build_network
+from basicsr.archs.contract import contract_of
 from basicsr.interchange.recognising import network_of
 from basicsr.utils.errors import BasicsrError, OptionError, WeightsError
 from basicsr.utils.installation import OPTION_FILES
@@ -55,7 +56,7 @@ def explanation(net: nn.Module, weights: Weights, evaluating: bool = False) -> s
         weights: of a file.
         evaluating: see :func:`load_or_explain`.
     """
-    own: PlainBlock = getattr(net, 'options', {})
+    own = contract_of(net).options
     found = {key: tuple(value.shape) for key, value in weights.state.items()}
     theirs = _network_of(weights, found)
     if theirs is None or 'type' not in own or shapes_of(own) == found:

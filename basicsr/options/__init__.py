@@ -3,11 +3,4 @@
 from basicsr.options.loading import add_arguments, add_force, dump, from_arguments, load_options
 from basicsr.options.schema import Options
 
-__all__ = [
-    'Options',
-    'add_arguments',
-    'add_force',
-    'dump',
-    'from_arguments',
-    'load_options',
-]
+__all__ = ['Options', 'add_arguments', 'add_force', 'dump', 'from_arguments', 'load_options']

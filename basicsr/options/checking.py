@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from basicsr.options.fields import Section
 from basicsr.options.schema import Options
 from basicsr.utils.errors import nearest
-from basicsr.utils.signature import Location, Problem, existing_part, mismatches, validate_values
+from basicsr.utils.problems import Location, Problem, existing_part, mismatches
+from basicsr.utils.signature import validate_values
 
 
 def check(data: Mapping[str, Any]) -> tuple[Options | None, list[Problem]]:

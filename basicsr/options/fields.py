@@ -15,8 +15,8 @@ from basicsr.options import reference
 from basicsr.options.paths import expand_block
 from basicsr.utils.errors import nearest
 from basicsr.utils.loader_options import NotRecipe
+from basicsr.utils.problems import Problem
 from basicsr.utils.registry import REGISTRIES
-from basicsr.utils.signature import Problem
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -50,7 +50,7 @@ def plain(value: Any, recipe_only: bool = False) -> Any:
 
     Args:
         value: a section, a block, or a value of one.
-        recipe_only: leave out the fields of ``value`` that are marked with :class:`NotRecipe`.
+        recipe_only: omit the fields of ``value`` that are marked with :class:`NotRecipe`.
     """
     if isinstance(value, (Section, Block)):
         named = {name: plain(getattr(value, name)) for name in type(value).model_fields}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from basicsr.utils.signature import Problem
+from basicsr.utils.problems import Problem
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from basicsr.options.reader import OptionDumper, Position, Tree
 from basicsr.options.schema import Options, Origin
 from basicsr.options.shipped import Phase, find_option_file
 from basicsr.utils.errors import OptionError
-from basicsr.utils.signature import Problem
+from basicsr.utils.problems import Problem
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,9 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from basicsr.utils.installation import GIVEN_NETWORKS, NETWORK_FILES
+from basicsr.utils.problems import Problem, value_at
 from basicsr.utils.registry import REGISTRIES
-from basicsr.utils.signature import PathMark, Problem, TypeBlock, mark_of, parameters_of, value_at
+from basicsr.utils.signature import PathMark, TypeBlock, mark_of, parameters_of
 
 Location = tuple[str | int, ...]
 

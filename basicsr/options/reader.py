@@ -207,10 +207,10 @@ class _Builder:
                 first = f'; first at line {lines[key].line}' if self.line else ''
                 if key in own and own[key].plain() == self.build(value_node).plain():  # option files around do that
                     logger.warning(
-                        "%s: the key '%s' is given twice, with the same value%s", self.at(key_node), key, first
+                        "%s: the key '%s' appears twice, with the same value%s", self.at(key_node), key, first
                     )
                 else:
-                    self.problems.append(f"{self.at(key_node)}: the key '{key}' is given twice{first}")
+                    self.problems.append(f"{self.at(key_node)}: the key '{key}' appears twice{first}")
                 continue
             lines[key] = self.at(key_node)
             if merge:

@@ -68,8 +68,7 @@ class Options(Section):
     """The top level of an option file."""
 
     mode: Literal['default', 'reference'] = Field(
-        default='default',
-        description='`reference` reproduces the original where the default differs (table below).',
+        default='default', description='`reference` reproduces the original where the default differs (table below).'
     )
     name: FolderName = Field(description='Name of the experiment: its folder is `experiments/<name>`.')
     model_type: Literal['ImageRestorationModel'] = Field(

@@ -32,9 +32,7 @@ def _known_phase(key: str) -> str:
 
 
 PhaseKey = Annotated[
-    str,
-    AfterValidator(_known_phase),
-    WithJsonSchema({'type': 'string', 'pattern': f'^({"|".join(PHASES)})(_.*)?$'}),
+    str, AfterValidator(_known_phase), WithJsonSchema({'type': 'string', 'pattern': f'^({"|".join(PHASES)})(_.*)?$'})
 ]
 """A key of ``datasets``: its phase, and optionally ``_`` and anything."""
 

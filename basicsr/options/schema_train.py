@@ -24,8 +24,8 @@ class TrainOptions(Section):
     perceptual_opt: LossBlock | None = Field(default=None, description='A second loss, added to `pixel_opt`.')
     total_batch_size: Positive | None = Field(
         default=None,
-        description='Global batch size; gradients are accumulated over batches of at most `batch_size_per_gpu` if it '
-        'exceeds what the GPUs hold. null is `batch_size_per_gpu` times the number of processes.',
+        description='Global batch size; gradients are accumulated over batches of at most `batch_size_per_gpu`. '
+        'null is `batch_size_per_gpu` times the number of processes.',
     )
     published_batch_size: Annotated[Positive | None, NotRecipe()] = Field(
         default=None,

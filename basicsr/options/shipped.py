@@ -42,7 +42,7 @@ def find_shipped(name: str, phase: Phase | None = None) -> Path | None:
     """Return the shipped option file with this name; None if there is none.
 
     Args:
-        name: its path; ``options/``, then ``train/`` or ``test/``, and ``.yml`` may be left out.
+        name: its path; ``options/``, then ``train/`` or ``test/``, and ``.yml`` may be omitted.
         phase: see :func:`find_option_file`.
 
     Raises:

@@ -23,7 +23,7 @@ from basicsr.images.side_by_side import side_by_side
 from basicsr.images.transparency import fill_invisible, keep_invisible
 from basicsr.inference.deblurrer import Deblurred, Deblurrer, MasksLike
 from basicsr.masks.files import find_mask_file, write_label_map
-from basicsr.masks.pictures import eight_bits, overlay
+from basicsr.masks.mask_images import eight_bits, overlay
 from basicsr.photos.jobs import Job, is_video, shown_masks
 from basicsr.photos.sheet import PhotoSheet
 from basicsr.photos.video import DeblurredVideo, deblur_video

@@ -10,7 +10,7 @@ import numpy as np
 from basicsr.images.arrays import Array
 from basicsr.images.contact_sheet import contact_sheet, sheet_row
 from basicsr.images.files import imwrite
-from basicsr.masks.pictures import eight_bits
+from basicsr.masks.mask_images import eight_bits
 from basicsr.utils.errors import OptionError
 
 WIDTH = 280

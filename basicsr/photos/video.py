@@ -10,7 +10,7 @@ from typing import Any
 
 from basicsr.images.arrays import Array
 from basicsr.inference.deblurrer import Deblurrer, MasksLike
-from basicsr.masks.pictures import eight_bits
+from basicsr.masks.mask_images import eight_bits
 from basicsr.utils.errors import ImageFileError
 from basicsr.utils.files import whole_path
 from basicsr.videos.opencv import PlainReader, PlainWriter

@@ -120,7 +120,7 @@ def make_pairs(plan: PairPlan, folder: Path, workers: int) -> list[dict[str, str
         the rows of the table, sorted by name.
 
     Raises:
-        DataError: the folder holds other pairs or other files, or a source cannot be used.
+        DataError: the folder contains other pairs or other files, or a source cannot be used.
         ImageFileError: a photo or frame cannot be read.
     """
     parts = list(plan.parts())  # reports bad sources before writing anything
@@ -227,7 +227,7 @@ def _claim(folder: Path, record: dict[str, Any]) -> None:
     """Record the plan of a new folder, or compare it with the record.
 
     Raises:
-        DataError: the folder holds other pairs, or other files.
+        DataError: the folder contains other pairs, or other files.
     """
     file = folder / RECORD
     if file.is_file():

@@ -12,7 +12,7 @@ import numpy as np
 from basicsr.data.frame_motion import FramePair
 from basicsr.data.sharp_sources import frame_pairs_in, photos_in, read_sharp, scaled
 from basicsr.images.files import imwrite
-from basicsr.masks.pictures import eight_bits
+from basicsr.masks.mask_images import eight_bits
 from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.utils.files import whole_folder
 from basicsr.videos.colours import TRANSFERS
@@ -41,7 +41,7 @@ def sort_inputs(
 
     Raises:
         ArgumentError: there is no input.
-        DataError: a path does not exist, a folder holds no image, or a video has fewer than two frames.
+        DataError: a path does not exist, a folder contains no image, or a video has fewer than two frames.
     """
     if not [*inputs, *photos, *clips]:
         raise ArgumentError('no input; pass photos or clips with -i PATH ...')
@@ -60,7 +60,7 @@ def sort_inputs(
 
 
 def is_clip(folder: Path) -> bool:
-    """Return whether a folder holds frames: names end with consecutive numbers, and neighbours show the same scene.
+    """Return whether a folder contains frames: names end with consecutive numbers, and neighbours show the same scene.
 
     Raises:
         DataError: the folder has no images.

@@ -237,7 +237,7 @@ def _found(
 
 
 def _regex(pattern: str, part_may_miss: bool, blur: str) -> re.Pattern[str]:
-    """Return the pattern as a regular expression with a group per field; ``top`` holds the folders above."""
+    """Return the pattern as a regular expression with a group per field; ``top`` contains the folders above."""
     text, seen = rf'(?P<top>(?:[^/]+/){{0,{DEEPEST}}}?)', set[str]()
     for literal, name, _, _ in string.Formatter().parse(pattern):
         text += re.escape(literal)

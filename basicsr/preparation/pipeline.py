@@ -72,7 +72,7 @@ def prepare(
     with locked_folder(plan.out), Pool(plan.workers, shown) as pool:
         record = read_dataset_record(plan.out)
         if record.get('set', plan.benchmark.key) != plan.benchmark.key:
-            raise DataError(f'{plan.out} holds {record["set"]}; use another --out')
+            raise DataError(f'{plan.out} contains {record["set"]}; use another --out')
         record |= {'set': plan.benchmark.key, 'name': plan.benchmark.name, 'page': plan.benchmark.page}
         record['basicsr'] = __version__
         if found is not None:
@@ -104,7 +104,7 @@ def look(plan: Plan) -> FoundBenchmark:
     if plan.root is None:
         raise DataError(f'the stage convert needs --root, the folder of the download. {where_to_get(plan.benchmark)}')
     layout = plan.layout
-    if layout is None and plan.root.resolve() == plan.out.resolve():  # the folder also holds the result
+    if layout is None and plan.root.resolve() == plan.out.resolve():  # the folder also contains the result
         known = read_dataset_record(plan.out).get('stages', {}).get('convert', {})
         layout = next((entry['settings']['layout'] for entry in known.values()), None)
     found = find_benchmark(plan.benchmark, plan.root, plan.all_parts, plan.blur, layout)

@@ -74,12 +74,12 @@ def require_same_settings(record: Path, settings: dict[str, Any]) -> None:
     """Compare the settings of a data set with those in its record.
 
     Raises:
-        DataError: the folder of the record holds other files, or the data set with other settings.
+        DataError: the folder of the record contains other files, or the data set with other settings.
     """
     before = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
     if differing := ', '.join(key for key in settings if before.get(key) != settings[key]):
         advice = f'see {record.name}; remove the folder, or use another one'
-        raise DataError(f'{record.parent}: holds other data ({differing} differ); {advice}')
+        raise DataError(f'{record.parent}: contains other data ({differing} differ); {advice}')
 
 
 def make_once(folder: Path, record: str, settings: dict[str, Any], make: Callable[[Path], None]) -> bool:
@@ -95,7 +95,7 @@ def make_once(folder: Path, record: str, settings: dict[str, Any], make: Callabl
         whether it was made.
 
     Raises:
-        DataError: the folder holds other files, or the data set with other settings.
+        DataError: the folder contains other files, or the data set with other settings.
     """
     if folder.exists():
         require_same_settings(folder / record, settings)

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from basicsr.reporting.report import MCR, ImageRow, Report
 from basicsr.utils.errors import ReportError
-from basicsr.utils.files import write_whole
+from basicsr.utils.files import read_file, write_whole
 
 FORMAT = 'basicsr report 1'
 FIXED_COLUMNS = ('index', 'name', 'width', 'height', 'seconds', 'tiled', 'collapsed', 'marks', 'group')
@@ -82,10 +82,9 @@ def read_report(path: Path) -> Report:
     Raises:
         ReportError: the file is missing, damaged or not a report.
     """
+    content = read_file(path, ReportError)
     try:
-        tree = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ReportError(f'{path}: cannot be read ({error.strerror or error})') from error
+        tree = json.loads(content)
     except ValueError as error:
         raise ReportError(f'{path}: damaged ({error}); repeat the evaluation') from error
     if not isinstance(tree, dict) or tree.get('format') != FORMAT:
@@ -95,7 +94,7 @@ def read_report(path: Path) -> Report:
             _put(tree, place, float(value))
         stored = tree['report']
         return TypeAdapter(Report).validate_python(
-            {**stored, 'rows': [_with_mcr(row) for row in stored.get('rows', ())]}
+            {**stored, 'rows': [_read_row(row) for row in stored.get('rows', ())]}
         )
     except ValidationError as error:
         problems = '; '.join(f'{".".join(map(str, item["loc"]))}: {item["msg"]}' for item in error.errors()[:5])
@@ -141,15 +140,17 @@ def csv_text(report: Report) -> str:
 
 
 def _stored(row: ImageRow) -> dict[str, Any]:
-    """Return a row as files store it: the score of the mode collapse rate as ``collapsed``."""
+    """Return a row as files store it, with the keys of version 0.1 for its images and the mode collapse rate."""
     content = dataclasses.asdict(row)
+    content['pictures'] = content.pop('images')
     scores = {kind: {label: value for label, value in content.pop(kind).items() if label != MCR} for kind in _SCORES}
     head = {key: content.pop(key) for key in ('index', 'name', 'height', 'width')}
     return {**head, **scores, 'collapsed': row.collapsed, **content}
 
 
-def _with_mcr(stored: dict[str, Any]) -> dict[str, Any]:
-    """Return a stored row with the scores of the mode collapse rate; the blurred input is never collapsed."""
+def _read_row(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a row from those of :func:`_stored`; the blurred input is never collapsed."""
+    stored = {**stored, 'images': stored.get('pictures', {})}
     if stored.get('collapsed') is None:
         return stored
     rates = {'scores': 100.0 * stored['collapsed'], 'input_scores': 0.0}

@@ -150,7 +150,7 @@ def _run_of_row(row: ImageRow, link: MakeLink) -> dict[str, Any]:
         'seconds': row.seconds,
         'tiled': row.tiled,
         'marks': row.marks,
-        'pictures': {kind: link(path) for kind, path in row.pictures.items()},
+        'images': {kind: link(path) for kind, path in row.images.items()},
     }
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from basicsr.deconvolution.kernels import kernel_picture
+from basicsr.deconvolution.kernels import kernel_image
 from basicsr.images.arrays import Array
-from basicsr.masks.pictures import region_tints
+from basicsr.masks.mask_images import region_tints
 from basicsr.metrics import Record
 from basicsr.reporting.files import file_stem
 from basicsr.reporting.report import Definition, ImageRow, ranking_label
@@ -126,7 +126,7 @@ def full_images(
         tints = (region_tints(labels) * 255).round().astype(np.uint8)
         files['masks'] = ('.png', encode(tints, 'png'))
     if kernel is not None:
-        files['kernel'] = ('.png', encode(eight_bit(kernel_picture(kernel)[..., None]), 'png'))
+        files['kernel'] = ('.png', encode(eight_bit(kernel_image(kernel)[..., None]), 'png'))
     return files
 
 
@@ -229,13 +229,13 @@ class ImageFolder:
     def drop_full(self, row: ImageRow) -> ImageRow:
         """Delete the full images of a row, and return the row with its thumbnails only."""
         for kind in FULL:
-            if kind in row.pictures:
-                (self._root / row.pictures[kind]).unlink(missing_ok=True)
-        return replace(row, pictures={kind: path for kind, path in row.pictures.items() if kind not in FULL})
+            if kind in row.images:
+                (self._root / row.images[kind]).unlink(missing_ok=True)
+        return replace(row, images={kind: path for kind, path in row.images.items() if kind not in FULL})
 
     def drop_strangers(self, rows: Sequence[ImageRow]) -> None:
         """Delete files of an earlier run, to which no row refers."""
-        named = {self._root / path for row in rows for path in row.pictures.values()}
+        named = {self._root / path for row in rows for path in row.images.values()}
         here = self._root / self._relative
         for path in here.iterdir() if here.is_dir() else ():
             if path.is_file() and path not in named:

@@ -85,7 +85,7 @@ class ImageRow:
         seconds: time of the network; None if not measured.
         tiled: whether the image was processed in tiles.
         marks: remarks for readers, such as 'psnr_realblur: not_aligned'.
-        `pictures`: image files by kind (``FULL`` and ``THUMBNAILS`` of ``images.py``), relative to the result folder,
+        images: files by kind (``FULL`` and ``THUMBNAILS`` of ``images.py``), relative to the result folder,
             with forward slashes.
         group: name of the group of images with separate averages ('indoor'); empty without groups.
     """
@@ -99,7 +99,7 @@ class ImageRow:
     seconds: float | None = None
     tiled: bool = False
     marks: tuple[str, ...] = ()
-    pictures: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
     group: str = ''
 
     @property
@@ -231,6 +231,6 @@ def ranking_label(definitions: Iterable[Definition]) -> str | None:
     return next((item.label for item in [*(item for item in labels if item.unit == 'dB'), *labels]), None)
 
 
-def listed(names: Iterable[str], most: int = 10) -> str:
-    """Return names for a message: the first few, and the number of further ones."""
-    return some_of([repr(name) for name in names], most)
+def listed(names: Iterable[str]) -> str:
+    """Return names for a message: the first ten, and the number of further ones."""
+    return some_of([repr(name) for name in names], 10)

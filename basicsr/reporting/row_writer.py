@@ -85,7 +85,7 @@ class RowWriter:
             kept = self._how.choose([*self._full.values(), row], self._total, self._definitions)
             if row.index in kept:
                 files |= full_images(record, labels, kernel, self._how)
-            row = replace(row, pictures=self._files.write(row.index, row.name, files))
+            row = replace(row, images=self._files.write(row.index, row.name, files))
             self._full[row.index] = row
             for index in self._full.keys() - kept:
                 self._files.drop_full(self._full.pop(index))

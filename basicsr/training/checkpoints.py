@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from basicsr.utils.errors import CheckpointError, WeightsError
 from basicsr.utils.files import whole_file
 from basicsr.version import __version__
-from basicsr.weights.files import load_plain, save_weights, weights_under
+from basicsr.weights.files import save_weights, weights_under
+from basicsr.weights.plain_files import load_plain
 
 logger = logging.getLogger(__name__)
 

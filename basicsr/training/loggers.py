@@ -47,12 +47,7 @@ class RunLog:
     """
 
     def __init__(
-        self,
-        experiment: Path,
-        name: str,
-        total_iter: int,
-        start: int = 0,
-        options: Options | None = None,
+        self, experiment: Path, name: str, total_iter: int, start: int = 0, options: Options | None = None
     ) -> None:
         self._folder = experiment / 'log'
         self.path = self._folder / f'{name}.jsonl'

@@ -1,4 +1,4 @@
-"""The start of a training: new, from the latest checkpoint of the experiment, or from a given training state."""
+"""The start of a training: new, from the latest checkpoint of the experiment, or from ``path.resume_state``."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def find_checkpoint(
 
 
 def choose_seed(given: int | None, checkpoint: Checkpoint | None, processes: Processes) -> int:
-    """Return the seed of a run: the given one, that of the checkpoint, or a random one, equal in all processes."""
+    """Return the seed of a run: ``given``, that of the checkpoint, or a random one, equal in all processes."""
     if given is not None:
         return given
     if checkpoint is not None:

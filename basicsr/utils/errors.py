@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 class BasicsrError(Exception):
-    """Base class of every error below, which tells bad input from bugs."""
+    """Base class of every error below, which distinguishes bad input from bugs."""
 
 
 class UnknownNameError(BasicsrError, KeyError):
@@ -73,11 +73,11 @@ class CheckpointError(BasicsrError, RuntimeError):
 
 
 class TrainingError(BasicsrError, RuntimeError):
-    """Training cannot go on: too many steps that are not finite, or another process has failed."""
+    """Training cannot continue: too many steps that are not finite, or another process has failed."""
 
 
 class UnsafeWeightsError(WeightsError):
-    """A network file holds pickled objects other than tensors and plain values; it was not loaded."""
+    """A network file contains pickled objects other than tensors and plain values; it was not loaded."""
 
 
 def some_of(names: Sequence[str], shown: int = 20) -> str:

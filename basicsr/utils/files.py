@@ -1,4 +1,4 @@
-"""Find files, write files and folders atomically, and hash files."""
+"""Find and read files, write files and folders atomically, and hash files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 from basicsr.utils.errors import BasicsrError, DataError
+
+
+def read_file(path: str | Path, error: type[BasicsrError] = DataError) -> bytes:
+    """Return the content of a file.
+
+    Args:
+        path: the file.
+        error: raised if it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as cause:
+        raise error(f'{path}: cannot be read ({cause.strerror or cause})') from cause
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Paths of the files that belong to the package: beside it in a clone, inside it when installed from a wheel."""
+"""Paths of the files that belong to the package: next to it in a clone, inside it when installed from a wheel."""
 
 from __future__ import annotations
 

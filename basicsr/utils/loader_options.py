@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from basicsr.utils.signature import NotNegative, Positive, mismatches, refuse, validate_values
+from basicsr.utils.problems import mismatches, refuse
+from basicsr.utils.signature import NotNegative, Positive, validate_values
 
 
 class NotRecipe:

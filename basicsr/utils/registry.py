@@ -17,7 +17,8 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from pydantic import BaseModel
 
 from basicsr.utils.errors import ArgumentError, UnknownNameError, nearest
-from basicsr.utils.signature import Problem, TypeBlock, fit_arguments, mark_of, parameters_of, refuse
+from basicsr.utils.problems import Problem, refuse
+from basicsr.utils.signature import TypeBlock, fit_arguments, mark_of, parameters_of
 
 T = TypeVar('T')
 logger = logging.getLogger(__name__)
@@ -180,7 +181,7 @@ class Registry:
         except ModuleNotFoundError as error:
             if error.name != self._package:
                 raise
-            return  # a room that holds nothing yet
+            return  # an empty package
         for module in pkgutil.iter_modules(package.__path__):
             if not module.name.endswith(self._suffix):
                 continue

@@ -100,7 +100,7 @@ def read_mpeg4(header: bytes) -> Colours:
 
 
 def _signal(bits: _Bits) -> Colours:
-    """Read range and colours, which are coded alike in H.264 and MPEG-4."""
+    """Read range and colours, which have the same code in H.264 and MPEG-4."""
     if not bits.take():
         return Colours()
     bits.take(3)

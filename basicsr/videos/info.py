@@ -147,7 +147,7 @@ def planes_of_frame(frame: Any, layout: PlaneLayout) -> list[Array]:
 
 
 def is_rgb(kind: Any) -> bool:
-    """Whether a pixel format of PyAV holds red, green and blue, directly or by a palette."""
+    """Whether a pixel format of PyAV contains red, green and blue, directly or by a palette."""
     return bool(kind.is_rgb or kind.has_palette or kind.name in ('monow', 'monob'))
 
 
@@ -184,7 +184,7 @@ def _lost(path: Path, frame: Any, data: dict[str, bytes], layout: PlaneLayout) -
     """Return notes on properties that are not kept."""
     notes = []
     if any(part.is_alpha for part in frame.format.components):
-        notes.append('transparency is left out')
+        notes.append('transparency is dropped')
     if is_rgb(frame.format):
         notes.append('RGB converted to Y, Cb and Cr of BT.709, without subsampling')
     if frame.interlaced_frame:
@@ -192,7 +192,7 @@ def _lost(path: Path, frame: Any, data: dict[str, bytes], layout: PlaneLayout) -
     names = dict.fromkeys(name for key, name in _DROPPED.items() if key in data)
     if 'Dolby Vision' in names and layout.colours.transfer == UNSTATED:
         raise ImageFileError(f'{path}: its colours need Dolby Vision (profile 5); convert it to HDR10 or BT.709 first')
-    return (*notes, *(f'the metadata of {name} is left out' for name in names))
+    return (*notes, *(f'the metadata of {name} is dropped' for name in names))
 
 
 def _mastering(data: bytes) -> str:

@@ -51,7 +51,7 @@ def _mp4(data: mmap.mmap) -> tuple[bytes, int]:
         raise ValueError('its times are stored in fragments')
     tracks = video_tracks(data)
     if len(tracks) != 1:
-        raise ValueError(f'it holds {len(tracks)} videos')
+        raise ValueError(f'it contains {len(tracks)} videos')
     track = tracks[0]
     (header,) = boxes_at(data, track, b'tkhd')
     matrix = header.start + (52 if data[header.start] else 40)
@@ -114,7 +114,7 @@ def _avi(data: mmap.mmap) -> tuple[bytes, int]:
     streams = [match.end() + 4 for match in re.finditer(b'strh', head)]
     videos = [number for number, at in enumerate(streams) if head[at : at + 4] == b'vids']
     if len(videos) != 1:
-        raise ValueError(f'it holds {len(videos)} videos')
+        raise ValueError(f'it contains {len(videos)} videos')
     at = streams[videos[0]]
     form = head.index(b'strf', at)
     height, codec = struct.unpack_from('<i4x4s', head, form + 16)
@@ -134,4 +134,4 @@ def _avi(data: mmap.mmap) -> tuple[bytes, int]:
 
 def _unsupported(codec: bytes) -> ValueError:
     name = codec.decode('latin1').strip('\0 ') or 'uncompressed'
-    return ValueError(f'its codec ({name}) may hold more than 8 bits')
+    return ValueError(f'its codec ({name}) may have more than 8 bits')

@@ -108,9 +108,9 @@ class VideoReader(AbstractContextManager['VideoReader']):
             planes = planes_of_frame(frame, info.layout)
             yield Frame(planes, info.layout, time, step, orientation, bool(info.fields))
         if self._damaged:
-            self.notes += (f'{self._damaged} frames are damaged in the file and were left out',)
+            self.notes += (f'{self._damaged} damaged frames were skipped',)
         elif good < 0.9 * self._packets:
-            self.notes += (f'the file holds {self._packets} frames, {good} could be read; is it damaged?',)
+            self.notes += (f'the file contains {self._packets} frames, {good} could be read; is it damaged?',)
         if moved:
             self.notes += (f'{moved} frames had timestamps out of order, which were corrected',)
 
@@ -142,7 +142,7 @@ class VideoReader(AbstractContextManager['VideoReader']):
         moving = [stream for stream in streams.video if not stream.disposition & cover]
         if not moving or self.container.metadata.get('major_brand') in _IMAGE_BRANDS:
             found = 'an image' if streams.video else 'sound' if streams.audio else 'neither video, images nor sound'
-            raise ImageFileError(f'{self.path}: not a video: the file holds {found}')
+            raise ImageFileError(f'{self.path}: not a video: the file contains {found}')
         best = streams.best('video')
         stream = best if best in moving else moving[0]
         if stream.codec_context is None:
@@ -177,7 +177,7 @@ class VideoReader(AbstractContextManager['VideoReader']):
             'data streams': sum('timecode' not in stream.metadata for stream in streams.data),
             'attachments': len(streams.attachments),
         }
-        return tuple(f'left out: {kind} ({count})' for kind, count in counts.items() if count)
+        return tuple(f'dropped: {kind} ({count})' for kind, count in counts.items() if count)
 
     def _require_same(self, frame: Any) -> None:
         height, width = self.info.size

@@ -46,7 +46,7 @@ class Sound:
             self._encoder = self._target = container.add_stream('aac', rate=rate)
             self._target.layout, self._target.bit_rate = _layout(stream), 96000 * max(1, context.layout.nb_channels)
         else:
-            self.notes = (f'left out: subtitles ({kind} does not support {codec})',)
+            self.notes = (f'dropped: subtitles ({kind} does not support {codec})',)
             return
         self._target.disposition = stream.disposition
         kept = ('language', 'title', 'handler_name')

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import logging
-import pickle
-import re
-from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from basicsr.utils.errors import UnsafeWeightsError, WeightsError, nearest, some_of
+from basicsr.utils.errors import WeightsError, nearest, some_of
 from basicsr.utils.files import whole_file
 from basicsr.weights import safetensors_files
+from basicsr.weights.plain_files import load_plain
 from basicsr.weights.wrappers import bare, plain_names
 
 logger = logging.getLogger(__name__)
 
 PUBLISHED_MASK_VALUE = 1 / 255  # the original's loader divides boolean masks by 255; its files do not say so
 _SHOWN = 12  # differences listed in an error
-_MAPPINGS = (dict, OrderedDict, Counter)  # Counter: torch's MultiStepLR keeps its milestones in one
-_SEQUENCES = (list, tuple, set, torch.Size)
-PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, torch.dtype, torch.device)
-"""Types allowed in network files and training states, besides tensors, numpy scalars and containers of these."""
 # in order of preference
 _KEYS = ('params', 'params_ema', 'model', 'state_dict', 'model_state_dict', 'net', 'generator')
 
@@ -41,7 +34,7 @@ class Weights:
         state: parameters by name, on the CPU, without prefixes of wrappers (see ``weights/wrappers.py``).
         network: ``type`` and arguments that rebuild the network; None in files of other projects.
         mask_value: weight of a covered pixel in training; None in files of other projects.
-        average: the file also holds a moving average of the weights (``params_ema``), which ``state`` is not.
+        average: the file also contains EMA weights (``params_ema``), which are not in ``state``.
     """
 
     path: Path
@@ -57,10 +50,10 @@ def read_weights(path: str | Path, param_key: str | None = 'params') -> Weights:
     Args:
         path: ``.safetensors``, or a file of ``torch.save`` with ``{'params': state_dict, ...}``.
         param_key: key of the state dict; None if the file itself is the state dict. A ``.safetensors`` file has only
-            one set of parameters, which is read for any key but ``params_ema``, unless it holds averages.
+            one set of parameters, which is read for any key but ``params_ema``, unless it contains EMA weights.
 
     Raises:
-        UnsafeWeightsError: the file holds pickled objects other than tensors, plain values and numpy scalars.
+        UnsafeWeightsError: the file contains pickled objects other than tensors, plain values and numpy scalars.
         WeightsError: the file is missing or damaged, or has no state dict under that key.
     """
     path = Path(path)
@@ -77,7 +70,7 @@ def read_any_weights(path: str | Path, averages: bool | None = False) -> Weights
 
     Args:
         path: see :func:`read_weights`.
-        averages: True requires the moving averages (``params_ema``); None prefers them.
+        averages: True requires the EMA weights (``params_ema``); None prefers them.
     """
     path = Path(path)
     if safetensors_files.is_one(path):
@@ -100,13 +93,13 @@ def _key_of(path: Path, content: Any) -> str | None:
     if named or len(holders) == 1:
         return str((named or holders)[0])
     several = f'several sets of parameters ({some_of(list(map(str, holders)), 8)})' if holders else 'no parameters'
-    raise WeightsError(f'{path} holds {several}; it has {some_of(list(map(str, content)), 8) or "nothing"}')
+    raise WeightsError(f'{path} contains {several}; it has {some_of(list(map(str, content)), 8) or "nothing"}')
 
 
 def weights_under(path: Path, content: Any, param_key: str | None) -> Weights:
     """Return the parameters under a key of a file that was read; see :func:`read_weights`."""
     if not isinstance(content, Mapping):
-        raise WeightsError(f'{path} holds a {type(content).__name__}, not a dictionary of parameters')
+        raise WeightsError(f'{path} contains a {type(content).__name__}, not a dictionary of parameters')
     if param_key is not None and param_key not in content:
         hint = nearest(str(param_key), map(str, content)) or _other_key(content)
         raise WeightsError(f"{path} has no '{param_key}', only {some_of(list(map(str, content)), 8)}{hint}")
@@ -126,7 +119,7 @@ def weights_under(path: Path, content: Any, param_key: str | None) -> Weights:
 def _of_safetensors(path: Path, param_key: str | None) -> Weights:
     state, about = safetensors_files.read(path)
     if param_key == 'params_ema' and about.get('param_key') != param_key:
-        raise WeightsError(f'{path} is not marked as moving averages (params_ema)')
+        raise WeightsError(f'{path} is not marked as EMA weights (params_ema)')
     if not isinstance(about.get('network_g', {}), Mapping):
         raise WeightsError(f'{path}: network_g in its header is not a mapping; the file is damaged')
     return _weights(path, state, about.get('network_g'), about.get('mask_value'))
@@ -228,7 +221,7 @@ def save_state(path: str | Path, state: Mapping[str, Tensor], **more: Any) -> No
 
     Raises:
         OSError: the disk is full or the folder cannot be written; an existing file stays.
-        WeightsError: ``.safetensors`` cannot hold an entry.
+        WeightsError: ``.safetensors`` cannot store an entry.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -239,67 +232,6 @@ def save_state(path: str | Path, state: Mapping[str, Tensor], **more: Any) -> No
         return
     with whole_file(path) as file:
         torch.save({'params': state, **more}, file)
-
-
-def load_plain(path: Path) -> Any:
-    """Read a file of ``torch.save`` that holds only tensors and plain values, without executing any code in it.
-
-    ``PLAIN`` defines plain values, not the installed torch, whose list of safe classes grows.
-
-    Raises:
-        UnsafeWeightsError: the file holds other pickled objects.
-        WeightsError: the file is missing or damaged.
-    """
-    if not path.is_file():
-        raise WeightsError(f'{path} ' + ('is a folder, not a network file' if path.is_dir() else 'does not exist'))
-    try:
-        path.open('rb').close()
-    except OSError as error:
-        raise WeightsError(f'{path} cannot be read ({error.strerror or error})') from error
-    try:
-        with torch.serialization.safe_globals(_numpy_scalars()):
-            content = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r'(?:GLOBAL|class) ([\w.]*\w)', str(error))
-        if found:
-            raise _unsafe(path, found[1]) from error
-        raise WeightsError(f'{path} is not a network file, or is damaged') from error
-    except Exception as error:  # includes an OSError for truncated files
-        raise WeightsError(f'{path} is not a network file, or is damaged ({type(error).__name__})') from error
-    foreign = _foreign(content)
-    if foreign is not None:
-        raise _unsafe(path, f'{foreign.__module__}.{foreign.__qualname__}'.removeprefix('builtins.'))
-    return content
-
-
-def _unsafe(path: Path, name: str) -> UnsafeWeightsError:
-    return UnsafeWeightsError(
-        f'{path} was refused: it holds a pickled {name}, not only tensors and plain values, and unpickling '
-        'it could run code. Ask its authors for a plain state dict.'
-    )
-
-
-def _foreign(content: Any) -> type | None:
-    """Return the class of the first object that is not plain; None if all are."""
-    waiting, seen = [content], set()
-    while waiting:
-        value = waiting.pop()
-        kind = type(value)
-        if kind in _MAPPINGS or kind in _SEQUENCES:
-            if id(value) not in seen:  # a list in a file may contain itself
-                seen.add(id(value))
-                waiting.extend([*value.keys(), *value.values()] if kind in _MAPPINGS else value)
-        elif kind not in PLAIN and not isinstance(value, (Tensor, np.generic)):
-            return kind
-    return None
-
-
-def _numpy_scalars() -> list[Any]:
-    """Return the globals of pickled numpy numbers, which published files contain, for numpy 1 and 2."""
-    scalar = np.float64(0).__reduce__()[0]  # rebuilds a number; its module depends on the version
-    dtypes = [type(np.dtype(kind)) for kind in ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', '?')]
-    names = ('numpy.core.multiarray.scalar', 'numpy._core.multiarray.scalar')
-    return [*((scalar, name) for name in names), np.dtype, *dtypes]
 
 
 def agreed_mask_value(net: nn.Module, weights: Weights, adopt: bool) -> float | None:

@@ -57,7 +57,7 @@ def write(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> 
     try:
         header = {key: json.dumps(value) for key, value in about.items()}
     except TypeError as error:
-        raise WeightsError(f'{path}: the header of {SUFFIX} files can hold only plain values ({error})') from error
+        raise WeightsError(f'{path}: the header of {SUFFIX} files can contain only plain values ({error})') from error
     # the tensors must be contiguous and must not share memory
     copies = {key: value.clone(memory_format=torch.contiguous_format) for key, value in state.items()}
     data = save(copies, {'format': 'pt', **header})

@@ -74,6 +74,18 @@ def test_the_defaults_of_a_network_that_declares_nothing():
     assert contract_of(nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, 4, 1))).img_channel == 3
 
 
+def test_numbers_of_features_are_not_channels_of_the_image():
+    net = Plain(64).eval()
+    net.in_channels, net.out_channels = 64, 64
+    contract = contract_of(net)
+    assert (contract.img_channel, contract.in_channels, contract.out_channels) == (3, 3, 3)
+    assert restore_image(net, torch.rand(1, 3, 300, 310), tile=200).image.shape == (1, 3, 300, 310)
+    views = Gated(9)  # a dual-pixel network: its first convolution shows that the number is not one of features
+    views.in_channels, views.out_channels = 9, 3
+    contract = contract_of(views)
+    assert (contract.img_channel, contract.in_channels, contract.out_channels) == (3, 9, 3)
+
+
 @pytest.mark.parametrize('name', SMALL)
 def test_what_the_networks_of_this_project_declare(name):
     contract = contract_of(small(name))

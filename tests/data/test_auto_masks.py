@@ -55,6 +55,17 @@ def test_missing_masks_are_made_once_by_the_named_generator(roots, caplog):
     assert caplog.text == ''
 
 
+@pytest.mark.parametrize('masks', ['none', 'gray', 'regions', 'files'])
+def test_a_generator_without_auto_is_an_error(roots, masks):
+    content = block(roots, masks=masks, generator={'type': 'felzenszwalb'})
+    if masks != 'files':
+        content['type'] = 'PairedImageDataset'
+    if masks == 'none':
+        del content['dataroot_mask']
+    with pytest.raises(ArgumentError, match='generator'):
+        build_dataset(content)
+
+
 def test_settings_are_not_mixed(roots):
     build_dataset(block(roots))
     (roots / 'masks' / 'b.png').unlink()
@@ -173,7 +184,7 @@ def test_other_formats_are_read_rightly_or_refused_by_name(tmp_path, values):
     dataset_of = {'type': 'SingleImageDataset', 'dataroot_lq': str(tmp_path / 'lq')}
     if values == 'float tif':
         cv2.imwrite(str(path), gray.astype(np.float32))
-        with pytest.raises(ImageFileError, match=r'x\.tif: (holds float32 values|damaged, or not an image format)'):
+        with pytest.raises(ImageFileError, match=r'x\.tif: (contains float32 values|damaged, or not an image format)'):
             build_dataset(dataset_of)[0]
         return
     picture = Image.fromarray(gray)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from basicsr.archs import build_network
-from basicsr.deconvolution.kernels import kernel_picture
+from basicsr.deconvolution.kernels import kernel_image
 from basicsr.images.files import imread, imwrite
 from basicsr.inference.deblurrer import Deblurrer
 from basicsr.metrics import Record, build_metric
@@ -183,7 +183,7 @@ def test_gopro_with_the_pair(tmp_path, monkeypatch, photos):
     shown = sorted(Path('results').rglob('*_kernel.png'))
     assert len(shown) == len(photos)
     found = Deblurrer(net, device='cpu', guard='off').deblur(lq).kernel
-    assert np.abs(imread(shown[1], channels=1)[..., 0].astype(int) - kernel_picture(found)).max() <= 1
+    assert np.abs(imread(shown[1], channels=1)[..., 0].astype(int) - kernel_image(found)).max() <= 1
 
 
 SYSTEMS = {

@@ -60,7 +60,7 @@ def write_bad_files(folder):
         'moving.webp': '2 frames: an animation',
         'bomb.png': 'more than 150 million pixels',
         'huge.png': 'more than 150 million pixels',
-        'float.tif': 'holds float32 values',
+        'float.tif': 'contains float32 values',
         'broken.png': 'damaged',
         'gone.png': 'cannot be read (No such file',
     }

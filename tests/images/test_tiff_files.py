@@ -297,7 +297,7 @@ def test_a_transparency_mask_and_layers_are_said_to_be_left_out(tmp_path):
 def test_samples_that_cannot_be_shown_faithfully_are_refused_by_name(kind, tmp_path):
     tifffile.imwrite(tmp_path / 'a.tif', np.zeros((9, 8), kind), photometric='minisblack')
     for read in (load_photo, imread):
-        with pytest.raises(ImageFileError, match=rf'a\.tif: holds {kind} values'):
+        with pytest.raises(ImageFileError, match=rf'a\.tif: contains {kind} values'):
             read(tmp_path / 'a.tif')
     assert size_of(tmp_path / 'a.tif') is None
 

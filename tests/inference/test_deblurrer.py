@@ -308,7 +308,7 @@ def test_network_files_that_cannot_be_used(shelf, capsys):
         ('unknown', 'unknown network .Transmogrifier'),
         ('wrong', "unknown key 'depth'"),
         ('silent', 'network'),
-        ('list', 'holds a list'),
+        ('list', 'contains a list'),
         ('huge', 'does not fit NAFNet'),
         ('endless', 'cannot be built here'),
         ('text', 'is not a network file'),

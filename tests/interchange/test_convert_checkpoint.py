@@ -207,7 +207,7 @@ def test_files_with_wrong_or_foreign_parts_are_refused(pair, case, tmp_path):
             (soft, 'bias:0 is a link'),
             (no_array, 'is not an array in this file'),
             (external, 'is not an array in this file'),
-            (integers, 'bias:0 holds int64, not floating-point'),
+            (integers, 'bias:0 contains int64, not floating-point'),
             (swapped, r'weight 7, conv2d_19/kernel:0'),
         )
     ):
@@ -368,7 +368,7 @@ def test_halves_and_averages(script, tmp_path):
     assert other.intro.weight.dtype == torch.float32
     assert torch.equal(other.intro.weight, averages['intro.weight'].half().float())
     save_weights(tmp_path / 'plain.safetensors', net)
-    with pytest.raises(WeightsError, match='not marked as moving averages'):
+    with pytest.raises(WeightsError, match='not marked as EMA'):
         read_weights(tmp_path / 'plain.safetensors', 'params_ema')
 
 
@@ -424,7 +424,7 @@ def test_what_cannot_be_converted(script, tmp_path):
         (['--input', 'text.safetensors', '--output', 'x.pth'], 'is not a safetensors file'),
         (['--input', 'other.pth', '--output', 'x.pth'], r'other\.pth: unknown network .*other\.weight'),
         (['--input', 'wide.pth', '--output', 'x.pth'], r'wide\.pth: .*cannot be built'),
-        (['--input', 'evil.pth', '--output', 'x.pth'], 'was refused: it holds a pickled'),
+        (['--input', 'evil.pth', '--output', 'x.pth'], 'was refused: it contains a pickled'),
         (['--input', 'ours.pth', '--output', 'x.pth', '--strength', '0'], '--strength must be above 0'),
         (['--input', 'unet.pth', '--output', 'x.pth', '--strength', '0.5'], '--strength is for NAFNet'),
         (

@@ -263,11 +263,11 @@ def test_ours_say_what_they_are_and_averages_are_given_on_demand(tmp_path):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ([1, 2], 'holds a list'),
-        ({}, 'holds no parameters; it has nothing'),
-        ({'epoch': 3, 'name': 'x'}, 'holds no parameters; it has epoch, name'),
+        ([1, 2], 'contains a list'),
+        ({}, 'contains no parameters; it has nothing'),
+        ({'epoch': 3, 'name': 'x'}, 'contains no parameters; it has epoch, name'),
         ({'a': {'w': torch.ones(1)}, 'b': {'w': torch.ones(1)}}, r'several sets of parameters \(a, b\)'),
-        ({'params': {'w': 3}}, 'holds no parameters; it has params'),
+        ({'params': {'w': 3}}, 'contains no parameters; it has params'),
     ],
     ids=str,
 )

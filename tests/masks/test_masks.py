@@ -25,7 +25,7 @@ from basicsr.masks import (
 from basicsr.masks.files import find_mask_file, read_gray
 from basicsr.masks.gray_coding import gray_from_label_map
 from basicsr.masks.making import make_masks
-from basicsr.masks.pictures import GrayPictures, Overlays, overlay, read_photo
+from basicsr.masks.mask_images import GrayImages, Overlays, overlay, read_photo
 from basicsr.masks.record import read_mask_record
 from basicsr.utils.errors import ArgumentError, MaskError, UnknownNameError, WeightsError
 from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
@@ -283,7 +283,7 @@ def test_shards_share_the_work_and_give_the_same_files(photos, tmp_path):
 
 def test_folders_without_photos_and_ambiguous_names_are_refused(photos, tmp_path):
     (tmp_path / 'none').mkdir()
-    with pytest.raises(MaskError, match='holds no images'):
+    with pytest.raises(MaskError, match='contains no images'):
         make_masks(tmp_path / 'none', tmp_path / 'masks', Halves())
     with pytest.raises(MaskError, match='is not a folder'):
         make_masks(tmp_path / 'gone', tmp_path / 'masks', Halves())
@@ -307,7 +307,7 @@ def test_a_full_disk_leaves_no_half_file(photos, tmp_path, monkeypatch):
 @pytest.mark.parametrize('coding', ['fixed', 'reference'])
 def test_gray_pictures_beside_the_label_maps(photos, tmp_path, coding):
     gray = tmp_path / 'gray'
-    make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayPictures(gray, coding)])
+    make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayImages(gray, coding)])
     names = sorted(path.relative_to(gray) for path in gray.rglob('*.png'))
     assert names == sorted(path.relative_to(tmp_path / 'masks') for path in (tmp_path / 'masks').rglob('*.png'))
     for name in names:
@@ -317,12 +317,12 @@ def test_gray_pictures_beside_the_label_maps(photos, tmp_path, coding):
     (gray / names[0]).write_bytes(b'')
     (gray / names[1]).unlink()
     kept = (gray / names[-1]).stat().st_mtime_ns
-    make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayPictures(gray, coding)])
+    make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayImages(gray, coding)])
     assert sorted(path.relative_to(gray) for path in gray.rglob('*.png')) == names
     assert read_gray(gray / names[0]).any() and (gray / names[-1]).stat().st_mtime_ns == kept
     other = 'fixed' if coding == 'reference' else 'reference'
-    with pytest.raises(MaskError, match=r'gray holds masks made with other settings \(gray_coding differ\)'):
-        make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayPictures(gray, other)])
+    with pytest.raises(MaskError, match=r'gray contains masks made with other settings \(gray_coding differ\)'):
+        make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayImages(gray, other)])
 
 
 def test_overlays_show_regions(photos, tmp_path):

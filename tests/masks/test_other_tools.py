@@ -19,7 +19,7 @@ from basicsr.masks import label_map_from_masks, masks_from_label_map, read_masks
 from basicsr.masks.converting import convert_masks
 from basicsr.masks.files import SUFFIXES, find_mask_file
 from basicsr.masks.making import make_masks
-from basicsr.masks.pictures import GrayPictures
+from basicsr.masks.mask_images import GrayImages
 from basicsr.masks.run_lengths import mask_of_runs
 from basicsr.photos.runs import masks_in
 from basicsr.utils.errors import MaskError
@@ -154,7 +154,7 @@ def test_they_are_converted_once(form, photos, tmp_path):
     (source / 'sub').mkdir(parents=True)
     FORMS[form](source, rectangles())
     FORMS[form](source / 'sub', rectangles(), 'q.r')
-    first = convert_masks(source, target, photos, [GrayPictures(tmp_path / 'gray')])
+    first = convert_masks(source, target, photos, [GrayImages(tmp_path / 'gray')])
     assert (first.made, first.kept, first.failed, first.masks) == (2, 0, {}, [3, 3])
     for name in ('p', 'sub/q.r'):
         labels = read_masks(target / f'{name}.png', (64, 96))

@@ -84,8 +84,8 @@ def test_every_fault_of_the_text_at_once() -> None:
     text += 'a: 2\n1e5: 3\ne: !!int x\nf: .nan\n'
     assert failure(text) == [
         'x.yml:4: the tag !!python/name:os.system is not allowed; options are text, numbers, true, false and null',
-        "x.yml:5: the key 'c' is given twice; first at line 3",
-        "x.yml:6: the key 'a' is given twice; first at line 1",
+        "x.yml:5: the key 'c' appears twice; first at line 3",
+        "x.yml:6: the key 'a' appears twice; first at line 1",
         "x.yml:7: a key must be text: '1e5' is read as float; add quotes",
         "x.yml:8: 'x' is not a valid int",
         "x.yml:9: '.nan' is not a valid float",
@@ -245,7 +245,7 @@ def test_overrides() -> None:
         ('a.b=1', "unknown key; did you mean 'a:b'?"),
         ('a:b:c=1', 'a.b has no keys, its value is 1'),
         ('list:0=1', 'list has no keys, its value is a list; set it as a whole (list=[...])'),
-        ('a:b={x: 1, x: 2}', "the key 'x' is given twice"),
+        ('a:b={x: 1, x: 2}', "the key 'x' appears twice"),
         ('a:b=[1', 'not valid YAML: while parsing a flow sequence: '),
         ('a:b=!!python/name:os.system', 'the tag !!python/name:os.system is not allowed; '),
     ],
@@ -260,7 +260,7 @@ def test_overrides_that_cannot_be_used(argument: str, message: str) -> None:
 def test_a_key_given_twice_with_one_value_is_a_notice(caplog) -> None:
     tree = read_text('a: {x: [1, 2]}\nb: 5\na: {x: [1, 2]}\n', 'x.yml')
     assert tree.plain() == {'a': {'x': [1, 2]}, 'b': 5}
-    assert "x.yml:3: the key 'a' is given twice, with the same value; first at line 1" in caplog.text
+    assert "x.yml:3: the key 'a' appears twice, with the same value; first at line 1" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def test_reds_and_its_300_frames_are_different_sets(tmp_path):
     assert SETS['reds'].folder != SETS['reds300'].folder
     plan = Plan(SETS['reds300'], tmp_path / 'out', tmp_path / 'raw', allow_partial=True)
     prepare(plan, ['convert'])
-    with pytest.raises(DataError, match='holds reds300; use another --out'):
+    with pytest.raises(DataError, match='contains reds300; use another --out'):
         other = Plan(SETS['reds'], tmp_path / 'out', tmp_path / 'raw', blur='blur_jpeg', allow_partial=True)
         prepare(other, ['convert'])
 

@@ -155,7 +155,7 @@ def test_data_are_kept_and_other_data_refused(data):
     assert (done.returncode, 'already exists' in done.stdout) == (0, True)
     done = make_data(data, *SMALL, '--seed', '5')
     assert done.returncode == 1
-    assert 'holds other data (seed differ)' in done.stderr
+    assert 'contains other data (seed differ)' in done.stderr
     assert 'Traceback' not in done.stderr
     assert contents(data) == before
     assert make_data(data.parent / 'none', '--test', '0').returncode == 1

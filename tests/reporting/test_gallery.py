@@ -59,7 +59,7 @@ class Page(HTMLParser):
 
 def links(page: Page) -> list[str]:
     rows = [row for one in page.data['sets'] for row in one['rows']]
-    return [url for row in rows for run in row['runs'] for url in run['pictures'].values()]
+    return [url for row in rows for run in row['runs'] for url in run['images'].values()]
 
 
 def test_every_picture_is_a_file_beside_the_page(tmp_path):
@@ -75,16 +75,16 @@ def test_a_kernel_is_one_more_picture(tmp_path):
     kernel[2, 3], kernel[2, 4] = 0.75, 0.25
     with RowWriter(tmp_path, 'GoPro', DEFINITIONS, 1, KeptImages()) as rows:
         row = add(rows, 0, 'a', kernel=kernel)
-    shown = imread(tmp_path / row.pictures['kernel'], channels=1)[..., 0]
+    shown = imread(tmp_path / row.images['kernel'], channels=1)[..., 0]
     assert shown.shape == (20, 28) and shown[8, 12] == 255 and shown[8, 16] == 85 and shown[0, 0] == 0
     write_gallery(tmp_path, [join(tmp_path, FACTS, 'GoPro', DEFINITIONS, 1, KeptImages(), 1)])
     page = (tmp_path / 'gallery.html').read_text()
-    assert row.pictures['kernel'].split('/')[-1] in page and '<figure id="kernel" hidden>' in page
+    assert row.images['kernel'].split('/')[-1] in page and '<figure id="kernel" hidden>' in page
 
 
 def test_addresses_are_encoded_whatever_the_file_is_called(tmp_path):
     done = report([30.0])
-    done = replace(done, rows=(replace(done.rows[0], pictures={'output': 'p/a #1 50%.png', 'input': 'javascript:x'}),))
+    done = replace(done, rows=(replace(done.rows[0], images={'output': 'p/a #1 50%.png', 'input': 'javascript:x'}),))
     assert links(Page(write_gallery(tmp_path, [done]))) == ['p/a%20%231%2050%25.png', 'javascript%3Ax']
 
 

@@ -22,7 +22,7 @@ FEW = KeptImages(best=2, worst=1, collapsed=2, others=0)
 
 
 def kept(report) -> list[int]:
-    return [row.index for row in report.rows if 'output' in row.pictures]
+    return [row.index for row in report.rows if 'output' in row.images]
 
 
 @pytest.mark.parametrize('ranks', [1, 2, 3, 13])
@@ -45,9 +45,9 @@ def test_collapsed_best_and_worst_images_keep_full_images(tmp_path):
     # collapsed: 5 and 1 lost most, 10 exceeds the limit of 2; best: 3 and 9; worst of those not collapsed: 4
     assert kept(report) == [1, 3, 4, 5, 9]
     for row in report.rows:
-        assert {'input_thumb', 'output_thumb', 'target_thumb'} <= set(row.pictures)
-        assert all((tmp_path / path).is_file() for path in row.pictures.values())
-    named = {path for row in report.rows for path in row.pictures.values()}
+        assert {'input_thumb', 'output_thumb', 'target_thumb'} <= set(row.images)
+        assert all((tmp_path / path).is_file() for path in row.images.values())
+    named = {path for row in report.rows for path in row.images.values()}
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('pictures/*/*')} == named
 
 
@@ -77,23 +77,23 @@ def test_the_disk_never_holds_many_more_full_images_than_stay(tmp_path):
 def test_pictures_of_an_earlier_run_are_removed(tmp_path):
     evaluate(tmp_path, GAINS, images=FEW)
     report = evaluate(tmp_path, GAINS[:3], images=FEW)
-    named = {path for row in report.rows for path in row.pictures.values()}
+    named = {path for row in report.rows for path in row.images.values()}
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('pictures/*/*')} == named
 
 
 def test_no_pictures_are_written_unless_asked_for(tmp_path):
     report = evaluate(tmp_path, GAINS, images=None)
-    assert not any(row.pictures for row in report.rows)
+    assert not any(row.images for row in report.rows)
     assert not (tmp_path / 'pictures').exists()
 
 
 def test_pictures_hold_every_pixel(tmp_path):
     report = evaluate(tmp_path, [1.0], images=KeptImages())
     shown, row = record_of(0), report.rows[0]
-    assert set(row.pictures) >= set(FULL) - {'kernel'}  # this network finds none
+    assert set(row.images) >= set(FULL) - {'kernel'}  # this network finds none
     for kind, key in (('input', 'lq'), ('output', 'output_uint8'), ('target', 'gt')):
-        assert np.array_equal(imread(tmp_path / row.pictures[kind]), shown.array(key))
-    assert imread(tmp_path / row.pictures['output_thumb']).shape == (60, 90, 3)
+        assert np.array_equal(imread(tmp_path / row.images[kind]), shown.array(key))
+    assert imread(tmp_path / row.images['output_thumb']).shape == (60, 90, 3)
 
 
 def test_a_picture_of_any_name_gets_a_plain_file_name(tmp_path):
@@ -101,7 +101,7 @@ def test_a_picture_of_any_name_gets_a_plain_file_name(tmp_path):
     report = evaluate(tmp_path, [1.0] * 6, names=names)
     assert [row.name for row in report.rows] == [*names[:4], '\\udcff', names[5]]
     for row in report.rows:
-        for path in row.pictures.values():
+        for path in row.images.values():
             assert (tmp_path / path).is_file()
             assert path.isascii()
             assert not set(path) & set(' <>&"\'#%?=()')
@@ -112,9 +112,9 @@ def test_16_bit_and_gray_images_are_shown_in_8_bits_and_colours(tmp_path):
     gray = np.full((20, 30, 1), 257 * 100, np.uint16)
     with RowWriter(tmp_path, 'GoPro', DEFINITIONS, 1, KeptImages()) as rows:
         row = rows.add(ImageRow(0, 'x', 20, 30), Record(output_uint8=gray, lq=gray))
-    assert (imread(tmp_path / row.pictures['output']) == 100).all()
-    assert imread(tmp_path / row.pictures['output']).shape == (20, 30, 3)
-    assert {'target', 'error', 'masks', 'target_thumb'}.isdisjoint(row.pictures)
+    assert (imread(tmp_path / row.images['output']) == 100).all()
+    assert imread(tmp_path / row.images['output']).shape == (20, 30, 3)
+    assert {'target', 'error', 'masks', 'target_thumb'}.isdisjoint(row.images)
     assert row.scores == {}
 
 

@@ -107,7 +107,7 @@ def full_report() -> Report:
             name=name,
             seconds=0.1 * i,
             tiled=i == 2,
-            pictures={'output': 'a/b.png'},
+            images={'output': 'a/b.png'},
             group=('', 'indoor')[i % 2],
         )
         for i, name in enumerate(NASTY)

@@ -78,7 +78,7 @@ def test_what_is_no_video():
         'text.mp4': 'not a readable video',
         'zeros.mkv': 'not a readable video',
         'noise.avi': 'not a readable video',
-        'sound.mp4': 'not a video: the file holds sound',
+        'sound.mp4': 'not a video: the file contains sound',
     }
     for kind in ('PNG', 'JPEG', 'WEBP', 'TIFF', 'BMP'):
         Image.new('RGB', (64, 48)).save(f'{kind}.mp4', kind)

@@ -132,7 +132,7 @@ def test_other_pixel_formats_look_the_same(name, more, pixels):
     for was, now in zip(before.frames, after.frames, strict=True):
         shown = rgb(now, 'bt709' if after.colours[0] == 1 else 'bt601')
         assert np.abs(was.to_ndarray(format='rgb24').astype(int)[inside] - shown[inside]).max() <= LEVELS
-    assert ('transparency is left out' in done.notes) == (name in ('j.mkv', 'k.mov'))
+    assert ('transparency is dropped' in done.notes) == (name in ('j.mkv', 'k.mov'))
     assert any('RGB converted to' in note for note in done.notes) == (pixels == 'yuv444p' and name != 'c.mkv')
 
 
@@ -257,7 +257,7 @@ def test_metadata_of_dolby_vision_is_told_or_the_file_refused(transfer):
             video_info._lost(Path('in.mkv'), frame, data, layout)
     else:
         notes = video_info._lost(Path('in.mkv'), frame, data, layout)
-        assert notes == ('the metadata of Dolby Vision is left out', 'the metadata of HDR10+ is left out')
+        assert notes == ('the metadata of Dolby Vision is dropped', 'the metadata of HDR10+ is dropped')
 
 
 # case 09, times
@@ -448,7 +448,7 @@ def test_subtitles_are_copied_where_the_container_holds_them():
         lines = [(packet.pts, bytes(packet)) for packet in file.demux(subtitles=0) if packet.size]
     assert lines == [(0, b'Good day'), (100, b'Goodbye')] and not done.notes
     _, after, done = through('in.mkv', 'out.mp4')
-    assert after.kinds == ['video'] and 'left out: subtitles (mp4 does not support subrip)' in done.notes
+    assert after.kinds == ['video'] and 'dropped: subtitles (mp4 does not support subrip)' in done.notes
 
 
 def test_titles_and_languages_stay():
@@ -474,7 +474,7 @@ def test_what_is_left_out_is_told():
                 packet.stream = streams[packet.stream_index]
                 file.mux(packet)
     _, after, done = through('in.mkv')
-    assert 'left out: attachments (1)' in done.notes and after.kinds == ['video', 'audio']
+    assert 'dropped: attachments (1)' in done.notes and after.kinds == ['video', 'audio']
 
 
 # both in one picture, and a sample for contact sheets

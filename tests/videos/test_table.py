@@ -38,7 +38,7 @@ def tried(name, target=None, levels=4, **more):
         require_kept(before, after, levels)
     except (AssertionError, ValueError):
         return CONVERTED
-    return KEPT if after.size == before.size and not any('left out' in note for note in done.notes) else CONVERTED
+    return KEPT if after.size == before.size and not any('dropped' in note for note in done.notes) else CONVERTED
 
 
 def all_of(*results):
@@ -174,7 +174,7 @@ def with_more():
                     packet.pts, packet.dts, packet.time_base = times
                     file.mux(packet)
     done = deblur_video(leaving(), Path('in.mkv'), Path('out.mkv'))
-    assert done.notes == ('left out: further video streams (1)', 'left out: attachments (1)')
+    assert done.notes == ('dropped: further video streams (1)', 'dropped: attachments (1)')
     return CONVERTED
 
 

@@ -18,7 +18,8 @@ from torch import nn
 
 from basicsr.archs import build_network
 from basicsr.utils.errors import UnsafeWeightsError, WeightsError
-from basicsr.weights.files import load_plain, load_weights, read_weights, save_weights
+from basicsr.weights.files import load_weights, read_weights, save_weights
+from basicsr.weights.plain_files import load_plain
 from tests.helpers.weight_files import Payload
 
 PLAIN = {'type': 'PlainUNet', 'width': 4, 'levels': 1}
@@ -74,7 +75,7 @@ def test_a_pickled_object_is_refused_and_not_run(tmp_path, zipped):
     torch.save(
         {'params': {}, 'extra': Payload(str(trap))}, tmp_path / 'evil.pth', _use_new_zipfile_serialization=zipped
     )
-    with pytest.raises(UnsafeWeightsError, match=r'refused: it holds a pickled \w+\.mkdir'):
+    with pytest.raises(UnsafeWeightsError, match=r'refused: it contains a pickled \w+\.mkdir'):
         read_weights(tmp_path / 'evil.pth')
     (tmp_path / 'plain.pkl').write_bytes(pickle.dumps(Payload(str(trap))))
     with pytest.raises(WeightsError):
@@ -93,7 +94,7 @@ def test_what_is_neither_a_tensor_nor_plain_is_refused(tmp_path, value, place):
     contents = {'value': {'params': {}, 'x': value}, 'key': {'params': {}}, 'inside': {'x': [({'y': {value: 1}},)]}}
     contents['key'] |= {value: 1}
     torch.save(contents.get(place, value), tmp_path / 'net.pth')
-    with pytest.raises(UnsafeWeightsError, match=rf'refused: it holds a pickled [\w.]*{type(value).__name__}'):
+    with pytest.raises(UnsafeWeightsError, match=rf'refused: it contains a pickled [\w.]*{type(value).__name__}'):
         load_plain(tmp_path / 'net.pth')
 
 
@@ -152,7 +153,7 @@ def test_files_that_are_no_network_files(tmp_path):
     with pytest.raises(WeightsError, match=r'cut\.pth is not a network file, or is damaged'):
         read_weights(tmp_path / 'cut.pth')
     torch.save([1, 2], tmp_path / 'list.pth')
-    with pytest.raises(WeightsError, match='holds a list'):
+    with pytest.raises(WeightsError, match='contains a list'):
         read_weights(tmp_path / 'list.pth')
     torch.save({'params': {'weight': 3}}, tmp_path / 'number.pth')
     with pytest.raises(WeightsError, match="'params' is not a state dict; not plain tensors: weight"):

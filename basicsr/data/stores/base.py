@@ -16,7 +16,7 @@ from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.masks.files import decode_gray, decode_masks, encode_label_map, mask_files_below, read_masks, stem_of
 from basicsr.masks.other_tools import METADATA
 from basicsr.utils.errors import DataError
-from basicsr.utils.files import files_below
+from basicsr.utils.files import files_below, read_file
 
 Backend = Literal['disk', 'lmdb', 'raw']
 IoBackend = dict[Literal['type'], Backend]
@@ -24,7 +24,7 @@ DISK: IoBackend = {'type': 'disk'}
 
 
 class Store(ABC):
-    """Images or mask files by key. A store holds no open file, so it can be pickled and sent to worker processes."""
+    """Images or mask files by key. A store contains no open file, so it can be pickled and sent to worker processes."""
 
     root: Path
     """The folder."""
@@ -109,7 +109,7 @@ class FileStore(Store):
 
 
 class FolderStore(FileStore):
-    """The files of a folder and its sub-folders; hidden ones and other types are left out.
+    """The files of a folder and its sub-folders; hidden files and other types are skipped.
 
     Keys are paths below the folder, with ``/`` and with their extension. A folder of masks that Segment Anything has
     written for one image is one file of the folder above it: a label map.
@@ -144,7 +144,4 @@ class FolderStore(FileStore):
         """Read the whole file."""
         if PurePosixPath(key).name == METADATA:
             return encode_label_map(read_masks(self.root / key), compress_level=1)
-        try:
-            return (self.root / key).read_bytes()
-        except OSError as error:
-            raise DataError(f'{self.path(key)}: cannot be read ({error.strerror or error})') from error
+        return read_file(self.root / key)

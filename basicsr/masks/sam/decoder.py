@@ -60,7 +60,7 @@ class PromptDecoder:
     Args:
         sam: the network (``segment_anything.modeling.Sam``), in evaluation mode.
         dtype: of tensors as large as the image; those of prompts stay float32.
-        chunk: prompts processed at once; None for one on a CPU, whose cache then holds the image tokens, else 64.
+        chunk: prompts processed at once; None for one on a CPU, whose cache then contains the image tokens, else 64.
     """
 
     def __init__(self, sam: Any, dtype: torch.dtype = torch.float32, chunk: int | None = None) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from basicsr.images.contact_sheet import contact_sheet, sheet_row
 from basicsr.images.files import IMAGE_SUFFIXES
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
-from basicsr.masks.pictures import eight_bits, overlay
+from basicsr.masks.mask_images import eight_bits, overlay
 from basicsr.preparation.checks.data_sets import CheckedDataSet
 from basicsr.preparation.checks.pairs import PairFiles, opened
 from basicsr.preparation.output_files import save_bytes

@@ -52,12 +52,7 @@ class FolderShare:
 
 
 def run_shares(
-    work: Callable[[FolderShare, Any], StageCounts],
-    plan: Plan,
-    source: Path,
-    target: Path,
-    argument: Any,
-    pool: Pool,
+    work: Callable[[FolderShare, Any], StageCounts], plan: Plan, source: Path, target: Path, argument: Any, pool: Pool
 ) -> StageCounts:
     """Call ``work(share, argument)`` for one share of a folder per process, and add up the counts.
 

@@ -12,6 +12,7 @@ from basicsr.preparation.plan import Plan
 from basicsr.preparation.stages.base import StageCounts
 from basicsr.preparation.worker_pool import Pool
 from basicsr.utils.errors import DataError, ImageFileError
+from basicsr.utils.files import read_file
 
 
 def run(plan: Plan, part: str, pairs: Sequence[BenchmarkPair], pool: Pool) -> tuple[StageCounts, dict[str, int]]:
@@ -49,7 +50,7 @@ def convert_pair(
         sizes = [image_size(target) for _, target in files]
         if sizes[0] is not None and sizes[0] == sizes[1]:
             return False, sizes[0]
-    contents = [_content(source) for source, _ in files]
+    contents = [read_file(source, ImageFileError) for source, _ in files]
     shapes = [decode_image(data, str(source)).shape[:2] for data, (source, _) in zip(contents, files, strict=True)]
     if shapes[0] != shapes[1]:
         raise DataError(f'{lq} has {shapes[0]} pixels (H, W), {gt} has {shapes[1]}; pair skipped')
@@ -68,10 +69,3 @@ def _is_copied(source: Path, target: Path) -> bool:
     except OSError:
         return False
     return same and image_size(target) is not None
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageFileError(f'{path}: cannot be read ({error.strerror or error})') from error

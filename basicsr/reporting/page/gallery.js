@@ -24,7 +24,7 @@ const scoreOf = (row, label, run = 0) => numberOf(row.runs[run].scores[label]);
 const inputOf = (row, label) => numberOf(row.input[label]);
 const mainOf = (set) => set.labels.find(({ label }) => label === set.main) ?? set.labels[0];
 const isCollapsed = (row) => row.runs.some((run) => run.collapsed);
-const isFull = (row) => row.runs.some((run) => run.pictures.output);
+const isFull = (row) => row.runs.some((run) => run.images.output);
 
 /* What images are ranked by: the second run's gain over the first, or the gain over the input, or the score. */
 function merit(set, row) {
@@ -101,8 +101,8 @@ function sorted(set, sort) {
 }
 
 function thumbOf(row) {
-  const pictures = row.runs.at(-1).pictures;
-  return pictures.output_thumb ?? pictures.output ?? null;
+  const images = row.runs.at(-1).images;
+  return images.output_thumb ?? images.output ?? null;
 }
 
 function rowElement(set, row) {
@@ -127,8 +127,8 @@ function showHead() {
     button.addEventListener('click', () => sortBy(column));
     return head;
   });
-  const picture = element('th', { scope: 'col', textContent: 'output' });
-  byId('table').tHead.replaceChildren(element('tr', {}, [picture, ...heads]));
+  const image = element('th', { scope: 'col', textContent: 'output' });
+  byId('table').tHead.replaceChildren(element('tr', {}, [image, ...heads]));
 }
 
 function sortBy(column) {
@@ -156,7 +156,7 @@ function showRows() {
 function cardOf(set, row) {
   const main = mainOf(set);
   const url = thumbOf(row);
-  const picture = url ? element('img', { loading: 'lazy', decoding: 'async', alt: '', src: url }) : element('span', { className: 'none' });
+  const image = url ? element('img', { loading: 'lazy', decoding: 'async', alt: '', src: url }) : element('span', { className: 'none' });
   const several = row.runs.length > 1;
   let text = '';
   if (main) {
@@ -167,7 +167,7 @@ function cardOf(set, row) {
     text = `${arrow}${textOf(after, main.decimals)} ${main.unit}${change === null ? '' : ` (${textOf(change, main.decimals, true)})`}`;
   }
   const card = element('button', { type: 'button', className: isCollapsed(row) ? 'card collapsed' : 'card', title: row.name }, [
-    picture,
+    image,
     element('span', { className: 'card-name', textContent: row.name }),
     element('span', { className: 'card-score', textContent: text }),
   ]);

@@ -20,21 +20,21 @@ const viewer = {
   divider: 0.5,
   beside: false,
   pointers: new Map(), // of those that are down, the last place
-  dragging: null,      // 'divider' or 'picture'
+  dragging: null,      // 'divider' or 'image'
 };
 
 function sourcesOf(set, row) {
   const several = row.runs.length > 1;
   const sources = [];
-  const add = (id, title, pictures, kind) => {
-    const url = pictures[kind] ?? pictures[`${kind}_thumb`];
-    if (url) sources.push({ id, title, url, small: !pictures[kind] });
+  const add = (id, title, images, kind) => {
+    const url = images[kind] ?? images[`${kind}_thumb`];
+    if (url) sources.push({ id, title, url, small: !images[kind] });
   };
-  const shared = (kind) => (row.runs.find((run) => run.pictures[kind]) ?? row.runs[0]).pictures;
+  const shared = (kind) => (row.runs.find((run) => run.images[kind]) ?? row.runs[0]).images;
   add('input', 'input', shared('input'), 'input');
-  row.runs.forEach((run, i) => add(`output${i}`, several ? `output of ${set.runs[i]}` : 'output', run.pictures, 'output'));
+  row.runs.forEach((run, i) => add(`output${i}`, several ? `output of ${set.runs[i]}` : 'output', run.images, 'output'));
   add('target', 'target', shared('target'), 'target');
-  row.runs.forEach((run, i) => add(`error${i}`, several ? `error of ${set.runs[i]}` : 'error', run.pictures, 'error'));
+  row.runs.forEach((run, i) => add(`error${i}`, several ? `error of ${set.runs[i]}` : 'error', run.images, 'error'));
   return sources;
 }
 
@@ -63,10 +63,10 @@ function openViewer(set, row, order) {
   }));
   const fallback = presets[0] ?? [viewer.sources[0]?.id, viewer.sources.at(-1)?.id];
   const pair = !first && kept.every(sourceOf) ? kept : fallback;
-  const tints = row.runs.map((run) => run.pictures.masks).find(Boolean);
+  const tints = row.runs.map((run) => run.images.masks).find(Boolean);
   byId('masks-choice').hidden = !tints;
   for (const image of viewer.stage.querySelectorAll('.tints')) image.src = tints ?? '';
-  const kernel = row.runs.map((run) => run.pictures.kernel).find(Boolean);
+  const kernel = row.runs.map((run) => run.images.kernel).find(Boolean);
   byId('kernel').hidden = !kernel;
   byId('kernel').firstElementChild.src = kernel ?? '';
   byId('viewer-name').textContent = row.name;
@@ -90,10 +90,10 @@ function remember(set, row) {
 function showPair(left, right) {
   byId('left').value = left;
   byId('right').value = right;
-  showPictures();
+  showImages();
 }
 
-function showPictures() {
+function showImages() {
   const chosen = ['left', 'right'].map((side) => [side, sourceOf(byId(side).value)]);
   for (const [side, source] of chosen) {
     const image = byId(`pane-${side}`).querySelector('.picture');
@@ -206,7 +206,7 @@ viewer.stage.addEventListener('pointerdown', (event) => {
     viewer.dragging = 'divider';
     if (!near) moveDivider(place.whole);
   } else {
-    viewer.dragging = 'picture';
+    viewer.dragging = 'image';
   }
 });
 
@@ -279,8 +279,8 @@ viewer.dialog.addEventListener('keydown', (event) => {
 });
 
 byId('slide').addEventListener('input', (event) => { viewer.divider = event.target.value / 100; draw(); });
-byId('left').addEventListener('change', showPictures);
-byId('right').addEventListener('change', showPictures);
+byId('left').addEventListener('change', showImages);
+byId('right').addEventListener('change', showImages);
 byId('masks').addEventListener('change', draw);
 byId('layout').addEventListener('change', (event) => setLayout(event.target.value));
 byId('zoom-in').addEventListener('click', KEYS['+']);

@@ -22,7 +22,7 @@ class Companion(Protocol):
         """Begin a run with the settings of the masks.
 
         Raises:
-            MaskError: the folder holds images of other masks, and ``force`` is not set.
+            MaskError: the folder contains images of other masks, and ``force`` is not set.
         """
 
     def write(self, name: Path, photo: Path, labels: NDArray[Any], made: bool) -> None:
@@ -54,7 +54,7 @@ class Overlays:
         _write((self.folder / name).with_suffix('.jpg'), overlay(read_photo(photo), labels))
 
 
-class GrayPictures:
+class GrayImages:
     """Gray masks of the CAT method, 8-bit PNG, with a record of their settings.
 
     Args:
