@@ -75,11 +75,11 @@ def open_masks(
         generator: see :func:`make_missing_masks`.
 
     Raises:
-        ArgumentError: ``dataroot_mask`` is None, or there is a generator without 'auto'.
+        ArgumentError: ``dataroot_mask`` is None.
         DataError: masks are missing; the message says how to make them.
     """
     if masks != 'auto' and generator is not None:
-        raise ArgumentError('generator needs masks: auto; otherwise, remove it')
+        warn_of_unused_generator()
     if dataroot_mask is None:
         raise ArgumentError(f'masks: {masks} needs dataroot_mask, the folder of the masks')
     if masks == 'auto':
@@ -94,6 +94,11 @@ def open_masks(
     except DataError as error:
         raise DataError(f'{error}\n{advice}') from error
     return ImageMasks(store, match_masks(lq, keys, store, advice), gray)
+
+
+def warn_of_unused_generator() -> None:
+    """Say that a ``generator`` has no effect."""
+    logger.warning('generator is ignored; it needs masks: auto')
 
 
 def make_missing_masks(

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, Phase, read_image
 from basicsr.data.image_groups import Groups, read_groups
-from basicsr.data.image_masks import Generator, MaskFolder, open_masks
+from basicsr.data.image_masks import Generator, MaskFolder, open_masks, warn_of_unused_generator
 from basicsr.data.pairing import Pairing, Template, find_pairs
 from basicsr.data.sample import Sample
 from basicsr.data.stores.base import DISK, IoBackend
@@ -81,8 +81,10 @@ class PairedImageDataset(ImageFileDataset):
         generator: Generator = None,
     ) -> None:
         require_arguments(PairedImageDataset, locals())
-        if masks == 'none' and (dataroot_mask is not None or generator is not None):
-            raise ArgumentError('dataroot_mask needs masks: regions, auto or gray; generator needs masks: auto')
+        if masks == 'none' and dataroot_mask is not None:
+            raise ArgumentError('dataroot_mask needs masks: regions, auto or gray')
+        if masks == 'none' and generator is not None:
+            warn_of_unused_generator()
         self.gt, self.lq = open_store(dataroot_gt, io_backend), open_store(dataroot_lq, io_backend)
         self.keys = find_pairs(self.gt, self.lq, pairing, filename_tmpl, meta_info_file)
         self.channels, self.bits, self.gray_masks = channels, bits, masks == 'gray'

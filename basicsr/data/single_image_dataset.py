@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, read_image
-from basicsr.data.image_masks import Generator, ImageMasks, MaskFolder, open_masks
+from basicsr.data.image_masks import Generator, ImageMasks, MaskFolder, open_masks, warn_of_unused_generator
 from basicsr.data.pairing import sorted_keys
 from basicsr.data.sample import Sample
 from basicsr.data.stores.base import DISK, IoBackend
@@ -52,9 +52,11 @@ class SingleImageDataset(ImageFileDataset):
         self.lq = open_store(dataroot_lq, io_backend)
         self.keys = sorted_keys(self.lq)
         self.masks: ImageMasks | None = None
-        if masks == 'auto' or dataroot_mask is not None or generator is not None:
+        if masks == 'auto' or dataroot_mask is not None:
             kind: Literal['regions', 'auto'] = 'auto' if masks == 'auto' else 'regions'
             self.masks = open_masks(kind, dataroot_mask, io_backend, self.lq, self.keys, generator)
+        elif generator is not None:
+            warn_of_unused_generator()
         self.channels = channels
         super().__init__([self.lq.stem(key) for key in self.keys], Augmentation(phase, 1, False, False, seed, False))
 

@@ -55,15 +55,15 @@ def test_missing_masks_are_made_once_by_the_named_generator(roots, caplog):
     assert caplog.text == ''
 
 
-@pytest.mark.parametrize('masks', ['none', 'gray', 'regions', 'files'])
-def test_a_generator_without_auto_is_an_error(roots, masks):
-    content = block(roots, masks=masks, generator={'type': 'felzenszwalb'})
-    if masks != 'files':
-        content['type'] = 'PairedImageDataset'
+@pytest.mark.parametrize('masks', ['none', 'regions'])
+def test_a_generator_without_auto_is_ignored_with_a_warning(roots, masks, caplog):
+    build_dataset(block(roots))
+    content = block(roots, masks=masks, generator={'type': 'felzenszwalb', 'scale': 7}, type='PairedImageDataset')
     if masks == 'none':
         del content['dataroot_mask']
-    with pytest.raises(ArgumentError, match='generator'):
-        build_dataset(content)
+    caplog.clear()
+    assert ('masks' in build_dataset(content)[0]) == (masks == 'regions')
+    assert 'generator is ignored' in caplog.text
 
 
 def test_settings_are_not_mixed(roots):
