@@ -264,7 +264,7 @@ def test_reference_crop_table():
     for row in rows:
         arguments = *row['padded_hw'], limit_of(row['max_input_size']), 'reference'
         if row['crop_hw'] is None:
-            with pytest.raises(ShapeError, match='none of the original sizes'):
+            with pytest.raises(ShapeError, match=f'{arguments[0]}×{arguments[1]}.*240×368'):
                 analysis_window(*arguments)
         else:
             assert analysis_window(*arguments) == (*row['start'], *row['crop_hw']), row
@@ -360,7 +360,7 @@ def test_a_synthesis_alone_takes_the_prior_beside_a_kernel():
     restored = net.backbone(net.with_prior(lq, labels), kernel)
     assert restored.shape == (1, 3, 24, 30)
     assert not torch.equal(restored, net.backbone(net.with_prior(lq, labels.clamp(max=1)), kernel))
-    with pytest.raises(ArgumentError, match=r'needs the blur kernel as second argument.*AnalysisSynthesisNet'):
+    with pytest.raises(ArgumentError, match=r'SynthesisNet .*kernel.*AnalysisSynthesisNet'):
         net(lq, labels)
 
 
@@ -370,17 +370,17 @@ def test_a_synthesis_alone_takes_the_prior_beside_a_kernel():
 @pytest.mark.parametrize(
     ('block', 'message'),
     [
-        ({**TINY_ANALYSIS, 'max_kernel_size': [84, 85]}, r'two odd numbers .* got \[84, 85\]'),
-        ({**TINY_SYNTHESIS, 'max_kernel_size': [85]}, r'two odd numbers .* got \[85\]'),
-        ({**TINY_SYNTHESIS, 'max_kernel_size': [7, 8]}, 'must be two odd numbers'),
-        ({'type': 'AnalysisNet', 'max_input_size': 192}, 'max_input_size 192×192 is too small.*at least 193×193'),
-        ({'type': 'AnalysisNet', 'max_input_size': [300, 300, 300]}, 'one or two positive numbers'),
+        ({**TINY_ANALYSIS, 'max_kernel_size': [84, 85]}, r'max_kernel_size .*\[84, 85\]'),
+        ({**TINY_SYNTHESIS, 'max_kernel_size': [85]}, r'max_kernel_size .*\[85\]'),
+        ({**TINY_SYNTHESIS, 'max_kernel_size': [7, 8]}, r'max_kernel_size .*\[7, 8\]'),
+        ({'type': 'AnalysisNet', 'max_input_size': 192}, 'max_input_size 192×192 .*193×193'),
+        ({'type': 'AnalysisNet', 'max_input_size': [300, 300, 300]}, r'max_input_size .*\[300, 300, 300\]'),
         ({'type': 'AnalysisNet', 'activation': 'elu'}, "activation: expected 'relu', got 'elu'"),
-        ({'type': 'SynthesisNet', 'is_blind': True}, 'is_blind: expected False, got True'),
-        ({**TINY, 'synthesis': {**TINY_SYNTHESIS, 'max_kernel_size': [7, 7]}}, r'\[7, 9\] in analysis and \[7, 7\] in'),
-        ({**TINY, 'synthesis': {**TINY_SYNTHESIS, 'prior_channels': 1}}, 'sets prior_channels of its synthesis'),
-        ({**TINY, 'analysis': {'type': 'PlainUNet'}}, 'needs an AnalysisNet and a SynthesisNet, got PlainUNet'),
-        ({**TINY, 'analysis': {'type': 'AnalysisNet', 'n_level': 2}}, "did you mean 'n_levels'"),
+        ({'type': 'SynthesisNet', 'is_blind': True}, 'is_blind: .*True'),
+        ({**TINY, 'synthesis': {**TINY_SYNTHESIS, 'max_kernel_size': [7, 7]}}, r'max_kernel_size .*\[7, 9\].*\[7, 7\]'),
+        ({**TINY, 'synthesis': {**TINY_SYNTHESIS, 'prior_channels': 1}}, 'prior_channels .*synthesis'),
+        ({**TINY, 'analysis': {'type': 'PlainUNet'}}, 'AnalysisNet.* PlainUNet'),
+        ({**TINY, 'analysis': {'type': 'AnalysisNet', 'n_level': 2}}, r"analysis\.n_level: .*'n_levels'"),
     ],
 )
 def test_arguments_that_cannot_work_are_refused(block, message):
@@ -391,26 +391,26 @@ def test_arguments_that_cannot_work_are_refused(block, message):
 def test_images_and_kernels_that_do_not_fit_are_refused():
     with torch.device('meta'):
         analysis = build_network({'type': 'AnalysisNet'})
-    with pytest.raises(ShapeError, match='at least 193×193 pixels for a kernel of 85×85, got 300×192'):
+    with pytest.raises(ShapeError, match=r'193×193 .*85×85.*300×192'):
         analysis(torch.rand(1, 3, 300, 192))
-    with pytest.raises(ShapeError, match=r'floating-point values in \[0, 255\], got torch.uint8; use \.float\(\)'):
+    with pytest.raises(ShapeError, match=r'\[0, 255\].*torch\.uint8.*\.float\(\)'):
         analysis(torch.zeros(1, 3, 300, 300, dtype=torch.uint8))
-    with pytest.raises(ShapeError, match='20×6 pixels are too small for shifts up to 3×6'):
+    with pytest.raises(ShapeError, match=r'20×6 .*3×6'):
         CrossCorrelation(3, 6)(torch.rand(1, 2, 20, 6))
     net, lq = build_network(TINY_SYNTHESIS), torch.rand(2, 3, 16, 16)
-    with pytest.raises(ArgumentError, match=r'needs the blur kernel .* AnalysisSynthesisNet'):
+    with pytest.raises(ArgumentError, match=r'SynthesisNet .*kernel.*AnalysisSynthesisNet'):
         net(lq)
     for shape, message in (
-        ((2, 9, 9), 'the kernel 9×9 is larger than 7×9; scale image and kernel down'),
-        ((2, 6, 9), 'must be odd, got 6×9'),
-        ((3, 7, 9), r'with B = 2 or 1, got torch.float32 \(3, 7, 9\)'),
-        ((7, 9), r'float kernels \(B, h, w\)'),
+        ((2, 9, 9), 'kernel 9×9 .*7×9'),
+        ((2, 6, 9), 'odd.*6×9'),
+        ((3, 7, 9), r'\(B, h, w\).*\(3, 7, 9\)'),
+        ((7, 9), r'\(B, h, w\).* \(7, 9\)'),
     ):
         with pytest.raises(ShapeError, match=message):
             net(lq, torch.rand(shape))
     with torch.device('meta'):
         published = build_network({'type': 'SynthesisNet'})
-    with pytest.raises(ShapeError, match='the kernel 85×87 is larger than 85×85; scale image and kernel down'):
+    with pytest.raises(ShapeError, match=r'kernel 85×87 .*85×85'):
         published(lq, torch.rand(2, 85, 87))
     with pytest.raises(ShapeError, match=r'torch\.int64'):
         net(lq, torch.ones(2, 7, 9, dtype=torch.int64))

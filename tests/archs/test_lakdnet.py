@@ -130,9 +130,9 @@ def test_reading_of_8_and_16_bits(vector):
         image = decode_image(data, 'x.png', bits=bits)
         assert np.array_equal(image.astype(np.float32) / np.float32(white), case[f'out/{key}'][0])
     assert np.array_equal(decode_image(narrow, 'x.png', bits='high_byte'), decode_image(narrow, 'x.png'))
-    with pytest.raises(ImageFileError, match=r'x\.png: has 8 bits'):
+    with pytest.raises(ImageFileError, match=r'x\.png: .*\b8 .*\b16\b'):
         decode_image(narrow, 'x.png', bits=16)
-    with pytest.raises(ImageFileError, match=r'x\.png: has 16 bits .*high_byte'):
+    with pytest.raises(ImageFileError, match=r'x\.png: .*\b16 .*\b8\b.*high_byte'):
         decode_image(wide, 'x.png', bits=8)
 
 
@@ -155,11 +155,11 @@ def test_published_configurations(title, dim, kernel, inputs, parameters, macs):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'mix_kernel_size': [7, 7, 4, 7]}, 'mix_kernel_size must be odd'),
-        ({'mix_kernel_size': [7, 7, 7]}, 'need 4 numbers each'),
-        ({'num_blocks': [1, 1, 1, 1, 1]}, 'need 4 numbers each'),
-        ({'dim': 5}, 'dim must be even'),
-        ({'ffn_expansion_factor': 0.1}, 'no channels left'),
+        ({'mix_kernel_size': [7, 7, 4, 7]}, r'mix_kernel_size .*\[7, 7, 4, 7\]'),
+        ({'mix_kernel_size': [7, 7, 7]}, r'mix_kernel_size .*\b4 .*\[7, 7, 7\]'),
+        ({'num_blocks': [1, 1, 1, 1, 1]}, r'num_blocks .*\b4 .*\[1, 1, 1, 1, 1\]'),
+        ({'dim': 5}, 'dim .*5'),
+        ({'ffn_expansion_factor': 0.1}, 'ffn_expansion_factor 0.1'),
         ({'dual_pixel_task': True}, 'inp_channels .* got 3 and 3'),
         ({'inp_channels': 9}, 'inp_channels .* got 9 and 3'),
         ({'LayerNorm_type': 'Biasfree'}, 'LayerNorm_type: expected'),
@@ -171,7 +171,7 @@ def test_arguments_that_cannot_work_are_refused(arguments, message):
 
 
 def test_a_dual_pixel_network_refuses_one_image():
-    with pytest.raises(ShapeError, match=r'LaKDNet expects \(B, 9, H, W\) with H, W ≥ 1, got \(1, 3, 16, 16\)'):
+    with pytest.raises(ShapeError, match=r'LaKDNet .*\(B, 9, H, W\).*\(1, 3, 16, 16\)'):
         build_network({**TINY, **DUAL})(torch.rand(1, 3, 16, 16))
 
 

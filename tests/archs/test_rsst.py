@@ -185,7 +185,7 @@ def test_losses_at_four_scales(vector):
 def test_targets_that_no_output_fits_are_refused():
     gt = torch.rand(1, 3, 30, 40)
     outputs = [torch.rand(1, 3, 4, 8), gt]  # of 32×64 pixels after padding
-    with pytest.raises(ShapeError, match=r'4×8 pixels .*30×40.*without padding'):
+    with pytest.raises(ShapeError, match=r'4×8 .*30×40'):
         targets_of(outputs, gt)
     with pytest.raises(ShapeError, match='15×10'):
         targets_of([torch.rand(1, 3, 15, 10), gt], gt)
@@ -303,15 +303,15 @@ def test_the_padding_of_the_first_image_counts_for_all():
     ('arguments', 'message'),
     [
         ({'depths': [1, 1]}, 'need 8 numbers'),
-        ({'num_heads': [3, 2, 4, 8, 8, 4, 2, 1]}, 'num_heads 3 does not divide the 4 channels'),
-        ({'depths': [1, 1, 1, 1, 2, 1, 1, 1]}, 'the decoder has 5 blocks, the encoder 4'),
-        ({'trans_type': 'LeWin'}, r"'LeWin' needs square windows, got \[2, 4\]"),
+        ({'num_heads': [3, 2, 4, 8, 8, 4, 2, 1]}, 'num_heads 3 .*4 '),
+        ({'depths': [1, 1, 1, 1, 2, 1, 1, 1]}, 'decoder .*5 .*encoder 4'),
+        ({'trans_type': 'LeWin'}, r"'LeWin' .*\[2, 4\]"),
         ({'trans_type': 'my'}, 'trans_type: expected'),
         ({'token_projection': 'linear_cat'}, 'token_projection: expected'),
-        ({'se_layer': True}, 'se_layer needs 16 channels or more, got 4'),
+        ({'se_layer': True}, 'se_layer .*16 .*4'),
         ({'drop_path_rate': 1.0}, 'drop_path_rate: expected'),
         ({'win_size': [0, 4]}, 'win_size'),
-        ({'base_channel': 2}, 'base_channel must be at least 3'),
+        ({'base_channel': 2}, 'base_channel .*3'),
     ],
 )
 def test_arguments_that_cannot_work_are_refused(arguments, message):
@@ -321,11 +321,11 @@ def test_arguments_that_cannot_work_are_refused(arguments, message):
 
 def test_sizes_that_windows_do_not_divide_are_refused_without_padding():
     net = build_network(TINY).eval()
-    with pytest.raises(ShapeError, match=r'cannot be cut into windows of 2×4; pad the image'):
+    with pytest.raises(ShapeError, match=r'windows .*2×4'):
         net.scales(torch.rand(1, 3, 24, 40))
     assert net(torch.rand(1, 3, 24, 40))[-1].shape == (1, 3, 24, 40)
     square = build_network({**TINY, 'trans_type': 'LeWin', 'win_size': [4, 4]})
-    with pytest.raises(ShapeError, match='cannot be cut'):  # smaller than a window
+    with pytest.raises(ShapeError, match=r'windows .*4×4'):  # smaller than a window
         square.scales(torch.rand(1, 3, 16, 16))
 
 
