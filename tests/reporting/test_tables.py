@@ -74,9 +74,9 @@ def test_a_gain_needs_both_scores():
 
 
 def test_rows_must_have_names_of_their_own_and_defined_labels():
-    with pytest.raises(ReportError, match="'same' are names of several"):
+    with pytest.raises(ReportError, match="'same'"):
         Report(FACTS, 'GoPro', DEFINITIONS, (row(0, 30, name='same'), row(1, 30, name='same')))
-    with pytest.raises(ReportError, match="without definition: 'ssim'"):
+    with pytest.raises(ReportError, match=r"definition.*'ssim'"):
         Report(FACTS, 'GoPro', DEFINITIONS[:1], (row(0, 30),))
 
 
@@ -166,7 +166,7 @@ def test_csv_has_stable_columns_and_reads_back_to_the_same_numbers(tmp_path):
     ('content', 'message'),
     [
         (b'{', 'damaged'),
-        (b'[1]', 'not a report'),
+        (b'[1]', 'report'),
         (b'{"format": "basicsr report 1"}', 'damaged'),
         (b'{"format": "basicsr report 1", "not_finite": {"/x/y": "inf"}, "report": {}}', 'damaged'),
         (b'{"format": "basicsr report 1", "not_finite": {}, "report": {"facts": {"run": "x"}}}', 'dataset'),
@@ -180,12 +180,12 @@ def test_damaged_reports_are_refused_by_name(content, message, tmp_path):
 
 
 def test_folders_without_reports_are_refused(tmp_path):
-    with pytest.raises(ReportError, match='not a folder'):
+    with pytest.raises(ReportError, match=r'gone .*folder'):
         read_reports(tmp_path / 'gone')
     (tmp_path / 'other.json').write_text('{"a": 1}')
-    with pytest.raises(ReportError, match='contains no reports'):
+    with pytest.raises(ReportError, match='reports'):
         read_reports(tmp_path)
-    with pytest.raises(ReportError, match='cannot be read'):
+    with pytest.raises(ReportError, match=r'gone\.json'):
         read_report(tmp_path / 'gone.json')
 
 
