@@ -204,7 +204,7 @@ def test_nothing_half_done_remains(root):
         write_raw(FolderStore(root / 'lq'), root / 'lq.raw', 'images', threads=2)
     assert sorted(path.name for path in root.iterdir()) == before
     for arguments, message in (
-        (('--input', root / 'gt', '--output', root / 'gt2'), 'one of the two'),
+        (('--input', root / 'gt', '--output', root / 'gt2'), str(root / 'gt2')),
         (('--input', root / 'none', '--output', root / 'x.raw'), f'{root / "none"}: '),
         (('--input', root / 'masks', '--output', root / 'm.lmdb'), '--kind masks'),
         (('--input', root / 'gt', '--output', '/proc/x.raw'), '/proc/x.raw'),
