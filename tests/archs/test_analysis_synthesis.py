@@ -375,7 +375,7 @@ def test_a_synthesis_alone_takes_the_prior_beside_a_kernel():
         ({**TINY_SYNTHESIS, 'max_kernel_size': [7, 8]}, r'max_kernel_size .*\[7, 8\]'),
         ({'type': 'AnalysisNet', 'max_input_size': 192}, 'max_input_size 192×192 .*193×193'),
         ({'type': 'AnalysisNet', 'max_input_size': [300, 300, 300]}, r'max_input_size .*\[300, 300, 300\]'),
-        ({'type': 'AnalysisNet', 'activation': 'elu'}, "activation: expected 'relu', got 'elu'"),
+        ({'type': 'AnalysisNet', 'activation': 'elu'}, "activation: .*'relu'.*'elu'"),
         ({'type': 'SynthesisNet', 'is_blind': True}, 'is_blind: .*True'),
         ({**TINY, 'synthesis': {**TINY_SYNTHESIS, 'max_kernel_size': [7, 7]}}, r'max_kernel_size .*\[7, 9\].*\[7, 7\]'),
         ({**TINY, 'synthesis': {**TINY_SYNTHESIS, 'prior_channels': 1}}, 'prior_channels .*synthesis'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -247,8 +248,8 @@ def test_groups_have_rows_of_their_own():
 def test_a_metric_that_is_missing_is_named_with_the_reason():
     missing = replace(DEFINITIONS[1], label='lpips', missing='lpips needs torchmetrics')
     done = report([30.0], definitions=(*DEFINITIONS, missing))
-    assert 'Not scored: lpips. lpips needs torchmetrics.' in summary_markdown([done])
-    assert 'Not scored' not in summary_markdown([report([30.0])])
+    assert re.search('scored: lpips.*torchmetrics', summary_markdown([done]))
+    assert 'lpips' not in summary_markdown([report([30.0])])
 
 
 def test_without_ground_truth_there_are_names_and_no_scores():
@@ -266,8 +267,8 @@ def test_the_summary_says_what_was_computed_and_how(tmp_path):
     for part in ('## REDS', 'SSIM 3-D', 'ab' * 32, 'NetA', 'loss \\> 3 dB', 'threshold=3.0', 'gone.png (cut off)'):
         assert part in text, part
     assert '<img' not in text.replace('\\<img', '')
-    assert 'Processed in tiles: 1 of 8 images.' in text
-    assert 'Marked psnr: infinite: 1 of 8 images.' in text
+    assert 'tiles: 1 of 8 ' in text
+    assert 'psnr: infinite: 1 of 8 ' in text
     widths = [line.replace('\\|', '').count('|') for line in text.splitlines() if line.startswith('|')]
     assert set(widths) <= {3, 6}
 
