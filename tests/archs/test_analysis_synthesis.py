@@ -22,14 +22,10 @@ from basicsr.inference.restoring import restore_image
 from basicsr.inference.tiling import restore_tiled
 from basicsr.utils.errors import ArgumentError, ShapeError
 from benchmarks import transcriptions_pair
-from tests.helpers.project import Vector, find_vector
+from tests.helpers.project import find_vector
 from tests.helpers.tiny_pairs import TINY, TINY_ANALYSIS, TINY_SYNTHESIS, TOPIC, pipeline
 
 pytestmark = pytest.mark.numeric
-
-
-def tensor(case: Vector, key: str) -> torch.Tensor:
-    return torch.from_numpy(case[key])
 
 
 def close(result: torch.Tensor, expected: np.ndarray, atol: float) -> None:
@@ -42,7 +38,7 @@ def close(result: torch.Tensor, expected: np.ndarray, atol: float) -> None:
 @pytest.mark.vectors
 def test_standardize(vector):
     case = vector(TOPIC, 'standardize')
-    close(standardize(tensor(case, 'in/x')), case['out/y'], 1e-5)
+    close(standardize(case.tensor('in/x')), case['out/y'], 1e-5)
 
 
 @pytest.mark.parametrize('value', [0.1, 77.7, 254.9])
@@ -53,20 +49,20 @@ def test_a_constant_image_is_zero_when_standardized(value):
 @pytest.mark.vectors
 def test_kernels_are_normalized(vector):
     case = vector(TOPIC, 'normalization')
-    close(normalize_kernel(tensor(case, 'in/x')), case['out/l1'], 1e-6)
+    close(normalize_kernel(case.tensor('in/x')), case['out/l1'], 1e-6)
 
 
 @pytest.mark.vectors
 @pytest.mark.parametrize('name', ['crop_center', 'crop_center_1'])
 def test_centre_crop(vector, name):
     case = vector(TOPIC, name)
-    assert np.array_equal(crop_center(tensor(case, 'in/x'), *case.meta['window']), case['out/y'])
+    assert np.array_equal(crop_center(case.tensor('in/x'), *case.meta['window']), case['out/y'])
 
 
 @pytest.mark.vectors
 def test_gray(vector):
     case = vector(TOPIC, 'rgb_to_gray')
-    close(rgb_to_gray(tensor(case, 'in/x')), case['out/y'], 1e-4)
+    close(rgb_to_gray(case.tensor('in/x')), case['out/y'], 1e-4)
 
 
 @pytest.mark.vectors
@@ -75,7 +71,7 @@ def test_cross_correlation(vector, name):
     case = vector(TOPIC, name)
     about = case.meta
     layer = CrossCorrelation(about['max_shift_y'], about['max_shift_x'], about['is_add_flips'])
-    close(layer(tensor(case, 'in/x')), case['out/y'], 2e-6)
+    close(layer(case.tensor('in/x')), case['out/y'], 2e-6)
     assert layer.out_channels(case['in/x'].shape[1]) == case['out/y'].shape[1]
 
 
@@ -162,15 +158,15 @@ def test_same_padding_of_convolutions(vector):
     plain = {'conv_valid': nn.Conv2d, 'convT_valid': nn.ConvTranspose2d}
     for number, about in enumerate(case.meta['cases']):
         layer = {**layers, **plain}[about['kind']](about['cin'], about['cout'], about['kernel'], about['stride'])
-        layer.load_state_dict({key: tensor(case, f'state/{number}.{key}') for key in ('weight', 'bias')})
-        close(layer(tensor(case, f'in/x{number}')), case[f'out/y{number}'], 1e-5)
+        layer.load_state_dict({key: case.tensor(f'state/{number}.{key}') for key in ('weight', 'bias')})
+        close(layer(case.tensor(f'in/x{number}')), case[f'out/y{number}'], 1e-5)
 
 
 @pytest.mark.vectors
 @pytest.mark.parametrize('name', ['guided_conv_0', 'guided_conv_1'])
 def test_guided_convolution(vector, name):
     case = vector(TOPIC, name)
-    x, guidance = tensor(case, 'in/x'), tensor(case, 'in/guidance')
+    x, guidance = case.tensor('in/x'), case.tensor('in/guidance')
     before = case.meta['guide_before_op']
     layer = GuidedBlock(x.shape[1], case['out/y'].shape[1], guidance.shape[1], 1, 0, guide_before=before)
     assert torch.equal(layer.mul_bias[0], torch.ones_like(layer.mul_bias[0]))
@@ -198,7 +194,7 @@ def test_padding(vector):
     case = vector(TOPIC, 'pad_to_divisible')
     for number, about in enumerate(case.meta['cases']):
         rule = InputRule((about['divisor'],) * 2, padding='symmetric', placement='center')
-        assert np.array_equal(rule.pad(tensor(case, f'in/x{number}')), case[f'out/y{number}'])
+        assert np.array_equal(rule.pad(case.tensor(f'in/x{number}')), case[f'out/y{number}'])
 
 
 # networks
@@ -211,7 +207,7 @@ def test_analysis(vector, name):
     net = build_network({'type': 'AnalysisNet', **case.meta['config']})
     net.load_state_dict(case.state(), strict=True)
     expected = case['out/kernel']
-    close(net(tensor(case, 'in/image')), expected, 1e-5 * float(expected.max()))
+    close(net(case.tensor('in/image')), expected, 1e-5 * float(expected.max()))
 
 
 @pytest.mark.vectors
@@ -220,7 +216,7 @@ def test_synthesis(vector, name):
     case = vector(TOPIC, name)
     net = build_network({'type': 'SynthesisNet', **case.meta['config']})
     net.load_state_dict(case.state(), strict=True)
-    close(net(tensor(case, 'in/image'), tensor(case, 'in/kernel')), case['out/image'], 0.01)
+    close(net(case.tensor('in/image'), case.tensor('in/kernel')), case['out/image'], 0.01)
 
 
 def as_unit(image: np.ndarray) -> torch.Tensor:

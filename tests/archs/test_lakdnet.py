@@ -37,10 +37,6 @@ TINY = {'type': 'LaKDNet', 'dim': 4, 'num_blocks': [1, 1, 1, 1]}
 DUAL = {'inp_channels': 9, 'dual_pixel_task': True}
 
 
-def tensor(case: Vector, key: str) -> torch.Tensor:
-    return torch.from_numpy(case[key])
-
-
 def network(case: Vector, **more: object) -> torch.nn.Module:
     net = build_network({'type': 'LaKDNet', **case.meta['kwargs'], **more}).eval()
     net.load_state_dict(case.state(), strict=True)
@@ -53,7 +49,7 @@ def network(case: Vector, **more: object) -> torch.nn.Module:
 def test_forward_matches_the_original(vector, name, training):
     case = vector('lakdnet', name)
     net = network(case, clip_output='always').train(training)
-    torch.testing.assert_close(net(tensor(case, 'in/x')), tensor(case, 'out/y'), **case.meta['tolerance']['y'])
+    torch.testing.assert_close(net(case.tensor('in/x')), case.tensor('out/y'), **case.meta['tolerance']['y'])
 
 
 @pytest.mark.vectors
@@ -61,9 +57,9 @@ def test_forward_matches_the_original(vector, name, training):
 def test_without_the_clip_it_is_what_the_original_clips(vector, name):
     case = vector('lakdnet', name)
     net = network(case, clip_output='eval')
-    x = tensor(case, 'in/x')
-    torch.testing.assert_close(net(x), tensor(case, 'out/y'), **case.meta['tolerance']['y'])
-    expected = tensor(case, 'out/before_clip')[..., : x.shape[-2], : x.shape[-1]]
+    x = case.tensor('in/x')
+    torch.testing.assert_close(net(x), case.tensor('out/y'), **case.meta['tolerance']['y'])
+    expected = case.tensor('out/before_clip')[..., : x.shape[-2], : x.shape[-1]]
     tolerance = case.meta['tolerance']['before_clip']
     torch.testing.assert_close(net.train()(x), expected, **tolerance)
     torch.testing.assert_close(network(case, clip_output='never')(x), expected, **tolerance)
@@ -74,7 +70,7 @@ def test_padding(vector):
     case = vector('lakdnet', 'padding')
     rule = build_network(TINY).input_rule
     for key in (key for key in case.arrays if key.startswith('in/')):
-        assert torch.equal(rule.pad(tensor(case, key)), tensor(case, key.replace('in/', 'out/')))
+        assert torch.equal(rule.pad(case.tensor(key)), case.tensor(key.replace('in/', 'out/')))
     for height, width, rows, columns in case['out/sizes'].tolist():
         if rows > 0:  # the original cannot pad the others: by more pixels than there are, ours reflects repeatedly
             assert rule.padded_size(height, width) == (rows, columns)
@@ -84,18 +80,18 @@ def test_padding(vector):
 @pytest.mark.parametrize(('name', 'centre'), [('erf_k7', slice(None)), ('erf_dual_k5', slice(None))])
 def test_gradients_with_respect_to_the_input(vector, name, centre):
     case = vector('lakdnet', name)
-    x = tensor(case, 'in/x').requires_grad_()
+    x = case.tensor('in/x').requires_grad_()
     y = network(case)(x)
     y[:, centre, x.shape[-2] // 2, x.shape[-1] // 2].sum().backward()
-    torch.testing.assert_close(x.grad, tensor(case, 'out/grad'), **case.meta['tolerance']['grad'])
+    torch.testing.assert_close(x.grad, case.tensor('out/grad'), **case.meta['tolerance']['grad'])
 
 
 @pytest.mark.vectors
 def test_clipped_values_have_no_gradient_and_others_keep_theirs(vector):
     case = vector('lakdnet', 'erf_saturated')
-    x = tensor(case, 'in/x').requires_grad_()
+    x = case.tensor('in/x').requires_grad_()
     net = network(case)
-    expected = tensor(case, 'out/grad_per_output_channel')
+    expected = case.tensor('out/grad_per_output_channel')
     for channel in range(3):
         (gradient,) = torch.autograd.grad(net(x)[0, channel, x.shape[-2] // 2, x.shape[-1] // 2], x)
         torch.testing.assert_close(gradient[0], expected[channel], rtol=1e-3, atol=2e-5)
