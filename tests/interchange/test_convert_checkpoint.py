@@ -263,7 +263,7 @@ def test_the_command_writes_a_checkpoint_of_ours(pair, case, options, tmp_path):
     net = build_network(weights.network)
     load_weights(net, weights)
     again = run(*arguments, cwd=tmp_path)
-    assert again.returncode == 1 and 'net.pth' in again.stderr
+    assert again.returncode == 1 and 'new/pair.pth' in again.stderr
 
 
 @pytest.mark.slow
