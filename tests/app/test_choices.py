@@ -166,7 +166,7 @@ def test_networks_are_chosen_and_masks_without_weights_are_asked_for(
         assert not page.run("document.querySelector('#slider img')")
         choose(page, '#generator', 'felzenszwalb')
         deblur(page)
-        assert 'with masked on cpu' in page.run(SAID)
+        assert 'masked on cpu' in page.run(SAID)
         assert page.problems == []
 
 
@@ -243,7 +243,7 @@ def test_small_files_of_gigantic_pictures_are_refused_at_once(page: Browser, tmp
     assert (tmp_path / 'bomb.png').stat().st_size < 1 << 20
     upload(page, tmp_path / 'bomb.png')
     page.wait("document.querySelector('#said .error')", 20)
-    assert 'ore than 2 million pixels' in page.run(SAID)
+    assert '2 million pixels' in page.run(SAID)
 
 
 def test_questions_that_make_no_sense_do_not_stop_the_page(browser: Browser, place: Path, tmp_path: Path) -> None:

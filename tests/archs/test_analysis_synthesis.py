@@ -22,14 +22,10 @@ from basicsr.inference.restoring import restore_image
 from basicsr.inference.tiling import restore_tiled
 from basicsr.utils.errors import ArgumentError, ShapeError
 from benchmarks import transcriptions_pair
-from tests.helpers.project import Vector, find_vector
+from tests.helpers.project import find_vector
 from tests.helpers.tiny_pairs import TINY, TINY_ANALYSIS, TINY_SYNTHESIS, TOPIC, pipeline
 
 pytestmark = pytest.mark.numeric
-
-
-def tensor(case: Vector, key: str) -> torch.Tensor:
-    return torch.from_numpy(case[key])
 
 
 def close(result: torch.Tensor, expected: np.ndarray, atol: float) -> None:
@@ -42,7 +38,7 @@ def close(result: torch.Tensor, expected: np.ndarray, atol: float) -> None:
 @pytest.mark.vectors
 def test_standardize(vector):
     case = vector(TOPIC, 'standardize')
-    close(standardize(tensor(case, 'in/x')), case['out/y'], 1e-5)
+    close(standardize(case.tensor('in/x')), case['out/y'], 1e-5)
 
 
 @pytest.mark.parametrize('value', [0.1, 77.7, 254.9])
@@ -53,20 +49,20 @@ def test_a_constant_image_is_zero_when_standardized(value):
 @pytest.mark.vectors
 def test_kernels_are_normalized(vector):
     case = vector(TOPIC, 'normalization')
-    close(normalize_kernel(tensor(case, 'in/x')), case['out/l1'], 1e-6)
+    close(normalize_kernel(case.tensor('in/x')), case['out/l1'], 1e-6)
 
 
 @pytest.mark.vectors
 @pytest.mark.parametrize('name', ['crop_center', 'crop_center_1'])
 def test_centre_crop(vector, name):
     case = vector(TOPIC, name)
-    assert np.array_equal(crop_center(tensor(case, 'in/x'), *case.meta['window']), case['out/y'])
+    assert np.array_equal(crop_center(case.tensor('in/x'), *case.meta['window']), case['out/y'])
 
 
 @pytest.mark.vectors
 def test_gray(vector):
     case = vector(TOPIC, 'rgb_to_gray')
-    close(rgb_to_gray(tensor(case, 'in/x')), case['out/y'], 1e-4)
+    close(rgb_to_gray(case.tensor('in/x')), case['out/y'], 1e-4)
 
 
 @pytest.mark.vectors
@@ -75,7 +71,7 @@ def test_cross_correlation(vector, name):
     case = vector(TOPIC, name)
     about = case.meta
     layer = CrossCorrelation(about['max_shift_y'], about['max_shift_x'], about['is_add_flips'])
-    close(layer(tensor(case, 'in/x')), case['out/y'], 2e-6)
+    close(layer(case.tensor('in/x')), case['out/y'], 2e-6)
     assert layer.out_channels(case['in/x'].shape[1]) == case['out/y'].shape[1]
 
 
@@ -162,15 +158,15 @@ def test_same_padding_of_convolutions(vector):
     plain = {'conv_valid': nn.Conv2d, 'convT_valid': nn.ConvTranspose2d}
     for number, about in enumerate(case.meta['cases']):
         layer = {**layers, **plain}[about['kind']](about['cin'], about['cout'], about['kernel'], about['stride'])
-        layer.load_state_dict({key: tensor(case, f'state/{number}.{key}') for key in ('weight', 'bias')})
-        close(layer(tensor(case, f'in/x{number}')), case[f'out/y{number}'], 1e-5)
+        layer.load_state_dict({key: case.tensor(f'state/{number}.{key}') for key in ('weight', 'bias')})
+        close(layer(case.tensor(f'in/x{number}')), case[f'out/y{number}'], 1e-5)
 
 
 @pytest.mark.vectors
 @pytest.mark.parametrize('name', ['guided_conv_0', 'guided_conv_1'])
 def test_guided_convolution(vector, name):
     case = vector(TOPIC, name)
-    x, guidance = tensor(case, 'in/x'), tensor(case, 'in/guidance')
+    x, guidance = case.tensor('in/x'), case.tensor('in/guidance')
     before = case.meta['guide_before_op']
     layer = GuidedBlock(x.shape[1], case['out/y'].shape[1], guidance.shape[1], 1, 0, guide_before=before)
     assert torch.equal(layer.mul_bias[0], torch.ones_like(layer.mul_bias[0]))
@@ -198,7 +194,7 @@ def test_padding(vector):
     case = vector(TOPIC, 'pad_to_divisible')
     for number, about in enumerate(case.meta['cases']):
         rule = InputRule((about['divisor'],) * 2, padding='symmetric', placement='center')
-        assert np.array_equal(rule.pad(tensor(case, f'in/x{number}')), case[f'out/y{number}'])
+        assert np.array_equal(rule.pad(case.tensor(f'in/x{number}')), case[f'out/y{number}'])
 
 
 # networks
@@ -211,7 +207,7 @@ def test_analysis(vector, name):
     net = build_network({'type': 'AnalysisNet', **case.meta['config']})
     net.load_state_dict(case.state(), strict=True)
     expected = case['out/kernel']
-    close(net(tensor(case, 'in/image')), expected, 1e-5 * float(expected.max()))
+    close(net(case.tensor('in/image')), expected, 1e-5 * float(expected.max()))
 
 
 @pytest.mark.vectors
@@ -220,7 +216,7 @@ def test_synthesis(vector, name):
     case = vector(TOPIC, name)
     net = build_network({'type': 'SynthesisNet', **case.meta['config']})
     net.load_state_dict(case.state(), strict=True)
-    close(net(tensor(case, 'in/image'), tensor(case, 'in/kernel')), case['out/image'], 0.01)
+    close(net(case.tensor('in/image'), case.tensor('in/kernel')), case['out/image'], 0.01)
 
 
 def as_unit(image: np.ndarray) -> torch.Tensor:
@@ -264,7 +260,7 @@ def test_reference_crop_table():
     for row in rows:
         arguments = *row['padded_hw'], limit_of(row['max_input_size']), 'reference'
         if row['crop_hw'] is None:
-            with pytest.raises(ShapeError, match='none of the original sizes'):
+            with pytest.raises(ShapeError, match=f'{arguments[0]}×{arguments[1]}.*240×368'):
                 analysis_window(*arguments)
         else:
             assert analysis_window(*arguments) == (*row['start'], *row['crop_hw']), row
@@ -360,7 +356,7 @@ def test_a_synthesis_alone_takes_the_prior_beside_a_kernel():
     restored = net.backbone(net.with_prior(lq, labels), kernel)
     assert restored.shape == (1, 3, 24, 30)
     assert not torch.equal(restored, net.backbone(net.with_prior(lq, labels.clamp(max=1)), kernel))
-    with pytest.raises(ArgumentError, match=r'needs the blur kernel as second argument.*AnalysisSynthesisNet'):
+    with pytest.raises(ArgumentError, match=r'SynthesisNet .*kernel.*AnalysisSynthesisNet'):
         net(lq, labels)
 
 
@@ -370,17 +366,17 @@ def test_a_synthesis_alone_takes_the_prior_beside_a_kernel():
 @pytest.mark.parametrize(
     ('block', 'message'),
     [
-        ({**TINY_ANALYSIS, 'max_kernel_size': [84, 85]}, r'two odd numbers .* got \[84, 85\]'),
-        ({**TINY_SYNTHESIS, 'max_kernel_size': [85]}, r'two odd numbers .* got \[85\]'),
-        ({**TINY_SYNTHESIS, 'max_kernel_size': [7, 8]}, 'must be two odd numbers'),
-        ({'type': 'AnalysisNet', 'max_input_size': 192}, 'max_input_size 192×192 is too small.*at least 193×193'),
-        ({'type': 'AnalysisNet', 'max_input_size': [300, 300, 300]}, 'one or two positive numbers'),
-        ({'type': 'AnalysisNet', 'activation': 'elu'}, "activation: expected 'relu', got 'elu'"),
-        ({'type': 'SynthesisNet', 'is_blind': True}, 'is_blind: expected False, got True'),
-        ({**TINY, 'synthesis': {**TINY_SYNTHESIS, 'max_kernel_size': [7, 7]}}, r'\[7, 9\] in analysis and \[7, 7\] in'),
-        ({**TINY, 'synthesis': {**TINY_SYNTHESIS, 'prior_channels': 1}}, 'sets prior_channels of its synthesis'),
-        ({**TINY, 'analysis': {'type': 'PlainUNet'}}, 'needs an AnalysisNet and a SynthesisNet, got PlainUNet'),
-        ({**TINY, 'analysis': {'type': 'AnalysisNet', 'n_level': 2}}, "did you mean 'n_levels'"),
+        ({**TINY_ANALYSIS, 'max_kernel_size': [84, 85]}, r'max_kernel_size .*\[84, 85\]'),
+        ({**TINY_SYNTHESIS, 'max_kernel_size': [85]}, r'max_kernel_size .*\[85\]'),
+        ({**TINY_SYNTHESIS, 'max_kernel_size': [7, 8]}, r'max_kernel_size .*\[7, 8\]'),
+        ({'type': 'AnalysisNet', 'max_input_size': 192}, 'max_input_size 192×192 .*193×193'),
+        ({'type': 'AnalysisNet', 'max_input_size': [300, 300, 300]}, r'max_input_size .*\[300, 300, 300\]'),
+        ({'type': 'AnalysisNet', 'activation': 'elu'}, "activation: .*'relu'.*'elu'"),
+        ({'type': 'SynthesisNet', 'is_blind': True}, 'is_blind: .*True'),
+        ({**TINY, 'synthesis': {**TINY_SYNTHESIS, 'max_kernel_size': [7, 7]}}, r'max_kernel_size .*\[7, 9\].*\[7, 7\]'),
+        ({**TINY, 'synthesis': {**TINY_SYNTHESIS, 'prior_channels': 1}}, 'prior_channels .*synthesis'),
+        ({**TINY, 'analysis': {'type': 'PlainUNet'}}, 'AnalysisNet.* PlainUNet'),
+        ({**TINY, 'analysis': {'type': 'AnalysisNet', 'n_level': 2}}, r"analysis\.n_level: .*'n_levels'"),
     ],
 )
 def test_arguments_that_cannot_work_are_refused(block, message):
@@ -391,26 +387,26 @@ def test_arguments_that_cannot_work_are_refused(block, message):
 def test_images_and_kernels_that_do_not_fit_are_refused():
     with torch.device('meta'):
         analysis = build_network({'type': 'AnalysisNet'})
-    with pytest.raises(ShapeError, match='at least 193×193 pixels for a kernel of 85×85, got 300×192'):
+    with pytest.raises(ShapeError, match=r'193×193 .*85×85.*300×192'):
         analysis(torch.rand(1, 3, 300, 192))
-    with pytest.raises(ShapeError, match=r'floating-point values in \[0, 255\], got torch.uint8; use \.float\(\)'):
+    with pytest.raises(ShapeError, match=r'\[0, 255\].*torch\.uint8.*\.float\(\)'):
         analysis(torch.zeros(1, 3, 300, 300, dtype=torch.uint8))
-    with pytest.raises(ShapeError, match='20×6 pixels are too small for shifts up to 3×6'):
+    with pytest.raises(ShapeError, match=r'20×6 .*3×6'):
         CrossCorrelation(3, 6)(torch.rand(1, 2, 20, 6))
     net, lq = build_network(TINY_SYNTHESIS), torch.rand(2, 3, 16, 16)
-    with pytest.raises(ArgumentError, match=r'needs the blur kernel .* AnalysisSynthesisNet'):
+    with pytest.raises(ArgumentError, match=r'SynthesisNet .*kernel.*AnalysisSynthesisNet'):
         net(lq)
     for shape, message in (
-        ((2, 9, 9), 'the kernel 9×9 is larger than 7×9; scale image and kernel down'),
-        ((2, 6, 9), 'must be odd, got 6×9'),
-        ((3, 7, 9), r'with B = 2 or 1, got torch.float32 \(3, 7, 9\)'),
-        ((7, 9), r'float kernels \(B, h, w\)'),
+        ((2, 9, 9), 'kernel 9×9 .*7×9'),
+        ((2, 6, 9), 'odd.*6×9'),
+        ((3, 7, 9), r'\(B, h, w\).*\(3, 7, 9\)'),
+        ((7, 9), r'\(B, h, w\).* \(7, 9\)'),
     ):
         with pytest.raises(ShapeError, match=message):
             net(lq, torch.rand(shape))
     with torch.device('meta'):
         published = build_network({'type': 'SynthesisNet'})
-    with pytest.raises(ShapeError, match='the kernel 85×87 is larger than 85×85; scale image and kernel down'):
+    with pytest.raises(ShapeError, match=r'kernel 85×87 .*85×85'):
         published(lq, torch.rand(2, 85, 87))
     with pytest.raises(ShapeError, match=r'torch\.int64'):
         net(lq, torch.ones(2, 7, 9, dtype=torch.int64))

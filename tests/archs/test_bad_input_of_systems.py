@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shutil
 from pathlib import Path
 
@@ -65,31 +66,31 @@ def grr(part: str) -> None:
 def test_networks_and_data_of_other_views(refused):
     dpdd(DUAL)
     message = refused('test/DPDD/LaKDNet_S.yml', *SMALL, *NINE, WEIGHTS)
-    assert 'LaKDNet expects (B, 9, H, W)' in message and 'left, right and centre image' in message
+    assert 'LaKDNet' in message and '(B, 9, H, W)' in message
     dpdd(DEFOCUS)
     message = refused('test/DPDD/LaKDNet_S_dual.yml', *SMALL, *THREE, WEIGHTS)
-    assert 'LaKDNet expects (B, 3, H, W)' in message and 'got (1, 9, 16, 24)' in message
+    assert '(B, 3, H, W)' in message and '(1, 9, 16, 24)' in message
     assert 'dual_pixel_task: true' in message
 
 
 def test_files_of_other_bits(refused):
     dpdd(DUAL, np.uint8)
     message = refused('test/DPDD/LaKDNet_S_dual.yml', *SMALL, WEIGHTS)
-    assert 'test_l/source/9.png: has 8 bits per sample, expected 16' in message
+    assert re.search(r'test_l/source/9\.png: .*\b8 .*\b16\b', message)
     dpdd(DEFOCUS)
     message = refused('test/DPDD/LaKDNet_S.yml', *SMALL, WEIGHTS, 'datasets:test:bits=8')
-    assert '9.png: has 16 bits per sample, expected 8; set bits to high_byte' in message
+    assert re.search(r'9\.png: .*\b16 .*\b8\b.*high_byte', message)
 
 
 def test_a_view_that_is_not_there(refused):
     dpdd(DUAL)
     Path('datasets/DPDD/test_l/source/9.png').unlink()
     message = refused('test/DPDD/LaKDNet_S_dual.yml', *SMALL, WEIGHTS)
-    assert '1 left (datasets/DPDD/test_l/source), 2 right' in message
-    assert 'no left view in datasets/DPDD/test_l/source (1): 9' in message
+    assert re.search(r'\b1 left \(datasets/DPDD/test_l/source\), 2 right', message)
+    assert 'datasets/DPDD/test_l/source (1): 9' in message
     shutil.rmtree('datasets/DPDD/test_r')
     message = refused('test/DPDD/LaKDNet_S_dual.yml', *SMALL, WEIGHTS)
-    assert 'datasets.test.dataroot_right: no such folder: datasets/DPDD/test_r/source' in message
+    assert re.search(r'datasets\.test\.dataroot_right: .*datasets/DPDD/test_r/source', message)
 
 
 @pytest.mark.slow
@@ -97,17 +98,17 @@ def test_sequences_that_are_not_complete(refused):
     grr('test')
     Path('datasets/GRR_real/test/s1/GS/PNG/0001.png').unlink()
     message = refused('test/GRR_real/RSST.yml', *SMALL_RSST, WEIGHTS)
-    assert 'sequence s1 has 2 frames in GS and 3 in RSGR; without a partner in GS (1): 0001' in message
+    assert re.search(r's1 .*\b2 .*GS .*\b3 .*RSGR.* GS \(1\): 0001', message)
     Path('datasets/GRR_real/test/s1/RSGR/PNG/0001.png').unlink()
     message = refused('test/GRR_real/RSST.yml', *SMALL_RSST, WEIGHTS)
-    assert 'these frames are missing (1): s1/1' in message and 'allow_gaps: true' in message
+    assert '(1): s1/1' in message and 'allow_gaps: true' in message
 
 
 @pytest.mark.parametrize('key', ['use_rot', 'use_vflip'])
 def test_augmentations_that_break_the_order_of_the_rows(refused, key):
     grr('train')
     message = refused('train/GRR_real/RSST.yml', f'datasets:train:{key}=true')
-    assert f'datasets.train.{key}: expected false: the blur of these images grows' in message
+    assert f'datasets.train.{key}: ' in message and 'false' in message
 
 
 def test_crops_that_the_windows_do_not_divide(refused):
@@ -121,11 +122,11 @@ def test_crops_that_the_windows_do_not_divide(refused):
 @pytest.mark.parametrize(
     ('file', 'force', 'message'),
     [
-        ('GoPro/LaKDNet_S.yml', ['mix_kernel_size=[7,7,8,7]'], 'mix_kernel_size must be odd, got [7, 7, 8, 7]'),
+        ('GoPro/LaKDNet_S.yml', ['mix_kernel_size=[7,7,8,7]'], r'mix_kernel_size .*odd.*\[7, 7, 8, 7\]'),
         (
             'GoPro/AnalysisSynthesis.yml',
             ['synthesis={type: SynthesisNet, max_kernel_size: [87,87]}'],
-            'max_kernel_size is [85, 85] in analysis and [87, 87] in synthesis',
+            r'max_kernel_size .*\[85, 85\] .*analysis.*\[87, 87\] .*synthesis',
         ),
         (
             'GoPro/AnalysisSynthesis.yml',
@@ -133,10 +134,10 @@ def test_crops_that_the_windows_do_not_divide(refused):
                 'analysis={type: AnalysisNet, max_kernel_size: [84,84]}',
                 'synthesis={type: SynthesisNet, max_kernel_size: [84,84]}',
             ],
-            'must be two odd numbers (height, width), got [84, 84]',
+            r'max_kernel_size .*odd.*\[84, 84\]',
         ),
     ],
 )
 def test_kernels_that_cannot_work(refused, file, force, message):
     text = refused(f'test/{file}', *(f'network_g:{item}' for item in force))
-    assert message in text and '.yml:' in text  # file and line
+    assert re.search(message, text) and '.yml:' in text  # file and line

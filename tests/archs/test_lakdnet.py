@@ -37,10 +37,6 @@ TINY = {'type': 'LaKDNet', 'dim': 4, 'num_blocks': [1, 1, 1, 1]}
 DUAL = {'inp_channels': 9, 'dual_pixel_task': True}
 
 
-def tensor(case: Vector, key: str) -> torch.Tensor:
-    return torch.from_numpy(case[key])
-
-
 def network(case: Vector, **more: object) -> torch.nn.Module:
     net = build_network({'type': 'LaKDNet', **case.meta['kwargs'], **more}).eval()
     net.load_state_dict(case.state(), strict=True)
@@ -53,7 +49,7 @@ def network(case: Vector, **more: object) -> torch.nn.Module:
 def test_forward_matches_the_original(vector, name, training):
     case = vector('lakdnet', name)
     net = network(case, clip_output='always').train(training)
-    torch.testing.assert_close(net(tensor(case, 'in/x')), tensor(case, 'out/y'), **case.meta['tolerance']['y'])
+    torch.testing.assert_close(net(case.tensor('in/x')), case.tensor('out/y'), **case.meta['tolerance']['y'])
 
 
 @pytest.mark.vectors
@@ -61,9 +57,9 @@ def test_forward_matches_the_original(vector, name, training):
 def test_without_the_clip_it_is_what_the_original_clips(vector, name):
     case = vector('lakdnet', name)
     net = network(case, clip_output='eval')
-    x = tensor(case, 'in/x')
-    torch.testing.assert_close(net(x), tensor(case, 'out/y'), **case.meta['tolerance']['y'])
-    expected = tensor(case, 'out/before_clip')[..., : x.shape[-2], : x.shape[-1]]
+    x = case.tensor('in/x')
+    torch.testing.assert_close(net(x), case.tensor('out/y'), **case.meta['tolerance']['y'])
+    expected = case.tensor('out/before_clip')[..., : x.shape[-2], : x.shape[-1]]
     tolerance = case.meta['tolerance']['before_clip']
     torch.testing.assert_close(net.train()(x), expected, **tolerance)
     torch.testing.assert_close(network(case, clip_output='never')(x), expected, **tolerance)
@@ -74,7 +70,7 @@ def test_padding(vector):
     case = vector('lakdnet', 'padding')
     rule = build_network(TINY).input_rule
     for key in (key for key in case.arrays if key.startswith('in/')):
-        assert torch.equal(rule.pad(tensor(case, key)), tensor(case, key.replace('in/', 'out/')))
+        assert torch.equal(rule.pad(case.tensor(key)), case.tensor(key.replace('in/', 'out/')))
     for height, width, rows, columns in case['out/sizes'].tolist():
         if rows > 0:  # the original cannot pad the others: by more pixels than there are, ours reflects repeatedly
             assert rule.padded_size(height, width) == (rows, columns)
@@ -84,18 +80,18 @@ def test_padding(vector):
 @pytest.mark.parametrize(('name', 'centre'), [('erf_k7', slice(None)), ('erf_dual_k5', slice(None))])
 def test_gradients_with_respect_to_the_input(vector, name, centre):
     case = vector('lakdnet', name)
-    x = tensor(case, 'in/x').requires_grad_()
+    x = case.tensor('in/x').requires_grad_()
     y = network(case)(x)
     y[:, centre, x.shape[-2] // 2, x.shape[-1] // 2].sum().backward()
-    torch.testing.assert_close(x.grad, tensor(case, 'out/grad'), **case.meta['tolerance']['grad'])
+    torch.testing.assert_close(x.grad, case.tensor('out/grad'), **case.meta['tolerance']['grad'])
 
 
 @pytest.mark.vectors
 def test_clipped_values_have_no_gradient_and_others_keep_theirs(vector):
     case = vector('lakdnet', 'erf_saturated')
-    x = tensor(case, 'in/x').requires_grad_()
+    x = case.tensor('in/x').requires_grad_()
     net = network(case)
-    expected = tensor(case, 'out/grad_per_output_channel')
+    expected = case.tensor('out/grad_per_output_channel')
     for channel in range(3):
         (gradient,) = torch.autograd.grad(net(x)[0, channel, x.shape[-2] // 2, x.shape[-1] // 2], x)
         torch.testing.assert_close(gradient[0], expected[channel], rtol=1e-3, atol=2e-5)
@@ -130,9 +126,9 @@ def test_reading_of_8_and_16_bits(vector):
         image = decode_image(data, 'x.png', bits=bits)
         assert np.array_equal(image.astype(np.float32) / np.float32(white), case[f'out/{key}'][0])
     assert np.array_equal(decode_image(narrow, 'x.png', bits='high_byte'), decode_image(narrow, 'x.png'))
-    with pytest.raises(ImageFileError, match=r'x\.png: has 8 bits'):
+    with pytest.raises(ImageFileError, match=r'x\.png: .*\b8 .*\b16\b'):
         decode_image(narrow, 'x.png', bits=16)
-    with pytest.raises(ImageFileError, match=r'x\.png: has 16 bits .*high_byte'):
+    with pytest.raises(ImageFileError, match=r'x\.png: .*\b16 .*\b8\b.*high_byte'):
         decode_image(wide, 'x.png', bits=8)
 
 
@@ -155,11 +151,11 @@ def test_published_configurations(title, dim, kernel, inputs, parameters, macs):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'mix_kernel_size': [7, 7, 4, 7]}, 'mix_kernel_size must be odd'),
-        ({'mix_kernel_size': [7, 7, 7]}, 'need 4 numbers each'),
-        ({'num_blocks': [1, 1, 1, 1, 1]}, 'need 4 numbers each'),
-        ({'dim': 5}, 'dim must be even'),
-        ({'ffn_expansion_factor': 0.1}, 'no channels left'),
+        ({'mix_kernel_size': [7, 7, 4, 7]}, r'mix_kernel_size .*\[7, 7, 4, 7\]'),
+        ({'mix_kernel_size': [7, 7, 7]}, r'mix_kernel_size .*\b4 .*\[7, 7, 7\]'),
+        ({'num_blocks': [1, 1, 1, 1, 1]}, r'num_blocks .*\b4 .*\[1, 1, 1, 1, 1\]'),
+        ({'dim': 5}, 'dim .*5'),
+        ({'ffn_expansion_factor': 0.1}, 'ffn_expansion_factor 0.1'),
         ({'dual_pixel_task': True}, 'inp_channels .* got 3 and 3'),
         ({'inp_channels': 9}, 'inp_channels .* got 9 and 3'),
         ({'LayerNorm_type': 'Biasfree'}, 'LayerNorm_type: expected'),
@@ -171,7 +167,7 @@ def test_arguments_that_cannot_work_are_refused(arguments, message):
 
 
 def test_a_dual_pixel_network_refuses_one_image():
-    with pytest.raises(ShapeError, match=r'LaKDNet expects \(B, 9, H, W\) with H, W ≥ 1, got \(1, 3, 16, 16\)'):
+    with pytest.raises(ShapeError, match=r'LaKDNet .*\(B, 9, H, W\).*\(1, 3, 16, 16\)'):
         build_network({**TINY, **DUAL})(torch.rand(1, 3, 16, 16))
 
 

@@ -218,24 +218,24 @@ def test_evaluation_never_drops():
 
 LABELS = torch.ones(2, 1, 6, 5, dtype=torch.int64)
 BAD_MASKS = [
-    (LABELS.float(), 'needs integers'),
-    (LABELS.bool(), 'needs integers'),
+    (LABELS.float(), r'integers.*torch\.float32'),
+    (LABELS.bool(), r'integers.*torch\.bool'),
     (LABELS[:1], r'\(2, L, H, W\)'),
     (LABELS[:, 0], r'\(2, L, H, W\)'),
-    (LABELS[..., :4], r'\(6, 4\) pixels, the image \(6, 5\)'),
-    (-LABELS, 'smallest is -1'),
-    (LABELS.expand(-1, 2, -1, -1), 'id occurs in two layers'),
-    ([torch.rand(1, 1, 6, 5)], '1 mask stacks for a batch of 2'),
-    ([torch.rand(1, 1, 6, 5), torch.rand(1, 6, 5)], 'mask stack 1 must be'),
-    ([torch.rand(1, 1, 6, 5), torch.rand(1, 1, 5, 6)], 'mask stack 1 must be'),
-    ([torch.rand(1, 1, 6, 5), torch.ones(1, 1, 6, 5, dtype=torch.uint8)], 'divide uint8 by 255'),
-    (LABELS.to(torch.uint64), 'needs integers, got torch.uint64'),
-    (LABELS.numpy(), 'masks must be a label map'),
-    (None, 'masks must be a label map'),
-    ([np.ones((1, 1, 6, 5), np.float32)] * 2, 'masks must be a label map'),
-    ([torch.rand(1, 1, 6, 5), torch.full((1, 1, 6, 5), torch.nan)], r'mask stack 1 has values outside \[0, 1\]'),
-    ([torch.rand(1, 1, 6, 5), 255 * torch.ones(1, 1, 6, 5)], r'mask stack 1 has values outside \[0, 1\]'),
-    ([-torch.ones(1, 1, 6, 5), torch.rand(1, 1, 6, 5)], r'mask stack 0 has values outside \[0, 1\]'),
+    (LABELS[..., :4], r'\(6, 4\) .*\(6, 5\)'),
+    (-LABELS, '-1'),
+    (LABELS.expand(-1, 2, -1, -1), 'layers'),
+    ([torch.rand(1, 1, 6, 5)], '1 .*batch of 2'),
+    ([torch.rand(1, 1, 6, 5), torch.rand(1, 6, 5)], r'stack 1 .*\(1, 6, 5\)'),
+    ([torch.rand(1, 1, 6, 5), torch.rand(1, 1, 5, 6)], r'stack 1 .*\(1, 1, 5, 6\)'),
+    ([torch.rand(1, 1, 6, 5), torch.ones(1, 1, 6, 5, dtype=torch.uint8)], 'uint8.* 255'),
+    (LABELS.to(torch.uint64), r'integers.*torch\.uint64'),
+    (LABELS.numpy(), r'\(B, L, H, W\)'),
+    (None, r'\(B, L, H, W\)'),
+    ([np.ones((1, 1, 6, 5), np.float32)] * 2, r'\(B, L, H, W\)'),
+    ([torch.rand(1, 1, 6, 5), torch.full((1, 1, 6, 5), torch.nan)], r'stack 1 .*\[0, 1\]'),
+    ([torch.rand(1, 1, 6, 5), 255 * torch.ones(1, 1, 6, 5)], r'stack 1 .*\[0, 1\]'),
+    ([-torch.ones(1, 1, 6, 5), torch.rand(1, 1, 6, 5)], r'stack 0 .*\[0, 1\]'),
 ]
 
 
@@ -246,23 +246,23 @@ def test_bad_masks_are_refused(masks, message):
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(MaskError, match='between 0 and 1'):
+    with pytest.raises(MaskError, match=r'mask_dropout.*0 .*1'):
         MaskAveragePooling(mask_dropout=1.5)
     with pytest.raises(MaskError, match='mask_value'):
         MaskAveragePooling(mask_value=0)
-    with pytest.raises(MaskError, match='3 mask seeds for a batch of 2'):
+    with pytest.raises(MaskError, match=r'3 .*batch of 2'):
         drop_masks(LABELS, 0.5, seeds=[1, 2, 3])
 
 
 @pytest.mark.parametrize('seeds', [[1.9, 2], 'ab', 5, 2**70, [1, 2**70]], ids=str)
 def test_seeds_that_are_no_integers_are_refused(seeds):
-    with pytest.raises(MaskError, match='mask_seeds must be one integer'):
+    with pytest.raises(MaskError, match='mask_seeds'):
         MaskAveragePooling(0.5).train()(torch.rand(2, 3, 6, 5), LABELS, seeds)
 
 
 @pytest.mark.parametrize('dtype', [torch.complex64, torch.int64, torch.uint8])
 def test_features_that_are_no_floats_are_refused(dtype):
-    with pytest.raises(ShapeError, match=r'features must be floats \(B, C, H, W\)'):
+    with pytest.raises(ShapeError, match=r'features .*\(B, C, H, W\)'):
         mask_average_pooling(torch.ones(2, 3, 6, 5, dtype=dtype), LABELS)
 
 

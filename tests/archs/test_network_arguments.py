@@ -16,33 +16,33 @@ from tests.helpers.small_networks import LEVELS, MASK_GUIDED, SMALL, inputs, sma
 def test_wrong_images_are_refused(name):
     net = small(name)
     _, *masks = inputs(name, 8, 8)
-    with pytest.raises(ShapeError, match=r'expects \(B, 3, H, W\)'):
+    with pytest.raises(ShapeError, match=r'\(B, 3, H, W\).*\(2, 4, 8, 8\)'):
         net(torch.rand(2, 4, 8, 8), *masks)
-    with pytest.raises(ShapeError, match='floating-point'):
+    with pytest.raises(ShapeError, match=r'torch\.uint8'):
         net(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), *masks)
-    with pytest.raises(ShapeError, match='H, W ≥ 1'):
+    with pytest.raises(ShapeError, match=r'≥ 1.*\(2, 3, 0, 8\)'):
         net(torch.rand(2, 3, 0, 8), *masks)
 
 
 @pytest.mark.parametrize('name', MASK_GUIDED)
 def test_masks_are_checked_against_the_unpadded_image(name):
-    with pytest.raises(MaskError, match=r'\(20, 12\) pixels, the image \(17, 9\)'):
+    with pytest.raises(MaskError, match=r'\(20, 12\).*\(17, 9\)'):
         small(name)(torch.rand(2, 3, 17, 9), torch.ones(2, 1, 20, 12, dtype=torch.uint8))
 
 
 def test_build_network_says_all_that_is_wrong_at_once():
-    with pytest.raises(UnknownNameError, match="unknown network 'NAFNett'; did you mean 'NAFNet'"):
+    with pytest.raises(UnknownNameError, match=r"'NAFNett'.*'NAFNet'"):
         build_network({'type': 'NAFNett'})
     with pytest.raises(ArgumentError) as error:
         build_network({'type': 'NAFNet', 'widht': 32, 'middle_blk_num': 'one', 'enc_blk_nums': [1, 'x']})
-    assert "did you mean 'width'" in str(error.value)
-    assert 'middle_blk_num: expected a valid integer' in str(error.value)
-    assert 'enc_blk_nums.1: expected a valid integer' in str(error.value)
-    with pytest.raises(ArgumentError, match='they must be equal'):
+    assert "'width'" in str(error.value)
+    assert 'middle_blk_num: ' in str(error.value)
+    assert 'enc_blk_nums.1: ' in str(error.value)
+    with pytest.raises(ArgumentError, match=r'enc_blk_nums .*1 .*dec_blk_nums .*0'):
         build_network({'type': 'NAFNet', 'enc_blk_nums': [1], 'dec_blk_nums': []})
-    with pytest.raises(ArgumentError, match=r"backbone\.widht: unknown key 'widht' of PlainUNet; did you mean 'width'"):
+    with pytest.raises(ArgumentError, match=r"backbone\.widht: .*PlainUNet.*'width'"):
         build_network({'type': 'SAMDeblur', 'backbone': {'type': 'PlainUNet', 'widht': 4}})
-    with pytest.raises(ArgumentError, match='sets prior_channels of its backbone'):
+    with pytest.raises(ArgumentError, match=r'prior_channels .*backbone'):
         build_network({'type': 'SAMDeblur', 'backbone': {'type': 'PlainUNet', 'prior_channels': 1}})
     with pytest.raises(ArgumentError, match='train_size'):
         build_network({'type': 'NAFNetLocal', 'train_size': [256, 256]})
@@ -51,7 +51,7 @@ def test_build_network_says_all_that_is_wrong_at_once():
 @pytest.mark.parametrize(
     ('type_', 'argument', 'message'),
     [
-        ('NAFNet', {'width': 0}, 'width: expected greater than or equal to 1, got 0'),
+        ('NAFNet', {'width': 0}, r'width: .*\b1\b.*\b0\b'),
         ('NAFNet', {'width': -4}, 'width: .* got -4'),
         ('NAFNet', {'middle_blk_num': -1}, 'middle_blk_num: .* got -1'),
         ('NAFNet', {'enc_blk_nums': [-5], 'dec_blk_nums': [1]}, r'enc_blk_nums\.0: .* got -5'),
@@ -76,12 +76,12 @@ def test_arguments_out_of_range_are_refused(type_, argument, message):
 @pytest.mark.parametrize(
     ('backbone', 'message'),
     [
-        ({'type': 'NAFNet', 'mask': True}, "'NAFNet' cannot be the backbone"),
-        ({'type': 'SAMDeblur', 'backbone': {'type': 'NAFNet'}}, "'SAMDeblur' cannot be the backbone"),
-        ({'type': 'SegNAFNet'}, "'SegNAFNet' cannot be the backbone"),
-        ({}, "backbone: a network block needs the key 'type'"),
-        ({'type': 'Nope'}, r"backbone\.type: unknown network 'Nope'"),
-        (None, 'backbone: expected a mapping, got nothing'),
+        ({'type': 'NAFNet', 'mask': True}, "'NAFNet' .*backbone"),
+        ({'type': 'SAMDeblur', 'backbone': {'type': 'NAFNet'}}, "'SAMDeblur' .*backbone"),
+        ({'type': 'SegNAFNet'}, "'SegNAFNet' .*backbone"),
+        ({}, "backbone: .*'type'"),
+        ({'type': 'Nope'}, r"backbone\.type: .*'Nope'"),
+        (None, 'backbone: .*mapping'),
     ],
     ids=str,
 )
@@ -93,9 +93,9 @@ def test_backbones_that_cannot_work_are_refused(backbone, message):
 @pytest.mark.parametrize(
     ('options', 'error', 'message'),
     [
-        (None, ArgumentError, "a network is described by a mapping with the key 'type', got None"),
-        ('NAFNet', ArgumentError, "a network is described by a mapping with the key 'type', got 'NAFNet'"),
-        ({'type': ['NAFNet']}, UnknownNameError, 'unknown network'),
+        (None, ArgumentError, "'type'.*None"),
+        ('NAFNet', ArgumentError, "'type'.*'NAFNet'"),
+        ({'type': ['NAFNet']}, UnknownNameError, r"\['NAFNet'\]"),
     ],
 )
 def test_what_describes_no_network_is_refused(options, error, message):
@@ -144,5 +144,5 @@ def test_windows_follow_the_padded_training_size():
 
 @pytest.mark.parametrize(('size', 'kernel'), [((10, 10), (1, 1)), ((5, 40), (3, 30)), ((40, 5), (30, 3))])
 def test_the_fast_form_says_where_nothing_is_left_of_its_grid(size, kernel):
-    with pytest.raises(ShapeError, match=f'fast_imp cannot pool {size[0]}×{size[1]} pixels .* use the exact form'):
+    with pytest.raises(ShapeError, match=f'fast_imp .*{size[0]}×{size[1]}'):
         LocalAvgPool2d(kernel, fast_imp=True)(torch.rand(1, 1, *size))

@@ -29,10 +29,6 @@ MASKED = [
 ]
 
 
-def tensor(case: Vector, key: str) -> torch.Tensor:
-    return torch.from_numpy(case[key])
-
-
 def network(case: Vector, **more: object) -> torch.nn.Module:
     net = build_network({'type': case.meta['arch'], **case.meta['kwargs'], **more})
     net.load_state_dict(case.state(), strict=True)
@@ -41,7 +37,7 @@ def network(case: Vector, **more: object) -> torch.nn.Module:
 
 def mask_stacks(case: Vector) -> list[torch.Tensor]:
     count = sum(key.startswith('in/masks') for key in case.arrays)
-    return [tensor(case, f'in/masks{index}') for index in range(count)]
+    return [case.tensor(f'in/masks{index}') for index in range(count)]
 
 
 def in_samdeblur(key: str) -> str:
@@ -66,8 +62,8 @@ def test_forward_matches_the_original(vector, name):
     net = network(case)
     inputs = [key for key in case.arrays if key.startswith('in/x')]
     for key in inputs:
-        result = net(tensor(case, key))
-        torch.testing.assert_close(result, tensor(case, key.replace('in/x', 'out/y')), **case.tolerance)
+        result = net(case.tensor(key))
+        torch.testing.assert_close(result, case.tensor(key.replace('in/x', 'out/y')), **case.tolerance)
     assert inputs
 
 
@@ -92,8 +88,8 @@ def test_mask_guided_forward_matches_the_original(vector, name, unit):
         net = as_samdeblur(net, case)
     if 'torch_manual_seed' in case.meta:
         torch.manual_seed(case.meta['torch_manual_seed'])
-    result = net(tensor(case, 'in/x'), mask_stacks(case))
-    torch.testing.assert_close(result, tensor(case, 'out/y'), **case.tolerance)
+    result = net(case.tensor('in/x'), mask_stacks(case))
+    torch.testing.assert_close(result, case.tensor('out/y'), **case.tolerance)
 
 
 @pytest.mark.parametrize('name', [name for name in MASKED if name != 'segnafnet_train_dropout'])
@@ -105,7 +101,7 @@ def test_label_maps_give_what_the_original_gives_for_its_stacks(vector, name):
     maps = [torch.from_numpy(label_map_from_masks(stack.numpy())) for stack in mask_stacks(case)]
     layers = max(len(one) for one in maps)
     labels = torch.stack([torch.cat([one, one.new_zeros(layers - len(one), *one.shape[1:])]) for one in maps])
-    torch.testing.assert_close(net(tensor(case, 'in/x'), labels), tensor(case, 'out/y'), **case.tolerance)
+    torch.testing.assert_close(net(case.tensor('in/x'), labels), case.tensor('out/y'), **case.tolerance)
 
 
 @pytest.mark.parametrize(
@@ -123,44 +119,44 @@ def test_gradients_of_all_parameters_match_the_original(vector, topic, name, uni
     masks = mask_stacks(case)
     net = network(case, **({'mask_value': case.meta['mask_multiplier']} if masks else {}))
     net = as_samdeblur(net, case) if unit == 'SAMDeblur' else net
-    x = tensor(case, 'in/x').requires_grad_()
+    x = case.tensor('in/x').requires_grad_()
     y = net(x, masks) if masks else net(x)
-    loss = (y - tensor(case, 'in/target')).square().mean()
+    loss = (y - case.tensor('in/target')).square().mean()
     loss.backward()
-    torch.testing.assert_close(y, tensor(case, 'out/y'), **case.tolerance)
-    torch.testing.assert_close(loss[None], tensor(case, 'out/loss'), **case.tolerance)
-    torch.testing.assert_close(x.grad, tensor(case, 'out/grad_in/x'), **case.tolerance)
+    torch.testing.assert_close(y, case.tensor('out/y'), **case.tolerance)
+    torch.testing.assert_close(loss[None], case.tensor('out/loss'), **case.tolerance)
+    torch.testing.assert_close(x.grad, case.tensor('out/grad_in/x'), **case.tolerance)
     parameters = dict(net.named_parameters())
     assert len(parameters) == len(case.state())
     for key in case.state():
         parameter = parameters[in_samdeblur(key) if unit == 'SAMDeblur' else key]
-        torch.testing.assert_close(parameter.grad, tensor(case, f'out/grad/{key}'), **case.tolerance)
+        torch.testing.assert_close(parameter.grad, case.tensor(f'out/grad/{key}'), **case.tolerance)
 
 
 def test_layer_norm_and_its_gradients(vector):
     case = vector('nafnet', 'layernorm2d')
     norm = LayerNorm2d(**case.meta['kwargs'])
     norm.load_state_dict(case.state(), strict=True)
-    x = tensor(case, 'in/x').requires_grad_()
+    x = case.tensor('in/x').requires_grad_()
     y = norm(x)
-    y.backward(tensor(case, 'in/grad_y'))
-    torch.testing.assert_close(y, tensor(case, 'out/y'), **case.tolerance)
-    gradient, expected = x.grad.clone(), tensor(case, 'out/grad_x').clone()
+    y.backward(case.tensor('in/grad_y'))
+    torch.testing.assert_close(y, case.tensor('out/y'), **case.tolerance)
+    gradient, expected = x.grad.clone(), case.tensor('out/grad_x').clone()
     # The variance of this pixel is rounding noise, which its gradient divides by.
     torch.testing.assert_close(
         gradient[0, :, 0, 0], expected[0, :, 0, 0], rtol=2e-2, atol=2e-2 * expected[0, :, 0, 0].abs().max()
     )
     gradient[0, :, 0, 0] = expected[0, :, 0, 0] = 0
     torch.testing.assert_close(gradient, expected, **case.tolerance)
-    torch.testing.assert_close(norm.weight.grad, tensor(case, 'out/grad_weight'), **case.tolerance)
-    torch.testing.assert_close(norm.bias.grad, tensor(case, 'out/grad_bias'), **case.tolerance)
+    torch.testing.assert_close(norm.weight.grad, case.tensor('out/grad_weight'), **case.tolerance)
+    torch.testing.assert_close(norm.bias.grad, case.tensor('out/grad_bias'), **case.tolerance)
 
 
 def test_block(vector):
     case = vector('nafnet', 'nafblock')
     block = NAFBlock(**case.meta['kwargs'])
     block.load_state_dict(case.state(), strict=True)
-    torch.testing.assert_close(block(tensor(case, 'in/x')), tensor(case, 'out/y'), **case.tolerance)
+    torch.testing.assert_close(block(case.tensor('in/x')), case.tensor('out/y'), **case.tolerance)
 
 
 @pytest.mark.parametrize('name', ['local_avgpool_op', 'local_avgpool_lazy_kernel'])
@@ -175,9 +171,9 @@ def test_local_pooling_operator(vector, name):
             assert list(pool.max_reduction) == about['max_r']
         else:
             pool = LocalAvgPool2d(tuple(about['kernel_size']), about['fast_imp'])
-        result = pool(tensor(case, f'in/x{index}'))
+        result = pool(case.tensor(f'in/x{index}'))
         assert list(result.shape) == about['out_shape']
-        torch.testing.assert_close(result, tensor(case, f'out/y{index}'), **case.tolerance)
+        torch.testing.assert_close(result, case.tensor(f'out/y{index}'), **case.tolerance)
 
 
 @pytest.mark.parametrize(

@@ -47,10 +47,6 @@ LOSSES = {
 }
 
 
-def tensor(case: Vector, key: str) -> torch.Tensor:
-    return torch.from_numpy(case[key])
-
-
 def tolerance_of(case: Vector) -> dict[str, float]:
     """``rtol`` and ``atol`` as the index of the vectors states them."""
     index = json.loads(find_vector('rsst', 'cases.json').read_text())['cases']
@@ -72,10 +68,10 @@ def part_of(case: Vector, name: str) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize('name', [*PADDED, *WHOLE])
 def test_forward_matches_the_original(vector, name):
     case = vector('rsst', name)
-    outputs = network(case)(tensor(case, 'in/image'))
+    outputs = network(case)(case.tensor('in/image'))
     last = 'pred' if name in PADDED else 'scale3'
     for output, key in zip(outputs, ('scale0', 'scale1', 'scale2', last), strict=True):
-        torch.testing.assert_close(output, tensor(case, f'out/{key}'), **tolerance_of(case))
+        torch.testing.assert_close(output, case.tensor(f'out/{key}'), **tolerance_of(case))
 
 
 @pytest.mark.vectors
@@ -84,9 +80,9 @@ def test_nothing_stays_in_the_network_from_one_size_to_the_next(vector):
     small, large = vector('rsst', SHRUNK), vector('rsst', 'rsst_c4_concat_ffn_w4x16_32x128')
     for case, other in ((small, large), (large, small)):
         net = network(case)
-        net.scales(tensor(other, 'in/image'))
-        for k, output in enumerate(net.scales(tensor(case, 'in/image'))):
-            torch.testing.assert_close(output, tensor(case, f'out/scale{k}'), **tolerance_of(case))
+        net.scales(other.tensor('in/image'))
+        for k, output in enumerate(net.scales(case.tensor('in/image'))):
+            torch.testing.assert_close(output, case.tensor(f'out/scale{k}'), **tolerance_of(case))
 
 
 @pytest.mark.vectors
@@ -95,14 +91,14 @@ def test_blocks(vector, name):
     case = vector('rsst', name)
     block = BLOCKS['rsst'](**case.meta['kwargs']).eval()
     block.load_state_dict(case.state(), strict=True)
-    mask = tensor(case, 'in/mask') if 'in/mask' in case.arrays else None
+    mask = case.tensor('in/mask') if 'in/mask' in case.arrays else None
     seen: dict[str, torch.Tensor] = {}
     block.attn.register_forward_hook(lambda _, given, out: seen.update(attn_in=given[0], attn_out=out))
     block.mlp.register_forward_hook(lambda _, given, out: seen.update(mlp_in=given[0], mlp_out=out))
-    y = block(tensor(case, 'in/x').permute(0, 2, 3, 1), mask).permute(0, 3, 1, 2)
-    torch.testing.assert_close(y, tensor(case, 'out/y'), **tolerance_of(case))
+    y = block(case.tensor('in/x').permute(0, 2, 3, 1), mask).permute(0, 3, 1, 2)
+    torch.testing.assert_close(y, case.tensor('out/y'), **tolerance_of(case))
     for key, value in seen.items():
-        expected = tensor(case, f'out/{key}')
+        expected = case.tensor(f'out/{key}')
         torch.testing.assert_close(value.reshape(expected.shape), expected, **tolerance_of(case))
 
 
@@ -120,8 +116,8 @@ def test_modules(vector, name):
     else:
         module = {'SCM': SCM, 'FAM': FAM, 'SEFF': SEFF, 'LeFF': LeFF, 'Mlp': Mlp}[name](**kwargs)
     module.eval().load_state_dict(part_of(case, name), strict=True)
-    given = [tensor(case, key) for key in case.arrays if key.startswith(f'in/{name}.')]
-    torch.testing.assert_close(module(*given), tensor(case, f'out/{name}'), **tolerance_of(case))
+    given = [case.tensor(key) for key in case.arrays if key.startswith(f'in/{name}.')]
+    torch.testing.assert_close(module(*given), case.tensor(f'out/{name}'), **tolerance_of(case))
 
 
 def test_scales_are_merged_as_if_they_were_all_enlarged_first():
@@ -139,18 +135,18 @@ def test_the_gate_behind_attention(vector):
     case = vector('rsst', 'ext_attention_se')
     attention = WindowAttention(**{**case.meta['kwargs'], 'win_size': tuple(case.meta['kwargs']['win_size'])}).eval()
     attention.load_state_dict(case.state(), strict=True)
-    result = attention(tensor(case, 'in/x')[None])[0]
-    torch.testing.assert_close(result, tensor(case, 'out/y'), **tolerance_of(case))
+    result = attention(case.tensor('in/x')[None])[0]
+    torch.testing.assert_close(result, case.tensor('out/y'), **tolerance_of(case))
 
 
 @pytest.mark.vectors
 def test_padding(vector):
     case = vector('rsst', 'padding')
     for index in range(4):
-        x, factor = tensor(case, f'in/{index}.x'), case[f'in/{index}.factor'].tolist()
+        x, factor = case.tensor(f'in/{index}.x'), case[f'in/{index}.factor'].tolist()
         rule = InputRule((factor[0], factor[1]), placement='center')
-        assert torch.equal(rule.pad(x), tensor(case, f'out/{index}.padded'))
-        assert torch.equal(rule.pad(torch.ones_like(x[:, :1])), tensor(case, f'out/{index}.mask'))
+        assert torch.equal(rule.pad(x), case.tensor(f'out/{index}.padded'))
+        assert torch.equal(rule.pad(torch.ones_like(x[:, :1])), case.tensor(f'out/{index}.mask'))
     assert build_network(TINY).input_rule.multiple == (16, 32)
     assert build_network({**TINY, 'win_size': [8, 8]}).input_rule.multiple == (64, 64)
 
@@ -163,14 +159,14 @@ def loss_of(outputs: list[torch.Tensor], gt: torch.Tensor) -> torch.Tensor:
 @pytest.mark.vectors
 def test_losses_at_four_scales(vector):
     case = vector('rsst', 'loss')
-    label = tensor(case, 'in/label')
-    outputs = [tensor(case, f'in/pred{k}').requires_grad_() for k in range(4)]
+    label = case.tensor('in/label')
+    outputs = [case.tensor(f'in/pred{k}').requires_grad_() for k in range(4)]
     targets = targets_of(outputs, label)
     assert targets[3] is label
     charbonnier, fft = build_loss(LOSSES).losses.values()
     for k, (output, target) in enumerate(zip(outputs, targets, strict=True)):
         if k < 3:
-            torch.testing.assert_close(target, tensor(case, f'out/target{k}'))
+            torch.testing.assert_close(target, case.tensor(f'out/target{k}'))
         assert charbonnier(output, target).item() == pytest.approx(float(case[f'out/charbonnier{k}']), rel=1e-4)
         assert fft(output, target).item() == pytest.approx(0.1 * float(case[f'out/fft{k}']), rel=1e-4)
     total = loss_of(outputs, label)
@@ -179,13 +175,13 @@ def test_losses_at_four_scales(vector):
     for k, output in enumerate(outputs):
         # This file holds every gradient twice over, as if two backward passes had added up: half of it is the
         # derivative of its own scalars, and the gradients of train_gradients_c4 agree without a factor.
-        torch.testing.assert_close(output.grad, tensor(case, f'out/grad{k}') / 2, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(output.grad, case.tensor(f'out/grad{k}') / 2, rtol=1e-3, atol=1e-6)
 
 
 def test_targets_that_no_output_fits_are_refused():
     gt = torch.rand(1, 3, 30, 40)
     outputs = [torch.rand(1, 3, 4, 8), gt]  # of 32×64 pixels after padding
-    with pytest.raises(ShapeError, match=r'4×8 pixels .*30×40.*without padding'):
+    with pytest.raises(ShapeError, match=r'4×8 .*30×40'):
         targets_of(outputs, gt)
     with pytest.raises(ShapeError, match='15×10'):
         targets_of([torch.rand(1, 3, 15, 10), gt], gt)
@@ -201,15 +197,15 @@ def test_gradients_of_all_parameters(vector):
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('basicsr.archs.rsst_arch._DROP_SCALE', 0.0)
-        total = loss_of(net(tensor(case, 'in/image')), tensor(case, 'in/label'))
+        total = loss_of(net(case.tensor('in/image')), case.tensor('in/label'))
     assert total.item() == pytest.approx(float(case['out/loss_total']), rel=1e-3)
     total.backward()
     parameters = dict(net.named_parameters())
     assert list(parameters) == case.meta['param_order']
     norms = torch.stack([p.grad.norm() for p in parameters.values()])
-    torch.testing.assert_close(norms.double(), tensor(case, 'out/grad_norm_per_param'), rtol=1e-2, atol=1e-6)
+    torch.testing.assert_close(norms.double(), case.tensor('out/grad_norm_per_param'), rtol=1e-2, atol=1e-6)
     for key in (key for key in case.arrays if key.startswith('out/grad/')):
-        expected, own = tensor(case, key), parameters[key.removeprefix('out/grad/')].grad
+        expected, own = case.tensor(key), parameters[key.removeprefix('out/grad/')].grad
         assert (own - expected).norm() <= 1e-3 * expected.norm() + 1e-7, key
 
 
@@ -303,15 +299,15 @@ def test_the_padding_of_the_first_image_counts_for_all():
     ('arguments', 'message'),
     [
         ({'depths': [1, 1]}, 'need 8 numbers'),
-        ({'num_heads': [3, 2, 4, 8, 8, 4, 2, 1]}, 'num_heads 3 does not divide the 4 channels'),
-        ({'depths': [1, 1, 1, 1, 2, 1, 1, 1]}, 'the decoder has 5 blocks, the encoder 4'),
-        ({'trans_type': 'LeWin'}, r"'LeWin' needs square windows, got \[2, 4\]"),
+        ({'num_heads': [3, 2, 4, 8, 8, 4, 2, 1]}, 'num_heads 3 .*4 '),
+        ({'depths': [1, 1, 1, 1, 2, 1, 1, 1]}, 'decoder .*5 .*encoder 4'),
+        ({'trans_type': 'LeWin'}, r"'LeWin' .*\[2, 4\]"),
         ({'trans_type': 'my'}, 'trans_type: expected'),
         ({'token_projection': 'linear_cat'}, 'token_projection: expected'),
-        ({'se_layer': True}, 'se_layer needs 16 channels or more, got 4'),
+        ({'se_layer': True}, 'se_layer .*16 .*4'),
         ({'drop_path_rate': 1.0}, 'drop_path_rate: expected'),
         ({'win_size': [0, 4]}, 'win_size'),
-        ({'base_channel': 2}, 'base_channel must be at least 3'),
+        ({'base_channel': 2}, 'base_channel .*3'),
     ],
 )
 def test_arguments_that_cannot_work_are_refused(arguments, message):
@@ -321,11 +317,11 @@ def test_arguments_that_cannot_work_are_refused(arguments, message):
 
 def test_sizes_that_windows_do_not_divide_are_refused_without_padding():
     net = build_network(TINY).eval()
-    with pytest.raises(ShapeError, match=r'cannot be cut into windows of 2×4; pad the image'):
+    with pytest.raises(ShapeError, match=r'windows .*2×4'):
         net.scales(torch.rand(1, 3, 24, 40))
     assert net(torch.rand(1, 3, 24, 40))[-1].shape == (1, 3, 24, 40)
     square = build_network({**TINY, 'trans_type': 'LeWin', 'win_size': [4, 4]})
-    with pytest.raises(ShapeError, match='cannot be cut'):  # smaller than a window
+    with pytest.raises(ShapeError, match=r'windows .*4×4'):  # smaller than a window
         square.scales(torch.rand(1, 3, 16, 16))
 
 

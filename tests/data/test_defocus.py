@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -51,8 +53,8 @@ def test_a_missing_all_in_focus_image_is_an_error_and_no_shift(tmp_path):
         (tmp_path / name).write_bytes(b'x')
     with pytest.raises(DataError) as caught:
         in_focus(tmp_path)
-    assert 'for the blurred (1): b_ap2' in str(caught.value)
-    assert "no '_ap' after the scene's name" in str(caught.value) and 'plain' in str(caught.value)
+    assert '(1): b_ap2' in str(caught.value)
+    assert re.search(r"'_ap' .*\(1\): plain", str(caught.value))
 
 
 @pytest.fixture
@@ -110,7 +112,7 @@ def test_a_mirrored_dual_pixel_sample_exchanges_its_views():
     colours = sample.reverse_channels()
     assert np.array_equal(colours.lq, np.concatenate([image[..., ::-1] for image in (left, right, centre)], 2))
     assert np.array_equal(colours.gt, gt[..., ::-1])
-    with pytest.raises(ShapeError, match='must have the same shape'):
+    with pytest.raises(ShapeError, match=r'\(5, 6, 9\) .*\(5, 6, 3\)'):
         Sample(sample.lq, 'lq', gt, 'gt')
 
 
@@ -137,33 +139,33 @@ def test_mirroring_of_dual_pixel_data_can_be_switched_off(dpdd):
 
 def test_a_missing_view_is_named(dpdd):
     (dpdd / 'left' / 'x10_L.png').unlink()
-    with pytest.raises(DataError, match=r'equal numbers of images, got 2 left .*, 3 right .*, 3 centre .*, 3 sharp'):
+    with pytest.raises(DataError, match=r'2 left .*, 3 right .*, 3 centre .*, 3 sharp'):
         dual(dpdd)
     for name in ('x9', 'x10', 'x11'):
         (dpdd / 'right' / f'{name}_R.png').rename(dpdd / 'right' / f'{name}.png')
     (dpdd / 'right' / 'x11.png').unlink()
-    with pytest.raises(DataError, match=r'no right view in .*right \(1\): x11'):
+    with pytest.raises(DataError, match=r'right \(1\): x11'):
         dual(dpdd)
     (dpdd / 'left' / 'x9_L.png').rename(dpdd / 'left' / 'x9.png')
     write(dpdd / 'right', ['x12.png', 'x13.png'])
     with pytest.raises(DataError) as caught:
         dual(dpdd)
-    assert f'no left view in {dpdd / "left"} (2): x10, x11' in str(caught.value)
-    assert f'no centre image in {dpdd / "centre"} (2): x12, x13' in str(caught.value)
+    assert f'{dpdd / "left"} (2): x10, x11' in str(caught.value)
+    assert f'{dpdd / "centre"} (2): x12, x13' in str(caught.value)
 
 
 def test_bits_that_are_not_expected_are_refused(dpdd):
     write(dpdd / 'narrow', ['1.png', '2.png', '3.png'], dtype=np.uint8)
     roots = {'dataroot_gt': str(dpdd / 'target'), 'pairing': 'natural_order', 'type': 'PairedImageDataset'}
-    with pytest.raises(ImageFileError, match=r'narrow.1\.png: has 8 bits'):
+    with pytest.raises(ImageFileError, match=r'narrow.1\.png: .*\b8 .*\b16\b'):
         build_dataset({**roots, 'dataroot_lq': str(dpdd / 'narrow'), 'bits': 16})[0]
-    with pytest.raises(ImageFileError, match=r'x9\.png: has 16 bits .*high_byte'):
+    with pytest.raises(ImageFileError, match=r'x9\.png: .*\b16 .*\b8\b.*high_byte'):
         build_dataset({**roots, 'dataroot_lq': str(dpdd / 'centre'), 'bits': 8})[0]
     item = build_dataset({**roots, 'dataroot_lq': str(dpdd / 'centre'), 'bits': 'high_byte'})[2]
     assert torch.equal(item['lq'].int(), pixels(dpdd / 'centre/x11.png').int() >> 8)
     assert item['gt'].dtype == torch.uint8
     write(dpdd / 'left', ['x9_L.png'], dtype=np.uint8)
-    with pytest.raises(ImageFileError, match=r'x9_L\.png: has 8 bits'):
+    with pytest.raises(ImageFileError, match=r'x9_L\.png: .*\b8 .*\b16\b'):
         dual(dpdd)[0]
-    with pytest.raises(ShapeError, match=r'same size and depth, got .*x9_L\.png'):
+    with pytest.raises(ShapeError, match=r'x9_L\.png \(12, 10, 3\) uint8'):
         dual(dpdd, bits=None)[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -74,15 +76,15 @@ def test_frame_counts_that_differ_are_an_error(root):
     with pytest.raises(DataError) as caught:
         frames(root)
     message = str(caught.value)
-    assert 'sequence seq2 has 2 frames in GS and 3 in RSGR; without a partner in GS (1): 9' in message
-    assert 'sequence seq1 has 1 frames in RSGR and 2 in GS; without a partner in RSGR (1): 0001' in message
+    assert re.search(r'seq2 .*\b2 .*GS .*\b3 .*RSGR.* GS \(1\): 9', message)
+    assert re.search(r'seq1 .*\b1 .*RSGR .*\b2 .*GS.* RSGR \(1\): 0001', message)
     assert 'allow_gaps' not in message  # which would not help
 
 
 def test_a_gap_is_an_error_unless_it_is_allowed(root):
     for kind in ('RSGR', 'GS'):
         (root / 'seq2' / kind / 'PNG' / '9.png').unlink()
-    with pytest.raises(DataError, match=r'these frames are missing \(1\): seq2/9\n.*allow_gaps: true'):
+    with pytest.raises(DataError, match=r'\(1\): seq2/9\n.*allow_gaps: true'):
         frames(root)
     assert frames(root, allow_gaps=True).names[2:] == ['seq2/8', 'seq2/10']
 
@@ -91,15 +93,15 @@ def test_names_that_are_no_numbers_and_empty_folders(root, tmp_path):
     for kind in ('RSGR', 'GS'):
         folder = root / 'seq1' / kind / 'PNG'
         (folder / '0000.png').rename(folder / 'a.png')
-    with pytest.raises(DataError, match=r'the name is not a number \(1\): seq1/a'):
+    with pytest.raises(DataError, match=r'number \(1\): seq1/a'):
         frames(root)
-    with pytest.raises(DataError, match='no sequences; expected <sequence>/RSGR/PNG'):
+    with pytest.raises(DataError, match=r'seq1/RSGR: .*<sequence>/RSGR/PNG'):
         frames(root / 'seq1' / 'RSGR')
 
 
 @pytest.mark.parametrize('key', ['use_rot', 'use_vflip'])
 def test_augmentations_that_change_the_order_of_the_rows_are_refused(root, tmp_path, key):
-    message = f'{key}: expected false: the blur of these images grows from the top row to the bottom row'
+    message = f'{key}: .*false.*True'
     with pytest.raises(ArgumentError, match=message):
         frames(root, **{key: True})
     assert len(frames(root, **{key: False})) == 5

@@ -105,33 +105,33 @@ def test_unequal_keys_are_refused(folders, tmp_path):
     (root / 'masks' / 'a.1.png').unlink()
     (root / 'masks' / 'a.2.png').rename(root / 'masks' / 'extra.png')
     write_lmdb(root / 'masks', root / 'fewer.lmdb', 'masks')
-    with pytest.raises(DataError, match=r'no masks in .*fewer.lmdb \(2\): a\.1, a\.2\n.*\(1\): extra'):
+    with pytest.raises(DataError, match=r'fewer\.lmdb \(2\): a\.1, a\.2\n.*\(1\): extra'):
         build_dataset({**data_base, 'dataroot_mask': str(root / 'fewer.lmdb')})
     (root / 'lq' / 'a.1.png').unlink()
     write_lmdb(root / 'lq', root / 'lq2.lmdb')
-    with pytest.raises(DataError, match=r'no blurred image in .*lq2.lmdb \(1\): a\.1'):
+    with pytest.raises(DataError, match=r'lq2\.lmdb \(1\): a\.1'):
         build_dataset({**data_base, 'dataroot_lq': str(root / 'lq2.lmdb')})
 
 
 def test_damaged_ones_are_refused(folders):
     root, *_ = folders
-    for wrong, message in ((root / 'lq', "ends with '.lmdb'"), (root / 'no.lmdb', 'no data.mdb')):
+    for wrong, message in ((root / 'lq', r"lq: .*'\.lmdb'"), (root / 'no.lmdb', r'no\.lmdb: .*data\.mdb')):
         with pytest.raises(DataError, match=message):
             LmdbStore(wrong)
     meta = root / 'lq.lmdb' / 'meta_info.txt'
     lines = meta.read_text(encoding='utf-8')
     meta.write_text(lines + 'ghost.png (1,1,3) 1\n', encoding='utf-8')
-    with pytest.raises(DataError, match="has no key 'ghost'"):
+    with pytest.raises(DataError, match=r"lq\.lmdb: .*'ghost'.*meta_info\.txt"):
         LmdbStore(root / 'lq.lmdb').read('ghost')
-    for text, message in (('\n', 'lists no files'), (lines * 2, 'the same key twice')):
+    for text, message in (('\n', r'meta_info\.txt: .*files'), (lines * 2, r'meta_info\.txt: .*twice')):
         meta.write_text(text, encoding='utf-8')
         with pytest.raises(DataError, match=message):
             LmdbStore(root / 'lq.lmdb')
     meta.unlink()
-    with pytest.raises(DataError, match=r'no meta_info\.txt'):
+    with pytest.raises(DataError, match=r'lq\.lmdb: .*meta_info\.txt'):
         LmdbStore(root / 'lq.lmdb')
     (root / 'gt.lmdb' / 'data.mdb').write_bytes(b'no data base')
-    with pytest.raises(DataError, match='cannot be read'):
+    with pytest.raises(DataError, match=r'gt\.lmdb: .*MDB_INVALID'):
         LmdbStore(root / 'gt.lmdb').read('a.1')
 
 
@@ -141,7 +141,7 @@ def test_one_that_was_cut_off_is_refused_before_it_is_read(folders, share):
     data = root / 'gt.lmdb' / 'data.mdb'
     whole = data.read_bytes()
     data.write_bytes(whole[: max(8192, int(share * len(whole)))])
-    with pytest.raises(DataError, match=r'data\.mdb: cut off, it has \d+ of \d+ bytes'):
+    with pytest.raises(DataError, match=rf'data\.mdb: .*{data.stat().st_size} .*{len(whole)} '):
         LmdbStore(root / 'gt.lmdb').read('a.1')
 
 
@@ -149,22 +149,22 @@ def test_names_are_counted_in_bytes(tmp_path):
     (tmp_path / 'lq' / ('ä' * 120) / ('ö' * 120)).mkdir(parents=True)
     name = f'{"ä" * 120}/{"ö" * 120}/{"ü" * 20}.png'  # 262 letters
     cv2.imencode('.png', np.zeros((2, 2), np.uint8))[1].tofile(tmp_path / 'lq' / name)
-    with pytest.raises(DataError, match='at most 511 bytes'):
+    with pytest.raises(DataError, match='511 bytes'):
         write_lmdb(tmp_path / 'lq', tmp_path / 'lq.lmdb')
 
 
 def test_writing_leaves_nothing_half_done(folders):
     root, *_ = folders
     before = sorted(root.iterdir())
-    with pytest.raises(DataError, match='already exists'):
+    with pytest.raises(DataError, match=r'gt\.lmdb: .*exists'):
         write_lmdb(root / 'lq', root / 'gt.lmdb')
-    with pytest.raises(DataError, match=r"ends with '\.lmdb'"):
+    with pytest.raises(DataError, match=r"data: .*'\.lmdb'"):
         write_lmdb(root / 'lq', root / 'data')
     (root / 'lq' / 'z.png').write_bytes(b'\x89PNG')
     with pytest.raises(ImageFileError, match=r'z\.png'):
         write_lmdb(root / 'lq', root / 'new.lmdb')
     (root / 'lq' / 'a.1.jpg').write_bytes(b'x')
-    with pytest.raises(DataError, match=r'several files for one key: a\.1'):
+    with pytest.raises(DataError, match=r'lq: .*key: a\.1'):
         write_lmdb(root / 'lq', root / 'new.lmdb')
     assert sorted(root.iterdir()) == before
 

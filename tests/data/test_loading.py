@@ -106,7 +106,7 @@ def test_errors_of_workers_arrive_with_their_type(block, tmp_path):
     dataset = build_dataset(block)
     (tmp_path / 'gt' / '3.png').unlink()
     loader = build_dataloader(dataset, {'num_worker_per_gpu': 1, 'batch_size_per_gpu': 2})
-    with pytest.raises(DataError, match=r'gt/3\.png: cannot be read'):
+    with pytest.raises(DataError, match=r'gt/3\.png: '):
         list(loader)
 
 

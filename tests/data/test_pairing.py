@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ def test_names_with_dots_sub_folders_and_other_extensions(tmp_path, caplog):
     touch(tmp_path / 'lq', 'b/x.1.jpg', 'a.png', 'ü 1.bmp', 'b/.x.1.png')
     caplog.set_level('INFO')
     assert pair(tmp_path) == [('a.JPG', 'a.png'), ('b/x.1.png', 'b/x.1.jpg'), ('ü 1.tiff', 'ü 1.bmp')]
-    assert caplog.messages == [f'3 pairs by stem: sharp {tmp_path / "gt"}, blurred {tmp_path / "lq"}']
+    assert re.fullmatch(rf'3 .*stem.* {tmp_path / "gt"}\W.* {tmp_path / "lq"}', caplog.messages[0])
 
 
 def test_a_name_template_reaches_into_sub_folders(tmp_path):
@@ -44,9 +46,9 @@ def test_what_is_missing_on_either_side_is_listed_up_to_twenty(tmp_path):
     with pytest.raises(DataError) as caught:
         pair(tmp_path)
     message = str(caught.value)
-    assert f'no blurred image in {tmp_path / "lq"} (25): g00, g01' in message
-    assert 'g19 and 5 more' in message and 'g20' not in message
-    assert 'for the blurred (1): only_lq' in message
+    assert f'{tmp_path / "lq"} (25): g00, g01' in message
+    assert re.search(r'g19 .*\b5\b', message) and 'g20' not in message
+    assert '(1): only_lq' in message
 
 
 @pytest.mark.parametrize('side', ['gt', 'lq'])
@@ -54,15 +56,15 @@ def test_two_files_of_one_stem_are_refused(tmp_path, side):
     for folder in ('gt', 'lq'):
         touch(tmp_path / folder, 'a.png', 'b.png')
     touch(tmp_path / side, 'a.jpg')
-    with pytest.raises(DataError, match=r'files that differ only in their extension(.|\n)*a\.jpg.*a\.png'):
+    with pytest.raises(DataError, match=r'\ba\.jpg.*\ba\.png'):
         pair(tmp_path)
 
 
 def test_empty_and_absent_folders_are_refused(tmp_path):
     touch(tmp_path / 'gt', 'readme.txt')
-    with pytest.raises(DataError, match=r'no files of type \.png'):
+    with pytest.raises(DataError, match=r'\.png.*\.jpg'):
         pair(tmp_path)
-    with pytest.raises(DataError, match='nowhere: no such folder'):
+    with pytest.raises(DataError, match='nowhere: '):
         FolderStore(tmp_path / 'nowhere')
     touch(tmp_path / 'x.lmdb', 'data.mdb')
     with pytest.raises(DataError, match=r'io_backend: \{type: lmdb\}'):
@@ -78,9 +80,9 @@ def test_a_list_chooses_and_orders(tmp_path):
     assert pair(tmp_path, meta_info_file=names) == chosen
     assert pair(tmp_path, pairing='list', meta_info_file=str(names)) == chosen
     names.write_text('e.png\nb.png\n')
-    with pytest.raises(DataError, match=r'no sharp image in .*gt \(1\): e\n  no blurred image in .*lq \(1\): e'):
+    with pytest.raises(DataError, match=r'gt \(1\): e\n.*lq \(1\): e'):
         pair(tmp_path, meta_info_file=names)
-    for text, problem in (('', 'empty'), ('b.png\nb.png', 'more than once')):
+    for text, problem in (('', r'list\.txt.*empty'), ('b.png\nb.png', r'list\.txt.*once')):
         names.write_text(text)
         with pytest.raises(DataError, match=problem):
             pair(tmp_path, meta_info_file=names)
@@ -111,7 +113,7 @@ def test_natural_order_sorts_numbers_by_value_and_needs_equal_counts(tmp_path):
     found = pair(tmp_path, pairing='natural_order')
     assert found == [('a.png', 'Blur_1.png'), ('Gt_9.png', 'blur_2.png'), ('gt_10.png', 'blur_11.png')]
     touch(tmp_path / 'lq', 'blur_12.png')
-    with pytest.raises(DataError, match=r'has 3 images, .* has 4'):
+    with pytest.raises(DataError, match=r'gt .*\b3 .*lq .*\b4\b'):
         pair(tmp_path, pairing='natural_order')
 
 
@@ -139,7 +141,7 @@ def test_missing_masks_are_named_with_the_command_that_makes_them(roots):
     command = f'python scripts/make_masks.py --input {folder / "lq"} --output {folder / "masks"}'
     with pytest.raises(DataError) as caught:
         build_dataset(block)
-    assert f'no masks in {folder / "masks"} (1): b' in str(caught.value)
+    assert f'{folder / "masks"} (1): b' in str(caught.value)
     assert command in str(caught.value)
     (folder / 'masks' / 'a.png').unlink()
     with pytest.raises(DataError) as caught:
@@ -154,7 +156,7 @@ def test_masks_in_two_forms_are_refused_and_others_may_lie_beside(roots):
     touch(folder / 'masks', 'masks.json', 'c.png', 'overlay/a.png')
     assert len(build_dataset(block)) == 2
     touch(folder / 'masks', 'a.npz')
-    with pytest.raises(DataError, match='files that differ only in their extension'):
+    with pytest.raises(DataError, match=r'\ba\.\w+.*\ba\.\w+'):
         build_dataset(block)
 
 
@@ -174,13 +176,13 @@ def wrong_key(path):
 @pytest.mark.parametrize(
     ('damage', 'file', 'message'),
     [
-        (cut, 'lq/a.png', r'lq/a\.png: the file is cut off'),
-        (lambda path: path.write_bytes(b''), 'gt/a.png', r'gt/a\.png: the file is empty'),
+        (cut, 'lq/a.png', r'lq/a\.png: .*cut off'),
+        (lambda path: path.write_bytes(b''), 'gt/a.png', r'gt/a\.png: .*empty'),
         (lambda path: path.write_bytes(b'text'), 'gt/a.png', r'gt/a\.png: damaged'),
-        (lambda path: path.unlink(), 'gt/a.png', r'gt/a\.png: cannot be read'),
-        (other_size, 'gt/a.png', r'lq/a\.png is \(12, 16, 3\) and .*gt/a\.png \(12, 15, 3\)'),
+        (lambda path: path.unlink(), 'gt/a.png', r'gt/a\.png: .*No such file'),
+        (other_size, 'gt/a.png', r'lq/a\.png .*\(12, 16, 3\) .*gt/a\.png .*\(12, 15, 3\)'),
         (cut, 'masks/a.png', r'masks/a\.png: damaged'),
-        (other_size, 'masks/a.png', r'masks/a\.png: .* \(12, 15\) pixels \(H, W\), the image \(12, 16\)'),
+        (other_size, 'masks/a.png', r'masks/a\.png: .*\(12, 15\).*\(12, 16\)'),
     ],
 )
 def test_bad_files_are_named(roots, damage, file, message):
@@ -195,7 +197,7 @@ def test_bad_files_are_named(roots, damage, file, message):
 def test_a_stack_under_another_key_is_named(roots):
     folder, block = roots
     wrong_key(folder / 'masks' / 'a.png')
-    with pytest.raises(BasicsrError, match=r"masks/a\.npz: has no array 'masks', only regions"):
+    with pytest.raises(BasicsrError, match=r"masks/a\.npz: .*'masks'.*regions"):
         build_dataset(block)[0]
 
 
@@ -215,6 +217,6 @@ def test_arguments_that_make_no_sense_are_refused(roots):
     with pytest.raises(ArgumentError, match='phase'):
         build_dataset({'type': 'SingleImageDataset', 'dataroot_lq': block['dataroot_lq'], 'phase': 'train'})
     without = {key: value for key, value in block.items() if key != 'dataroot_mask'}
-    with pytest.raises(ArgumentError, match="needs the key 'dataroot_mask'"):
+    with pytest.raises(ArgumentError, match="'dataroot_mask'"):
         build_dataset(without)
     assert len(build_dataset({**without, 'type': 'PairedImageDataset', 'name': 'x'})) == 2

@@ -42,7 +42,7 @@ def test_the_batches_of_the_loader_as_floats(mode, count):
 @pytest.mark.parametrize(('mode', 'used_before'), [(None, 3), ('one ahead', 2)])
 def test_errors_of_the_loader_come_through(mode, used_before):
     used = []
-    with pytest.raises(DataError, match=r'3\.png: cannot be read'):
+    with pytest.raises(DataError, match=r'3\.png: '):
         for batch in ahead_of_a_device(batches(9, fail_at=3), mode):
             used.append(batch['lq_path'][0])
     assert used == [f'{number}.png' for number in range(used_before)]

@@ -294,9 +294,9 @@ def test_epochs_differ_also_for_workers_that_live_on() -> None:
 
 def test_bad_input(photos: Path, tmp_path: Path) -> None:
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(DataError, match=r'empty: no files of type'):
+    with pytest.raises(DataError, match='empty: '):
         SyntheticBlurDataset(str(tmp_path / 'empty'))
-    with pytest.raises(DataError, match='no such folder'):
+    with pytest.raises(DataError, match='missing: '):
         SyntheticBlurDataset(str(tmp_path / 'missing'))
     (tmp_path / 'empty' / 'broken.png').write_bytes(b'not a png')
     with pytest.raises(ImageFileError, match=r'broken\.png'):
@@ -316,7 +316,7 @@ def test_bad_input(photos: Path, tmp_path: Path) -> None:
                 SyntheticBlurDataset(**{name: limits})
     with pytest.raises(ShapeError, match='margin'):
         render_photo(photo(), np.ones((3, 3), np.int32), {})
-    with pytest.raises(ShapeError, match='the same shape'):
+    with pytest.raises(ShapeError, match='shape'):
         render([square((0, 0, 0), 9, 0, 0)], (9, 9), [np.zeros((3, 2))], np.zeros((5, 2)))
     with pytest.raises(ShapeError, match='opaque'):
         render([Layer(photo(9, 9), np.zeros((9, 9), np.float32))], (9, 9), [None])

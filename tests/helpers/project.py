@@ -75,6 +75,12 @@ class Vector:
     def __getitem__(self, key: str) -> np.ndarray:
         return self.arrays[key]
 
+    def tensor(self, key: str) -> Any:
+        """An array as a tensor."""
+        import torch
+
+        return torch.from_numpy(self.arrays[key])
+
     def state(self) -> dict[str, Any]:
         """The parameters under their published names."""
         import torch

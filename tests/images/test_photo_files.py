@@ -197,7 +197,7 @@ def test_transparent_colours_of_a_palette_become_alpha(tmp_path):
 def test_cmyk_is_converted_by_its_profile(tmp_path):
     Image.fromarray(PICTURE).convert('CMYK').save(tmp_path / 'c.jpg', icc_profile=b'no profile')
     photo = load_photo(tmp_path / 'c.jpg')
-    assert 'its colours may be off' in photo.notes[0] and 'icc_profile' not in photo.stored.more
+    assert 'CMYK' in photo.notes[0] and 'icc_profile' not in photo.stored.more
 
 
 @pytest.mark.parametrize('quality', [40, 97])
@@ -259,14 +259,14 @@ def test_panoramas_and_large_photos_are_no_bombs(tmp_path):
 def test_what_a_format_cannot_hold_is_said():
     photo = Photo(DEEP, DEEP[..., :1], Stored(exif=exif_with(1).tobytes()))
     data_, notes = encode_photo('.jpg', photo)
-    assert notes == ('JPEG supports only 8 of the 16 bits', 'JPEG does not support transparency')
+    assert ['16 bits' in notes[0], 'transparency' in notes[1], len(notes)] == [True, True, 2]
     with Image.open(io.BytesIO(data_)) as image:
         assert np.abs(np.asarray(image).astype(int) - (DEEP >> 8)).mean() < 4
     _, notes = encode_photo('.bmp', Photo(PICTURE, None, Stored(exif=exif_with(1).tobytes())))
-    assert notes == ('BMP does not support EXIF or colour profiles',)
-    with pytest.raises(ImageFileError, match='photos are written as'):
+    assert len(notes) == 1 and 'EXIF' in notes[0]
+    with pytest.raises(ImageFileError, match=r'\.gif|\.jpg'):
         encode_photo('.gif', photo)
-    with pytest.raises(ImageFileError, match='cannot be written as JPEG'):
+    with pytest.raises(ImageFileError, match='JPEG'):
         encode_photo('.jpg', Photo(np.zeros((1, 70_000, 1), np.uint8)))
 
 
@@ -277,5 +277,5 @@ def test_pictures_of_pillow_with_other_values():
         planes_of_pil(Image.fromarray(np.full((3, 3), 70_000, np.int32)))
     assert planes_of_pil(Image.fromarray(np.full((3, 3), 60_000, np.int32))).colour.dtype == np.uint16
     assert planes_of_pil(Image.new('HSV', (3, 3), (0, 255, 255))).colour[0, 0].tolist() == [255, 0, 0]
-    with pytest.raises(ImageFileError, match='16-bit colours'):
+    with pytest.raises(ImageFileError, match='16-bit'):
         pil_of(DEEP)

@@ -3,30 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import tifffile
-from PIL import ImageCms
 
 from tests.helpers.files_table import key_of, name_of, rows_of
-from tests.helpers.photo_tables import (
-    ROWS,
-)
-
-WIDE = ImageCms.ImageCmsProfile(ImageCms.createProfile('XYZ')).tobytes()
-
-
-def tag(path, number):
-    with tifffile.TiffFile(path) as file:
-        found = file.pages[0].tags.get(number)
-        return None if found is None else found.value
-
-
-# --- any photo
-
-
-# --- JPEG
-
-
-# --- PNG
+from tests.helpers.photo_tables import ROWS
 
 
 @pytest.mark.parametrize('row', rows_of('photos', 'JPEG', 'PNG'), ids=name_of)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import sys
 from pathlib import Path
@@ -257,7 +258,7 @@ def heic_alone():
     Path('in.heic').write_bytes(WHOLE_BOXES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, 'pillow_heif', None)
-        with pytest.raises(OSError, match=r"in\.heic.*pip install -e '\.\[heic\]'"):
+        with pytest.raises(OSError, match=r'in\.heic.*\[heic\]'):
             through('in.heic')
     return REFUSED
 
@@ -279,7 +280,7 @@ def raw():
     for name, content in contents.items():
         Path(name).write_bytes(content)
     for name in ('in.dng', *contents):
-        with pytest.raises(OSError, match='develop it to TIFF or JPEG first'):
+        with pytest.raises(OSError, match=f'{re.escape(name)}.*raw'):
             through(name)
     return all_refused('in.dng', *contents)
 
@@ -298,7 +299,7 @@ def others():
     }
     for name, start in starts.items():
         Path(name).write_bytes(start + bytes(100))
-        with pytest.raises(OSError, match='which is not supported; save it as JPEG, PNG or TIFF first'):
+        with pytest.raises(OSError, match=re.escape(name)):
             through(name)
     return all_refused(*starts)
 

@@ -119,7 +119,7 @@ def test_a_fax_behind_a_thumbnail_is_not_taken_for_it(tmp_path):
             picture = Image.fromarray(image)
             (picture.convert('1') if 'compression' in more else picture).save(writer, 'TIFF', **more)
             writer.newFrame()
-    with pytest.raises(ImageFileError, match=r'a\.tif: .*first page'):
+    with pytest.raises(ImageFileError, match=r'a\.tif: .*page'):
         load_photo(tmp_path / 'a.tif')
 
 
@@ -297,19 +297,19 @@ def test_a_transparency_mask_and_layers_are_said_to_be_left_out(tmp_path):
 def test_samples_that_cannot_be_shown_faithfully_are_refused_by_name(kind, tmp_path):
     tifffile.imwrite(tmp_path / 'a.tif', np.zeros((9, 8), kind), photometric='minisblack')
     for read in (load_photo, imread):
-        with pytest.raises(ImageFileError, match=rf'a\.tif: contains {kind} values'):
+        with pytest.raises(ImageFileError, match=rf'a\.tif: .*\b{kind}\b'):
             read(tmp_path / 'a.tif')
     assert size_of(tmp_path / 'a.tif') is None
 
 
 def test_colours_that_are_not_known_are_refused_by_name(tmp_path):
     tifffile.imwrite(tmp_path / 'a.tif', EIGHT, photometric='logluv')
-    with pytest.raises(ImageFileError, match='LOGLUV'):
+    with pytest.raises(ImageFileError, match=r'a\.tif: .*LOGLUV'):
         load_photo(tmp_path / 'a.tif')
     tifffile.imwrite(
         tmp_path / 'b.tif', np.dstack([EIGHT, EIGHT[..., 0]]), photometric='separated', extratags=[(332, 3, 1, 2, True)]
     )
-    with pytest.raises(ImageFileError, match='inks'):
+    with pytest.raises(ImageFileError, match=r'b\.tif: .*inks'):
         load_photo(tmp_path / 'b.tif')
 
 

@@ -121,16 +121,16 @@ def test_tiny_pictures(deblurrer, size):
 @pytest.mark.parametrize(
     ('image', 'message'),
     [
-        ('photo.jpg', 'not a str'),
-        (np.zeros((4, 4, 2), np.uint8), 'C = 1, 3 or 4'),
-        (np.zeros((0, 4, 3), np.uint8), 'C = 1, 3 or 4'),
-        (np.zeros((4, 4, 3), np.int32), 'uint8, uint16 or float in [0, 1]'),
-        (np.full((4, 4, 3), 200.0), 'divide it by 255'),
-        (np.full((4, 4, 3), -1.0), 'rescale it'),
-        (np.full((4, 4, 3), np.nan), 'not finite'),
+        ('photo.jpg', 'str'),
+        (np.zeros((4, 4, 2), np.uint8), '(4, 4, 2)'),
+        (np.zeros((0, 4, 3), np.uint8), '(0, 4, 3)'),
+        (np.zeros((4, 4, 3), np.int32), 'int32'),
+        (np.full((4, 4, 3), 200.0), '255'),
+        (np.full((4, 4, 3), -1.0), '[0, 1]'),
+        (np.full((4, 4, 3), np.nan), 'finite'),
         (torch.zeros(4, 4), '(C, H, W) or (B, C, H, W)'),
-        (torch.zeros(3, 4, 4, dtype=torch.int64), 'uint8 or float'),
-        (torch.zeros(2, 3, 4, 4), 'expected one image'),
+        (torch.zeros(3, 4, 4, dtype=torch.int64), 'int64'),
+        (torch.zeros(2, 3, 4, 4), 'batch of 2'),
     ],
 )
 def test_what_is_no_picture_is_refused(deblurrer, image, message):
@@ -161,10 +161,10 @@ def test_masks_of_the_caller(deblurrer, tmp_path):
 @pytest.mark.parametrize(
     ('masks', 'message'),
     [
-        (LABELS[:5], r'the masks have \(5, 50\) pixels'),
-        (LABELS.astype(float), 'must be integers'),
-        ('gone.png', 'cannot be read'),
-        (7, 'not a int'),
+        (LABELS[:5], r'\(5, 50\)'),
+        (LABELS.astype(float), 'float64'),
+        ('gone.png', r'gone\.png: '),
+        (7, r'\bint\b'),
     ],
 )
 def test_masks_that_do_not_fit(deblurrer, masks, message):
@@ -183,7 +183,7 @@ def test_fewer_masks_and_other_weights_of_masks(deblurrer):
     assert deblurrer.net.mask_value == 1.0 and np.array_equal(
         deblurrer(PICTURE, LABELS), reference(deblurrer.net, PICTURE, LABELS)
     )
-    with pytest.raises(ArgumentError, match='a fraction from 0 to 1'):
+    with pytest.raises(ArgumentError, match=r'mask_dropout.* 2'):
         deblurrer.deblur(PICTURE, mask_dropout=2)
     with pytest.raises(MaskError, match='mask_value'):
         deblurrer.deblur(PICTURE, LABELS, mask_value=3)
@@ -230,7 +230,7 @@ def test_tiles(deblurrer):
             np.abs(np.diff(image.astype(float), axis=axis)).mean((1 - axis, 2)) for image in (tiled.image, whole.image)
         ]
         assert (steps[0] <= 1.1 * steps[1] + 0.1).all()
-    with pytest.raises(ArgumentError, match='or more'):
+    with pytest.raises(ArgumentError, match=r'tile.* 8'):
         Deblurrer(deblurrer.net, device='cpu', tile=8).deblur(picture)
 
 
@@ -266,14 +266,14 @@ def test_networks_are_found_by_name_or_file(shelf, tmp_path):
     assert torch.equal(loaded.net.intro.weight, net.intro.weight.half().float())
     for name in ('my-net', 'my_net', shelf / 'my_net.pth', 'pretrained/my_net.pth'):
         assert torch.equal(Deblurrer.load(name, device='cpu').net.intro.weight, network(seed=1).intro.weight)
-    with pytest.raises(WeightsError, match=r"did you mean 'my_net'.*my_net, photo_unet"):
+    with pytest.raises(WeightsError, match=r"my_nets .*'my_net'.*my_net, photo_unet"):
         Deblurrer.load('my_nets')
     with pytest.raises(WeightsError, match=r'networks\.md'):
         Deblurrer.load('analysis-synthesis')
-    with pytest.raises(WeightsError, match='is a folder'):
+    with pytest.raises(WeightsError, match='folder'):
         Deblurrer.load(tmp_path)
     (shelf / 'photo_unet.pth').unlink()
-    with pytest.raises(WeightsError, match='restore it with git'):
+    with pytest.raises(WeightsError, match='photo_unet'):
         Deblurrer.load()
 
 
@@ -305,34 +305,34 @@ def test_network_files_that_cannot_be_used(shelf, capsys):
     save_weights(shelf / 'two_views.pth', build_network({'type': 'NAFNet', 'img_channel': 6, 'width': 4}))
     save_weights(shelf / 'part.pth', build_network(TINY['synthesis']))
     for name, message in (
-        ('unknown', 'unknown network .Transmogrifier'),
-        ('wrong', "unknown key 'depth'"),
+        ('unknown', "'Transmogrifier'"),
+        ('wrong', "'depth'"),
         ('silent', 'network'),
-        ('list', 'contains a list'),
-        ('huge', 'does not fit NAFNet'),
-        ('endless', 'cannot be built here'),
-        ('text', 'is not a network file'),
-        ('two_views', 'takes 6 channels'),
-        ('part', 'a part of a network'),
+        ('list', r'\blist\b'),
+        ('huge', 'NAFNet'),
+        ('endless', r'endless\.pth: .*network'),
+        ('text', 'damaged'),
+        ('two_views', '6 channels'),
+        ('part', 'SynthesisNet'),
     ):
         with pytest.raises(WeightsError, match=message) as caught:
             Deblurrer.load(name, device='cpu')
         assert name in str(caught.value)
-    with pytest.raises(UnsafeWeightsError, match='could run code'):
+    with pytest.raises(UnsafeWeightsError, match=r'evil\.pth'):
         Deblurrer.load('evil')
     assert 'was run' not in capsys.readouterr().out
 
 
 def test_choices_are_checked():
     for arguments, message in (
-        ({'device': 'gpu'}, "unknown device 'gpu'"),
-        ({'dtype': 'fp8'}, 'dtype is auto or fp32'),
-        ({'guard': 'yes'}, 'guard is repair or refuse'),
-        ({'masks': 'all'}, 'masks is auto or none'),
+        ({'device': 'gpu'}, "'gpu'"),
+        ({'dtype': 'fp8'}, 'dtype.*fp8'),
+        ({'guard': 'yes'}, 'guard.*yes'),
+        ({'masks': 'all'}, 'masks.*all'),
     ):
         with pytest.raises(OptionError, match=message):
             Deblurrer(network(), **arguments)
-    with pytest.raises(UnknownNameError, match='felzenszwalb'):
+    with pytest.raises(UnknownNameError, match=r"'felsenszwalb'.*'felzenszwalb'"):
         Deblurrer(network(), device='cpu', generator='felsenszwalb')(PICTURE)
 
 
@@ -408,12 +408,12 @@ LARGE = np.full((600, 700, 3), 200, np.uint8)
 def test_smaller_tiles_are_tried_first():
     done = Deblurrer(Moody(lambda lq: lq.shape[-1] > 512), device='cpu').deblur(LARGE)
     assert np.array_equal(done.image, LARGE) and done.tile == 512 and done.repaired == 0
-    assert done.finding.kinds[0] == 'colours' and 'tiles of 512' in done.warning
+    assert done.finding.kinds[0] == 'colours' and '512' in done.warning
 
 
 def test_then_the_whole_picture_if_tiles_collapse():
     done = Deblurrer(Moody(lambda lq: lq.shape[-1] < 600), device='cpu', tile=256).deblur(LARGE)
-    assert np.array_equal(done.image, LARGE) and done.tile is None and 'without tiles' in done.warning
+    assert np.array_equal(done.image, LARGE) and done.tile is None and 'tiles' in done.warning
 
 
 def test_where_all_attempts_collapse_the_input_is_shown():
@@ -421,11 +421,11 @@ def test_where_all_attempts_collapse_the_input_is_shown():
     picture = LARGE[:200, :300]
     done = Deblurrer(net, device='cpu').deblur(picture)
     assert np.array_equal(done.image, picture) and 0.05 < done.repaired < 0.3
-    assert 'shows the input' in done.warning and net.calls == 1  # nothing else to try
+    assert done.warning and net.calls == 1  # nothing else to try
     assert Deblurrer(net, device='cpu', guard='off').deblur(picture).finding is None
     warned = Deblurrer(net, device='cpu', guard='warn').deblur(picture)
-    assert warned.image[10, 10, 0] < 20 and warned.warning.endswith('left as it is') and warned.repaired == 0
-    with pytest.raises(WeightsError, match='collapsed on'):
+    assert warned.image[10, 10, 0] < 20 and warned.warning and warned.repaired == 0
+    with pytest.raises(WeightsError, match='moody collapsed'):
         Deblurrer(net, device='cpu', guard='refuse', name='moody').deblur(picture)
 
 
@@ -494,7 +494,7 @@ def test_leaving_the_masks_out_is_the_last_remedy():
     labels = np.ones((96, 96), np.int32)
     labels[:, 40:] = 2
     done = Deblurrer(net, device='cpu', dtype='fp32').deblur(picture, labels)
-    assert 'without masks' in done.warning and done.repaired == 0
+    assert 'masks' in done.warning and done.repaired == 0
     assert np.array_equal(done.labels, labels[None])
 
 
@@ -523,7 +523,7 @@ def test_the_package_offers_it_without_importing_torch():
         'from basicsr import Deblurrer\nassert "torch" in sys.modules and Deblurrer.__name__ == "Deblurrer"'
     )
     subprocess.run([sys.executable, '-c', code], check=True)
-    with pytest.raises(AttributeError, match='no attribute'):
+    with pytest.raises(AttributeError, match='Blurrer'):
         _ = basicsr.Blurrer
 
 

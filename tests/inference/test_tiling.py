@@ -103,9 +103,9 @@ def test_a_grid_that_fits_exactly_has_no_overlap():
 def test_tiles_that_are_too_small_for_the_network_are_refused():
     net = build_network({'type': 'PlainUNet', 'width': 4}).eval()
     least = 2 * net.input_rule.halo + 32
-    with pytest.raises(ArgumentError, match=r'use \d+ or more'):
+    with pytest.raises(ArgumentError, match=f'{least // 2}'):
         restore_tiled(net, torch.rand(1, 3, 300, 300), None, least // 2)
-    with pytest.raises(ArgumentError, match='needs masks'):
+    with pytest.raises(ArgumentError, match=r'SegNAFNet .*masks'):
         restore_tiled(build_network({'type': 'SegNAFNet', **SMALL}), torch.rand(1, 3, 300, 300), None, 200)
 
 
@@ -200,7 +200,7 @@ def test_a_tile_size_that_was_asked_for_gets_smaller_as_well(caplog):
     restored = restore_image(net, lq, tile=800)
     assert torch.allclose(restored.image, lq * 2) and restored.tile == SMALLEST_TILE
     assert sorted(set(net.tried), reverse=True) == [800, 400, 256]
-    assert 'tiles of 256' in caplog.text
+    assert '256' in caplog.text
     small = restore_image(Hungry(10**9, ''), lq, tile=100)
     assert small.tile == 100 and torch.allclose(small.image, lq * 2)
 

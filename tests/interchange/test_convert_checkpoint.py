@@ -84,7 +84,7 @@ def test_the_order_of_other_topologies(vector, name, kind):
 def test_the_order_is_not_guessed_where_it_is_not_known():
     with torch.device('meta'):
         for argument in ({'guide_before_conv': True}, {'use_additive_biases': False}):
-            with pytest.raises(WeightsError, match='scale and shift after convolutions'):
+            with pytest.raises(WeightsError, match='scale'):
                 keras_order(build_network({'type': 'SynthesisNet', **argument}))
 
 
@@ -151,7 +151,7 @@ def test_other_files_are_refused(pair, case, tmp_path):
     with h5py.File(tmp_path / 'other.h5', 'w') as file:
         file['x'] = 1
     refused("no attribute 'layer_names'", tmp_path / 'other.h5')
-    with pytest.raises(ArgumentError, match='PlainUNet has no Keras files'):
+    with pytest.raises(ArgumentError, match=r'PlainUNet .*Keras'):
         read_keras_pair(build_network({'type': 'PlainUNet'}), pair)
     with torch.device('meta'):
         published = build_network({'type': 'AnalysisSynthesisNet'})
@@ -202,12 +202,12 @@ def test_files_with_wrong_or_foreign_parts_are_refused(pair, case, tmp_path):
     (tmp_path / 'raw').write_bytes(b'abcd')
     for number, (change, message) in enumerate(
         (
-            (gone, f'{name} is missing'),
-            (elsewhere, f'{name} is a link'),
-            (soft, 'bias:0 is a link'),
-            (no_array, 'is not an array in this file'),
-            (external, 'is not an array in this file'),
-            (integers, 'bias:0 contains int64, not floating-point'),
+            (gone, f'{name} '),
+            (elsewhere, f'{name} .*link'),
+            (soft, 'bias:0 .*link'),
+            (no_array, 'array'),
+            (external, 'array'),
+            (integers, 'bias:0 .*int64'),
             (swapped, r'weight 7, conv2d_19/kernel:0'),
         )
     ):
@@ -263,17 +263,17 @@ def test_the_command_writes_a_checkpoint_of_ours(pair, case, options, tmp_path):
     net = build_network(weights.network)
     load_weights(net, weights)
     again = run(*arguments, cwd=tmp_path)
-    assert again.returncode == 1 and 'already exists' in again.stderr
+    assert again.returncode == 1 and 'new/pair.pth' in again.stderr
 
 
 @pytest.mark.slow
 def test_the_command_says_what_is_wrong(pair, options, tmp_path):
     for arguments, message, code in (
-        (['--input', *pair, '--output', 'x.pth'], 'is of another topology', ''),
-        (['--input', 'a.bin', '--output', 'x.pth'], 'a.bin: unknown layout; name it with --layout', ''),
+        (['--input', *pair, '--output', 'x.pth'], 'topology', ''),
+        (['--input', 'a.bin', '--output', 'x.pth'], '--layout', ''),
         (
             ['--input', *pair, '--output', 'x.pth', '-opt', options],
-            'needs h5py; run',
+            'h5py',
             'sys.modules["h5py"] = None',
         ),
     ):
@@ -368,7 +368,7 @@ def test_halves_and_averages(script, tmp_path):
     assert other.intro.weight.dtype == torch.float32
     assert torch.equal(other.intro.weight, averages['intro.weight'].half().float())
     save_weights(tmp_path / 'plain.safetensors', net)
-    with pytest.raises(WeightsError, match='not marked as EMA'):
+    with pytest.raises(WeightsError, match=r'plain\.safetensors .*averages'):
         read_weights(tmp_path / 'plain.safetensors', 'params_ema')
 
 
@@ -405,31 +405,31 @@ def test_what_cannot_be_converted(script, tmp_path):
     torch.save({'params': net.state_dict(), 'network_g': {**NETWORKS['NAFNet'], 'width': 10**9}}, 'wide.pth')
     Path('there.pth').write_text('mine')
     for arguments, message in (
-        (['--input', 'ours.pth', '--output', 'x.onnx'], 'must end in .pth'),
-        (['--input', 'ours.pth', '--output', 'there.pth'], 'already exists'),
+        (['--input', 'ours.pth', '--output', 'x.onnx'], r'\.pth'),
+        (['--input', 'ours.pth', '--output', 'there.pth'], r'there\.pth'),
         (['--input', 'ours.pth', '--output', 'x.h5'], '--to published'),
-        (['--input', 'ours.pth', '--output', 'x.safetensors', '--to', 'published'], 'no published layout is'),
-        (['--input', 'ours.pth', '--output', 'x.pth', 'y.pth'], 'only one file is written'),
-        (['--input', 'ours.pth', 'unet.pth', '--output', 'x.pth'], 'more than one file'),
-        (['--input', 'paper.pth', '--output', 'x.pth', '--to', 'published'], 'is read as 1/255'),
-        (['--input', 'unet.pth', '--output', 'x.pth', '--to', 'published'], 'PlainUNet was not published'),
-        (['--input', 'unet.pth', '--output', 'x.h5', '--to', 'published'], 'has no Keras files'),
-        (['--input', 'ours.pth', '--output', 'x.pth', '--ema'], "has no 'params_ema'"),
-        (['--input', 'gone.pth', '--output', 'x.pth'], 'gone.pth does not exist'),
-        (['--input', 'gone.safetensors', '--output', 'x.pth'], 'gone.safetensors does not exist'),
+        (['--input', 'ours.pth', '--output', 'x.safetensors', '--to', 'published'], r'published .*\.safetensors'),
+        (['--input', 'ours.pth', '--output', 'x.pth', 'y.pth'], r'y\.pth: '),
+        (['--input', 'ours.pth', 'unet.pth', '--output', 'x.pth'], r'ours\.pth.*unet\.pth'),
+        (['--input', 'paper.pth', '--output', 'x.pth', '--to', 'published'], '1/255'),
+        (['--input', 'unet.pth', '--output', 'x.pth', '--to', 'published'], 'PlainUNet .*published'),
+        (['--input', 'unet.pth', '--output', 'x.h5', '--to', 'published'], 'PlainUNet .*Keras'),
+        (['--input', 'ours.pth', '--output', 'x.pth', '--ema'], r"ours\.pth .*'params_ema'"),
+        (['--input', 'gone.pth', '--output', 'x.pth'], r'gone\.pth '),
+        (['--input', 'gone.safetensors', '--output', 'x.pth'], r'gone\.safetensors '),
         (
             ['--input', 'cut.safetensors', '--output', 'x.pth'],
-            'cut.safetensors is not a safetensors file, or is damaged',
+            r'cut\.safetensors .*damaged',
         ),
-        (['--input', 'text.safetensors', '--output', 'x.pth'], 'is not a safetensors file'),
-        (['--input', 'other.pth', '--output', 'x.pth'], r'other\.pth: unknown network .*other\.weight'),
-        (['--input', 'wide.pth', '--output', 'x.pth'], r'wide\.pth: .*cannot be built'),
-        (['--input', 'evil.pth', '--output', 'x.pth'], 'was refused: it contains a pickled'),
-        (['--input', 'ours.pth', '--output', 'x.pth', '--strength', '0'], '--strength must be above 0'),
-        (['--input', 'unet.pth', '--output', 'x.pth', '--strength', '0.5'], '--strength is for NAFNet'),
+        (['--input', 'text.safetensors', '--output', 'x.pth'], r'text\.safetensors .*safetensors'),
+        (['--input', 'other.pth', '--output', 'x.pth'], r'other\.pth: .*other\.weight'),
+        (['--input', 'wide.pth', '--output', 'x.pth'], r'wide\.pth: .*network'),
+        (['--input', 'evil.pth', '--output', 'x.pth'], r'evil\.pth .*pickled'),
+        (['--input', 'ours.pth', '--output', 'x.pth', '--strength', '0'], '--strength .*0'),
+        (['--input', 'unet.pth', '--output', 'x.pth', '--strength', '0.5'], '--strength .*NAFNet'),
         (
             ['--input', 'large.pth', '--output', 'x.pth', '--half'],
-            r'intro\.bias has .* range of float16',
+            r'intro\.bias .*float16',
         ),
     ):
         with pytest.raises(BasicsrError, match=message):
@@ -461,10 +461,10 @@ def test_a_header_without_metadata_or_with_strange_ones(script, tmp_path):
     assert weights.network['type'] == 'SegNAFNet' and weights.mask_value == PUBLISHED_MASK_VALUE
     assert same(weights.state, net.state_dict())
     save(net.state_dict(), 'strange.safetensors', {'network_g': '[1, 2]'})
-    with pytest.raises(WeightsError, match='network_g in its header is not a mapping'):
+    with pytest.raises(WeightsError, match=r'strange\.safetensors.*network_g'):
         read_weights('strange.safetensors')
     save(net.state_dict(), 'heavy.safetensors', {'mask_value': '7'})
-    with pytest.raises(WeightsError, match='its mask_value is 7, not a number'):
+    with pytest.raises(WeightsError, match=r'heavy\.safetensors.*mask_value .*7'):
         read_weights('heavy.safetensors')
 
 

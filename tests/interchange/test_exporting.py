@@ -212,7 +212,7 @@ def test_operators_of_version_18_in_terms_of_17(nodes, constants):
 )
 def test_what_opset_17_lacks_is_refused(nodes):
     needed('onnx')
-    with pytest.raises(ArgumentError, match='use 18 or newer'):
+    with pytest.raises(ArgumentError, match=r'opset.*18'):
         onnx_opset.to_opset_17(onnx_model(nodes))
 
 
@@ -257,7 +257,7 @@ def test_the_form_of_the_unit_that_is_exported(value, monkeypatch):
             torch.testing.assert_close(unit(x, labels), expected, rtol=0, atol=1e-6)
     with monkeypatch.context() as patch:
         patch.setattr('basicsr.archs.map_unit.exporting', lambda: True)
-        with pytest.raises(BasicsrError, match='use a label map'):
+        with pytest.raises(BasicsrError, match='label map'):
             unit(x, [torch.ones(1, 1, 31, 22)] * 2)
 
 
@@ -298,8 +298,8 @@ def test_the_form_of_windows_that_is_exported(kind, monkeypatch):
 @pytest.mark.parametrize(
     ('name', 'arguments', 'message'),
     [
-        ('NAFNetLocal', {'fast_imp': True}, 'cannot be exported with fast_imp'),
-        ('AnalysisNet', {}, 'AnalysisNet returns no image'),
+        ('NAFNetLocal', {'fast_imp': True}, 'NAFNetLocal .*fast_imp'),
+        ('AnalysisNet', {}, 'AnalysisNet '),
     ],
     ids=str,
 )
@@ -319,8 +319,8 @@ def test_the_command_writes_compares_and_describes(script, capsys):
     save_weights('mine.pth', net)
     assert script('--model', 'mine.pth', '--format', 'pt2') == 0
     said = capsys.readouterr().out
-    assert 'mine.pt2: SegNAFNet' in said and 'at least 3×3 pixels' in said
-    assert 'largest difference from PyTorch at 5 sizes' in said
+    assert 'mine.pt2: SegNAFNet' in said and '3×3 pixels' in said
+    assert 'PyTorch at 5 sizes' in said
     run, about = program_files.read_pt2(Path('mine.pt2'))
     assert about['checkpoint'] == 'mine.pth'
     assert about['checkpoint_sha256'] == hashlib.sha256(Path('mine.pth').read_bytes()).hexdigest()
@@ -328,7 +328,7 @@ def test_the_command_writes_compares_and_describes(script, capsys):
     lq, labels = exporting.example_inputs(net, (21, 34))
     with torch.no_grad():
         torch.testing.assert_close(run(lq, labels), net(lq, labels), rtol=0, atol=1e-5)
-    with pytest.raises(BasicsrError, match='already exists'):
+    with pytest.raises(BasicsrError, match=r'mine\.pt2'):
         script('--model', 'mine.pth', '--format', 'pt2')
 
 
@@ -337,7 +337,7 @@ def test_the_command_says_what_differs_from_the_option_file(script):
     photos = {'name': 'photos', 'type': 'SingleImageDataset', 'dataroot_lq': 'photos'}
     options = {'name': 'x', 'datasets': {'test': photos}, 'network_g': {'type': 'NAFNet', **TINY, 'width': 6}}
     Path('x.yml').write_text(json.dumps(options))
-    with pytest.raises(WeightsError, match=rf'\n  width: {TINY["width"]} in the file, 6 in the options'):
+    with pytest.raises(WeightsError, match=rf'\n  width: {TINY["width"]} .*\b6\b'):
         script('-opt', 'x.yml', '--model', 'mine.pth')
 
 
@@ -350,7 +350,7 @@ def test_the_command_writes_other_opsets_and_float16(script, capsys):
     _, about = program_files.read_onnx(Path('mine.onnx'))
     assert about['precision'] == 'float16'
     for opset in ('16', '99'):
-        with pytest.raises(ArgumentError, match=f'opset {opset} is not supported; use 17 to'):
+        with pytest.raises(ArgumentError, match=f'opset {opset} .*17 '):
             script('--model', 'mine.pth', '--opset', opset, '--output', 'other.onnx')
     with pytest.raises(SystemExit):
         script('--model', 'mine.pth', '--opset', '17', '--format', 'pt2')
@@ -360,7 +360,7 @@ def test_the_command_writes_other_opsets_and_float16(script, capsys):
 def test_a_program_that_differs_is_not_kept(script, monkeypatch):
     save_weights('mine.pth', small('NAFNet', **TINY))
     monkeypatch.setattr(program_files, 'read_pt2', lambda path: (lambda lq: lq * torch.nan, {}))
-    with pytest.raises(WeightsError, match='differ from PyTorch by inf of the value range'):
+    with pytest.raises(WeightsError, match='PyTorch by inf'):
         script('--model', 'mine.pth', '--format', 'pt2')
     assert [path.name for path in Path().iterdir()] == ['mine.pth']
 
@@ -372,13 +372,13 @@ def test_bad_input_of_the_command(script, monkeypatch):
     Path('taken.onnx').write_text('mine')
     options = str(ROOT / 'options/test/GoPro/NAFNet.yml')
     for arguments, message in (
-        (['--model', 'gone.pth'], 'gone.pth does not exist'),
-        (['--model', 'other.pth'], r'other\.pth: unknown network'),
-        (['--model', 'wide.pth'], r'wide\.pth does not fit NAFNet'),
-        (['--model', 'mine.pth', '--ema'], "has no 'params_ema'"),
-        (['--model', 'mine.pth', '--output', 'taken.onnx'], 'already exists'),
-        (['--model', 'mine.pth', '-opt', options], 'does not fit NAFNetLocal'),
-        (['-opt', str(ROOT / 'options/train/GoPro/NAFNet.yml')], 'names no weights'),
+        (['--model', 'gone.pth'], r'gone\.pth '),
+        (['--model', 'other.pth'], r'other\.pth: .*other\.weight'),
+        (['--model', 'wide.pth'], r'wide\.pth .*NAFNet'),
+        (['--model', 'mine.pth', '--ema'], r"mine\.pth .*'params_ema'"),
+        (['--model', 'mine.pth', '--output', 'taken.onnx'], r'taken\.onnx'),
+        (['--model', 'mine.pth', '-opt', options], r'mine\.pth .*NAFNetLocal'),
+        (['-opt', str(ROOT / 'options/train/GoPro/NAFNet.yml')], r'NAFNet\.yml .*--model'),
     ):
         with pytest.raises(BasicsrError, match=message):
             script(*arguments)
@@ -386,16 +386,16 @@ def test_bad_input_of_the_command(script, monkeypatch):
     with pytest.raises(SystemExit):
         script('--format', 'onnx')
     monkeypatch.setitem(sys.modules, 'onnx', None)
-    with pytest.raises(BasicsrError, match=r'need the package onnx; run `pip install'):
+    with pytest.raises(BasicsrError, match=r'onnx.*pip install'):
         script('--model', 'mine.pth')
     assert not Path('mine.onnx').exists()
 
 
 def test_files_that_are_no_programs(tmp_path):
     (tmp_path / 'x.pt2').write_text('no program')
-    with pytest.raises(WeightsError, match=r'x\.pt2: not a program of torch\.export'):
+    with pytest.raises(WeightsError, match=r'x\.pt2: .*torch\.export'):
         program_files.read_pt2(tmp_path / 'x.pt2')
     require('onnxruntime')
     (tmp_path / 'x.onnx').write_text('no program')
-    with pytest.raises(WeightsError, match=r'x\.onnx: onnxruntime cannot run'):
+    with pytest.raises(WeightsError, match=r'x\.onnx: .*onnxruntime'):
         program_files.read_onnx(tmp_path / 'x.onnx')

@@ -198,20 +198,20 @@ def changed(change) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     ('state', 'message'),
     [
-        ({}, 'parameters none'),
+        ({}, r'parameters\b.*\bnone\b'),
         ({'body.0.weight': torch.ones(1)}, r'parameters body\.0\.weight \(1 in all\)'),
-        (changed(lambda s: s.pop('ending.bias')), 'resemble NAFNet, but do not fit it: missing: ending.bias'),
+        (changed(lambda s: s.pop('ending.bias')), r'NAFNet.* missing: ending\.bias'),
         (changed(lambda s: s.update(more=torch.ones(1))), 'unexpected: more'),
         (
             changed(lambda s: s.update({'ups.0.0.weight': torch.ones(1, 1, 1, 1)})),
-            r'ups\.0\.0\.weight is \(1, 1, 1, 1\)',
+            r'ups\.0\.0\.weight .*\(1, 1, 1, 1\)',
         ),
-        (changed(lambda s: s.update({'intro.weight': torch.ones(3)})), r'intro\.weight is \(3,\)'),
-        (changed(lambda s: s.update({'ending.weight': torch.ones(9, 1, 3, 3)})), 'do not fit it'),
-        ({'pre_seg.weight': torch.ones(2, 3, 3, 3)}, 'parameters none'),
+        (changed(lambda s: s.update({'intro.weight': torch.ones(3)})), r'intro\.weight .*\(3,\)'),
+        (changed(lambda s: s.update({'ending.weight': torch.ones(9, 1, 3, 3)})), 'NAFNet.*prior_channels'),
+        ({'pre_seg.weight': torch.ones(2, 3, 3, 3)}, r'parameters\b.*\bnone\b'),
         (
             {'in_proj0.main.0.weight': torch.ones(0, 4, 3, 3), 'out_proj3.main.0.weight': torch.ones(1)},
-            'resemble RSST',
+            'RSST',
         ),
     ],
     ids=lambda value: str(value)[:20] if isinstance(value, str) else '',
@@ -256,18 +256,18 @@ def test_ours_say_what_they_are_and_averages_are_given_on_demand(tmp_path):
     assert weights.network == net.options and weights.mask_value == 0.5
     assert torch.equal(weights.state['intro.bias'], averages['intro.bias'])
     save_weights(tmp_path / 'plain.pth', net)
-    with pytest.raises(WeightsError, match="has no 'params_ema'"):
+    with pytest.raises(WeightsError, match=r"plain\.pth .*'params_ema'"):
         read_any_weights(tmp_path / 'plain.pth', averages=True)
 
 
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ([1, 2], 'contains a list'),
-        ({}, 'contains no parameters; it has nothing'),
-        ({'epoch': 3, 'name': 'x'}, 'contains no parameters; it has epoch, name'),
-        ({'a': {'w': torch.ones(1)}, 'b': {'w': torch.ones(1)}}, r'several sets of parameters \(a, b\)'),
-        ({'params': {'w': 3}}, 'contains no parameters; it has params'),
+        ([1, 2], r'net\.pth .*\blist\b'),
+        ({}, r'net\.pth .*parameters.*nothing'),
+        ({'epoch': 3, 'name': 'x'}, r'net\.pth .*parameters.*epoch, name'),
+        ({'a': {'w': torch.ones(1)}, 'b': {'w': torch.ones(1)}}, r'net\.pth .*parameters \(a, b\)'),
+        ({'params': {'w': 3}}, r'net\.pth .*parameters.*params'),
     ],
     ids=str,
 )

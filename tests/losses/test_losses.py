@@ -134,16 +134,16 @@ def test_wrong_reduction_without_an_option_file():
 
     with pytest.raises(ArgumentError, match="'mean'"):
         PSNRLoss(reduction='sum')
-    with pytest.raises(ArgumentError, match="'none' or 'mean' or 'sum'"):
+    with pytest.raises(ArgumentError, match=r"'max'.*'none'"):
         MSELoss(reduction='max')
 
 
 def test_shapes_that_a_loss_cannot_take():
-    with pytest.raises(ShapeError, match='B, C, H, W'):
+    with pytest.raises(ShapeError, match=r'\(B, C, H, W\).*\(3, 4, 4\)'):
         build_loss({'type': 'PSNRLoss'})(torch.zeros(3, 4, 4), torch.zeros(3, 4, 4))
-    with pytest.raises(ShapeError, match='3 channels'):
+    with pytest.raises(ShapeError, match=r'toY .*3 channels'):
         build_loss({'type': 'PSNRLoss', 'toY': True})(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))
-    with pytest.raises(ShapeError, match='FFTLoss'):
+    with pytest.raises(ShapeError, match=r'FFTLoss .*\(4,\)'):
         build_loss({'type': 'FFTLoss'})(torch.zeros(4), torch.zeros(4))
 
 
@@ -152,9 +152,9 @@ def test_shapes_that_a_loss_cannot_take():
 def test_integers_are_refused(block, dtype):
     loss = build_loss(block)
     pred, target = pair()
-    with pytest.raises(ArgumentError, match='prediction is torch'):
+    with pytest.raises(ArgumentError, match=f'prediction .*{dtype}'):
         loss((pred * 255).to(dtype), target)
-    with pytest.raises(ArgumentError, match='target is torch'):
+    with pytest.raises(ArgumentError, match=f'target .*{dtype}'):
         loss(pred, (target * 255).to(dtype))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -84,14 +85,14 @@ def test_a_broken_photo_sets_the_exit_code_and_the_rest_is_done(photos, tmp_path
 @pytest.mark.parametrize(
     ('more', 'message'),
     [
-        (['--generator', 'felzenswalb'], "did you mean 'felzenszwalb'"),
-        (['--generator', 'sam'], "needs the key 'checkpoint'"),
-        (['--generator', 'sam', '--checkpoint', 'gone.pth'], 'gone.pth does not exist'),
-        (['--set', 'scale'], 'write it as key=value'),
-        (['--set', 'scale=[1'], "'[1' is not a YAML value"),
-        (['--set', 'skale=3'], "did you mean 'scale'"),
-        (['--shard', '2/2'], 'shard 2/2 does not exist'),
-        (['--shard', 'half'], 'expected i/n'),
+        (['--generator', 'felzenswalb'], "'felzenszwalb'"),
+        (['--generator', 'sam'], "'checkpoint'"),
+        (['--generator', 'sam', '--checkpoint', 'gone.pth'], 'gone.pth'),
+        (['--set', 'scale'], 'key=value'),
+        (['--set', 'scale=[1'], "'[1'"),
+        (['--set', 'skale=3'], "'scale'"),
+        (['--shard', '2/2'], '2/2'),
+        (['--shard', 'half'], 'i/n'),
     ],
 )
 def test_wrong_arguments_are_answered_without_a_traceback(photos, tmp_path, more, message):
@@ -157,7 +158,7 @@ def test_masks_in_bfloat16_do_not_mix_with_others(photos, tmp_path, tiny_sam):
     other = masks_by_sam(photos, tmp_path / 'masks', tiny_sam)
     _, complaints = other.communicate()
     assert other.returncode != 0
-    assert 'other settings (dtype differ)' in complaints
+    assert '(dtype ' in complaints
 
 
 @pytest.mark.slow
@@ -165,6 +166,6 @@ def test_a_checkpoint_of_another_size_is_answered_without_a_traceback(photos, tm
     arguments = ['--generator', 'sam', '--checkpoint', str(tiny_sam), '--device', 'cpu', '--set', 'model=vit_b']
     done = subprocess.run(command(photos, tmp_path / 'masks', *arguments), capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert 'sam.pth is not a vit_b of Segment Anything; check `model`' in done.stderr
+    assert re.search(r'sam\.pth .*vit_b .*model', done.stderr)
     assert 'Traceback' not in done.stderr
     assert not (tmp_path / 'masks').exists()

@@ -154,16 +154,16 @@ def bad_files(folder):
 @pytest.mark.parametrize(
     ('name', 'message'),
     [
-        ('gone.png', 'cannot be read'),
+        ('gone.png', r'gone\.png: .*No such file'),
         ('cut.png', 'damaged'),
         ('empty.png', '0 bytes'),
-        ('text.png', 'neither a PNG nor an .npz'),
+        ('text.png', r'text\.png: .*PNG.*\.npz'),
         ('colour.png', 'single-channel'),
-        ('key.npz', "no array 'masks', only mask"),
-        ('type.npz', 'expected boolean or uint8'),
-        ('values.npz', 'other values than 0 and 255'),
-        ('pickle.npz', 'plain arrays'),
-        ('cut.npz', 'plain arrays'),
+        ('key.npz', r"key\.npz: .*'masks'.* mask$"),
+        ('type.npz', r'type\.npz: .*float64 \(1, 1, 8, 9\)'),
+        ('values.npz', r'values\.npz: mask 0 .*255'),
+        ('pickle.npz', r'pickle\.npz: .*Python'),
+        ('cut.npz', r'cut\.npz: .*zip'),
         ('bits.npz', 'damaged'),
     ],
 )
@@ -175,7 +175,7 @@ def test_bad_mask_files_are_named(tmp_path, name, message):
 
 def test_masks_of_another_size_or_too_many_ids_are_refused(tmp_path):
     write_label_map(tmp_path / 'a.png', np.ones((2, 8, 9), int))
-    with pytest.raises(MaskError, match=r'have \(8, 9\) pixels \(H, W\), the image \(8, 8\)'):
+    with pytest.raises(MaskError, match=r'a\.png: .*\(8, 9\).*\(8, 8\)'):
         read_masks(tmp_path / 'a.png', (8, 8))
     with pytest.raises(MaskError, match='2147483648'):
         write_label_map(tmp_path / 'b.png', np.full((1, 2, 2), 2**31))
@@ -259,7 +259,7 @@ def test_settings_are_recorded_and_never_mixed(photos, tmp_path):
     target = tmp_path / 'masks'
     make_masks(photos, target, Halves())
     assert read_mask_record(target)['settings'] == {'type': 'halves', 'share': 0.5}
-    with pytest.raises(MaskError, match=r'other settings \(share differ\)'):
+    with pytest.raises(MaskError, match=r'masks .*\(share '):
         make_masks(photos, target, Halves(0.2))
     forced = Halves(0.2)
     make_masks(photos, target, forced, shard=(0, 3), force=True)
@@ -267,7 +267,7 @@ def test_settings_are_recorded_and_never_mixed(photos, tmp_path):
     # the files of the old settings do not pass for those of the new ones
     assert make_masks(photos, target, Halves(0.2)).made == 2
     (target / 'masks.json').write_text('{')
-    with pytest.raises(MaskError, match='damaged'):
+    with pytest.raises(MaskError, match=r'masks\.json: damaged'):
         make_masks(photos, target, Halves(0.2))
 
 
@@ -277,18 +277,18 @@ def test_shards_share_the_work_and_give_the_same_files(photos, tmp_path):
     assert made == [2, 1]
     for name in ('a.png', 'b.png', 'sub/c.d.png'):
         assert (tmp_path / 'parts' / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
-    with pytest.raises(MaskError, match='shard 2/2 does not exist'):
+    with pytest.raises(MaskError, match='2/2'):
         make_masks(photos, tmp_path / 'parts', Halves(), shard=(2, 2))
 
 
 def test_folders_without_photos_and_ambiguous_names_are_refused(photos, tmp_path):
     (tmp_path / 'none').mkdir()
-    with pytest.raises(MaskError, match='contains no images'):
+    with pytest.raises(MaskError, match=r'none .*\.png'):
         make_masks(tmp_path / 'none', tmp_path / 'masks', Halves())
-    with pytest.raises(MaskError, match='is not a folder'):
+    with pytest.raises(MaskError, match=r'gone .*folder'):
         make_masks(tmp_path / 'gone', tmp_path / 'masks', Halves())
     Image.new('RGB', (30, 20)).save(photos / 'a.jpg')
-    with pytest.raises(MaskError, match=r'a\.jpg and a\.png would share'):
+    with pytest.raises(MaskError, match=r'photos: a\.jpg .*a\.png'):
         make_masks(photos, tmp_path / 'masks', Halves())
 
 
@@ -321,8 +321,8 @@ def test_gray_pictures_beside_the_label_maps(photos, tmp_path, coding):
     assert sorted(path.relative_to(gray) for path in gray.rglob('*.png')) == names
     assert read_gray(gray / names[0]).any() and (gray / names[-1]).stat().st_mtime_ns == kept
     other = 'fixed' if coding == 'reference' else 'reference'
-    with pytest.raises(MaskError, match=r'gray contains masks made with other settings \(gray_coding differ\)'):
-        make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayImages(gray, other)])
+    with pytest.raises(MaskError, match=r'gray .*\(gray_coding '):
+        make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayPictures(gray, other)])
 
 
 def test_overlays_show_regions(photos, tmp_path):
@@ -352,11 +352,11 @@ def test_felzenszwalb_partitions_a_photo_and_enlarges_what_it_made_small():
 
 
 def test_generators_refuse_what_is_no_photo_and_wrong_arguments():
-    with pytest.raises(MaskError, match=r'\(H, W, 3\) uint8'):
+    with pytest.raises(MaskError, match=r'\(H, W, 3\) uint8.*\(4, 4\)'):
         build_generator({'type': 'felzenszwalb'})(np.zeros((4, 4), np.uint8))
     with pytest.raises(ArgumentError, match='scale > 0'):
         build_generator({'type': 'felzenszwalb', 'scale': -1})
-    with pytest.raises(UnknownNameError, match="did you mean 'felzenszwalb'"):
+    with pytest.raises(UnknownNameError, match=r"'felzenswalb'.*'felzenszwalb'"):
         build_generator({'type': 'felzenswalb'})
     assert MASK_GENERATOR_REGISTRY.names() == ['felzenszwalb', 'sam']
 
@@ -390,7 +390,7 @@ def test_no_mask_found_is_an_empty_map(tiny_sam, photos, tmp_path):
 
 
 def test_a_checkpoint_of_another_size_is_named(tiny_sam):
-    with pytest.raises(WeightsError, match=r'sam\.pth is not a vit_l of Segment Anything'):
+    with pytest.raises(WeightsError, match=r'sam\.pth .*vit_l'):
         build_generator({'type': 'sam', 'checkpoint': str(tiny_sam), 'model': 'vit_l', 'device': 'cpu'})
 
 
@@ -428,5 +428,5 @@ def test_look_up_tables_draw_what_masks_one_by_one_draw(vector, mode):
         assert np.array_equal(gray_from_label_map(labels, mode), gray_from_masks(masks_from_label_map(labels), mode))
     empty = np.zeros((2, 3, 4), int)
     assert not gray_from_label_map(empty, mode).any() and gray_from_label_map(empty, mode).shape == (3, 4)
-    with pytest.raises(MaskError, match="'fixed' or 'reference'"):
+    with pytest.raises(MaskError, match=r"'fixed' .*'reference'.*'other'"):
         gray_from_label_map(empty, 'other')

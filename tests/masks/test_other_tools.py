@@ -51,7 +51,7 @@ def test_regions_are_those_of_the_masks_in_their_order(form, tmp_path):
     labels = read_masks(path, (64, 96))
     assert np.array_equal(masks_from_label_map(labels)[:, 0], masks)
     assert set(np.unique(labels)) == {0, 1, 2, 3}
-    with pytest.raises(MaskError, match=r'\(64, 96\)'):
+    with pytest.raises(MaskError, match=r'\(64, 96\).*\(64, 95\)'):
         read_masks(path, (64, 95))
 
 
@@ -177,15 +177,15 @@ def test_converted_masks_and_made_ones_do_not_mix(photos, tmp_path):
     source.mkdir()
     write_json(source, rectangles())
     make_masks(photos, target, Halves())
-    with pytest.raises(MaskError, match='other settings'):
+    with pytest.raises(MaskError, match=r'ours .*\(share, type '):
         convert_masks(source, target)
     assert convert_masks(source, target, force=True).made == 1
-    with pytest.raises(MaskError, match='another folder'):
+    with pytest.raises(MaskError, match=r'theirs: .*folder'):
         convert_masks(source, source)
-    with pytest.raises(MaskError, match='is not a folder'):
+    with pytest.raises(MaskError, match=r'gone .*folder'):
         convert_masks(tmp_path / 'gone', target)
     (source / 'p.npy').write_bytes(b'')
-    with pytest.raises(MaskError, match='several'):
+    with pytest.raises(MaskError, match=r'theirs: several .*: p$'):
         convert_masks(source, target)
 
 

@@ -293,7 +293,5 @@ def test_the_size_of_a_published_checkpoint_is_told(tiny_sam, tmp_path):
     state = torch.load(tiny_sam, weights_only=True)
     state['image_encoder.patch_embed.proj.weight'] = torch.zeros(1024, 3, 16, 16)
     torch.save(state, tmp_path / 'large.pth')
-    with pytest.raises(
-        WeightsError, match=r'large\.pth is not a vit_b of Segment Anything; it contains vit_l: set model: vit_l'
-    ):
+    with pytest.raises(WeightsError, match=r'large\.pth .*vit_b .*model: vit_l'):
         build_generator({**BLOCK, 'checkpoint': str(tmp_path / 'large.pth')})

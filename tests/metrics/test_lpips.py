@@ -67,8 +67,8 @@ def test_a_backbone_of_another_network_is_refused(tmp_path):
 def test_without_package_or_weights_it_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: object())
-    assert 'lpips needs the weights of AlexNet at ' in build_metric({'type': 'lpips'}).missing
+    assert 'AlexNet' in build_metric({'type': 'lpips'}).missing
     assert str(tmp_path / 'checkpoints') in build_metric({'type': 'lpips'}).missing
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    assert build_metric({'type': 'lpips'}).missing == "lpips needs torchmetrics: pip install -e '.[lpips]'"
+    assert "torchmetrics: pip install -e '.[lpips]'" in build_metric({'type': 'lpips'}).missing
     assert build_metric({'type': 'psnr'}).missing == ''

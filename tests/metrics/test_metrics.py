@@ -262,24 +262,24 @@ EIGHT = np.full((16, 16, 3), 7, np.uint8)
     [
         (NAN, UNIT, {}, r'first image .* 768 NaN'),
         (UNIT, NAN, {}, r'second image .* NaN'),
-        (np.where(UNIT > 0, np.inf, UNIT), UNIT, {}, 'first image .* infinite'),
+        (np.where(UNIT > 0, np.inf, UNIT), UNIT, {}, 'first image .* 768'),
         (EIGHT, EIGHT[:15], {}, r'\(16, 16, 3\).*\(15, 16, 3\)'),
         (EIGHT, EIGHT[..., 0], {}, r'\(16, 16, 3\).*\(16, 16, 1\)'),
         (EIGHT, EIGHT, {'crop_border': 8}, 'crop_border 8 .*16 x 16'),
-        (EIGHT, EIGHT, {'crop_border': -1}, 'crop_border is -1'),
+        (EIGHT, EIGHT, {'crop_border': -1}, 'crop_border .*-1'),
         (EIGHT[:0], EIGHT[:0], {}, 'crop_border 0'),
-        (UNIT * 255, UNIT * 255, {}, r'maximum of 127.5.*pass data_range'),
+        (UNIT * 255, UNIT * 255, {}, r'second image .*127\.5.*data_range'),
         (UNIT, EIGHT, {}, 'float32 and uint8'),
-        (EIGHT.astype(np.int64), EIGHT.astype(np.int64), {}, 'pass data_range'),
-        (EIGHT, EIGHT, {'data_range': 0}, 'positive'),
+        (EIGHT.astype(np.int64), EIGHT.astype(np.int64), {}, 'int64 .*data_range'),
+        (EIGHT, EIGHT, {'data_range': 0}, 'data_range .*0'),
         (EIGHT, EIGHT, {'data_range': 'geuss'}, 'geuss'),
         (EIGHT, EIGHT, {'input_order': 'WHC'}, 'WHC'),
         (UNIT, UNIT, {'test_y_channel': True}, '8-bit'),
-        (EIGHT[..., :2], EIGHT[..., :2], {'test_y_channel': True}, '1 or 3 channels'),
+        (EIGHT[..., :2], EIGHT[..., :2], {'test_y_channel': True}, '3 channels.* 2'),
         (torch.zeros(2, 3, 16, 16), torch.zeros(2, 3, 16, 16), {}, 'batch'),
-        (EIGHT.tolist(), EIGHT, {}, 'type list'),
-        (EIGHT > 3, EIGHT > 3, {}, 'type bool'),
-        (EIGHT[None], EIGHT[None], {}, '2 or 3 dimensions'),
+        (EIGHT.tolist(), EIGHT, {}, r'first image .*\blist\b'),
+        (EIGHT > 3, EIGHT > 3, {}, r'first image .*\bbool\b'),
+        (EIGHT[None], EIGHT[None], {}, r'\(1, 16, 16, 3\)'),
     ],
 )
 def test_bad_input_is_named(function, first, second, options, message):
@@ -288,13 +288,13 @@ def test_bad_input_is_named(function, first, second, options, message):
 
 
 def test_bad_input_of_single_metrics():
-    with pytest.raises(MetricError, match='at least 11 pixels a side, the image has 10 x 16'):
+    with pytest.raises(MetricError, match=r'11 pixels.* 10 x 16'):
         calculate_ssim(EIGHT[:10], EIGHT[:10], ssim3d=False)
-    with pytest.raises(MetricError, match='the image has 8 x 8'):
+    with pytest.raises(MetricError, match=r'11 pixels.* 8 x 8'):
         calculate_ssim(EIGHT, EIGHT, crop_border=4, test_y_channel=True, luma_border='valid')
     with pytest.raises(MetricError, match='luma_border'):
         calculate_ssim(EIGHT, EIGHT, luma_border='same')
-    with pytest.raises(MetricError, match='blurred input'):
+    with pytest.raises(MetricError, match=r'\(lq\).*\(15, 16, 3\)'):
         calculate_mcr(EIGHT, EIGHT, EIGHT[:15])
     with pytest.raises(TypeError, match='crop_boarder'):
         calculate_psnr(EIGHT, EIGHT, crop_boarder=4)

@@ -75,7 +75,7 @@ def test_an_output_that_cannot_be_aligned_counts_as_it_is_and_is_marked(value, c
     flat = np.full_like(gt, value)
     with caplog.at_level(logging.WARNING, logger='basicsr'):
         assert psnr_realblur(flat, gt) == pytest.approx(calculate_psnr(flat, gt), abs=1e-6)
-    assert 'did not converge' in caplog.text
+    assert 'converge' in caplog.text
 
     rounded = [(image * 255).round().astype(np.uint8) for image in (blurred(gt), flat, gt)]
     for name in ('psnr_realblur', 'ssim_realblur'):
@@ -162,13 +162,13 @@ def test_gray_images_are_aligned_too():
 
 def test_bad_input_is_named():
     gt = scene()
-    with pytest.raises(MetricError, match='divide 8-bit images by 255'):
+    with pytest.raises(MetricError, match=r'first image .*\[0, 1\].* 255'):
         psnr_realblur((gt * 255).astype(np.uint8), gt)
     with pytest.raises(MetricError, match=r'second image .* in \[0, 1\]'):
         psnr_realblur(gt, gt * 255)
-    with pytest.raises(MetricError, match='1 or 3 channels'):
+    with pytest.raises(MetricError, match=r'3 channels.* 2'):
         align(gt[..., :2], gt[..., :2])
     with pytest.raises(MetricError, match='NaN'):
         align(gt * np.float32(np.nan), gt)
-    with pytest.raises(MetricError, match='at least 11'):
+    with pytest.raises(MetricError, match=r'11 pixels.* 9 x 9'):
         ssim_realblur(gt[:9, :9], gt[:9, :9])

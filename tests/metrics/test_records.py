@@ -51,7 +51,7 @@ def test_every_metric_scores_a_record_and_names_what_is_missing(name):
     assert metric.variant
     for field in metric.reads:
         rest = {key: getattr(record(), key) for key in metric.reads if key != field}
-        with pytest.raises(MetricError, match=f"{name} reads '{field}'"):
+        with pytest.raises(MetricError, match=f"{name} .*'{field}'"):
             metric(Record(**rest))
 
 
@@ -120,7 +120,7 @@ def test_nan_in_the_output_is_found_although_rounding_hides_it():
     one = record()
     broken = one.output.copy()
     broken[3, 4, 1] = np.nan
-    with pytest.raises(MetricError, match="record's output contains 1 NaN"):
+    with pytest.raises(MetricError, match=r'output .* 1 NaN'):
         build_metric({'type': 'psnr'})(Record(output=broken, output_uint8=one.output_uint8, gt=one.gt))
 
 
@@ -257,13 +257,13 @@ def test_an_accumulator_counts_marks():
 
 def test_an_accumulator_refuses_what_would_spoil_the_mean():
     total = Accumulator(build_metric({'type': 'psnr'}))
-    with pytest.raises(MetricError, match='no image'):
+    with pytest.raises(MetricError, match=r'psnr: .*image'):
         total.compute()
-    with pytest.raises(MetricError, match='NaN'):
+    with pytest.raises(MetricError, match=r'psnr: .*NaN'):
         total.add(Score(float('nan')))
     with pytest.raises(MetricError, match='strange'):
         total.add(Score(1.0, ('strange',)))
-    with pytest.raises(MetricError, match='float64'):
+    with pytest.raises(MetricError, match=r'psnr: .*\(3,\).*\(7,\)'):
         total.merge(torch.zeros(7, dtype=torch.float64))
     assert total.count == 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import pydantic
@@ -13,6 +14,7 @@ from basicsr.data import build_dataset
 from basicsr.options import dump, load_options
 from basicsr.options.checking import sections
 from basicsr.utils.errors import OptionError
+from tests.helpers.problems import unexpected
 
 TRAIN = """\
 name: small
@@ -102,82 +104,83 @@ def test_all_problems_at_once_sorted_by_line(file: Path) -> None:
         ('crop_border: 0', 'crop_border: [0]'),
         ('wandb: {project: null}', 'print_freq: often\n  use_tb_logger: 1'),
     )
-    assert problems_of(file, 'val:save_img=3') == [
-        'x.yml:1: name: a required key is missing (Name of the experiment: its folder is `experiments/<name>`)',
-        "x.yml:1: nmae: unknown key; did you mean 'name'?",
-        "x.yml:3: network_g.type: unknown network 'SegNAFNetLokal'; did you mean 'SegNAFNetLocal'?",
-        "x.yml:8: datasets.train: PairedImageDataset needs the key 'dataroot_lq'",
-        'x.yml:12: datasets.train.gt_size: expected a valid integer, got 12.5 (float)',
-        "x.yml:14: train.optim_g.lrr: unknown key 'lrr' of AdamW; did you mean 'lr'?",
-        "x.yml:15: train.scheduler: CosineAnnealingLR needs the key 'T_max'",
-        "x.yml:16: train.pixel_opt.type: unknown loss 'PSNRLos'; did you mean 'PSNRLoss'?",
-        'x.yml:19: val.metrics.psnr.crop_border: expected a valid integer, got [0] (list)',
-        "x.yml:21: logger.print_freq: expected a valid integer, got 'often' (str)",
-        'x.yml:22: logger.use_tb_logger: expected a valid boolean, got 1 (int)',
-        "--force_yml 'val:save_img=3': val.save_img: expected a valid boolean, got 3 (int)",
+    patterns = [
+        r'x\.yml:1: name: ',
+        r"x\.yml:1: nmae: .*'name'",
+        r"x\.yml:3: network_g\.type: .*'SegNAFNetLokal'.*'SegNAFNetLocal'",
+        r"x\.yml:8: datasets\.train: .*PairedImageDataset.*'dataroot_lq'",
+        r'x\.yml:12: datasets\.train\.gt_size: .*integer.*12\.5',
+        r"x\.yml:14: train\.optim_g\.lrr: .*'lrr'.*AdamW.*'lr'",
+        r"x\.yml:15: train\.scheduler: .*CosineAnnealingLR.*'T_max'",
+        r"x\.yml:16: train\.pixel_opt\.type: .*'PSNRLos'.*'PSNRLoss'",
+        r'x\.yml:19: val\.metrics\.psnr\.crop_border: .*integer.*\[0\]',
+        r"x\.yml:21: logger\.print_freq: .*integer.*'often'",
+        r'x\.yml:22: logger\.use_tb_logger: .*boolean.*1',
+        r"--force_yml 'val:save_img=3': val\.save_img: .*boolean.*3",
     ]
+    assert not unexpected(problems_of(file, 'val:save_img=3'), patterns)
 
 
 REFUSED = [
-    ('name=42', 'name: expected a valid string, got 42 (int); write quotes to make it text'),
-    ('name=', 'name: expected a valid string, got nothing (null)'),
-    ('mode=refrence', "mode: expected 'default' or 'reference', got 'refrence' (str); did you mean 'reference'?"),
-    ('manual_seed=-1', 'manual_seed: expected greater than or equal to 0, got -1 (int)'),
-    ('manual_seed="1"', "manual_seed: expected a valid integer, got '1' (str)"),
-    ('manual_seed=true', 'manual_seed: expected a valid integer, got True (bool)'),
-    ('train=[1]', 'train: expected a mapping, got [1] (list)'),
-    ('val=', 'val: expected a mapping, got nothing (null)'),
-    ('datasets:train:gt_size=null', 'datasets.train.gt_size: expected a valid integer, got nothing (null); leave the '),
-    ('train:total_iter=null', 'train.total_iter: expected a valid integer, got nothing (null); leave the key out for '),
-    ('network_g:width=null', 'network_g.width: expected a valid integer, got nothing (null); leave the key out'),
-    ('train:scheduler:T_max=null', 'train.scheduler.T_max: expected a valid integer, got nothing (null)'),
-    ('train:optim_g:betas=[0.9, null]', 'train.optim_g.betas[1]: expected a valid number, got nothing (null)'),
+    ('name=42', 'name: .*string.*42'),
+    ('name=', 'name: .*string.*null'),
+    ('mode=refrence', "mode: .*'default'.*'reference'.*'refrence'.*'reference'"),
+    ('manual_seed=-1', 'manual_seed: .*0.*-1'),
+    ('manual_seed="1"', "manual_seed: .*integer.*'1'"),
+    ('manual_seed=true', 'manual_seed: .*integer.*True'),
+    ('train=[1]', r'train: .*mapping.*\[1\]'),
+    ('val=', 'val: .*mapping.*null'),
+    ('datasets:train:gt_size=null', r'datasets\.train\.gt_size: .*integer.*null'),
+    ('train:total_iter=null', r'train\.total_iter: .*integer.*null'),
+    ('network_g:width=null', r'network_g\.width: .*integer.*null'),
+    ('train:scheduler:T_max=null', r'train\.scheduler\.T_max: .*integer.*null'),
+    ('train:optim_g:betas=[0.9, null]', r'train\.optim_g\.betas\[1\]: .*number.*null'),
     (
         'train:precision=null',
-        "train.precision: expected 'fp32', 'bf16' or 'fp16', got nothing (null); leave the key out",
+        r"train\.precision: .*'fp32'.*'bf16'.*'fp16'.*null",
     ),
-    ('network_g=NAFNet', "network_g: expected a mapping, got 'NAFNet' (str)"),
-    ('network_g={width: 8}', "network_g: a network block needs the key 'type': "),
-    ('network_g={type: [a]}', "network_g.type: expected the name of a network, got ['a']"),
-    ('network_g:enc_blk_nums=[1, x]', "network_g.enc_blk_nums[1]: expected a valid integer, got 'x' (str)"),
-    ('network_g:_delete_=true', "network_g._delete_: unknown key '_delete_' of SegNAFNetLocal"),
-    ('network_g={type: SAMDeblur, backbone: {type: NAFNet, widht: 3}}', 'network_g.backbone.widht: unknown key'),
-    ('train:optim_g:lr="1e-3"', "train.optim_g.lr: expected a valid number, got '1e-3' (str)"),
-    ('train:optim_g:params=[1]', "train.optim_g.params: unknown key 'params' of AdamW"),
-    ('train:pixel_opt=', "train: a loss is missing: set 'pixel_opt' or 'perceptual_opt'"),
-    ('train:pixel_opt:reduction=sum', "train.pixel_opt.reduction: expected 'mean', got 'sum' (str)"),
-    ('val:metrics:psnr:type=calculate_mcr', "val.metrics.psnr.type: 'calculate_mcr' cannot be used"),
-    ('val:metrics:psnr:data_range=gues', "val.metrics.psnr.data_range: expected a valid number or 'guess', got"),
-    ('val:grids=true', "val: 'grids: true' needs either 'crop_size_h' or 'crop_size_h_ratio'"),
-    ('val:crop_size_h_ratio=1.5', 'val.crop_size_h_ratio: expected less than or equal to 1, got 1.5 (float)'),
-    ('val:max_minibatch=.inf', "'.inf' is not a valid float"),
-    ('datasets={}', 'datasets: dictionary should have at least 1 item'),
-    ('datasets:trian={}', 'datasets.trian: unknown phase; a key of datasets is train, val or test, with'),
-    ('datasets:train:mean=[1, 2, 3]', 'datasets.train.mean: expected nothing (null), got [1, 2, 3] (list)'),
-    ('datasets:train:phase=val', "datasets.train.phase: unknown key 'phase' of PairedImageDataset"),
+    ('network_g=NAFNet', "network_g: .*mapping.*'NAFNet'"),
+    ('network_g={width: 8}', "network_g: .*'type'"),
+    ('network_g={type: [a]}', r"network_g\.type: .*\['a'\]"),
+    ('network_g:enc_blk_nums=[1, x]', r"network_g\.enc_blk_nums\[1\]: .*integer.*'x'"),
+    ('network_g:_delete_=true', r"network_g\._delete_: .*'_delete_'.*SegNAFNetLocal"),
+    ('network_g={type: SAMDeblur, backbone: {type: NAFNet, widht: 3}}', r'network_g\.backbone\.widht: '),
+    ('train:optim_g:lr="1e-3"', r"train\.optim_g\.lr: .*number.*'1e-3'"),
+    ('train:optim_g:params=[1]', r"train\.optim_g\.params: .*'params'.*AdamW"),
+    ('train:pixel_opt=', "train: .*'pixel_opt'.*'perceptual_opt'"),
+    ('train:pixel_opt:reduction=sum', r"train\.pixel_opt\.reduction: .*'mean'.*'sum'"),
+    ('val:metrics:psnr:type=calculate_mcr', r"val\.metrics\.psnr\.type: .*'calculate_mcr'"),
+    ('val:metrics:psnr:data_range=gues', r"val\.metrics\.psnr\.data_range: .*number.*'guess'"),
+    ('val:grids=true', "val: .*'grids: true'.*'crop_size_h'.*'crop_size_h_ratio'"),
+    ('val:crop_size_h_ratio=1.5', r'val\.crop_size_h_ratio: .*1.*1\.5'),
+    ('val:max_minibatch=.inf', r"'\.inf'.*float"),
+    ('datasets={}', 'datasets: .*1'),
+    ('datasets:trian={}', r'datasets\.trian: .*phase'),
+    ('datasets:train:mean=[1, 2, 3]', r'datasets\.train\.mean: .*\[1, 2, 3\]'),
+    ('datasets:train:phase=val', r"datasets\.train\.phase: .*'phase'.*PairedImageDataset"),
     (
         'datasets:train={name: x, type: SingleImageDataset, dataroot_lq: b}',
-        'SingleImageDataset cannot be used for train',
+        'SingleImageDataset .*train',
     ),
     (
         'datasets:train:batch_size_per_gpu=0',
-        'datasets.train.batch_size_per_gpu: expected greater than or equal to 1, got 0 (int)',
+        r'datasets\.train\.batch_size_per_gpu: .*1.*0',
     ),
-    ('datasets:train:filename_tmpl=x', "datasets.train.filename_tmpl: expected a file name (no slashes) with one '{}'"),
+    ('datasets:train:filename_tmpl=x', r"datasets\.train\.filename_tmpl: .*'\{\}'"),
     (
         'datasets:train:type=PairedImageDatset',
-        "unknown dataset 'PairedImageDatset'; did you mean 'PairedImageDataset'?",
+        "'PairedImageDatset'.*'PairedImageDataset'",
     ),
     (
         'datasets:train:type=PairedImageMaskDataset',
-        "datasets.train: PairedImageMaskDataset needs the key 'dataroot_mask'",
+        r"datasets\.train: .*PairedImageMaskDataset.*'dataroot_mask'",
     ),
-    ('datasets:train:prefetch_mode=cuda', "datasets.train: 'prefetch_mode: cuda' needs 'pin_memory: true'"),
-    ('datasets:train:dataroot_gt=""', 'datasets.train.dataroot_gt: the path is empty'),
-    ('train:optim_g:lr:x=1', 'train.optim_g.lr has no keys, its value is 0.001'),
-    ('train:optimg:lr=1', "train.optimg: unknown key; did you mean 'optim_g'?"),
-    ('dist_params:port=1e6', 'dist_params.port: expected less than 65536, got'),
-    ('_base_=y.yml', '_base_: unknown key'),
+    ('datasets:train:prefetch_mode=cuda', r"datasets\.train: .*'prefetch_mode: cuda'.*'pin_memory: true'"),
+    ('datasets:train:dataroot_gt=""', r'datasets\.train\.dataroot_gt: '),
+    ('train:optim_g:lr:x=1', r'train\.optim_g\.lr .*0\.001'),
+    ('train:optimg:lr=1', r"train\.optimg: .*'optim_g'"),
+    ('dist_params:port=1e6', r'dist_params\.port: .*65536'),
+    ('_base_=y.yml', '_base_: '),
 ]
 
 
@@ -185,7 +188,7 @@ REFUSED = [
 def test_refused(file: Path, force: str, message: str) -> None:
     (problem,) = problems_of(file, force)
     assert problem.startswith((f"--force_yml '{force}': ", 'x.yml:'))
-    assert message in problem
+    assert re.search(message, problem)
 
 
 def test_phases_and_masks(file: Path) -> None:
@@ -212,8 +215,8 @@ def test_every_key_of_the_schema_is_protected_against_typing_errors(file: Path, 
             if typo in keys:
                 continue
             where = '.'.join([*path, typo])
-            wanted = f"--force_yml '{where.replace('.', ':')}=1': {where}: unknown key; did you mean '{key}'?"
-            assert wanted in problems_of(file, f'{where.replace(".", ":")}=1')
+            wanted = re.escape(f"--force_yml '{where.replace('.', ':')}=1': {where}: ") + f".*'{key}'"
+            assert any(re.match(wanted, problem) for problem in problems_of(file, f'{where.replace(".", ":")}=1'))
 
 
 def test_keys_of_data_sets_are_protected_too(file: Path) -> None:
@@ -223,7 +226,7 @@ def test_keys_of_data_sets_are_protected_too(file: Path) -> None:
         ('dataroot_gt2', 'dataroot_gt'),
     ):
         (problem,) = problems_of(file, f'datasets:train:{typo}=1')
-        assert f"datasets.train.{typo}: unknown key '{typo}' of PairedImageDataset; did you mean '{key}'?" in problem
+        assert re.search(rf"datasets\.train\.{typo}: .*PairedImageDataset.*'{key}'", problem)
     both = problems_of(file, 'datasets:train:gt_sise=1', 'datasets:train:pin_memory=perhaps')
     assert [problem.split(': ', 2)[1] for problem in both] == ['datasets.train.gt_sise', 'datasets.train.pin_memory']
 
@@ -237,7 +240,7 @@ def test_generated_data_and_images_without_ground_truth_can_be_named(file: Path)
     problems = problems_of(
         file, 'datasets:train={name: b, type: SyntheticBlurDataset, generator: {type: felzenszwalb, scal: 5}}'
     )
-    assert 'datasets.train.generator.scal: unknown key' in problems[0]
+    assert 'datasets.train.generator.scal: ' in problems[0]
 
 
 def test_reference_mode_reaches_data_sets(file: Path) -> None:
@@ -254,10 +257,11 @@ def test_errors_in_included_files_name_them(file: Path) -> None:
     child = file.parent / 'child.yml'
     child.write_text('_base_: x.yml\ntrain:\n  optim_g:\n    lrr: 3\n')
     edit(file, ('seg_channel', 'seg_chanel'))
-    assert problems_of(child) == [
-        "child.yml:4: train.optim_g.lrr: unknown key 'lrr' of AdamW; did you mean 'lr'? (its type: x.yml:14)",
-        "x.yml:4: network_g.seg_chanel: unknown key 'seg_chanel' of SegNAFNetLocal; did you mean 'seg_channel'?",
+    patterns = [
+        r"child\.yml:4: train\.optim_g\.lrr: .*AdamW.*'lr'.*x\.yml:14",
+        r"x\.yml:4: network_g\.seg_chanel: .*SegNAFNetLocal.*'seg_channel'",
     ]
+    assert not unexpected(problems_of(child), patterns)
 
 
 def test_resolved_options_load_to_the_same_again(file: Path) -> None:
@@ -327,11 +331,12 @@ def test_reference_mode_leaves_stated_values_and_other_networks_alone(file: Path
 
 
 @pytest.mark.parametrize(
-    ('force', 'reason'),
+    ('force', 'key'),
     [
-        ('train:mixup=true', 'train.mixup: mixup calls a method that the original never had; remove the key'),
-        ('scale=2', 'scale: images are restored at their own size, without upscaling; remove the key'),
+        ('train:mixup=true', 'train.mixup'),
+        ('scale=2', 'scale'),
     ],
 )
-def test_keys_of_the_original_that_cannot_be_used(file: Path, force: str, reason: str) -> None:
-    assert problems_of(file, force) == [f"--force_yml '{force}': {reason}"]
+def test_keys_of_the_original_that_cannot_be_used(file: Path, force: str, key: str) -> None:
+    (problem,) = problems_of(file, force)
+    assert problem.startswith(f"--force_yml '{force}': {key}: ")

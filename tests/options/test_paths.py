@@ -12,6 +12,7 @@ import pytest
 from basicsr.options import Options, load_options
 from basicsr.preflight import check_paths
 from basicsr.utils.errors import OptionError
+from tests.helpers.problems import unexpected
 
 TEXT = """\
 name: small
@@ -55,12 +56,13 @@ def test_undefined_variables_are_named(file: Path) -> None:
     file.write_text(TEXT.replace(': gt', ': ${NO_SUCH_VARIABLE}/gt').replace(': lq', ': ~nobody-here/lq'))
     with pytest.raises(OptionError) as caught:
         load_options(file, ['path:pretrain_network_g=$NO_SUCH_FILE'])
-    assert [problem.replace(f'{file.parent}/', '') for problem in caught.value.problems] == [
-        'x.yml:7: datasets.train.dataroot_gt: the environment variable NO_SUCH_VARIABLE is not defined',
-        'x.yml:8: datasets.train.dataroot_lq: no home folder for ~nobody-here',
-        "--force_yml 'path:pretrain_network_g=$NO_SUCH_FILE': path.pretrain_network_g: "
-        'the environment variable NO_SUCH_FILE is not defined',
+    patterns = [
+        r'.*x\.yml:7: datasets\.train\.dataroot_gt: .*NO_SUCH_VARIABLE',
+        r'.*x\.yml:8: datasets\.train\.dataroot_lq: .*~nobody-here',
+        r"--force_yml 'path:pretrain_network_g=\$NO_SUCH_FILE': path\.pretrain_network_g: "
+        '.*NO_SUCH_FILE',
     ]
+    assert not unexpected(caught.value.problems, patterns)
 
 
 def test_missing_paths_are_reported_together(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,11 +71,12 @@ def test_missing_paths_are_reported_together(file: Path, tmp_path: Path, monkeyp
     options = load_options(file, ['path:pretrain_network_g=lq', 'datasets:train:meta_info_file=/none.txt'])
     with pytest.raises(OptionError) as caught:
         check_paths(options)
-    assert list(caught.value.problems) == [
-        f'{file}:7: datasets.train.dataroot_gt: no such folder: gt (relative to {tmp_path})',
-        "--force_yml 'datasets:train:meta_info_file=/none.txt': datasets.train.meta_info_file: no such file: /none.txt",
-        f"--force_yml 'path:pretrain_network_g=lq': path.pretrain_network_g: no such file: lq (relative to {tmp_path})",
+    patterns = [
+        rf'{file}:7: datasets\.train\.dataroot_gt: .* gt .*{tmp_path}',
+        r"--force_yml '.*=/none\.txt': datasets\.train\.meta_info_file: .* /none\.txt",
+        rf"--force_yml 'path:pretrain_network_g=lq': path\.pretrain_network_g: .* lq .*{tmp_path}",
     ]
+    assert not unexpected(caught.value.problems, patterns)
     (tmp_path / 'gt').mkdir()
     check_paths(load_options(file))
 
@@ -82,9 +85,7 @@ def test_options_made_in_code_are_checked_too() -> None:
     data = {'type': 'PairedImageDataset', 'name': 'x', 'dataroot_gt': 'gt', 'dataroot_lq': 'lq'}
     options = Options.model_validate({'name': 'x', 'network_g': {'type': 'NAFNet'}, 'datasets': {'test': data}})
     assert options.position('name') is None
-    with pytest.raises(
-        OptionError, match=re.compile(r'^datasets\.test\.dataroot_gt: no such folder: gt', re.MULTILINE)
-    ):
+    with pytest.raises(OptionError, match=re.compile(r'^datasets\.test\.dataroot_gt: .* gt\b', re.MULTILINE)):
         check_paths(options)
-    with pytest.raises(pydantic.ValidationError, match="did you mean 'width'"):
+    with pytest.raises(pydantic.ValidationError, match=r"widt.*'width'"):
         Options.model_validate({'name': 'x', 'network_g': {'type': 'NAFNet', 'widt': 3}, 'datasets': {'test': data}})

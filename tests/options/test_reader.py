@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from basicsr.options.includes import read_file
 from basicsr.options.overrides import apply_overrides
 from basicsr.options.reader import read_text
 from basicsr.utils.errors import OptionError
+from tests.helpers.problems import unexpected
 
 
 def write(path: Path, text: str) -> Path:
@@ -76,58 +78,59 @@ def test_anchors_and_merge_keys() -> None:
     assert tree.plain()['b'] == tree.plain()['c'] == {'x': 1, 'y': 2}
     assert tree.locate(('a', 'z')).line == 2
     assert tree.locate(('a', 'x')).line == 5
-    assert failure('a:\n  <<: 5') == ["x.yml:2: '<<' takes a mapping (an alias such as *name), or a list of them"]
+    assert not unexpected(failure('a:\n  <<: 5'), [r"x\.yml:2: '<<' .*mapping"])
 
 
 def test_every_fault_of_the_text_at_once() -> None:
     text = 'a: 1\nb:\n  c: 1\n  d: !!python/name:os.system\n  c: 2\n'
     text += 'a: 2\n1e5: 3\ne: !!int x\nf: .nan\n'
-    assert failure(text) == [
-        'x.yml:4: the tag !!python/name:os.system is not allowed; options are text, numbers, true, false and null',
-        "x.yml:5: the key 'c' appears twice; first at line 3",
-        "x.yml:6: the key 'a' appears twice; first at line 1",
-        "x.yml:7: a key must be text: '1e5' is read as float; add quotes",
-        "x.yml:8: 'x' is not a valid int",
-        "x.yml:9: '.nan' is not a valid float",
+    patterns = [
+        r'x\.yml:4: .*!!python/name:os\.system.*null',
+        r"x\.yml:5: .*'c'.*3",
+        r"x\.yml:6: .*'a'.*1",
+        r"x\.yml:7: .*'1e5'.*float",
+        r"x\.yml:8: .*'x'.*int",
+        r"x\.yml:9: .*'\.nan'.*float",
     ]
+    assert not unexpected(failure(text), patterns)
 
 
 @pytest.mark.parametrize(
     'text', ['a: !!python/object/apply:os.system [ls]', 'a: !!set {x}', 'a: !!binary aGk=', 'a: !mine 3', '!x {a: 1}']
 )
 def test_tags_are_refused(text: str) -> None:
-    assert failure(text)[0].startswith('x.yml:1: the tag !')
+    assert failure(text)[0].startswith('x.yml:1: ')
 
 
 def test_bad_text() -> None:
-    assert failure('a: 1\nb: [1, 2\nc: 3\n')[0].startswith('x.yml:3: not valid YAML: while parsing a flow sequence:')
-    assert failure('a: b: c')[0].startswith('x.yml:1: not valid YAML: mapping values are not allowed')
-    assert failure('a: 1\n---\nb: 2')[0].startswith('x.yml:2: not valid YAML: expected a single document')
-    assert failure('a: 1\nb: \x07')[0].startswith('x.yml:2: not valid YAML: special characters are not allowed')
-    assert failure('a: *nobody')[0].startswith('x.yml:1: not valid YAML: found undefined alias')
-    assert failure('a: 1\n\tb: 2')[0].startswith('x.yml:2: not valid YAML')
-    assert failure('name: x\nb: é'.encode('latin-1')) == ['x.yml:2: not UTF-8 text (byte 11)']
-    assert failure('a: ' + '[' * 5000) == ['x.yml: nested too deeply']
+    assert failure('a: 1\nb: [1, 2\nc: 3\n')[0].startswith('x.yml:3: ')
+    assert failure('a: b: c')[0].startswith('x.yml:1: ')
+    assert failure('a: 1\n---\nb: 2')[0].startswith('x.yml:2: ')
+    assert failure('a: 1\nb: \x07')[0].startswith('x.yml:2: ')
+    assert failure('a: *nobody')[0].startswith('x.yml:1: ')
+    assert failure('a: 1\n\tb: 2')[0].startswith('x.yml:2: ')
+    assert not unexpected(failure('name: x\nb: é'.encode('latin-1')), [r'x\.yml:2: .*UTF-8.*\b11\b'])
+    assert failure('a: ' + '[' * 5000)[0].startswith('x.yml: ')
     assert read_text('name: é\r\n'.encode('utf-8-sig'), 'x.yml').plain() == {'name': 'é'}
 
 
 def test_alias_bombs_are_refused() -> None:
     lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x]']
     lines += [f'a{i}: &a{i} [{", ".join([f"*a{i - 1}"] * 9)}]' for i in range(1, 10)]
-    assert 'more than 100000 values after aliases are expanded' in failure('\n'.join(lines))[0]
+    assert '100000' in failure('\n'.join(lines))[0]
     merges = ['a0: &a0 {x: [1, 2, 3, 4]}']
     merges += [f'a{i}: &a{i} {{<<: [{", ".join([f"*a{i - 1}"] * 9)}]}}' for i in range(1, 10)]
-    assert 'more than 100000 values' in failure('\n'.join(merges))[0]
-    assert failure('a: &a\n  b: *a') == ['x.yml:1: the anchor contains an alias of itself']
+    assert '100000' in failure('\n'.join(merges))[0]
+    assert not unexpected(failure('a: &a\n  b: *a'), [r'x\.yml:1: .*anchor'])
 
 
 @pytest.mark.parametrize(
     ('text', 'what'),
     [
-        ('', 'the file is empty'),
-        ('# nothing\n', 'the file is empty'),
-        ('- a\n', 'the top level is a list'),
-        ('a', 'a str'),
+        ('', 'empty'),
+        ('# nothing\n', 'empty'),
+        ('- a\n', r'\blist\b'),
+        ('a', r'\bstr\b'),
     ],
 )
 def test_top_level_must_be_a_mapping(tmp_path: Path, text: str, what: str) -> None:
@@ -138,20 +141,18 @@ def test_top_level_must_be_a_mapping(tmp_path: Path, text: str, what: str) -> No
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=f'{tmp_path}/none.yml: no such option file'):
+    with pytest.raises(OptionError, match=f'{tmp_path}/none.yml: '):
         read_file(tmp_path / 'none.yml')
-    with pytest.raises(OptionError, match=f'{tmp_path}: cannot be read'):
+    with pytest.raises(OptionError, match=f'{tmp_path}: '):
         read_file(tmp_path)
     path = write(tmp_path / 'x.yml', 'a: 1\n_base_:\n  - one.yml\n  - sub/../two.yml\n  - 5\n')
-    with pytest.raises(OptionError, match=r'x.yml:5: _base_: expected a file name, got 5'):
+    with pytest.raises(OptionError, match=r'x.yml:5: _base_: .*5'):
         read_file(path)
     write(path, 'a: 1\n_base_:\n  - one.yml\n  - sub/../two.yml\n')
     with pytest.raises(OptionError) as caught:
         read_file(path)
-    assert list(caught.value.problems) == [
-        f'{path}:3: _base_: no such option file: {tmp_path}/one.yml',
-        f'{path}:4: _base_: no such option file: {tmp_path}/two.yml',
-    ]
+    patterns = [rf'{path}:3: _base_: .*{tmp_path}/one\.yml', rf'{path}:4: _base_: .*{tmp_path}/two\.yml']
+    assert not unexpected(caught.value.problems, patterns)
 
 
 def test_includes(tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ def test_delete_without_a_base_and_with_another_value(tmp_path: Path) -> None:
     assert read_file(write(tmp_path / 'x.yml', 'a: {_delete_: true, b: {_delete_: false, c: 1}}')).plain() == {
         'a': {'b': {'c': 1}}
     }
-    with pytest.raises(OptionError, match=r'x.yml:2: _delete_: expected true or false, got 1'):
+    with pytest.raises(OptionError, match=r'x.yml:2: _delete_: .*true.*1'):
         read_file(write(tmp_path / 'x.yml', 'a:\n  _delete_: 1\n'))
 
 
@@ -196,7 +197,7 @@ def test_include_cycles_print_the_chain(tmp_path: Path) -> None:
     with pytest.raises(OptionError) as caught:
         read_file(tmp_path / 'a.yml')
     chain = ' -> '.join(str(tmp_path / f'{name}.yml') for name in 'abcb')
-    assert list(caught.value.problems) == [f'{tmp_path}/c.yml: _base_ includes itself: {chain}']
+    assert not unexpected(caught.value.problems, [rf'{tmp_path}/c\.yml: _base_ .*{chain}$'])
 
 
 def test_faults_of_all_included_files_are_reported(tmp_path: Path) -> None:
@@ -239,40 +240,40 @@ def test_overrides() -> None:
 @pytest.mark.parametrize(
     ('argument', 'message'),
     [
-        ('a:b', "'=' is missing; write key:key=value, for example train:optim_g:lr=5e-4"),
-        ('a::b=1', "a key is empty; write key:key=value, without spaces around ':' and '='"),
-        ('=1', "a key is empty; write key:key=value, without spaces around ':' and '='"),
-        ('a.b=1', "unknown key; did you mean 'a:b'?"),
-        ('a:b:c=1', 'a.b has no keys, its value is 1'),
-        ('list:0=1', 'list has no keys, its value is a list; set it as a whole (list=[...])'),
-        ('a:b={x: 1, x: 2}', "the key 'x' appears twice"),
-        ('a:b=[1', 'not valid YAML: while parsing a flow sequence: '),
-        ('a:b=!!python/name:os.system', 'the tag !!python/name:os.system is not allowed; '),
+        ('a:b', "'='.*5e-4"),
+        ('a::b=1', "':'.*'='"),
+        ('=1', "':'.*'='"),
+        ('a.b=1', "'a:b'"),
+        ('a:b:c=1', r'a\.b .*1'),
+        ('list:0=1', r'list .*list=\[\.\.\.\]'),
+        ('a:b={x: 1, x: 2}', "'x'"),
+        ('a:b=[1', 'YAML'),
+        ('a:b=!!python/name:os.system', r'!!python/name:os\.system'),
     ],
 )
 def test_overrides_that_cannot_be_used(argument: str, message: str) -> None:
     tree = read_text('a:\n  b: 1\nlist: [1]\n', 'x.yml')
     _, problems = apply_overrides(tree, [argument])
     assert [str(position) for position, _ in problems] == [f"--force_yml '{argument}'"]
-    assert problems[0][1].startswith(message)
+    assert re.search(message, problems[0][1])
 
 
 def test_a_key_given_twice_with_one_value_is_a_notice(caplog) -> None:
     tree = read_text('a: {x: [1, 2]}\nb: 5\na: {x: [1, 2]}\n', 'x.yml')
     assert tree.plain() == {'a': {'x': [1, 2]}, 'b': 5}
-    assert "x.yml:3: the key 'a' appears twice, with the same value; first at line 1" in caplog.text
+    assert re.search(r"x\.yml:3: .*'a'.*\b1\b", caplog.text)
 
 
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('a: .inf', "'.inf' is not a valid float"),
-        ('a: 99999999999999999999999', 'is not a valid int'),
-        ('a: ' + '9' * 5000, 'is not a valid int'),
-        ('a: "\\ud800"', 'is not a valid str'),
-        ('a: ' + '[' * 300 + ']' * 300, 'nested too deeply'),
-        ('a:\n\tb: 1', 'indent with spaces instead of tabs'),
+        ('a: .inf', r"'\.inf'.*float"),
+        ('a: 99999999999999999999999', r'\bint\b'),
+        ('a: ' + '9' * 5000, r'\bint\b'),
+        ('a: "\\ud800"', r'\bstr\b'),
+        ('a: ' + '[' * 300 + ']' * 300, 'nested'),
+        ('a:\n\tb: 1', 'tabs'),
     ],
 )
 def test_what_no_option_can_be(text: str, message: str) -> None:
-    assert any(message in problem for problem in failure(text))
+    assert any(re.search(message, problem) for problem in failure(text))

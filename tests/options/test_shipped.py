@@ -61,7 +61,7 @@ def test_unknown_names_get_the_nearest(name, nearest):
 
 
 def test_a_name_of_two_files_is_not_guessed():
-    with pytest.raises(OptionError, match='train/GoPro/MAP or test/GoPro/MAP'):
+    with pytest.raises(OptionError, match=r'train/GoPro/MAP .*test/GoPro/MAP'):
         find_option_file('GoPro/MAP')
 
 
@@ -71,7 +71,7 @@ def test_own_files_build_on_shipped_ones(elsewhere):
     assert options.name == 'own'
     assert options.network_g == load_options('GoPro/NAFNet', phase='train').network_g
     (elsewhere / 'own.yml').write_text('name: own\n_base_: GoPro/NAFNet\n')
-    with pytest.raises(OptionError, match=r'own\.yml:2: _base_: .* train/GoPro/NAFNet or test/GoPro/NAFNet'):
+    with pytest.raises(OptionError, match=r'own\.yml:2: _base_: .* train/GoPro/NAFNet .*test/GoPro/NAFNet'):
         load_options('own')
 
 

@@ -122,12 +122,12 @@ def test_the_command_draws_one(place: Path, capsys: pytest.CaptureFixture[str]) 
     sheet = imread(Path('sheets/all.jpg'))
     assert sheet.shape[1] == 4 * WIDTH and sheet.shape[0] > 3 * 22 + 3 * 100
     before = Path('sheets/all.jpg').read_bytes()
-    with pytest.raises(DataError, match=r'all\.jpg exists; .*--overwrite'):
+    with pytest.raises(DataError, match=r'all\.jpg .*--overwrite'):
         deblur('-i', 'photos/a.jpg', '-o', 'more', '--contact-sheet', 'sheets/all.jpg')
     assert not Path('more').exists() and Path('sheets/all.jpg').read_bytes() == before
     assert deblur('-i', 'photos/a.jpg', '-o', 'more', '--contact-sheet', 'sheets/all.jpg', '--overwrite') == 0
     assert imread(Path('sheets/all.jpg')).shape[0] < sheet.shape[0]
-    with pytest.raises(DataError, match='is one of the photos'):
+    with pytest.raises(DataError, match=r'photos/a\.jpg'):
         deblur('-i', 'photos/a.jpg', '-o', 'x', '--contact-sheet', 'photos/a.jpg', '--overwrite')
     with pytest.raises(OptionError, match=r'sheet\.txt: .*\.jpg'):
         deblur('-i', 'photos/a.jpg', '-o', 'x', '--contact-sheet', 'sheet.txt')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import cv2
@@ -120,11 +121,11 @@ def test_every_layout_has_a_tree():
 def test_each_is_recognised_converted_checked_and_read(tree, tmp_path, key, layout):
     root, pairs = tree(key, layout)
     benchmark, out = benchmark_set(key), tmp_path / 'out'
-    with pytest.raises(DataError, match='is an incomplete') as error:
+    with pytest.raises(DataError, match='incomplete') as error:
         prepare(Plan(benchmark, out, root), ['convert'])
     first = pairs[0][0]
     found = sum(part == first for part, *_ in pairs)
-    assert f'{first}: found {found} pairs, expected {benchmark.counts[first]}' in str(error.value)
+    assert re.search(rf'{first}: .*\b{found} .*\b{benchmark.counts[first]}\b', str(error.value))
     assert '--allow-partial' in str(error.value) and benchmark.page in str(error.value)
     assert not out.exists()
 
@@ -132,7 +133,9 @@ def test_each_is_recognised_converted_checked_and_read(tree, tmp_path, key, layo
     report = prepare(plan)
     assert not report.failed
     assert f'{layout} layout' in report.lines[0]
-    assert f'PARTIAL: {first}: found {found} pairs, expected {benchmark.counts[first]}' in report.lines
+    assert any(
+        re.match(rf'PARTIAL: {first}: .*\b{found} .*\b{benchmark.counts[first]}$', line) for line in report.lines
+    )
     for part, name, lq, gt in pairs:
         assert (out / part / 'input' / f'{name}{lq.suffix}').read_bytes() == lq.read_bytes()
         assert (out / part / 'target' / f'{name}{gt.suffix}').read_bytes() == gt.read_bytes()
@@ -174,9 +177,9 @@ def test_the_kinds_of_blur_are_told_apart(tree, tmp_path):
     np.testing.assert_array_equal(dark, bright // 2)
     blurs = [read_dataset_record(plan.out)['stages']['convert']['train']['settings']['blur'] for plan in (plain, gamma)]
     assert blurs == ['blur', 'blur_gamma']
-    with pytest.raises(DataError, match='blur: blur before, blur_gamma now'):
+    with pytest.raises(DataError, match=r'blur: blur .*blur_gamma'):
         prepare(Plan(SETS['gopro'], tmp_path / 'plain', root, blur='blur_gamma', allow_partial=True), ['convert'])
-    with pytest.raises(ArgumentError, match=r"no blur 'gamma'.* blur, blur_gamma"):
+    with pytest.raises(ArgumentError, match=r"'gamma'.* blur, blur_gamma"):
         Plan(SETS['gopro'], tmp_path, blur='gamma')
 
 
@@ -197,13 +200,13 @@ def test_reds_and_its_300_frames_are_different_sets(tmp_path):
             path.rename(path.with_name(f'{frame - 1:08}.png'))
     names = [pair.stem for pair in find_benchmark(SETS['reds300'], tmp_path / 'raw', ['val']).pairs['val']]
     assert names == ['002_00000009', '004_00000019']
-    with pytest.raises(DataError, match='REDS was not recognised'):
+    with pytest.raises(DataError, match='raw: REDS '):
         find_benchmark(SETS['reds'], tmp_path / 'raw', ['val'])
     assert len(find_benchmark(SETS['reds'], tmp_path / 'raw', ['val'], 'blur_jpeg').pairs['val']) == 20
     assert SETS['reds'].folder != SETS['reds300'].folder
     plan = Plan(SETS['reds300'], tmp_path / 'out', tmp_path / 'raw', allow_partial=True)
     prepare(plan, ['convert'])
-    with pytest.raises(DataError, match='contains reds300; use another --out'):
+    with pytest.raises(DataError, match=r'reds300.*--out'):
         other = Plan(SETS['reds'], tmp_path / 'out', tmp_path / 'raw', blur='blur_jpeg', allow_partial=True)
         prepare(other, ['convert'])
 
@@ -213,14 +216,13 @@ def test_the_two_resolutions_of_reloblur_never_mix(tmp_path):
     for name, size in (('small', (359, 538)), ('other', (360, 540))):
         make_standin(SETS['reloblur'], tmp_path / name, count=1, size=size)
     small = Plan(SETS['reloblur'], tmp_path / 'out', tmp_path / 'small', allow_partial=True)
-    assert [line for line in prepare(small, ['convert']).lines if 'PARTIAL' in line] == [
-        'PARTIAL: test: found 1 pairs, expected 395'
-    ]
+    (partial,) = [line for line in prepare(small, ['convert']).lines if 'PARTIAL' in line]
+    assert re.match(r'PARTIAL: test: .*\b1 .*\b395$', partial)
     assert read_dataset_record(tmp_path / 'out')['parts']['test']['sizes'] == {'538x359': 1}
-    with pytest.raises(DataError, match=r'2152x1436 or 538x359 .*found 1 of 540x360'):
+    with pytest.raises(DataError, match=r'2152x1436 .*538x359 .*\b1 of 540x360'):
         prepare(Plan(SETS['reloblur'], tmp_path / 'other_out', tmp_path / 'other'), ['convert'])
     shutil.copytree(tmp_path / 'other' / 'test' / 'scene000', tmp_path / 'small' / 'test' / 'scene001')
-    with pytest.raises(DataError, match='found 1 of 538x359, 1 of 540x360'):
+    with pytest.raises(DataError, match='1 of 538x359, 1 of 540x360'):
         prepare(Plan(SETS['reloblur'], tmp_path / 'mixed', tmp_path / 'small'), ['convert'])
 
 
@@ -240,18 +242,18 @@ def test_whole_sets_are_told_from_parts_of_them(tmp_path):
     (tmp_path / 'raw' / 'test' / 'STANDIN_00' / 'blur' / '000777.png').unlink()
     with pytest.raises(DataError) as error:
         prepare(plan, ['convert'])
-    assert 'test: found 1110 pairs, expected 1111' in str(error.value)
-    assert '1 files without a partner are skipped: test/STANDIN_00/sharp/000777.png' in str(error.value)
+    assert re.search(r'test: .*\b1110 .*\b1111\b', str(error.value))
+    assert re.search(r'\b1 .*: test/STANDIN_00/sharp/000777\.png', str(error.value))
 
 
 @pytest.mark.parametrize('key', SETS)
 def test_a_missing_set_names_its_layouts_and_its_page(tmp_path, key):
     (tmp_path / 'photos').mkdir()
     cv2.imwrite(str(tmp_path / 'photos' / 'a.png'), np.zeros((8, 8, 3), np.uint8))
-    for root, reason in ((tmp_path, 'was not recognised here'), (tmp_path / 'gone', 'no such folder')):
-        with pytest.raises(DataError, match=reason) as error:
+    for root in (tmp_path, tmp_path / 'gone'):
+        with pytest.raises(DataError, match=str(root)) as error:
             prepare(Plan(SETS[key], tmp_path / 'out', root), ['convert'])
-        assert SETS[key].page in str(error.value) and 'downloads nothing' in str(error.value)
+        assert SETS[key].page in str(error.value)
     with pytest.raises(DataError) as error:
         find_benchmark(SETS[key], tmp_path, SETS[key].parts)
     assert all(f'  {layout.name}: ' in str(error.value) for layout in SETS[key].layouts)
@@ -276,14 +278,14 @@ def test_a_set_in_lmdb_is_told_how_to_unpack_and_recognised_then(tree, tmp_path)
 def test_two_copies_of_a_set_are_an_error_unless_one_is_named(tmp_path):
     for name, layout in (('a', 'original'), ('b', 'original'), ('c', 'blur-sharp')):
         make_standin(SETS['gopro'], tmp_path / name, layout, 1, (8, 8))
-    with pytest.raises(DataError, match='more than once') as error:
+    with pytest.raises(DataError, match='once') as error:
         find_benchmark(SETS['gopro'], tmp_path, ['train'])
     assert all(f'in {tmp_path / name}' in str(error.value) for name in 'abc')
     assert find_benchmark(SETS['gopro'], tmp_path, ['train'], layout='blur-sharp').folder == tmp_path / 'c'
     assert find_benchmark(SETS['gopro'], tmp_path / 'b', ['train']).folder == tmp_path / 'b'
-    with pytest.raises(DataError, match="no layout 'blur_sharp'; did you mean 'blur-sharp'"):
+    with pytest.raises(DataError, match=r"'blur_sharp'.*'blur-sharp'"):
         find_benchmark(SETS['gopro'], tmp_path, ['train'], layout='blur_sharp')
-    with pytest.raises(DataError, match="did you mean 'gopro'"):
+    with pytest.raises(DataError, match=r"'gopro_'.*'gopro'"):
         benchmark_set('gopro_')
 
 
@@ -299,10 +301,10 @@ def test_files_that_an_official_list_names_and_that_are_not_there(tmp_path):
     make_standin(SETS['realblur-j'], tmp_path / 'raw', count=2, size=(8, 8))
     gone = next((tmp_path / 'raw').rglob('blur_02.png'))
     gone.unlink()
-    with pytest.raises(DataError, match=r'blur_02\.png \(listed in RealBlur_J_test_list\.txt, not found\)'):
+    with pytest.raises(DataError, match=r'blur_02\.png .*RealBlur_J_test_list\.txt'):
         prepare(Plan(SETS['realblur-j'], tmp_path / 'out', tmp_path / 'raw'), ['convert'])
     (tmp_path / 'raw' / 'RealBlur_J_test_list.txt').write_text('only_one.png\n')
-    with pytest.raises(DataError, match=r'RealBlur_J_test_list\.txt:1: expected'):
+    with pytest.raises(DataError, match=r'RealBlur_J_test_list\.txt:1: '):
         find_benchmark(SETS['realblur-j'], tmp_path / 'raw', ['test'])
 
 
@@ -322,7 +324,7 @@ def test_a_stand_in_gets_a_folder_of_its_own(tmp_path):
     assert len({path.read_bytes() for path in files}) == 4
     again = make_standin(SETS['gopro'], tmp_path / 'again', count=2, size=(24, 40))
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in files]
-    with pytest.raises(DataError, match='not empty'):
+    with pytest.raises(DataError, match=r'raw.*empty'):
         make_standin(SETS['gopro'], tmp_path / 'raw')
-    with pytest.raises(DataError, match="no layout 'orginal'; did you mean 'original'"):
+    with pytest.raises(DataError, match=r"'orginal'.*'original'"):
         make_standin(SETS['gopro'], tmp_path / 'other', 'orginal')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -189,7 +190,7 @@ def test_masks_from_the_blurred_images_and_in_the_originals_format(raw, tmp_path
         np.testing.assert_array_equal(file['masks'], masks_from_gray(gray))
     assert len(list((out / 'train' / 'grouped_masks_crops').glob('*.npz'))) == 3
     # the other format into the same folder: only on demand, and then it is the only one
-    with pytest.raises(DataError, match='format: original before, label_map now'):
+    with pytest.raises(DataError, match=r'format: original .*label_map'):
         prepare(Plan(SETS['gopro'], out, masks_from='blurred', generator=SMALL), ['group'])
     prepare(Plan(SETS['gopro'], out, masks_from='blurred', generator=SMALL, force=True), ['group'])
     assert {path.suffix for path in (out / 'train' / 'grouped_masks_crops').iterdir()} == {'.png'}
@@ -202,19 +203,19 @@ def test_each_stage_alone_and_in_its_order(raw, weights, tmp_path):
     with pytest.raises(DataError, match=r'--predeblur-opt .* --predeblur-weights'):
         prepare(plan)
     assert not out.exists()
-    with pytest.raises(DataError, match="stage 'crops' needs 'convert'"):
+    with pytest.raises(DataError, match=r"'crops' .*'convert'"):
         prepare(plan, ['crops'])
-    with pytest.raises(DataError, match='needs --root'):
+    with pytest.raises(DataError, match='--root'):
         prepare(Plan(SETS['gopro'], out), ['convert'])
-    with pytest.raises(ArgumentError, match="unknown stage 'crop'"):
+    with pytest.raises(ArgumentError, match="'crop'"):
         prepare(plan, ['crop'])
     prepare(plan, ['convert'])
-    with pytest.raises(DataError, match="'masks' needs 'predeblur'"):
+    with pytest.raises(DataError, match=r"'masks' .*'predeblur'"):
         prepare(plan, ['masks'])
     network = PredeblurNetwork(TINY, weights, device='cpu')
     steps = Plan(SETS['gopro'], out, generator=SMALL, network=network)  # no root: nothing is converted
     for stage in ('group', 'masks'):
-        with pytest.raises(DataError, match='which was not run'):
+        with pytest.raises(DataError, match=f"'{stage}' .*'"):
             prepare(steps, [stage])
     for stage in ALL[1:]:
         prepare(steps, [stage])
@@ -230,7 +231,7 @@ def test_other_settings_never_mix(raw, weights, tmp_path):
         return Plan(SETS['gopro'], out, raw, allow_partial=True, generator=SMALL, masks_from='blurred', **more)
 
     prepare(plan(), ['convert', 'crops', 'masks'])
-    with pytest.raises(DataError, match=r'size: 512 before, 256 now'):
+    with pytest.raises(DataError, match=r'size: 512 .*256'):
         prepare(plan(crop=(256, 256)), ['crops'])
     with pytest.raises(DataError, match=r"stage 'masks' .*generator"):
         prepare(Plan(SETS['gopro'], out, masks_from='blurred'), ['masks'])
@@ -273,10 +274,10 @@ def test_a_network_that_needs_masks_cannot_come_before_them(raw, tmp_path):
         SETS['gopro'], tmp_path / 'out', raw, allow_partial=True, network=PredeblurNetwork(block, tmp_path / 'seg.pth')
     )
     prepare(plan, ['convert'])
-    with pytest.raises(DataError, match='SegNAFNet needs masks'):
+    with pytest.raises(DataError, match=r'SegNAFNet .*masks'):
         prepare(plan, ['predeblur'])
     gone = Plan(SETS['gopro'], tmp_path / 'out', network=PredeblurNetwork(TINY, tmp_path / 'gone.pth'))
-    with pytest.raises(DataError, match=r'gone\.pth: no such file'):
+    with pytest.raises(DataError, match=r'gone\.pth: '):
         prepare(gone, ['predeblur'])
 
 
@@ -295,7 +296,7 @@ def test_a_hard_link_to_another_disk_is_refused_with_advice(raw, tmp_path, monke
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(source), None, str(target))
 
     monkeypatch.setattr(os, 'link', refuse)
-    with pytest.raises(OutputError, match='another disk; use --link copy or symbolic'):
+    with pytest.raises(OutputError, match=r'--link copy .*symbolic'):
         prepare(Plan(SETS['gopro'], tmp_path / 'out', raw, allow_partial=True, link='hard'), ['convert'])
 
 
@@ -362,7 +363,7 @@ def test_broken_files_are_named_and_the_rest_is_done(raw, tmp_path):
     assert len(failed) == 4
     for file, reason in (('000001.png', 'cut off'), ('000002.png', '0 bytes'), ('000003.png', '(180, 321)')):
         assert any(file in line and reason in line for line in failed)
-    assert any(long in line and 'name is too long' in line for line in failed)
+    assert any(long in line and 'too long' in line for line in failed)
     assert 'train crops: 6 made' in done.stdout
     record = read_dataset_record(tmp_path / 'out')['stages']['convert']['train']
     assert {'000001.png', '000002.png', '000003.png'} <= set(record['failed'])
@@ -404,7 +405,7 @@ def test_a_full_disk_stops_with_the_name_of_the_file_and_goes_on_later(raw, tmp_
     stages = ['convert', 'crops', 'masks', 'group']
     plan = Plan(SETS['gopro'], tmp_path / 'out', raw, allow_partial=True, masks_from='blurred', generator=SMALL)
     disk_full_after(2, monkeypatch, str(tmp_path / 'out' / folder))
-    with pytest.raises(OutputError, match=f'{folder}.*No space left on device.*run the same command again'):
+    with pytest.raises(OutputError, match=f'{folder}.*No space left on device'):
         prepare(plan, stages)
     monkeypatch.undo()
     assert not list((tmp_path / 'out').rglob('.*.part'))
@@ -431,7 +432,7 @@ def test_a_full_disk_through_the_command(raw, tmp_path, workers):
     command = [sys.executable, '-c', code, *arguments, *stages]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert 'cannot be written (File too large)' in done.stderr and '.png' in done.stderr
+    assert 'File too large' in done.stderr and '.png' in done.stderr
     assert 'Traceback' not in done.stderr
     assert not list((tmp_path / 'out').rglob('.*.part'))
     assert not [path for path in (tmp_path / 'out').rglob('GOPR*.png') if path.stat().st_size > 70000]
@@ -439,14 +440,14 @@ def test_a_full_disk_through_the_command(raw, tmp_path, workers):
 
 def test_an_output_that_cannot_be_written(raw, tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(OutputError, match='file/out: cannot be written'):
+    with pytest.raises(OutputError, match='file/out: '):
         prepare(Plan(SETS['gopro'], tmp_path / 'file' / 'out', raw, allow_partial=True), ['convert'])
 
 
 def test_one_run_at_a_time(raw, tmp_path):
     pytest.importorskip('fcntl')
     plan = Plan(SETS['gopro'], tmp_path / 'out', raw, allow_partial=True)
-    with locked_folder(tmp_path / 'out'), pytest.raises(DataError, match='another prepare_data is running'):
+    with locked_folder(tmp_path / 'out'), pytest.raises(DataError, match='prepare_data'):
         prepare(plan, ['convert'])
     prepare(plan, ['convert'])
     assert {path.name for path in (tmp_path / 'out').iterdir()} == {'dataset.json', 'train', 'test'}
@@ -463,17 +464,17 @@ def test_a_damaged_record_is_named(raw, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['gopr'], "did you mean 'gopro'"),
-        (['gopro'], 'Download GoPro from https://'),
+        (['gopr'], "'gopro'"),
+        (['gopro'], 'GoPro from https://'),
         (['gopro', '--masks-from', 'blurred'], 'needs --root'),
-        (['gopro', '--root', 'gone', '--masks-from', 'blurred'], 'gone: no such folder'),
+        (['gopro', '--root', 'gone', '--masks-from', 'blurred'], 'gone: '),
         (['gopro', '--root', '.', '--masks-from', 'blurred'], 'GoPro'),
-        (['gopro', '--parts', 'val'], 'has no part val, only train, test'),
-        (['hide', '--root', '.', '--cat-test', 'predeblurred'], 'from the blurred images only'),
-        (['hide', '--root', '.', '--blur', 'blur'], "has no blur 'blur'"),
+        (['gopro', '--parts', 'val'], 'val, only train, test'),
+        (['hide', '--root', '.', '--cat-test', 'predeblurred'], 'blurred'),
+        (['hide', '--root', '.', '--blur', 'blur'], "'blur'"),
         (['gopro', '--root', '.', '--predeblur-weights', 'x.pth'], '--predeblur-opt'),
-        (['gopro', '--root', '.', '--workers', '0'], 'at least 1'),
-        (['gopro', '--root', '.', '--generator', 'felzenswalb'], "did you mean 'felzenszwalb'"),
+        (['gopro', '--root', '.', '--workers', '0'], 'workers'),
+        (['gopro', '--root', '.', '--generator', 'felzenswalb'], "'felzenszwalb'"),
     ],
 )
 def test_wrong_arguments_are_answered_without_a_traceback(tmp_path, monkeypatch, capsys, arguments, message):
@@ -486,10 +487,10 @@ def test_wrong_arguments_are_answered_without_a_traceback(tmp_path, monkeypatch,
 def test_a_dry_run_writes_nothing(raw, tmp_path, monkeypatch, capsys):
     arguments = ['gopro', '--root', str(raw), '--out', str(tmp_path / 'out'), '--masks-from', 'blurred', '--dry-run']
     assert call(SCRIPT, arguments, monkeypatch) == 1
-    assert 'found 3 pairs, expected 2103' in capsys.readouterr().err
+    assert re.search(r'\b3 .*\b2103\b', capsys.readouterr().err)
     assert call(SCRIPT, [*arguments, '--allow-partial'], monkeypatch) == 0
     printed = capsys.readouterr().out
-    assert 'GoPro: 3 train pairs, 1 test pairs, original layout' in printed and '  train crops' in printed
+    assert re.search(r'GoPro: 3 train .*\b1 test .*original', printed) and '  train crops' in printed
     assert 'test crops' not in printed and 'predeblur' not in printed
     assert not (tmp_path / 'out').exists()
 

@@ -161,7 +161,7 @@ def test_thumbnails_keep_the_shape_and_never_grow():
 
 def test_what_does_not_fit_is_refused(tmp_path):
     shown = record_of(0)
-    with pytest.raises(ShapeError, match='gt is 59 x 90, the output 60 x 90'):
+    with pytest.raises(ShapeError, match=r'59 x 90.* 60 x 90'):
         full_images(replace(shown, gt=shown.gt[1:]), labels_of(), None, KeptImages())
     with pytest.raises(ShapeError, match='float32'):
         thumbnails(replace(shown, lq=shown.lq.astype(np.float32)), 320)
@@ -199,9 +199,9 @@ def test_rows_are_on_the_disk_as_they_come(tmp_path):
 @pytest.mark.parametrize(
     ('indices', 'ranks', 'message'),
     [
-        ([[0, 2], [1, 3]], 3, 'rank 2 wrote no rows'),
-        ([[0, 2], [1, 2, 3]], 2, "more than once: 'image2'"),
-        ([[0, 2], [3]], 2, r'3 images scored and 0 skipped, of 4; missing indices: \[1\]'),
+        ([[0, 2], [1, 3]], 3, 'rank 2 '),
+        ([[0, 2], [1, 2, 3]], 2, "'image2'"),
+        ([[0, 2], [3]], 2, r'\b3 .*\b0 .*\b4\b.*\[1\]'),
     ],
 )
 def test_missing_and_double_images_are_errors(indices, ranks, message, tmp_path):
@@ -214,12 +214,12 @@ def test_a_process_that_stopped_is_named(tmp_path):
     write_parts(tmp_path, [[0, 2], [1, 3]])
     part, lines = tmp_path / '.parts' / 'GoPro.rank1.jsonl', lines_of(tmp_path, 1)
     for content, message in (
-        (lines[:2], 'stopped after 2'),
-        (lines[:1] + lines[2:], 'stopped after 1'),
+        (lines[:2], r'\b2\b'),
+        (lines[:1] + lines[2:], r'\b1\b'),
         (lines[0][:40], 'damaged'),
     ):
         part.write_text(''.join(content))
-        with pytest.raises(ReportError, match=message) as caught:
+        with pytest.raises(ReportError, match=f'rank 1.*{message}') as caught:
             join(tmp_path, FACTS, 'GoPro', DEFINITIONS, 4, ranks=2)
         assert 'rank 1' in str(caught.value)
     part.write_text(''.join(lines))
@@ -230,7 +230,7 @@ def test_an_error_in_the_loop_leaves_no_finished_part(tmp_path):
     with pytest.raises(ZeroDivisionError), RowWriter(tmp_path, 'GoPro', DEFINITIONS, 1) as rows:
         add(rows, 0, 'image0')
         raise ZeroDivisionError
-    with pytest.raises(ReportError, match='stopped after 1'):
+    with pytest.raises(ReportError, match=r'rank 0.*\b1\b'):
         join(tmp_path, FACTS, 'GoPro', DEFINITIONS, 1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -74,9 +75,9 @@ def test_a_gain_needs_both_scores():
 
 
 def test_rows_must_have_names_of_their_own_and_defined_labels():
-    with pytest.raises(ReportError, match="'same' are names of several"):
+    with pytest.raises(ReportError, match="'same'"):
         Report(FACTS, 'GoPro', DEFINITIONS, (row(0, 30, name='same'), row(1, 30, name='same')))
-    with pytest.raises(ReportError, match="without definition: 'ssim'"):
+    with pytest.raises(ReportError, match=r"definition.*'ssim'"):
         Report(FACTS, 'GoPro', DEFINITIONS[:1], (row(0, 30),))
 
 
@@ -166,7 +167,7 @@ def test_csv_has_stable_columns_and_reads_back_to_the_same_numbers(tmp_path):
     ('content', 'message'),
     [
         (b'{', 'damaged'),
-        (b'[1]', 'not a report'),
+        (b'[1]', 'report'),
         (b'{"format": "basicsr report 1"}', 'damaged'),
         (b'{"format": "basicsr report 1", "not_finite": {"/x/y": "inf"}, "report": {}}', 'damaged'),
         (b'{"format": "basicsr report 1", "not_finite": {}, "report": {"facts": {"run": "x"}}}', 'dataset'),
@@ -180,12 +181,12 @@ def test_damaged_reports_are_refused_by_name(content, message, tmp_path):
 
 
 def test_folders_without_reports_are_refused(tmp_path):
-    with pytest.raises(ReportError, match='not a folder'):
+    with pytest.raises(ReportError, match=r'gone .*folder'):
         read_reports(tmp_path / 'gone')
     (tmp_path / 'other.json').write_text('{"a": 1}')
-    with pytest.raises(ReportError, match='contains no reports'):
+    with pytest.raises(ReportError, match='reports'):
         read_reports(tmp_path)
-    with pytest.raises(ReportError, match='cannot be read'):
+    with pytest.raises(ReportError, match=r'gone\.json'):
         read_report(tmp_path / 'gone.json')
 
 
@@ -247,8 +248,8 @@ def test_groups_have_rows_of_their_own():
 def test_a_metric_that_is_missing_is_named_with_the_reason():
     missing = replace(DEFINITIONS[1], label='lpips', missing='lpips needs torchmetrics')
     done = report([30.0], definitions=(*DEFINITIONS, missing))
-    assert 'Not scored: lpips. lpips needs torchmetrics.' in summary_markdown([done])
-    assert 'Not scored' not in summary_markdown([report([30.0])])
+    assert re.search('scored: lpips.*torchmetrics', summary_markdown([done]))
+    assert 'lpips' not in summary_markdown([report([30.0])])
 
 
 def test_without_ground_truth_there_are_names_and_no_scores():
@@ -266,8 +267,8 @@ def test_the_summary_says_what_was_computed_and_how(tmp_path):
     for part in ('## REDS', 'SSIM 3-D', 'ab' * 32, 'NetA', 'loss \\> 3 dB', 'threshold=3.0', 'gone.png (cut off)'):
         assert part in text, part
     assert '<img' not in text.replace('\\<img', '')
-    assert 'Processed in tiles: 1 of 8 images.' in text
-    assert 'Marked psnr: infinite: 1 of 8 images.' in text
+    assert 'tiles: 1 of 8 ' in text
+    assert 'psnr: infinite: 1 of 8 ' in text
     widths = [line.replace('\\|', '').count('|') for line in text.splitlines() if line.startswith('|')]
     assert set(widths) <= {3, 6}
 

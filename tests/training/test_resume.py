@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -152,10 +153,10 @@ def test_half_broken_and_mixed_pairs_are_skipped_and_named(tmp_path, roots, capl
     (states / '.0123456789abcdef.part').write_text('left by a kill')
     assert runs.train(tmp_path, content, '--auto_resume') == 0
     for name, reason in (
-        ('net_g_8.pth', 'no matching training state'),
+        ('net_g_8.pth', 'state'),
         ('7.state', 'missing'),
         ('6.state', 'damaged'),
-        ('5.state', 'not a pair'),
+        ('5.state', 'pair'),
         ('net_g_4.pth', 'NaN'),
     ):
         assert any(name in line and reason in line for line in caplog.messages), name
@@ -184,7 +185,7 @@ def test_a_state_that_is_named_is_continued_in_another_experiment(tmp_path, root
     assert runs.train(tmp_path, again) == 0
     assert runs.differences(runs.result_of(tmp_path), runs.result_of(tmp_path, name='again')) == []
     assert runs.log_of(tmp_path, 'again')[0]['iter'] == 4
-    with pytest.raises(OptionError, match='already exists'):
+    with pytest.raises(OptionError, match=r'experiments/again'):
         runs.train(tmp_path, again)
     own = runs.options(roots, path__resume_state=str(state))
     before = runs.log_of(tmp_path)
@@ -225,7 +226,7 @@ def test_another_recipe_has_to_be_wanted(tmp_path, roots, monkeypatch, caplog):
     wanted = [*other['path'].items()] if 'path' in other else []
     assert not wanted
     assert runs.train(tmp_path, other, '--auto_resume', '--force_yml', 'path:resume_with_changes=true') == 0
-    assert 'the recipe changes after 5 steps: train.optim_g.lr' in caplog.text
+    assert re.search(r'\b5 steps: train\.optim_g\.lr', caplog.text)
 
 
 def test_the_place_of_the_data_is_no_part_of_the_recipe(tmp_path, roots, monkeypatch):
@@ -243,11 +244,11 @@ def test_the_place_of_the_data_is_no_part_of_the_recipe(tmp_path, roots, monkeyp
         (
             {'epoch': 1, 'iter': 5, 'optimizers': [], 'schedulers': []},
             CheckpointError,
-            'not a training state',
+            r'5\.state.*training state',
         ),
-        ([1, 2], CheckpointError, 'not a training state of this project'),
-        (b'nothing', WeightsError, 'damaged'),
-        (Exception('x'), UnsafeWeightsError, 'refused'),
+        ([1, 2], CheckpointError, r'5\.state.*training state'),
+        (b'nothing', WeightsError, r'5\.state .*damaged'),
+        (Exception('x'), UnsafeWeightsError, r'5\.state .*pickled'),
     ],
 )
 def test_foreign_states_are_refused(tmp_path, roots, content, error, message):
@@ -268,7 +269,7 @@ def test_states_with_contents_of_another_kind_are_refused(tmp_path, roots, key, 
     assert runs.train(tmp_path, runs.options(roots, train__total_iter=1)) == 0
     path = tmp_path / 'experiments' / 'run' / 'training_states' / '1.state'
     torch.save({**torch.load(path, weights_only=True), key: value}, path)
-    with pytest.raises(CheckpointError, match=f'not a training state of this project, wrong types: {key}'):
+    with pytest.raises(CheckpointError, match=rf'1\.state.*: {key}'):
         runs.train(tmp_path, runs.options(roots, path__resume_state=str(path)))
 
 
@@ -281,7 +282,7 @@ def test_an_optimizer_of_other_weights_is_refused(tmp_path, roots):
         'resume_with_changes': True,
     }
     content = runs.options(roots, name='b', path=path, network_g__width=8)
-    with pytest.raises(CheckpointError, match=r'another optimizer or schedule: .* shape of a weight'):
+    with pytest.raises(CheckpointError, match=r'6\.state.*shape'):
         runs.train(tmp_path, content)
 
 
@@ -291,7 +292,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path, roots):
     other = runs.options(
         roots, name='b', network_g__width=5, path={'resume_state': str(state), 'resume_with_changes': True}
     )
-    with pytest.raises(WeightsError, match=r'does not fit SegNAFNet.*\n  width: 4 in the file, 5'):
+    with pytest.raises(WeightsError, match=r'SegNAFNet.*\n  width: 4 .*\b5\b'):
         runs.train(tmp_path, other)
 
 
@@ -318,7 +319,7 @@ def test_an_error_leaves_no_process_behind(tmp_path):
     (tmp_path / 'pairs' / 'lq' / '6.png').write_bytes(b'')
     content = runs.options(roots, val__validate_first=False, datasets__train__num_worker_per_gpu=3)
     assert runs.ends([runs.start(tmp_path, content)], timeout=60) == [1]
-    assert '6.png: the file is empty' in (tmp_path / 'output.txt').read_text()
+    assert '6.png: ' in (tmp_path / 'output.txt').read_text()
 
 
 @pytest.mark.slow
@@ -331,7 +332,7 @@ def test_a_full_disk_is_an_error_and_older_checkpoints_stay(tmp_path, roots, mon
     assert len(before) == 2
     assert runs.ends([runs.start(tmp_path, content, '--auto_resume', prepare=limit_file_size)]) == [1]
     output = (tmp_path / 'output.txt').read_text()
-    assert 'net_g_3.pth (File too large)' in output
+    assert 'net_g_3.pth' in output
     assert 'Traceback' not in output
     after = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.suffix in ('.pth', '.state', '.part')}
     assert after == before
@@ -344,7 +345,7 @@ def test_a_failed_save_in_any_place_leaves_older_pairs(tmp_path, roots, monkeypa
     folder.save(1, net, {}, state)
     with (
         monkeypatch.context() as patch,
-        pytest.raises(CheckpointError, match=r'cannot save .*2\.state \(No space'),
+        pytest.raises(CheckpointError, match=r'2\.state.*No space'),
     ):
         calls = []
 
@@ -369,7 +370,7 @@ def test_a_failed_save_in_any_place_leaves_older_pairs(tmp_path, roots, monkeypa
 def test_without_a_checkpoint_a_resumed_training_starts_at_the_beginning(tmp_path, roots, caplog):
     caplog.set_level('INFO')
     assert runs.train(tmp_path, runs.options(roots), '--auto_resume') == 0
-    assert 'starting a new training' in caplog.text
+    assert 'new training' in caplog.text
 
 
 def test_a_drawn_seed_is_kept(tmp_path, roots, monkeypatch):

@@ -121,7 +121,7 @@ def test_warm_up_is_a_line_and_needs_no_schedule():
     found = rates(optimizer, None, range(1, 9), warmup_iter=5)
     assert list(found.values()) == pytest.approx([2e-4, 4e-4, 6e-4, 8e-4, 1e-3, 1e-3, 1e-3, 1e-3], rel=1e-12)
     assert rates(sgd(), None, [1, 2]) == {1: 1e-3, 2: 1e-3}
-    with pytest.raises(ValueError, match='from 1'):
+    with pytest.raises(ValueError, match='0'):
         advance(optimizer, None, 0)
 
 
@@ -148,15 +148,15 @@ def test_the_last_period_and_the_line_hold_their_end():
         ({'T_max': 10}, ArgumentError, 'type'),
         ({'type': 'TrueCosineAnnealingLR'}, ArgumentError, 'T_max'),
         ({'type': 'TrueCosineAnnealingLR', 'T_max': 10, 'eta_mim': 0}, ArgumentError, 'eta_min'),
-        ({'type': 'MultiStepLR', 'milestones': [3], 'restarts': [0, 2]}, ArgumentError, '2 restarts but 1'),
+        ({'type': 'MultiStepLR', 'milestones': [3], 'restarts': [0, 2]}, ArgumentError, r'\b2 restarts .*\b1\b'),
         (
             {'type': 'CosineAnnealingRestartLR', 'periods': [5, 9], 'restart_weights': [1]},
             ArgumentError,
-            '2 periods but 1',
+            r'\b2 periods .*\b1\b',
         ),
-        ({'type': 'CosineAnnealingRestartLR', 'periods': []}, ArgumentError, 'positive lengths'),
-        ({'type': 'CosineAnnealingRestartLR', 'periods': [5, 9]}, ArgumentError, 'sum to 14, less than total_iter 100'),
-        ({'type': 'VibrateLR'}, ArgumentError, 'at least 160'),
+        ({'type': 'CosineAnnealingRestartLR', 'periods': []}, ArgumentError, 'periods'),
+        ({'type': 'CosineAnnealingRestartLR', 'periods': [5, 9]}, ArgumentError, '14.* total_iter 100'),
+        ({'type': 'VibrateLR'}, ArgumentError, '160'),
     ],
 )
 def test_wrong_blocks_are_refused(block, error, message):
@@ -169,12 +169,12 @@ def test_periods_last_until_the_step_before_the_last_iteration():
     block = {'type': 'CosineAnnealingRestartLR'}
     for last in (51, 50, 49):
         build_scheduler(sgd(), {**block, 'periods': [50, last]}, 100)
-    with pytest.raises(ArgumentError, match='sum to 98, less than total_iter 100'):
+    with pytest.raises(ArgumentError, match=r'98.* total_iter 100'):
         build_scheduler(sgd(), {**block, 'periods': [50, 48]}, 100)
 
 
 def test_a_schedule_without_a_length_is_refused():
-    with pytest.raises(ArgumentError, match='LinearLR: total_iter is None'):
+    with pytest.raises(ArgumentError, match='LinearLR: total_iter'):
         build_scheduler(sgd(), {'type': 'LinearLR'})
 
 

@@ -132,14 +132,14 @@ def test_other_pixel_formats_look_the_same(name, more, pixels):
     for was, now in zip(before.frames, after.frames, strict=True):
         shown = rgb(now, 'bt709' if after.colours[0] == 1 else 'bt601')
         assert np.abs(was.to_ndarray(format='rgb24').astype(int)[inside] - shown[inside]).max() <= LEVELS
-    assert ('transparency is dropped' in done.notes) == (name in ('j.mkv', 'k.mov'))
-    assert any('RGB converted to' in note for note in done.notes) == (pixels == 'yuv444p' and name != 'c.mkv')
+    assert any('transparency' in note for note in done.notes) == (name in ('j.mkv', 'k.mov'))
+    assert any('RGB' in note for note in done.notes) == (pixels == 'yuv444p' and name != 'c.mkv')
 
 
 def test_odd_sizes_of_halved_chroma_are_cut():
     make('in.mkv', codec='ffv1', size=(63, 95))
     before, after, done = through('in.mkv')
-    assert after.size == (62, 94) and 'cut to 94×62: only even sizes can be written' in done.notes
+    assert after.size == (62, 94) and any('94×62' in note for note in done.notes)
     assert np.abs(before.planes[0][0][:62, :94] - after.planes[0][0]).max() <= LEVELS
 
 
@@ -149,21 +149,21 @@ def test_odd_sizes_of_halved_chroma_are_cut():
 @pytest.mark.parametrize(
     ('name', 'more', 'note'),
     [
-        ('hlg.mov', {'codec': 'libx265', 'colours': (9, 9, 18, 1)}, 'HDR (HLG) kept, as HEVC of 10 bits'),  # the case
-        ('pq.mp4', {'codec': 'libx265', 'colours': (9, 9, 16, 1)}, 'HDR (PQ) kept, as HEVC of 10 bits'),
-        ('pq.mkv', {'codec': 'ffv1', 'colours': (9, 9, 16, 1)}, 'HDR (PQ) kept, as HEVC of 10 bits'),
-        ('hlg.avi', {'colours': (9, 9, 18, 1), 'options': {'bf': '0'}}, 'HDR (HLG) kept, as H.264 of 10 bits'),
-        ('sdr.mp4', {'codec': 'libx265', 'colours': (1, 1, 1, 1)}, '10 bits kept, as HEVC of 10 bits'),
-        ('half.mkv', {'codec': 'ffv1', 'pixels': 'yuv422p10le'}, '10 bits kept, as HEVC of 10 bits'),
-        ('small.mp4', {'colours': (9, 9, 16, 1), 'size': (32, 32)}, 'HDR (PQ) kept, as H.264 of 10 bits'),
-        ('hi10.mkv', {}, '10 bits kept, as HEVC of 10 bits'),
+        ('hlg.mov', {'codec': 'libx265', 'colours': (9, 9, 18, 1)}, 'HLG.*HEVC.* 10 bits'),  # the case
+        ('pq.mp4', {'codec': 'libx265', 'colours': (9, 9, 16, 1)}, 'PQ.*HEVC.* 10 bits'),
+        ('pq.mkv', {'codec': 'ffv1', 'colours': (9, 9, 16, 1)}, 'PQ.*HEVC.* 10 bits'),
+        ('hlg.avi', {'colours': (9, 9, 18, 1), 'options': {'bf': '0'}}, r'HLG.*H\.264.* 10 bits'),
+        ('sdr.mp4', {'codec': 'libx265', 'colours': (1, 1, 1, 1)}, '10 bits.*HEVC.* 10 bits'),
+        ('half.mkv', {'codec': 'ffv1', 'pixels': 'yuv422p10le'}, '10 bits.*HEVC.* 10 bits'),
+        ('small.mp4', {'colours': (9, 9, 16, 1), 'size': (32, 32)}, r'PQ.*H\.264.* 10 bits'),
+        ('hi10.mkv', {}, '10 bits.*HEVC.* 10 bits'),
     ],
 )
 def test_deep_videos_keep_ten_bits_and_tags(name, more, note):
     make(name, **{'pixels': 'yuv420p10le', **more})
     before, after, done = through(name)
     require_kept(before, after)
-    assert note in done.notes and after.pixels == before.pixels
+    assert re.search(note, '\n'.join(done.notes)) and after.pixels == before.pixels
 
 
 def test_the_tags_of_prores_are_those_of_its_container():
@@ -176,14 +176,14 @@ def test_the_tags_of_prores_are_those_of_its_container():
 def test_more_than_ten_bits_become_ten(pixels, bits):
     make('in.mkv', codec='ffv1', pixels=pixels)
     before, after, done = through('in.mkv')
-    assert max(differences(before, after)) <= LEVELS and f'{bits} bits converted to 10' in done.notes
+    assert max(differences(before, after)) <= LEVELS and re.search(rf'\b{bits} bits .*\b10\b', '\n'.join(done.notes))
 
 
 def test_eight_bits_of_hdr_become_ten():
     make('in.mp4', colours=(9, 9, 18, 1))
     before, after, done = through('in.mp4')
     require_kept(before, after)
-    assert after.pixels == 'yuv420p10le' and 'HDR (HLG) kept, as HEVC of 10 bits' in done.notes
+    assert after.pixels == 'yuv420p10le' and re.search('HLG.*HEVC.* 10 bits', '\n'.join(done.notes))
 
 
 def test_the_mastering_display_of_hdr_stays():
@@ -211,7 +211,7 @@ def test_without_an_encoder_for_ten_bits_hdr_is_refused(monkeypatch):
     assert not Path('out.mp4').exists()
     before, after, done = through('sdr.mkv')
     assert max(differences(before, after)) <= LEVELS and after.pixels == 'yuv420p'
-    assert '10 bits converted to 8: the installed PyAV has no encoder for more' in done.notes
+    assert re.search(r'\b10 bits .*\b8\b.*PyAV', '\n'.join(done.notes))
 
 
 @pytest.mark.parametrize('name', ['in.mp4', 'in.mkv', 'in.avi'])
@@ -222,16 +222,16 @@ def test_without_h264_it_is_mpeg4(name, pixels, monkeypatch):
     make(name, codec, pixels, times=times)
     monkeypatch.setattr(video_encoders, 'formats_of', lambda name: frozenset())
     before, after, done = through(name)
-    assert after.codec == 'mpeg4' and 'MPEG-4 in place of H.264: the installed PyAV has no libx264' in done.notes
+    assert after.codec == 'mpeg4' and re.search(r'MPEG-4 .*H\.264.*libx264', '\n'.join(done.notes))
     assert after.times == pytest.approx(before.times, abs=2e-5)
     assert np.abs(before.planes[0][0] - after.planes[0][0]).mean() < LEVELS
-    assert ('chroma has half the width and height' in done.notes) == (pixels == 'yuv444p')
+    assert any('chroma' in note for note in done.notes) == (pixels == 'yuv444p')
 
 
 @pytest.mark.parametrize('matrix', [10, 14])
 def test_colours_that_are_not_known_are_refused(matrix):
     make('in.mkv', 'ffv1', 'yuv444p10le', colours=(matrix, 9, 16, 1))
-    with pytest.raises(ImageFileError, match=rf'in.mkv: its colour matrix \({matrix} '):
+    with pytest.raises(ImageFileError, match=rf'in.mkv: .*\({matrix} '):
         deblur_video(leaving(), Path('in.mkv'), Path('out.mkv'))
 
 
@@ -257,7 +257,7 @@ def test_metadata_of_dolby_vision_is_told_or_the_file_refused(transfer):
             video_info._lost(Path('in.mkv'), frame, data, layout)
     else:
         notes = video_info._lost(Path('in.mkv'), frame, data, layout)
-        assert notes == ('the metadata of Dolby Vision is dropped', 'the metadata of HDR10+ is dropped')
+        assert len(notes) == 2 and 'Dolby Vision' in notes[0] and 'HDR10+' in notes[1]
 
 
 # case 09, times
@@ -309,7 +309,7 @@ def test_an_edit_list_that_shows_a_part_twice():
     assert len(after.times) == len(before.times) == 25
     assert max(differences(before, after)) <= LEVELS
     assert after.times == pytest.approx(before.times, abs=1e-4)
-    assert done.notes == ('1 frames had timestamps out of order, which were corrected',)
+    assert len(done.notes) == 1 and re.match('1 .*timestamps', done.notes[0])
 
 
 @pytest.mark.parametrize('start', [0, 5])
@@ -329,13 +329,9 @@ def test_what_a_result_does_not_state_is_told():
         info = reader.info
     times = [0, 40, 80, 120, 167, 200]
     notes = require_written(Path('out.mkv'), Path('x.mkv'), info, info.display, times)
-    assert notes == (
-        'frames are up to 7 ms off their times: MKV keeps a constant rate',
-        'MKV does not store its colours',
-        'MKV does not store its shape of pixels',
-        'MKV does not store its rotation',
-    )
-    with pytest.raises(ImageFileError, match=r'x.mkv: only 6 of 7 frames could be written'):
+    words = (r'\b7 ms', 'MKV.*colours', 'MKV.*pixels', 'MKV.*rotation')
+    assert [bool(re.search(word, note)) for word, note in zip(words, notes, strict=True)] == [True] * 4
+    with pytest.raises(ImageFileError, match=r'x.mkv: .*\b6 of 7 frames'):
         require_written(Path('out.mkv'), Path('x.mkv'), info, info.display, [*times, 240])
 
 
@@ -395,7 +391,7 @@ def test_fields_are_deblurred_apart(options):
     net = Same()
     before, after, done = through('in.mkv', net=net)
     require_kept(before, after, 2 * LEVELS)  # at the edges of patches
-    assert before.interlaced and after.interlaced and 'interlaced: each field was deblurred separately' in done.notes
+    assert before.interlaced and after.interlaced and any('interlaced' in note for note in done.notes)
     assert {picture.shape for picture in net.seen} == {(32, 96, 3)} and len(net.seen) == 12
     assert np.abs(net.seen[1] - net_picture(before)[1::2]).mean() < 0.01
 
@@ -430,11 +426,11 @@ def test_sound_that_a_container_does_not_hold_becomes_aac(sound, target):
     make('in.mkv', sound=sound, times=50, late_sound=0.48)
     _, after, done = through('in.mkv', target)
     kind, codec = target[-3:], sound.removeprefix('lib')
-    assert f'sound converted to AAC: {kind} does not support {codec}' in done.notes
+    assert any(re.search(f'AAC.*{kind} .*{codec}', note) for note in done.notes)
     ((heard, packets),) = after.sound
     assert heard == 'aac' and packets[-1][0] - packets[0][0] == pytest.approx(2, abs=0.1)
     if kind == 'avi':
-        assert re.fullmatch(r'the sound is 0\.4[78] s early: .*', done.notes[-1])
+        assert re.search(r'sound .*0\.4[78] s', done.notes[-1])
     else:
         assert packets[0][0] == pytest.approx(0.48, abs=0.03) and len(done.notes) == 1
 
@@ -448,7 +444,7 @@ def test_subtitles_are_copied_where_the_container_holds_them():
         lines = [(packet.pts, bytes(packet)) for packet in file.demux(subtitles=0) if packet.size]
     assert lines == [(0, b'Good day'), (100, b'Goodbye')] and not done.notes
     _, after, done = through('in.mkv', 'out.mp4')
-    assert after.kinds == ['video'] and 'dropped: subtitles (mp4 does not support subrip)' in done.notes
+    assert after.kinds == ['video'] and any(re.search('subtitles.*mp4 .*subrip', note) for note in done.notes)
 
 
 def test_titles_and_languages_stay():
@@ -474,7 +470,7 @@ def test_what_is_left_out_is_told():
                 packet.stream = streams[packet.stream_index]
                 file.mux(packet)
     _, after, done = through('in.mkv')
-    assert 'dropped: attachments (1)' in done.notes and after.kinds == ['video', 'audio']
+    assert any('attachments (1)' in note for note in done.notes) and after.kinds == ['video', 'audio']
 
 
 # both in one picture, and a sample for contact sheets

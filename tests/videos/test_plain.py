@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import signal
 import sys
 from fractions import Fraction
@@ -55,7 +58,7 @@ def test_plain_videos_look_the_same(name, without_av):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, 'av', None)
         done = deblur_video(leaving(), Path(name), Path(f'out{Path(name).suffix}'))
-    assert done.notes == ('sound, if there was any, is not kept: ffmpeg is not installed',)
+    assert len(done.notes) == 1 and re.match('sound.*ffmpeg', done.notes[0])
     before, after = look(name), look(f'out{Path(name).suffix}')
     assert after.codec == ('mjpeg' if name.endswith('.avi') else 'mpeg4') and after.size == before.size == done.size
     assert after.times == pytest.approx(before.times, abs=1e-4)
@@ -69,32 +72,32 @@ def matrix_of(seen):
 
 
 OTHERS = {
-    'hd709.mp4': ({'colours': (1, 1, 1, 1), 'size': (720, 1280), 'times': 2}, 'it states its colours'),
-    'sd709.mp4': ({'colours': (1, 1, 1, 1)}, 'it states its colours'),
-    'hd601.mp4': ({'colours': (6, 6, 6, 1), 'size': (720, 1280), 'times': 2}, 'it states its colours'),
-    'full.mp4': ({'pixels': 'yuvj420p', 'colours': (2, 2, 2, 2)}, 'it states its colours'),
-    'mpeg4_709.mp4': ({'codec': 'mpeg4', 'colours': (1, 1, 1, 1), 'unit': Fraction(1, 25)}, 'it states its colours'),
-    'hlg.mov': ({'codec': 'libx265', 'pixels': 'yuv420p10le', 'colours': (9, 9, 18, 1)}, 'it states its colours'),
-    'ten.mp4': ({'pixels': 'yuv420p10le'}, 'it has more than 8 bits'),
-    'hevc.mp4': ({'codec': 'libx265'}, r'its codec \(hev1\) may have more than 8 bits'),
-    'half.mp4': ({'pixels': 'yuv422p'}, 'other chroma than 4:2:0'),
-    'interlaced.mp4': ({'interlaced': True}, 'it is interlaced'),
-    'late.mp4': ({'times': [1 + Fraction(i, 25) for i in range(6)]}, 'it starts late, or is cut by an edit list'),
-    'uneven.mp4': ({'times': [Fraction(i * i, 50) for i in range(6)]}, 'its frame rate varies'),
-    'turned.mp4': ({'display': TURNED['90']}, 'it is rotated'),
-    'mirrored.mov': ({'display': TURNED['mirrored']}, 'it is rotated'),
-    'wide.mp4': ({'aspect': Fraction(4, 3)}, 'its pixels are not square'),
-    'wide.avi': ({'codec': 'mpeg4', 'aspect': Fraction(4, 3)}, 'its pixels are not square'),
+    'hd709.mp4': ({'colours': (1, 1, 1, 1), 'size': (720, 1280), 'times': 2}, 'colours'),
+    'sd709.mp4': ({'colours': (1, 1, 1, 1)}, 'colours'),
+    'hd601.mp4': ({'colours': (6, 6, 6, 1), 'size': (720, 1280), 'times': 2}, 'colours'),
+    'full.mp4': ({'pixels': 'yuvj420p', 'colours': (2, 2, 2, 2)}, 'colours'),
+    'mpeg4_709.mp4': ({'codec': 'mpeg4', 'colours': (1, 1, 1, 1), 'unit': Fraction(1, 25)}, 'colours'),
+    'hlg.mov': ({'codec': 'libx265', 'pixels': 'yuv420p10le', 'colours': (9, 9, 18, 1)}, 'colours'),
+    'ten.mp4': ({'pixels': 'yuv420p10le'}, '8 bits'),
+    'hevc.mp4': ({'codec': 'libx265'}, r'\(hev1\).* 8 bits'),
+    'half.mp4': ({'pixels': 'yuv422p'}, '4:2:0'),
+    'interlaced.mp4': ({'interlaced': True}, 'interlaced'),
+    'late.mp4': ({'times': [1 + Fraction(i, 25) for i in range(6)]}, 'edit list'),
+    'uneven.mp4': ({'times': [Fraction(i * i, 50) for i in range(6)]}, 'frame rate'),
+    'turned.mp4': ({'display': TURNED['90']}, 'rotated'),
+    'mirrored.mov': ({'display': TURNED['mirrored']}, 'rotated'),
+    'wide.mp4': ({'aspect': Fraction(4, 3)}, 'square'),
+    'wide.avi': ({'codec': 'mpeg4', 'aspect': Fraction(4, 3)}, 'square'),
     'pause.avi': (
         {'codec': 'mpeg4', 'times': [Fraction(i + 5 * (i > 2), 25) for i in range(6)]},
-        'it starts late, or has pauses',
+        'pauses',
     ),
-    'hd.avi': ({'codec': 'mpeg4', 'size': (720, 1280), 'times': 2}, 'its colour matrix would change'),
-    'h264.avi': ({'options': {'bf': '0'}}, r'its codec \(H264\) may have more than 8 bits'),
-    'raw.avi': ({'codec': 'rawvideo'}, r'its codec \(I420\) may have more than 8 bits'),
-    'parts.mp4': ({'container': {'movflags': 'frag_keyframe+empty_moov'}}, 'its times are stored in fragments'),
-    'any.mkv': ({}, 'its colours and times are unknown'),
-    'any.webm': ({'codec': 'libvpx-vp9'}, 'its colours and times are unknown'),
+    'hd.avi': ({'codec': 'mpeg4', 'size': (720, 1280), 'times': 2}, 'matrix'),
+    'h264.avi': ({'options': {'bf': '0'}}, r'\(H264\).* 8 bits'),
+    'raw.avi': ({'codec': 'rawvideo'}, r'\(I420\).* 8 bits'),
+    'parts.mp4': ({'container': {'movflags': 'frag_keyframe+empty_moov'}}, 'fragments'),
+    'any.mkv': ({}, 'colours .*times'),
+    'any.webm': ({'codec': 'libvpx-vp9'}, 'colours .*times'),
 }
 
 
@@ -106,7 +109,7 @@ def test_others_are_refused_with_what_installs_pyav(name, without_av):
     without_av()
     with pytest.raises(ImageFileError, match=reason) as error:
         deblur_video(leaving(), Path(name), Path('out.avi' if name.endswith('.avi') else 'out.mp4'))
-    assert str(error.value).startswith(f'{name}: ') and str(error.value).endswith("run `pip install -e '.[video]'`")
+    assert str(error.value).startswith(f'{name}: ') and 'PyAV' in str(error.value)
     assert not list(Path().glob('*out*'))
 
 
@@ -114,7 +117,7 @@ def test_an_old_pyav_is_as_none(without_av, monkeypatch):
     av = pytest.importorskip('av')
     make('any.mkv')
     monkeypatch.setattr(av, '__version__', '12.3.0')
-    with pytest.raises(ImageFileError, match=r"run `pip install -e '\.\[video\]'`"):
+    with pytest.raises(ImageFileError, match=r'any\.mkv: .*PyAV'):
         deblur_video(leaving(), Path('any.mkv'), Path('out.mkv'))
 
 
@@ -124,17 +127,17 @@ def test_a_cut_video_and_no_video_without_pyav(without_av):
     data = Path('whole.mp4').read_bytes()
     Path('cut.mp4').write_bytes(data[: len(data) // 3])
     Path('text.mov').write_text('no video')
-    for name, reason in {'cut.mp4': 'cut off', 'text.mov': 'not a readable video'}.items():
-        with pytest.raises(ImageFileError, match=f'{name}: {reason}'):
+    for name, reason in {'cut.mp4': 'cut off', 'text.mov': 'readable'}.items():
+        with pytest.raises(ImageFileError, match=f'{name}: .*{reason}'):
             deblur_video(leaving(), Path(name), Path('out.mp4'))
 
 
 @pytest.mark.parametrize('data', [b'', b'\x67', b'\x67\x42\x00\x1e\xff'])
 def test_headers_that_end_too_early(data):
-    with pytest.raises(ValueError, match='ends too early'):
+    with pytest.raises(ValueError, match='ends'):
         read_h264(data)
     assert read_mpeg4(data) == Colours()
-    with pytest.raises(ValueError, match='ends too early'):
+    with pytest.raises(ValueError, match='ends'):
         read_mpeg4(data + b'\0\0\1\xb5')
 
 
@@ -146,7 +149,7 @@ def test_a_full_disk_stops_a_plain_video(without_av, monkeypatch, capsys):
     monkeypatch.setattr(video_opencv.shutil, 'disk_usage', lambda path: usage._replace(free=next(left)))
     assert deblur('-i', 'clip.avi', '-o', 'out', '--guard', 'off') == 1
     assert not names('out')
-    assert 'out/clip_deblurred.avi: No space left on device; free some space' in capsys.readouterr().err
+    assert f'out/clip_deblurred.avi: {os.strerror(errno.ENOSPC)}' in capsys.readouterr().err
 
 
 def test_frames_that_opencv_loses_are_missed(without_av, monkeypatch, capsys):
@@ -165,7 +168,7 @@ def test_frames_that_opencv_loses_are_missed(without_av, monkeypatch, capsys):
 
     monkeypatch.setattr(video_opencv.PlainWriter, '_open', lambda writer: Lossy(real(writer)))
     assert deblur('-i', 'clip.avi', '-o', 'out', '--guard', 'off', '--masks', 'none') == 1
-    assert not names('out') and 'only 4 of 5 frames could be written' in capsys.readouterr().err
+    assert not names('out') and '4 of 5 frames' in capsys.readouterr().err
 
 
 def test_sound_is_copied_by_ffmpeg(place, without_av, capsys):
@@ -186,7 +189,7 @@ def test_sound_is_copied_by_ffmpeg(place, without_av, capsys):
     program.write_text('#!/bin/sh\nexit 1\n')
     assert deblur('-i', 'clip.mp4', '-o', 'again') == 0
     assert len(read_video('again/clip_deblurred.mp4')[1]) == 5 and names('again') == ['clip_deblurred.mp4']
-    assert 'sound is not kept: ffmpeg could not copy it' in capsys.readouterr().out
+    assert re.search('sound .*ffmpeg', capsys.readouterr().out)
 
 
 def test_odd_sizes_lose_a_row_and_say_so(without_av):
@@ -194,7 +197,7 @@ def test_odd_sizes_lose_a_row_and_say_so(without_av):
     make('odd.avi', 'mjpeg', 'yuvj420p', size=(33, 49))
     without_av()
     done = deblur_video(leaving(), Path('odd.avi'), Path('out.mp4'))
-    assert done.size == (32, 48) and 'cut to 48×32: only even sizes can be written' in done.notes
+    assert done.size == (32, 48) and any('48×32' in note for note in done.notes)
 
 
 def test_side_by_side_and_a_sample_without_pyav(without_av):
@@ -228,4 +231,4 @@ def test_a_plain_video_that_is_not_written_to_its_end_is_no_result(place, name):
         ),
     )
     assert done.returncode == 1 and 'Traceback' not in done.stderr and not names('out')
-    assert f'{name}: out/clip_deblurred' in done.stderr and 'of 20 frames could be written' in done.stderr
+    assert f'{name}: out/clip_deblurred' in done.stderr and 'of 20 frames' in done.stderr

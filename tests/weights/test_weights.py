@@ -9,6 +9,7 @@ import os
 import pathlib
 import pickle
 import random
+import re
 from collections import Counter, OrderedDict
 
 import numpy as np
@@ -60,12 +61,12 @@ def test_bare_and_averaged_state_dicts_are_named_by_their_key(tmp_path):
     net = build_network(PLAIN)
     torch.save(net.state_dict(), tmp_path / 'bare.pth')
     assert list(read_weights(tmp_path / 'bare.pth', None).state) == list(net.state_dict())
-    with pytest.raises(WeightsError, match='bare state dict: set param_key to null'):
+    with pytest.raises(WeightsError, match=r'bare\.pth .*param_key.* null'):
         read_weights(tmp_path / 'bare.pth')
     save_weights(tmp_path / 'net.pth', net, params_ema={key: value + 1 for key, value in net.state_dict().items()})
     averaged = read_weights(tmp_path / 'net.pth', 'params_ema').state
     assert torch.equal(averaged['intro.bias'], net.state_dict()['intro.bias'] + 1)
-    with pytest.raises(WeightsError, match=r"has no 'params_emma'.*did you mean 'params_ema'"):
+    with pytest.raises(WeightsError, match=r"net\.pth .*'params_emma'.*'params_ema'"):
         read_weights(tmp_path / 'net.pth', 'params_emma')
 
 
@@ -75,7 +76,7 @@ def test_a_pickled_object_is_refused_and_not_run(tmp_path, zipped):
     torch.save(
         {'params': {}, 'extra': Payload(str(trap))}, tmp_path / 'evil.pth', _use_new_zipfile_serialization=zipped
     )
-    with pytest.raises(UnsafeWeightsError, match=r'refused: it contains a pickled \w+\.mkdir'):
+    with pytest.raises(UnsafeWeightsError, match=r'evil\.pth .*pickled \w+\.mkdir'):
         read_weights(tmp_path / 'evil.pth')
     (tmp_path / 'plain.pkl').write_bytes(pickle.dumps(Payload(str(trap))))
     with pytest.raises(WeightsError):
@@ -94,7 +95,7 @@ def test_what_is_neither_a_tensor_nor_plain_is_refused(tmp_path, value, place):
     contents = {'value': {'params': {}, 'x': value}, 'key': {'params': {}}, 'inside': {'x': [({'y': {value: 1}},)]}}
     contents['key'] |= {value: 1}
     torch.save(contents.get(place, value), tmp_path / 'net.pth')
-    with pytest.raises(UnsafeWeightsError, match=rf'refused: it contains a pickled [\w.]*{type(value).__name__}'):
+    with pytest.raises(UnsafeWeightsError, match=rf'net\.pth .*pickled [\w.]*{type(value).__name__}'):
         load_plain(tmp_path / 'net.pth')
 
 
@@ -140,23 +141,23 @@ def test_a_pickled_network_is_refused(tmp_path):
 
 
 def test_files_that_are_no_network_files(tmp_path):
-    with pytest.raises(WeightsError, match=r'gone\.pth does not exist'):
+    with pytest.raises(WeightsError, match=r'gone\.pth '):
         read_weights(tmp_path / 'gone.pth')
     for name, data in (('empty', b''), ('text', b'not a network'), ('zip', b'PK\x03\x04 broken')):
         path = tmp_path / f'{name}.pth'
         path.write_bytes(data)
-        with pytest.raises(WeightsError, match=f'{name}.pth is not a network file, or is damaged'):
+        with pytest.raises(WeightsError, match=f'{name}.pth .*damaged'):
             read_weights(path)
     torch.save({'params': build_network(PLAIN).state_dict()}, tmp_path / 'whole.pth')
     whole = (tmp_path / 'whole.pth').read_bytes()
     (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(WeightsError, match=r'cut\.pth is not a network file, or is damaged'):
+    with pytest.raises(WeightsError, match=r'cut\.pth .*damaged'):
         read_weights(tmp_path / 'cut.pth')
     torch.save([1, 2], tmp_path / 'list.pth')
-    with pytest.raises(WeightsError, match='contains a list'):
+    with pytest.raises(WeightsError, match=r'list\.pth .*\blist\b'):
         read_weights(tmp_path / 'list.pth')
     torch.save({'params': {'weight': 3}}, tmp_path / 'number.pth')
-    with pytest.raises(WeightsError, match="'params' is not a state dict; not plain tensors: weight"):
+    with pytest.raises(WeightsError, match=r"number\.pth.*'params'.*: weight"):
         read_weights(tmp_path / 'number.pth')
 
 
@@ -171,9 +172,9 @@ def test_misfits_are_listed_with_the_nearest_names_and_change_nothing(tmp_path):
     with pytest.raises(WeightsError) as error:
         load_weights(net, weights)
     text = str(error.value)
-    assert "missing: intro.weight; did you mean 'intr.weight'?" in text
-    assert "unexpected: intr.weight; did you mean 'intro.weight'?" in text
-    assert 'shape: ending.bias is (7,), not (3,)' in text
+    assert re.search(r"missing: intro\.weight.*'intr\.weight'", text)
+    assert re.search(r"unexpected: intr\.weight.*'intro\.weight'", text)
+    assert re.search(r'shape: ending\.bias .*\(7,\).*\(3,\)', text)
     assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
 
 
@@ -205,7 +206,7 @@ def test_our_files_rebuild_their_network_and_remember_the_mask_value(tmp_path):
 def test_another_mask_value_is_an_error_unless_it_may_be_adopted(tmp_path, caplog):
     save_weights(tmp_path / 'ours.pth', build_network({**MASKED, 'mask_value': 0.5}))
     net = build_network(MASKED)
-    with pytest.raises(WeightsError, match=r'was trained with mask_value 0\.5, the network has 1'):
+    with pytest.raises(WeightsError, match=r'ours\.pth .*mask_value 0\.5.* 1'):
         load_weights(net, read_weights(tmp_path / 'ours.pth'))
     load_weights(net, read_weights(tmp_path / 'ours.pth'), adopt_mask_value=True)
     assert net.mask_value == 0.5
@@ -258,7 +259,7 @@ def test_a_file_that_does_not_fit_leaves_the_mask_value(tmp_path):
     net = build_network(MASKED)
     other = build_network({**MASKED, 'mask_value': 0.5, 'width': 8})
     save_weights(tmp_path / 'other.pth', other)
-    with pytest.raises(WeightsError, match='does not fit SegNAFNet'):
+    with pytest.raises(WeightsError, match=r'other\.pth .*SegNAFNet'):
         load_weights(net, tmp_path / 'other.pth', adopt_mask_value=True)
     assert net.mask_value == 1
     assert net.options == MASKED
@@ -292,7 +293,7 @@ def test_prefixes_are_removed_only_where_every_name_has_one(tmp_path):
 
 @pytest.mark.parametrize('value', ['x', -1, 0, 1.5, float('nan'), torch.tensor(0.5)], ids=str)
 def test_a_mask_value_that_is_none_is_refused(tmp_path, value):
-    with pytest.raises(WeightsError, match=r'its mask_value is .* not a number in \(0, 1\]'):
+    with pytest.raises(WeightsError, match=r'net\.pth.*mask_value .*\(0, 1\]'):
         saved(tmp_path / 'net.pth', {'params': {'a': torch.ones(1)}, 'mask_value': value})
 
 
@@ -300,19 +301,19 @@ def test_a_mask_value_that_is_none_is_refused(tmp_path, value):
 @pytest.mark.parametrize('kind', ['to_sparse', 'to_sparse_csr', 'meta'])
 def test_tensors_without_dense_numbers_are_no_parameters(tmp_path, kind):
     value = torch.eye(3, device='meta') if kind == 'meta' else getattr(torch.eye(3), kind)()
-    with pytest.raises(WeightsError, match="'params' is not a state dict; not plain tensors: a"):
+    with pytest.raises(WeightsError, match=r"net\.pth.*'params'.*: a\b"):
         saved(tmp_path / 'net.pth', {'params': {'b': torch.ones(1), 'a': value}})
 
 
 @pytest.mark.parametrize(
     ('param_key', 'message'),
     [
-        (3, "has no '3', only params, iter; set param_key to 'params'"),
+        (3, r"net\.pth .*'3'.*params, iter.*param_key .*'params'"),
         (
             None,
-            r"not plain tensors: params, iter; set param_key to 'params'",
+            r"net\.pth.*: params, iter.*param_key .*'params'",
         ),
-        ('iter', "'iter' is a int, not a dictionary of parameters"),
+        ('iter', r"net\.pth.*'iter' .*\bint\b"),
     ],
 )
 def test_a_wrong_key_is_answered_with_the_right_one(tmp_path, param_key, message):
@@ -321,12 +322,12 @@ def test_a_wrong_key_is_answered_with_the_right_one(tmp_path, param_key, message
 
 
 def test_a_key_that_is_no_string_is_answered_too(tmp_path):
-    with pytest.raises(WeightsError, match="has no '3', only epoch"):
+    with pytest.raises(WeightsError, match=r"net\.pth .*'3'.*epoch"):
         saved(tmp_path / 'net.pth', {'epoch': 1}, 3)
 
 
 def test_a_folder_is_no_network_file(tmp_path):
-    with pytest.raises(WeightsError, match='is a folder, not a network file'):
+    with pytest.raises(WeightsError, match='folder'):
         read_weights(tmp_path)
 
 

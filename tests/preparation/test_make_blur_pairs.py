@@ -112,14 +112,14 @@ def test_folders_are_told_apart(sources, tmp_path):
 def test_bad_sources(tmp_path):
     with pytest.raises(ArgumentError):
         sort_inputs([], [], [], tmp_path, 10)
-    with pytest.raises(DataError, match='nowhere'):
+    with pytest.raises(DataError, match='nowhere: '):
         sort_inputs(['nowhere'], [], [], tmp_path, 10)
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(DataError, match='empty'):
+    with pytest.raises(DataError, match='empty: '):
         sort_inputs([str(tmp_path / 'empty')], [], [], tmp_path, 10)
     write_video(tmp_path / 'one.avi', 1)
     (tmp_path / 'junk.mp4').write_bytes(b'junk' * 100)
-    with pytest.raises(DataError, match=r'one\.avi: 1 frame'):
+    with pytest.raises(DataError, match=r'one\.avi: 1 '):
         sort_inputs([str(tmp_path / 'one.avi')], [], [], tmp_path / 'frames', 10)
     with pytest.raises(ImageFileError, match=r'junk\.mp4'):
         sort_inputs([str(tmp_path / 'junk.mp4')], [], [], tmp_path / 'frames', 10)
@@ -147,7 +147,7 @@ def test_without_pyav_plain_videos_are_read_and_others_refused(tmp_path, monkeyp
     make(tmp_path / 'phone.mp4', colours=(1, 1, 1, 1), display=TURNED['90'])
     monkeypatch.setitem(sys.modules, 'av', None)
     assert len(list(frames_of_video(tmp_path / 'street.avi', tmp_path / 'frames', 5).iterdir())) == 3
-    with pytest.raises(ImageFileError, match=r"phone\.mp4.*pip install -e '\.\[video\]'"):
+    with pytest.raises(ImageFileError, match=r'phone\.mp4: .*PyAV'):
         frames_of_video(tmp_path / 'phone.mp4', tmp_path / 'frames', 5)
 
 
