@@ -322,7 +322,7 @@ def test_gray_pictures_beside_the_label_maps(photos, tmp_path, coding):
     assert read_gray(gray / names[0]).any() and (gray / names[-1]).stat().st_mtime_ns == kept
     other = 'fixed' if coding == 'reference' else 'reference'
     with pytest.raises(MaskError, match=r'gray .*\(gray_coding '):
-        make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayPictures(gray, other)])
+        make_masks(photos, tmp_path / 'masks', Halves(), companions=[GrayImages(gray, other)])
 
 
 def test_overlays_show_regions(photos, tmp_path):
