@@ -94,7 +94,7 @@ def test_the_gradient_where_tiles_meet_is_that_of_the_whole_photo():
 
     Tiles that are put side by side are wrong at their edges, and the tiles under test are not simply the whole photo.
     """
-    image, tile = cv2.blur(picture(512, 512), (9, 1)), 416
+    image, tile = cv2.blur(picture(512, 512), (9, 1)), 480
     labels = diagonal(512, 512)
     whole = Deblurrer.load(device='cpu', dtype='fp32', tile=None, guard='off')
     wanted = whole.deblur(image, labels).image
