@@ -22,7 +22,6 @@ if not __package__:  # run by its path, not as a module
 import argparse
 import functools
 import logging
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -222,9 +221,9 @@ def load_deblurrer(args: argparse.Namespace) -> Any:
 
 def command() -> int:
     """Run :func:`main` as a program and return the exit code."""
-    from basicsr.utils.console import run
+    from basicsr.utils.console import end_on_sigterm, run
 
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # removes unfinished files
+    end_on_sigterm()
     return run(main)
 
 

@@ -27,7 +27,7 @@ from basicsr.masks.mask_images import eight_bits, overlay
 from basicsr.photos.jobs import Job, is_video, shown_masks
 from basicsr.photos.sheet import PhotoSheet
 from basicsr.photos.video import DeblurredVideo, deblur_video
-from basicsr.utils.console import advice
+from basicsr.utils.console import advice, raise_if_ended
 from basicsr.utils.device import is_out_of_memory
 from basicsr.utils.errors import BasicsrError, ImageFileError, MaskError
 from basicsr.utils.files import whole_group
@@ -215,6 +215,7 @@ def do_all(jobs: Sequence[Job], do: Callable[[Job], None], too_large: str) -> di
     failed = {}
     with logging_redirect_tqdm(), tqdm(jobs, unit='file', dynamic_ncols=True) as bar:
         for job in bar:
+            raise_if_ended()
             bar.set_description(job.source.name)
             try:
                 do(job)
@@ -230,4 +231,6 @@ def do_all(jobs: Sequence[Job], do: Callable[[Job], None], too_large: str) -> di
 
 
 def _with_frame_bar(frames: Iterable[Any], total: int) -> Iterable[Any]:
-    return tqdm(frames, 'frames', total or None, unit='frame', leave=False, dynamic_ncols=True)
+    for frame in tqdm(frames, 'frames', total or None, unit='frame', leave=False, dynamic_ncols=True):
+        raise_if_ended()
+        yield frame

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from basicsr.utils.errors import BasicsrError
 from basicsr.utils.installation import IS_CLONE, ROOT
@@ -19,6 +21,29 @@ _ADVICE = {  # what a user can mend about files; any other OSError is a bug of o
     errno.ENAMETOOLONG: 'shorten the name',
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), 'a file has the name of the folder; choose another name'),
 }
+
+
+_received: list[int] = []
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM end the program with exit code 143, after unfinished files are removed."""
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    _received.append(number)
+    raise_if_ended()
+
+
+def raise_if_ended() -> None:
+    """End the program if it received SIGTERM: an exception that was raised in a destructor or a callback is lost.
+
+    Raises:
+        SystemExit: it did.
+    """
+    if _received:
+        sys.exit(128 + _received[-1])
 
 
 def run(main: Callable[[], int]) -> int:

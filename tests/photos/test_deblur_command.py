@@ -21,6 +21,9 @@ from basicsr.archs import build_network
 from basicsr.images.photo import load_photo
 from basicsr.masks import read_masks, write_label_map
 from basicsr.photos import runs as photo_runs
+from basicsr.photos.jobs import Job
+from basicsr.photos.runs import do_all
+from basicsr.utils import console
 from basicsr.utils.console import run as run_console
 from basicsr.utils.errors import DataError, MaskError, OptionError, WeightsError
 from basicsr.weights.files import save_weights
@@ -542,3 +545,21 @@ def test_interrupting_leaves_no_half_files(place):
 def test_the_command_itself(place):
     done = command('-i', 'photos/a.jpg', 'gone.png', '-o', 'out')
     assert done.returncode == 1 and 'gone.png: ' in done.stderr and '1 of 1 in' in done.stdout
+
+
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+def test_a_signal_whose_exception_gets_lost_ends_the_run_before_the_next_photo(monkeypatch):
+    class Ended:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+
+    before, done = signal.getsignal(signal.SIGTERM), []
+    monkeypatch.setattr(console, '_received', [])
+    console.end_on_sigterm()
+    try:
+        with pytest.raises(SystemExit) as error:
+            do_all([Job(Path(name), None) for name in 'ab'], lambda job: done.append((job, Ended())[0]), '')
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [job.source.name for job in done] == ['a']
+    assert error.value.code == 128 + signal.SIGTERM
