@@ -57,29 +57,33 @@ class ImageMasks:
 
 
 def open_masks(
-    masks: Literal['gray', 'regions', 'auto'],
+    masks: Literal['none', 'gray', 'regions', 'auto'],
     dataroot_mask: str | None,
     io_backend: IoBackend,
     lq: Store,
     keys: Sequence[str],
     generator: Mapping[str, Any] | None = None,
-) -> ImageMasks:
-    """Find the masks of the blurred images ``keys`` of ``lq``.
+) -> ImageMasks | None:
+    """Find the masks of the blurred images ``keys`` of ``lq``; None for 'none'.
 
     Args:
-        masks: 'gray' images (CAT), or label maps or stacks of 'regions'; 'auto' makes the label maps that are missing.
+        masks: 'none', 'gray' images (CAT), or label maps or stacks of 'regions'; 'auto' makes the missing label maps.
         dataroot_mask: folder, LMDB or raw store of the masks.
         io_backend: how they are stored.
         lq: the blurred images.
         keys: those in use.
-        generator: see :func:`make_missing_masks`.
+        generator: see :func:`make_missing_masks`; a warning says that it is ignored without 'auto'.
 
     Raises:
-        ArgumentError: ``dataroot_mask`` is None.
+        ArgumentError: ``dataroot_mask`` is None, or is set for 'none'.
         DataError: masks are missing; the message says how to make them.
     """
     if masks != 'auto' and generator is not None:
-        warn_of_unused_generator()
+        logger.warning('generator is ignored; it needs masks: auto')
+    if masks == 'none':
+        if dataroot_mask is not None:
+            raise ArgumentError('dataroot_mask needs masks: regions, auto or gray')
+        return None
     if dataroot_mask is None:
         raise ArgumentError(f'masks: {masks} needs dataroot_mask, the folder of the masks')
     if masks == 'auto':
@@ -94,11 +98,6 @@ def open_masks(
     except DataError as error:
         raise DataError(f'{error}\n{advice}') from error
     return ImageMasks(store, match_masks(lq, keys, store, advice), gray)
-
-
-def warn_of_unused_generator() -> None:
-    """Say that a ``generator`` has no effect."""
-    logger.warning('generator is ignored; it needs masks: auto')
 
 
 def make_missing_masks(

@@ -6,13 +6,12 @@ from typing import Any, Literal
 
 from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, Phase, read_image
 from basicsr.data.image_groups import Groups, read_groups
-from basicsr.data.image_masks import Generator, MaskFolder, open_masks, warn_of_unused_generator
+from basicsr.data.image_masks import Generator, MaskFolder, open_masks
 from basicsr.data.pairing import Pairing, Template, find_pairs
 from basicsr.data.sample import Sample
 from basicsr.data.stores.base import DISK, IoBackend
 from basicsr.data.stores.opening import open_store
 from basicsr.images.files import Bits
-from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import File, Folder, NotNegative, Positive, require_arguments
 
@@ -81,17 +80,11 @@ class PairedImageDataset(ImageFileDataset):
         generator: Generator = None,
     ) -> None:
         require_arguments(PairedImageDataset, locals())
-        if masks == 'none' and dataroot_mask is not None:
-            raise ArgumentError('dataroot_mask needs masks: regions, auto or gray')
-        if masks == 'none' and generator is not None:
-            warn_of_unused_generator()
         self.gt, self.lq = open_store(dataroot_gt, io_backend), open_store(dataroot_lq, io_backend)
         self.keys = find_pairs(self.gt, self.lq, pairing, filename_tmpl, meta_info_file)
         self.channels, self.bits, self.gray_masks = channels, bits, masks == 'gray'
         lq_keys = [key for _, key in self.keys]
-        self.masks = (
-            None if masks == 'none' else open_masks(masks, dataroot_mask, io_backend, self.lq, lq_keys, generator)
-        )
+        self.masks = open_masks(masks, dataroot_mask, io_backend, self.lq, lq_keys, generator)
         names = [self.lq.stem(key) for key in lq_keys]
         super().__init__(names, Augmentation(phase, gt_size, use_flip, use_rot, seed, reference))
         self.groups = read_groups(groups, self.names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, read_image
-from basicsr.data.image_masks import Generator, ImageMasks, MaskFolder, open_masks, warn_of_unused_generator
+from basicsr.data.image_masks import Generator, MaskFolder, open_masks
 from basicsr.data.pairing import sorted_keys
 from basicsr.data.sample import Sample
 from basicsr.data.stores.base import DISK, IoBackend
@@ -51,12 +51,9 @@ class SingleImageDataset(ImageFileDataset):
         require_arguments(SingleImageDataset, locals())
         self.lq = open_store(dataroot_lq, io_backend)
         self.keys = sorted_keys(self.lq)
-        self.masks: ImageMasks | None = None
-        if masks == 'auto' or dataroot_mask is not None:
-            kind: Literal['regions', 'auto'] = 'auto' if masks == 'auto' else 'regions'
-            self.masks = open_masks(kind, dataroot_mask, io_backend, self.lq, self.keys, generator)
-        elif generator is not None:
-            warn_of_unused_generator()
+        kind: Literal['none', 'regions', 'auto'] = 'none' if dataroot_mask is None else 'regions'
+        kind = 'auto' if masks == 'auto' else kind
+        self.masks = open_masks(kind, dataroot_mask, io_backend, self.lq, self.keys, generator)
         self.channels = channels
         super().__init__([self.lq.stem(key) for key in self.keys], Augmentation(phase, 1, False, False, seed, False))
 
