@@ -43,7 +43,7 @@ def test_a_threshold_leaves_rows_out():
 
 def test_senseless_sizes_are_refused():
     for wrong in ({'size': 0}, {'step': 0}, {'threshold': -1}):
-        with pytest.raises(ArgumentError, match='crop'):
+        with pytest.raises(ArgumentError, match=r'at least 1 .*crops'):
             crop_windows(600, 600, **wrong)
 
 
@@ -138,6 +138,6 @@ def test_a_crop_without_masks_is_an_empty_label_map(tmp_path):
 def test_a_name_that_is_too_long_for_a_crop_is_named(tmp_path):
     name = 'x' * 248
     cv2.imwrite(str(tmp_path / f'{name}.png'), np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(DataError, match=r'x_s001\.png: '):
+    with pytest.raises(DataError, match=r'x_s001\.png: .*too long'):
         crop_image(tmp_path / f'{name}.png', tmp_path / 'crops', 64, 32)
     assert not list((tmp_path / 'crops').iterdir())

@@ -188,7 +188,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_its_images_are_named(tmp_path,
     assert all(torch.equal(before[name], after[name]) for name in before)
     (line,) = [record.message for record in caplog.records if 'skipped' in record.message]
     assert 'step 3' in line
-    assert 'l_pix' in line
+    assert 'l_pix not finite' in line
     assert line.count('/lq/') == 4
     result = torch.load(tmp_path / 'experiments/run/models/net_g_latest.pth', weights_only=True)['params']
     assert all(bool(torch.isfinite(tensor).all()) for tensor in result.values())
@@ -217,7 +217,7 @@ def test_a_broken_image_ends_the_training_by_name(tmp_path, roots, recipe, worke
     broken = copy_of(roots, tmp_path)
     (tmp_path / 'lq' / '4.png').write_bytes((tmp_path / 'lq' / '4.png').read_bytes()[:200])
     content = runs.options(broken, val__validate_first=False, datasets__train__num_worker_per_gpu=workers)
-    with pytest.raises(ImageFileError, match=r'^\S*lq/4\.png: '):
+    with pytest.raises(ImageFileError, match=r'^\S*lq/4\.png: .*cut off'):
         runs.train(tmp_path / 'run', content)
 
 
@@ -230,7 +230,7 @@ def test_a_broken_image_is_skipped_counted_and_named(tmp_path, roots, caplog, wo
     assert runs.train(tmp_path / 'run', content) == 0
     lines = [record.message for record in caplog.records if 'skipped (' in record.message]
     assert re.match(r'skipped \(1\b', lines[0])
-    assert 'lq/4.png: ' in lines[0]
+    assert re.search(r'lq/4\.png: .*empty', lines[0])
     assert len(lines) >= 4  # once an epoch at least
 
 
@@ -239,11 +239,11 @@ def test_the_very_first_image_may_be_the_broken_one(tmp_path, roots, caplog):
     (tmp_path / 'lq' / '0.png').write_bytes(b'')
     content = runs.options(broken, train__on_bad_image='skip', val__on_bad_image='skip')
     assert runs.train(tmp_path / 'run', content) == 0
-    assert 'lq/0.png: ' in caplog.text
+    assert re.search(r'lq/0\.png: .*empty', caplog.text)
     assert [line['iter'] for line in runs.log_of(tmp_path / 'run') if 'psnr' in line] == [1, 4, 8]
     for path in (tmp_path / 'lq').iterdir():
         path.write_bytes(b'')
-    with pytest.raises(ImageFileError, match=r'lq/\d\.png: '):
+    with pytest.raises(ImageFileError, match=r'lq/\d\.png: .*empty'):
         runs.train(tmp_path / 'none', content)
 
 

@@ -1,4 +1,4 @@
-"""Errors of a full memory are told from bugs."""
+"""Recognise out-of-memory errors."""
 
 from __future__ import annotations
 
