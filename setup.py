@@ -1,4 +1,4 @@
-"""Builds wheels. All metadata is in pyproject.toml; here is what lies outside of the package and goes into it."""
+"""Builds wheels. All metadata is in pyproject.toml; this file adds the folders outside the package."""
 
 from setuptools import find_namespace_packages, setup
 

@@ -1,10 +1,11 @@
-"""Deblur photos and videos: python basicsr/deblur.py -i photo.jpg -o sharp/
+"""Deblur photos and videos: python basicsr/deblur.py photo.jpg
 
 Examples:
-    python basicsr/deblur.py -i holiday/ -o sharp/ --side-by-side
-    python basicsr/deblur.py -i "phone/**/*.jpg" clip.mp4 -o sharp/ --tile 512
-    python basicsr/deblur.py -i photo.jpg -o sharp/ --model analysis-synthesis --save-kernel
-    python basicsr/deblur.py -i photo.jpg -o sharp/ --generator sam --sam-checkpoint sam_vit_b_01ec64.pth
+    python basicsr/deblur.py holiday/ -o sharp/ --side-by-side
+    python basicsr/deblur.py "phone/**/*.jpg" clip.mp4 -o sharp/ --tile 512
+    python basicsr/deblur.py photo.jpg --method kernel --save-kernel
+    python basicsr/deblur.py large.jpg --max-side 2000 --strength 0.8
+    python basicsr/deblur.py photo.jpg --model net_g_latest.pth --generator sam --sam-checkpoint sam_vit_b_01ec64.pth
 
 Results keep name, size, orientation, EXIF, colour profile and bit depth. Existing results are not replaced unless you
 pass --overwrite. If a photo fails, the rest are still processed and the exit code is 1. See docs/deblur.md.
@@ -20,14 +21,24 @@ if not __package__:  # run by its path, not as a module
     runpy.run_path(f'{Path(__file__).resolve().parent}/utils/clone.py')
 
 import argparse
+import contextlib
+import dataclasses
 import functools
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+logger = logging.getLogger(__name__)
+
 OUTPUT = Path('results/deblurred')
+GENERATOR = 'felzenszwalb'
+SETTINGS = (
+    *('device', 'dtype', 'tile', 'self_ensemble', 'guard'),
+    *('method', 'strength', 'scale', 'max_side', 'max_kernels', 'force'),
+)
+"""Flags with the names of the arguments of ``Deblurrer``."""
 
 
 def tile(text: str) -> Any:
@@ -52,13 +63,31 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
     parser = command_parser(__doc__ or '')
     add, flag = parser.add_argument, functools.partial(parser.add_argument, action='store_true')
-    add('-i', '--input', nargs='+', required=True, metavar='PATH', help='photos, videos, folders or quoted patterns')
+    add('photos', nargs='*', metavar='PATH', help='photos, videos, folders or quoted patterns')
+    add('-i', '--input', nargs='+', default=[], metavar='PATH', help='the same as PATH')
     add('-o', '--output', type=Path, default=OUTPUT, metavar='DIR', help=f'folder for results (default: {OUTPUT})')
     model_help = 'network file, or name in experiments/pretrained_models (default: the bundled network)'
     add('--model', '--weights', metavar='NAME', help=model_help)
+    method_help = (
+        'kernel: deconvolve with blur kernels where they explain the photo; network: use the network; auto: both, and '
+        'keep sharp photos (default: auto; with --model: network)'
+    )
+    add('--method', choices=('auto', 'network', 'kernel'), help=method_help)
+    add('--strength', type=float, default=1.0, metavar='S', help='factor of the change, 0 to 1 (default: 1)')
+    size = parser.add_mutually_exclusive_group()
+    scale_help = 'deblur a copy scaled by S, and add its change to the photo; for large photos with large blur'
+    size.add_argument('--scale', type=float, default=1.0, metavar='S', help=scale_help)
+    size.add_argument(
+        '--max-side', type=int, metavar='N', help='the same, with a copy of at most N pixels on each side'
+    )
+    add('--max-kernels', type=int, metavar='N', help='largest number of windows with their own kernels (default: 24)')
+    flag('--force', help='use all kernels, even those that do not explain the photo')
+    add('--kernel', type=Path, metavar='FILE', help='deconvolve with this blur kernel (.npy, or a gray image)')
+    convention_help = 'correlation: the kernel in the file is rotated by 180 degrees (default: convolution)'
+    add('--kernel-convention', choices=('convolution', 'correlation'), default='convolution', help=convention_help)
     mask_help = 'auto: generate masks; none: disable; DIR: read DIR/<name>.png (default: auto)'
     add('--masks', default='auto', metavar='auto|none|DIR', help=mask_help)
-    add('--generator', default='felzenszwalb', help='mask generator: felzenszwalb (needs no weights) or sam')
+    add('--generator', default=GENERATOR, help='mask generator: felzenszwalb (needs no weights) or sam')
     add('--sam-checkpoint', metavar='FILE', help='Segment Anything weights; the model size is detected')
     add('--set', nargs='+', default=[], metavar='KEY=VALUE', help='more arguments of the mask generator')
     add('--mask-cache', metavar='DIR|none', help="folder for generated masks (default: in the user's cache folder)")
@@ -77,17 +106,27 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     sheet_help = 'also draw all photos and results on contact sheets (.jpg or .png) of 100 photos each'
     add('--contact-sheet', type=Path, metavar='FILE', help=sheet_help)
     flag('--save-masks', help='also save the masks and an image of them')
-    flag('--save-kernel', help='also save the blur kernel, if the network estimates one')
+    flag('--save-kernel', help='also save the blur kernel, if there is one, as .npy and .png')
     flag('--overwrite', help='replace existing results')
-    return parser.parse_args(arguments)
+    engine_help = 'ray: share the photos over the Ray cluster at RAY_ADDRESS, or over the CPUs or GPUs of this machine'
+    add('--engine', choices=('local', 'ray'), default='local', help=engine_help)
+    args = parser.parse_intermixed_args(arguments)  # photos may follow flags
+    args.input = args.photos + args.input
+    if args.engine == 'ray' and args.contact_sheet:
+        parser.error('--contact-sheet needs --engine local')
+    if not args.input:
+        parser.error('pass a photo, a video, a folder or a quoted pattern')
+    return args
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Deblur all inputs; return 1 if something failed."""
     args = parse(arguments)
-    logging.basicConfig(format='%(message)s', level=logging.WARNING)
+    if sys.stderr.isatty():
+        print('loading', file=sys.stderr)
     from tqdm import tqdm
 
+    from basicsr.deconvolution.kernels import read_kernel
     from basicsr.photos.runs import run_job
     from basicsr.photos.sheet import PhotoSheet
 
@@ -98,21 +137,58 @@ def main(arguments: list[str] | None = None) -> int:
     def start(jobs: list[Any]) -> Callable[[Any], None]:
         if sheet is not None:
             require_free(sheet.path, args.overwrite, jobs)
-        deblurrer = load_deblurrer(args)
+        kernel = None if args.kernel is None else read_kernel(args.kernel, args.kernel_convention)
+        deblurrer = load_deblurrer(args)  # with Ray as well: errors appear before the first photo
+        results: Iterator[tuple[str, str]] | None = None
+        if args.engine == 'ray':
+            from basicsr.utils.ray_map import RayMap
+
+            engine = closing.enter_context(RayMap(gpus=deblurrer.device.type == 'cuda'))
+            results = engine(DeblurJob(args, kernel), [absolute(job) for job in jobs])
 
         def do(job: Any) -> None:
-            line, warning = run_job(deblurrer, job, args.masks, sheet)
+            line, warning = run_job(deblurrer, job, args.masks, sheet, kernel) if results is None else next(results)
             tqdm.write(line)
             if warning:
                 tqdm.write(f'{job.source}: {warning}', file=sys.stderr)
 
         return do
 
-    try:
-        return process(args.input, args.output, args.suffix, wanted, args.overwrite, start, 'try a smaller --tile')
-    finally:  # also after an interruption
+    with contextlib.ExitStack() as closing:
         if sheet is not None:
-            sheet.save()
+            closing.callback(sheet.save)  # also after an interruption
+        return process(args.input, args.output, args.suffix, wanted, args.overwrite, start, 'try a smaller --tile')
+
+
+class DeblurJob:
+    """Deblurs a photo or a video in a process of Ray, which loads the network for its first one.
+
+    Args:
+        args: of the command line.
+        kernel: known blur kernel; None without one.
+    """
+
+    def __init__(self, args: argparse.Namespace, kernel: Any) -> None:
+        self._args, self._kernel = argparse.Namespace(**vars(args)), kernel
+        self._deblurrer: Any = None
+        for name in ('model', 'sam_checkpoint', 'masks', 'mask_cache'):
+            value = getattr(args, name)
+            if value is not None and Path(value).exists():  # processes of Ray have other working folders
+                setattr(self._args, name, str(Path(value).resolve()))
+
+    def __call__(self, job: Any) -> tuple[str, str]:
+        """Do one job; see :func:`~basicsr.photos.runs.run_job`."""
+        from basicsr.photos.runs import run_job
+
+        if self._deblurrer is None:
+            self._deblurrer = load_deblurrer(self._args)
+        return run_job(self._deblurrer, job, self._args.masks, None, self._kernel)
+
+
+def absolute(job: Any) -> Any:
+    """Return a job with absolute paths."""
+    paths = {name: value.resolve() for name, value in vars(job).items() if isinstance(value, Path) and name != 'below'}
+    return dataclasses.replace(job, **paths)
 
 
 def process(
@@ -197,33 +273,41 @@ def load_deblurrer(args: argparse.Namespace) -> Any:
     from basicsr.masks.generator import block_of_flags
     from basicsr.utils.errors import OptionError
 
-    if args.generator == 'sam':
-        if args.sam_checkpoint is None:
-            raise OptionError('--generator sam requires --sam-checkpoint FILE (Segment Anything weights)')
-        args.set = ['model=auto', *args.set]
-    if args.masks not in ('auto', 'none') and not Path(args.masks).is_dir():
+    if args.generator == 'sam' and args.sam_checkpoint is None:
+        raise OptionError('--generator sam requires --sam-checkpoint FILE (Segment Anything weights)')
+    settings = ['model=auto', *args.set] if args.generator == 'sam' else args.set
+    own = args.masks not in ('auto', 'none')
+    if own and not Path(args.masks).is_dir():
         raise OptionError(f'--masks {args.masks}: expected auto, none or a folder of mask files')
     deblurrer = Deblurrer.load(
         args.model,
         masks='none' if args.masks == 'none' else 'auto',
-        generator=block_of_flags(args.generator, args.sam_checkpoint, args.device, args.set),
+        generator=block_of_flags(args.generator, args.sam_checkpoint, args.device, settings),
         cache=None if args.mask_cache == 'none' else MaskCache(Path(args.mask_cache) if args.mask_cache else None),
-        **{key: getattr(args, key) for key in ('device', 'dtype', 'tile', 'self_ensemble', 'guard')},
+        **{key: getattr(args, key) for key in SETTINGS if getattr(args, key) is not None},
     )
-    if args.save_kernel and not deblurrer.finds_kernel:
-        raise OptionError(f'--save-kernel: {deblurrer.name} estimates no kernel; use --model analysis-synthesis')
-    if not deblurrer.takes_masks and (args.save_masks or args.masks not in ('auto', 'none')):
-        raise OptionError(f'--masks, --save-masks: {deblurrer.name} takes no masks')
+    if args.save_kernel and not deblurrer.finds_kernel and deblurrer.method == 'network' and args.kernel is None:
+        raise OptionError(f'--save-kernel: {deblurrer.name} estimates no kernel; use --method kernel or auto')
+    if not deblurrer.takes_masks and (flags := passed(save_masks=args.save_masks, masks=own)):
+        raise OptionError(f'{flags}: {deblurrer.name} takes no masks; choose a network with masks')
     if deblurrer.takes_masks and args.masks == 'auto':
         _ = deblurrer.generator  # raises errors before the first photo
+    elif flags := passed(generator=args.generator != GENERATOR, set=args.set, sam_checkpoint=args.sam_checkpoint):
+        reason = f'--masks is {args.masks}' if deblurrer.takes_masks else f'{deblurrer.name} takes no masks'
+        logger.warning('%s: ignored, because %s', flags, reason)
     return deblurrer
+
+
+def passed(**values: Any) -> str:
+    """Return the names of the flags whose value is set, with commas."""
+    return ', '.join(f'--{name.replace("_", "-")}' for name, value in values.items() if value)
 
 
 def command() -> int:
     """Run :func:`main` as a program and return the exit code."""
-    from basicsr.utils.console import end_on_sigterm, run
+    from basicsr.utils.console import end_on_signals, run
 
-    end_on_sigterm()
+    end_on_signals()
     return run(main)
 
 

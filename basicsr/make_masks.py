@@ -15,7 +15,10 @@ import argparse
 import logging
 import runpy
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 if not __package__:  # run by its path, not as a module
     runpy.run_path(f'{Path(__file__).resolve().parent}/utils/clone.py')
@@ -27,6 +30,13 @@ def shard(text: str) -> tuple[int, int]:
     if not slash or not index.isdigit() or not count.isdigit():
         raise argparse.ArgumentTypeError(f"expected i/n, such as 0/4, got '{text}'")
     return int(index), int(count)
+
+
+def positive(text: str) -> int:
+    """Parse a number of at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got '{text}'")
+    return int(text)
 
 
 def parse() -> argparse.Namespace:
@@ -44,15 +54,39 @@ def parse() -> argparse.Namespace:
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
     add('--set', nargs='+', default=[], metavar='KEY=VALUE', help='more arguments of the mask generator')
     add('--shard', type=shard, metavar='i/n', help='process every n-th image, starting at index i (0/1: all)')
+    engine_help = 'ray: share the images over the Ray cluster at RAY_ADDRESS, or over the CPUs or GPUs of this machine'
+    add('--batch-size', type=positive, default=1, metavar='N', help='photos that a network encodes together')
+    workers_help = 'processes on this machine, for generators without a network; each makes masks of its own photos'
+    add('--workers', type=positive, default=1, metavar='N', help=workers_help)
+    add('--engine', choices=('local', 'ray'), default='local', help=engine_help)
     add('--overlay', type=Path, metavar='DIR', help='also draw the regions over the photos')
     add('--gray', type=Path, metavar='DIR', help='also write the gray masks of the CAT method')
     coding_help = 'gray values of masks; reference: sum of the codes, as in the original (default: fixed)'
     add('--gray-coding', choices=('fixed', 'reference'), default='fixed', help=coding_help)
-    add('--force', action='store_true', help='make all masks again and replace existing ones')
+    add('--force', action='store_true', help='recreate all masks')
     arguments = parser.parse_args()
+    if arguments.engine == 'ray' and (arguments.shard or arguments.source):
+        parser.error('--engine ray shares all images itself: leave out --shard and --from')
+    if arguments.workers > 1 and (arguments.engine == 'ray' or arguments.source):
+        parser.error('--workers is for --engine local, and not for --from')
     if arguments.input is None and arguments.source is None:
         parser.error('pass --input DIR (a folder of photos) or --from DIR (masks to convert)')
     return arguments
+
+
+@contextmanager
+def engine_of(name: str, workers: int, gpus: bool) -> Iterator[Any]:
+    """Provide the engine of ``make_masks`` for several processes."""
+    if name == 'ray':
+        from basicsr.utils.ray_map import RayMap
+
+        with RayMap(gpus=gpus) as cluster:
+            yield cluster
+    else:
+        from basicsr.preparation.worker_pool import Pool
+
+        with Pool(workers) as pool:
+            yield pool.each
 
 
 def main() -> int:
@@ -62,10 +96,10 @@ def main() -> int:
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.INFO)
     from basicsr.masks.converting import convert_masks
-    from basicsr.masks.generator import block_of_flags, build_generator
+    from basicsr.masks.generator import LateGenerator, block_of_flags, build_generator
     from basicsr.masks.making import make_masks, shards_of_environment, with_progress
     from basicsr.masks.mask_images import Companion, GrayImages, Overlays
-    from basicsr.utils.device import device_of_process
+    from basicsr.utils.device import device_of_process, select_device
 
     companions: list[Companion] = [] if arguments.overlay is None else [Overlays(arguments.overlay)]
     if arguments.gray is not None:
@@ -76,8 +110,17 @@ def main() -> int:
     else:
         part = arguments.shard or shards_of_environment()
         device = device_of_process(arguments.device, int(os.environ.get('LOCAL_RANK', 0)))
-        generator = build_generator(block_of_flags(arguments.generator, arguments.checkpoint, device, arguments.set))
-        summary = make_masks(photos, target, generator, part, companions, force, with_progress)
+        block = block_of_flags(arguments.generator, arguments.checkpoint, device, arguments.set)
+        generator = build_generator(block)
+        how: dict[str, Any] = {'progress': with_progress, 'batch_size': arguments.batch_size}
+        if arguments.engine == 'local' and arguments.workers == 1:
+            summary = make_masks(photos, target, generator, part, companions, force, **how)
+        else:
+            late = LateGenerator(block, generator.settings)  # built in each process, with Ray on its own GPU
+            with engine_of(arguments.engine, arguments.workers, select_device(device).type == 'cuda') as engine:
+                part = (0, 1) if arguments.engine == 'ray' else part
+                places = photos.resolve(), target.resolve()
+                summary = make_masks(*places, late, part, companions, force, engine=engine, **how)
     print(summary.text())
     return 1 if summary.failed else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ from pydantic import BaseModel
 
 from basicsr.options.paths import Location, paths_of_block
 from basicsr.options.schema import Options
+from basicsr.options.schema_train import TrainOptions
 from basicsr.utils.errors import BasicsrError, OptionError
-from basicsr.utils.installation import OPTION_FILES, with_commands
+from basicsr.utils.installation import OPTION_FILES
 from basicsr.utils.signature import PathMark
 
 
@@ -40,14 +42,16 @@ def _how_to_get(path: str) -> str:
     """Return how to get the files that our own option files use; an empty string for other files."""
     parts = Path(path).parts
     if parts[:1] == ('datasets',):
-        return '; see docs/data.md to prepare it'
+        return '; docs/data.md explains how to prepare it'
     if parts[:1] != ('experiments',) or len(parts) < 3:
         return ''
     for file in sorted((OPTION_FILES / 'train').glob('*/*.yml')):
         if re.search(rf'^name: *{re.escape(parts[1])} *(#.*)?$', file.read_text(encoding='utf-8'), re.MULTILINE):
             shown = file.relative_to(file.parents[3]).as_posix()
-            made = with_commands(f'; `python basicsr/train.py -opt {shown}` creates it')
-            return f'{made}, or set another file with --force_yml path:pretrain_network_g=FILE'
+            return (
+                f'; `python basicsr/train.py -opt {shown}` creates it, or set a different file with --force_yml '
+                'path:pretrain_network_g=FILE'
+            )
     return ''
 
 
@@ -78,6 +82,7 @@ def build_on_paper(options: Options) -> None:
     import torch
 
     from basicsr.archs import build_network
+    from basicsr.archs.activation_checkpointing import checkpoint_activations
     from basicsr.losses import build_loss
     from basicsr.metrics import build_metric
     from basicsr.training import build_optimizer, build_scheduler
@@ -93,11 +98,15 @@ def build_on_paper(options: Options) -> None:
             return None
 
     with torch.device('meta'):
-        attempt(('network_g',), lambda: build_network(options.network_g))
+        net = attempt(('network_g',), lambda: build_network(options.network_g))
     for label, metric in options.val.metrics.items():
         attempt(('val', 'metrics', label), lambda metric=metric: build_metric(metric, options.val.use_image))  # type: ignore[misc]
     if options.train is not None:
         train = options.train
+        if net is not None:
+            attempt(('train', 'stages'), lambda: _require_sizes(net, train))
+            if train.activation_checkpointing:
+                attempt(('train', 'activation_checkpointing'), lambda: checkpoint_activations(net))
         for name, loss in (('pixel_opt', train.pixel_opt), ('perceptual_opt', train.perceptual_opt)):
             if loss is not None:
                 attempt(('train', name), lambda loss=loss: build_loss(loss))  # type: ignore[misc]
@@ -107,3 +116,17 @@ def build_on_paper(options: Options) -> None:
             attempt(('train', 'scheduler'), lambda: build_scheduler(optimizer, train.scheduler, train.total_iter))
     if problems:
         raise OptionError(problems)
+
+
+def _require_sizes(net: Any, train: TrainOptions) -> None:
+    """Refuse patches that the network would pad: they would teach it the padding."""
+    from basicsr.archs.contract import contract_of
+
+    rule = contract_of(net).input_rule
+    for number, stage in enumerate(train.stages or ()):
+        if rule.padded_size(stage.gt_size, stage.gt_size) != (stage.gt_size, stage.gt_size):
+            (rows, columns), least = rule.multiple, max(rule.minimum)
+            raise OptionError(
+                f'gt_size {stage.gt_size} of stage {number + 1}: {type(net).__name__} would pad these patches; choose '
+                f'a multiple of {math.lcm(rows, columns)}, at least {least}'
+            )

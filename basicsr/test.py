@@ -13,8 +13,6 @@ from pathlib import Path
 if not __package__:  # run by its path, not as a module
     runpy.run_path(f'{Path(__file__).resolve().parent}/utils/clone.py')
 
-import logging
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Evaluate, and print the tables; return the exit code."""
@@ -22,21 +20,32 @@ def main(arguments: list[str] | None = None) -> int:
 
     parser = command_line(__doc__ or '')
     parser.add_argument('--output', type=Path, metavar='DIR', help='folder for the results; default: results/<name>')
+    names = ('usm', 'rl', 'kernel')
+    parser.add_argument(
+        '--baselines',
+        nargs='*',
+        choices=names,
+        metavar='NAME',
+        help='add rows for an unsharp mask (usm), Richardson-Lucy (rl) and blur kernels (kernel); default: all three',
+    )
     args = parser.parse_args(arguments)
-    logging.basicConfig(format='%(message)s', level=logging.WARNING)
+    baselines = () if args.baselines is None else args.baselines or names
     from basicsr.evaluation.testing import Evaluation
     from basicsr.options import load_options
     from basicsr.preflight import build_on_paper, check_paths
     from basicsr.reporting import GALLERY, summary_table
     from basicsr.training.distributed import EXIT_PEER_FAILED, PeerError
+    from basicsr.utils.profiling import profiled
 
     options = load_options(args.opt, args.force_yml, 'test')
     build_on_paper(options)
     check_paths(options)
     try:
         with join_job(options, args.launcher) as processes:
-            evaluation = Evaluation(options, processes, args.output)
-            reports = evaluation.run()
+            evaluation = Evaluation(options, processes, args.output, baselines)
+            traces = evaluation.folder / 'profile' if args.profile and processes.is_first else None
+            with profiled(traces, processes.device) as evaluation.image_is_done:
+                reports = evaluation.run()
     except PeerError as error:
         print(error, file=sys.stderr)
         return EXIT_PEER_FAILED

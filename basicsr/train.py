@@ -1,8 +1,8 @@
 """Train a network: python basicsr/train.py -opt options/train/GoPro/SAMDeblur.yml
 
-Exit codes: 0 finished; 1 error, see the message; 3 too many consecutive steps were not finite (a checkpoint was saved),
-or all steps were skipped; 4 another process of the job failed; 75 stopped by a signal (SIGTERM, SIGINT, SIGUSR1) after
-saving a checkpoint: run the same command with --auto_resume to continue.
+Exit codes: 0 finished; 1 error, see the message; 3 too many consecutive steps with a non-finite loss or gradient (a
+checkpoint was saved), or every step was skipped; 4 another process of the job failed; 75 stopped by a signal (SIGTERM,
+SIGINT, SIGUSR1) after saving a checkpoint: run the same command with --auto_resume to continue.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # --help needs no torch
-    from basicsr.models.image_restoration_model import StepResult
+    from basicsr.models.step_result import StepResult
     from basicsr.options import Options
     from basicsr.training.checkpoints import Checkpoint
     from basicsr.training.distributed import Processes
@@ -42,6 +42,8 @@ def command_line(description: str) -> argparse.ArgumentParser:
     launchers = ('none', 'pytorch', 'slurm')
     text = 'how the processes were started: pytorch for torchrun, slurm for srun'
     parser.add_argument('--launcher', choices=launchers, default='none', help=text)
+    text = 'record a few steps: a trace, and the ten costliest operators in the log'
+    parser.add_argument('--profile', action='store_true', help=text)
     parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)  # old launchers pass it
     return parser
 
@@ -74,10 +76,11 @@ def main(arguments: list[str] | None = None) -> int:
     processes = join_job(options, args.launcher)
     logging.getLogger('basicsr').setLevel(logging.INFO if processes.is_first else logging.ERROR)
     if args.debug:
-        changes = debug_overrides(options.name, options.datasets, processes.world)
+        changes = debug_overrides(options, processes.world)
         options = load_options(args.opt, [*args.force_yml, *changes], 'train')
     with processes, stop_on_signals() as stop:
-        return Training(options, processes, stop, args.auto_resume and not args.debug, args.debug).run()
+        training = Training(options, processes, stop, args.auto_resume and not args.debug, args.debug)
+        return training.run(args.profile)
 
 
 class Training:
@@ -105,10 +108,10 @@ class Training:
         from basicsr.options.schema_data import phase_of
         from basicsr.preflight import build_on_paper, check_paths
         from basicsr.training.batches import TrainingData
-        from basicsr.training.batching import share_batch
         from basicsr.training.checkpoints import CheckpointFolder, provenance
         from basicsr.training.randomness import derived_seed, seed_everything
         from basicsr.training.resuming import choose_seed, claim_experiment, compare_recipes, find_checkpoint, recipe_of
+        from basicsr.training.stages import datasets_of, stages_of
 
         self.options, self.processes, self.stop, self.debug = options, processes, stop, debug
         self.recipe, block = options.for_training()
@@ -116,7 +119,7 @@ class Training:
         build_on_paper(options)
         check_paths(options)
         published = self.recipe.published_batch_size or (TOTAL_BATCH if options.mode == 'reference' else None)
-        self.batching = share_batch(self.recipe.total_batch_size, block.batch_size_per_gpu, processes.world, published)
+        stages = stages_of(self.recipe, block, processes.world, published)
 
         self.experiment = Path('experiments') / options.name
         self.folder = CheckpointFolder(self.experiment, options.logger.keep_checkpoints)
@@ -125,59 +128,70 @@ class Training:
         own_weights = 'network_g' in options.path.ignore_resume_networks
         checkpoint = find_checkpoint(self.folder, auto_resume, resume_state, not own_weights, processes)
         seed = choose_seed(options.manual_seed, checkpoint, processes)
-        self.settings = recipe_of(options, seed, self.batching.total)
+        total_batch = None if self.recipe.stages else stages[0].batching.total
+        self.settings = recipe_of(options, seed, total_batch)
         if checkpoint is not None:
             compare_recipes(checkpoint, self.settings, options.path.resume_with_changes)
 
         seed_everything(seed, self.recipe.deterministic)  # every process builds the same network
-        train = build_dataset(block, phase='train', seed=seed)
+        skip_bad = self.recipe.on_bad_image == 'skip'
+        train = datasets_of(stages, block, seed, skip_bad)
         validated = {
             key: build_dataset(opt, phase='val', seed=derived_seed(seed, f'datasets.{key}'))
             for key, opt in options.datasets.items()
             if phase_of(key) == 'val'
         }
         self.model = build_model(options, processes=processes)
-        samples = samples_that_fit(self.model, options, {'train': train, **validated})
+        samples = samples_that_fit(self.model, options, {'train': train[0], **validated})
         images = self.experiment / 'visualization'
         self.validation = Validation(options, validated, samples, self.model, processes, images)
-        skip_bad, gray = self.recipe.on_bad_image == 'skip', self.model.prior == 'gray'
-        self.data = TrainingData(train, block, self.batching, processes, seed, skip_bad, gray)
+        gray, dropout = self.model.prior == 'gray', self.model.contract.mask_dropout_in_data
+        self.data = TrainingData(train, block, stages, processes, seed, skip_bad, gray, dropout)
         seed_everything(seed + processes.rank, self.recipe.deterministic)
         if checkpoint is not None:
             self.continue_from(checkpoint, own_weights)
+        if self.model.chooses_precision:
+            self.model.choose_precision(self.data.example(samples['train']))
 
-    def run(self) -> int:
-        """Train until the last step, a signal, or too many steps that are not finite; return the exit code."""
+    def run(self, profile: bool = False) -> int:
+        """Train until the last step, a signal, or too many non-finite steps; return the exit code.
+
+        Args:
+            profile: record a few steps, see :func:`~basicsr.utils.profiling.profiled`.
+        """
         from basicsr.models.fitting import train_step_or_advise
+        from basicsr.training.distributed import LateAny
         from basicsr.training.loggers import Timer, open_log
         from basicsr.training.signals import EXIT_STOPPED
+        from basicsr.utils.profiling import profiled
 
+        traces = self.experiment / 'profile' if profile and self.processes.is_first else None
         model, every, start = self.model, self.options.logger, self.model.iteration
         stopped = diverged = False
         result: StepResult | None = None
         with (
             contextlib.closing(self.data),
             open_log(self.experiment, self.options, start, self.processes.is_first) as log,
+            profiled(traces, model.device) as step_is_recorded,
         ):
             self.announce()
             if self.validation.pending:
                 stopped = not self.validate(log)
-            steps, timer = self.data.steps(), Timer()
+            steps, timer, late = self.data.steps(), Timer(), LateAny(self.processes)
             while model.iteration < self.recipe.total_iter and not (stopped or diverged):
                 batches = next(steps)
                 timer.data_is_here()
-                result = train_step_or_advise(model, batches, self.batching)
+                result = train_step_or_advise(model, batches, self.data.stage)
                 timer.step_is_done()
+                step_is_recorded()
                 if log is not None:
                     log.open()  # not earlier: a start that fails leaves no experiment behind
-                if result.problem is not None:
-                    logger.warning('step %d skipped: %s', model.iteration, result.problem)
                 if model.iteration % every.print_freq == 0 or model.iteration == 1:
                     means = self.processes.mean(result.losses)
                     if log is not None:
                         log.step(model.iteration, self.data.epoch, means, result.lr, result.grad_norm, *timer.means())
                 diverged = model.bad_steps >= self.recipe.max_bad_steps
-                (stopped,) = self.processes.any(bool(self.stop))
+                stopped = late(bool(self.stop))
                 if self.validation.is_due(model.iteration):
                     self.validation.pending = True
                     stopped = stopped or not self.validate(log)
@@ -186,6 +200,8 @@ class Training:
                 if model.iteration % every.save_checkpoint_freq == 0 or last or stopped or diverged:
                     self.save()
             steps.close()
+            late.finish()
+            model.settle()
 
             if model.iteration >= self.recipe.total_iter:
                 return self.finish(result)
@@ -227,8 +243,8 @@ class Training:
         logger.info(
             'experiment %s: %s of %s steps done, %d steps per epoch; %d process(es) on %s in %s; %s',
             self.experiment.resolve(), f'{self.model.iteration:,}', f'{self.recipe.total_iter:,}',
-            self.data.steps_per_epoch, self.processes.world, self.processes.device.type, self.recipe.precision,
-            self.batching,
+            self.data.steps_per_epoch, self.processes.world, self.processes.device.type,
+            self.model.arithmetic.precision, self.data.stage,
         )  # fmt: skip
 
     def validate(self, log: RunLog | None) -> bool:
@@ -278,7 +294,7 @@ class Training:
         state = checkpoint.state
         self.model.load(checkpoint, keep_weights=own_weights, new_recipe=self.options.path.resume_with_changes)
         self.processes.first_does(lambda: self.folder.set_aside_after(checkpoint.iteration))
-        self.data.resume_at(int(state['epoch']), int(state['consumed']))
+        self.data.resume_at(checkpoint.iteration, int(state['epoch']), int(state['consumed']))
         self.validation.load_state_dict(state)
         generators = own_generators(state['generators'], self.processes, checkpoint.iteration)
         if generators is not None and state['recipe'].get('manual_seed') == self.settings['manual_seed']:

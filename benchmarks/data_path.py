@@ -1,6 +1,4 @@
-"""Compare the time to read one training sample with a transcription of the original's code, from PNG and raw stores.
-
-python -m benchmarks.data_path
+"""Reading training samples, against a transcription of the original's code, from PNG files and stores.
 
 Samples are random 256×256 windows of 512×512 crops with M masks, flipped and transposed. The photos are those of
 scikit-image; regions are the cells around random points, with ragged borders.
@@ -8,12 +6,12 @@ scikit-image; regions are the cells around random points, with ragged borders.
 
 from __future__ import annotations
 
-import platform
 import random
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,11 @@ from skimage import data
 
 from basicsr.data import build_dataset, collate
 from basicsr.data.stores.base import FolderStore
+from basicsr.data.stores.lmdb import write_lmdb
+from basicsr.data.stores.opening import open_store
 from basicsr.data.stores.raw import write_raw
 from basicsr.masks import masks_from_label_map, write_label_map
+from benchmarks.bench import Bench
 
 SAMPLES = 8
 BATCH = 32
@@ -64,12 +65,19 @@ def write_samples(root: Path, masks: int) -> None:
     write_raw(FolderStore(root / 'labels', ('.png',)), root / 'labels.raw', 'masks')
 
 
+def read_all(store: Any, keys: list[str]) -> list[int]:
+    """Decode images and touch every pixel."""
+    return [int(store.image(key, 3).sum()) for key in keys]
+
+
 def transcription(root: Path, index: int) -> dict[str, Any]:
     """Read a sample as the original does: float images, one float plane per mask that the window touches."""
 
-    def floats(folder: str) -> NDArray[np.float32]:
+    def floats(folder: str) -> Any:
         content = (root / folder / f'{index}.png').read_bytes()
-        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR).astype(np.float32) / 255
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        assert pixels is not None
+        return pixels.astype(np.float32) / 255
 
     gt, lq = floats('gt'), floats('lq')
     with np.load(root / 'npz' / f'{index}.npz') as file:
@@ -78,7 +86,7 @@ def transcription(root: Path, index: int) -> dict[str, Any]:
     gt, lq = (image[top : top + 256, left : left + 256] for image in (gt, lq))
     masks = masks[:, :, top : top + 256, left : left + 256].copy()  # as the original: the window becomes an array
     horizontal, vertical, transposed = (random.random() < 0.5 for _ in range(3))
-    images = [gt, lq]
+    images: list[Any] = [gt, lq]
     if horizontal:
         images = [cv2.flip(image, 1) for image in images]
         masks = np.flip(masks, 3)
@@ -111,45 +119,71 @@ def in_bytes(item: dict[str, Any]) -> int:
     return sum(value.nbytes for value in item.values() if isinstance(value, torch.Tensor))
 
 
-def compare(masks: int, targets: tuple[str, str], rounds: int) -> None:
-    """Print the rows for one number of masks."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        write_samples(root, masks)
+def prepared(root: Path, masks: int) -> tuple[Any, Any]:
+    """Write samples, and return the data sets of PNG files and of raw stores."""
+    write_samples(root, masks)
 
-        def ours(suffix: str, backend: str) -> Any:
-            paths = {'gt': 'gt', 'lq': 'lq', 'mask': 'labels'}
-            roots = {f'dataroot_{key}': str(root / f'{name}{suffix}') for key, name in paths.items()}
-            block = {'type': 'PairedImageGroupMaskDataset', **roots, 'io_backend': {'type': backend}}
-            return build_dataset({**block, 'phase': 'train', 'gt_size': 256, 'seed': 1})
+    def ours(suffix: str, backend: str) -> Any:
+        paths = {'gt': 'gt', 'lq': 'lq', 'mask': 'labels'}
+        roots = {f'dataroot_{key}': str(root / f'{name}{suffix}') for key, name in paths.items()}
+        block = {'type': 'PairedImageGroupMaskDataset', **roots, 'io_backend': {'type': backend}}
+        return build_dataset({**block, 'phase': 'train', 'gt_size': 256, 'seed': 1})
 
-        png, raw = ours('', 'disk'), ours('.raw', 'raw')
-        sides = {'original': lambda i: transcription(root, i), 'png': png.__getitem__, 'raw': raw.__getitem__}
-        found = milliseconds(sides, rounds)
-        for name, title, target in zip(('png', 'raw'), ('PNG files', 'raw store'), targets, strict=True):
-            print_row(f'{title}, ms of processor time, M = {masks}', found['original'], found[name], target)
-        theirs = BATCH / SAMPLES * sum(in_bytes(transcription(root, i)) for i in range(SAMPLES)) / 1e6
-        batch = collate([png[i % SAMPLES] for i in range(BATCH)])
-        mine = in_bytes(batch) / 1e6
-        print_row(f'MB to the device for {BATCH} samples, M = {masks}', theirs, mine, '≥ 15×' if masks == 60 else '')
-        sizes = [sum(path.stat().st_size for path in (root / name).iterdir()) / SAMPLES for name in ('npz', 'labels')]
-        print_row(f'kB of a mask file, M = {masks}', sizes[0] / 1e3, sizes[1] / 1e3, '≥ 3×')
+    return ours('', 'disk'), ours('.raw', 'raw')
 
 
-def print_row(title: str, theirs: float, ours: float, target: str) -> None:
-    """Print one line of the table."""
-    print(f'| {title} | {theirs:.1f} | {ours:.2f} | {theirs / ours:.1f}× | {target} |')
-
-
-def main() -> None:
-    """Print the table; CPU time of one thread."""
+def _one_thread() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    print(f'{platform.machine()}, one thread, OpenCV {cv2.__version__}, torch {torch.__version__}\n')
-    print('| 512×512 crop, 256×256 window | transcription | ours | ratio | target |\n|---|---|---|---|---|')
-    for masks, targets in ((60, ('≥ 2.3×', '≥ 20×')), (255, ('≥ 7×', '≥ 80×'))):
-        compare(masks, targets, rounds=7)
 
 
-if __name__ == '__main__':
-    main()
+def run_data(bench: Bench) -> None:
+    """Processor time of one training sample, 256×256 of 512×512, and the bytes that reach the device."""
+    _one_thread()
+    for masks, targets in ((60, ('≥ 2.3×', '≥ 20×')), (255, ('≥ 7×', '≥ 80×')))[: 1 if bench.quick else 2]:
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            png, raw = prepared(root, masks)
+            sides = {
+                'plain': lambda i, root=root: transcription(root, i),
+                'png': png.__getitem__,
+                'raw': raw.__getitem__,
+            }
+            found = milliseconds(sides, 2 if bench.quick else 7)
+            for name, title, target in zip(('png', 'raw'), ('PNG files', 'raw store'), targets, strict=True):
+                bench.number(f'sample from {title}, {masks} masks', found['plain'], found[name], 'CPU ms', target)
+            theirs = BATCH / SAMPLES * sum(in_bytes(transcription(root, i)) for i in range(SAMPLES)) / 1e6
+            samples = [png[i % SAMPLES] for i in range(BATCH)]
+            here = in_bytes(collate(samples, 0.5)) / 1e6
+            bench.number(f'{BATCH} samples to the device, {masks} masks', theirs, here, 'MB', '≥ 15×')
+            bench.compare(
+                f'collate {BATCH} samples with mask dropout, {masks} masks, against without',
+                partial(collate, samples), partial(collate, samples, 0.5), 15,
+            )  # fmt: skip
+            sizes = [
+                sum(path.stat().st_size for path in (root / name).iterdir()) / SAMPLES for name in ('npz', 'labels')
+            ]
+            bench.number(f'mask file, {masks} masks', sizes[0] / 1e3, sizes[1] / 1e3, 'kB', '≥ 3×')
+
+
+def run_stores(bench: Bench) -> None:
+    """Reading whole images of 512×512 from PNG files, LMDB and raw stores."""
+    _one_thread()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_samples(root, 10)
+        write_lmdb(root / 'gt', root / 'gt.lmdb')
+        stores: dict[str, Any] = {
+            'LMDB of PNG files': open_store(root / 'gt.lmdb', {'type': 'lmdb'}),
+            'raw store': open_store(root / 'gt.raw', {'type': 'raw'}),
+        }
+        plain = open_store(root / 'gt')
+        for name, store in stores.items():
+            pairs = list(zip(plain.keys, store.keys, strict=True))
+            assert all((plain.image(a, 3) == store.image(b, 3)).all() for a, b in pairs)
+            bench.compare(
+                f'{SAMPLES} images from a {name}, against PNG files',
+                partial(read_all, plain, [a for a, _ in pairs]),
+                partial(read_all, store, [b for _, b in pairs]),
+                7,
+            )  # fmt: skip

@@ -1,65 +1,48 @@
-"""Compare the time of the metrics on a 720×1280 pair with that of the network (SegNAFNetLocal, width 32, 60 masks).
-
-python -m benchmarks.evaluation
-"""
+"""Time of the metrics on a 720×1280 pair, compared with that of the network (SegNAFNetLocal, width 32, 60 masks)."""
 
 from __future__ import annotations
-
-import platform
-import statistics
-import time
 
 import numpy as np
 import torch
 
 from basicsr.archs import build_network
 from basicsr.evaluation.scoring import record_of
+from basicsr.images.files import tensor2img
 from basicsr.inference.restoring import restore_image
-from basicsr.metrics import Record, build_metric
-from basicsr.metrics.arrays import unit_float
+from basicsr.metrics import build_metric
 from basicsr.options import load_options
+from benchmarks.bench import Bench
 from benchmarks.map_unit import partition
 
 OPTIONS = 'options/test/GoPro.yml'
 
 
-def main(rounds: int = 3) -> None:
-    """Print medians of wall time and CPU time of each part, and the fraction of the metrics."""
+def run_evaluation(bench: Bench) -> None:
+    """The network, rounding, and the metrics of the published table, each against the network."""
     options = load_options(OPTIONS)
-    net = build_network(options.network_g).eval()
+    net = build_network(options.network_g).eval().to(bench.device)
     metrics = [build_metric(block) for block in options.val.metrics.values()]
+    height, width = (256, 384) if bench.quick else (720, 1280)
     rng = np.random.default_rng(0)
-    gt = np.clip(np.cumsum(rng.normal(0, 6, (720, 1280, 3)), axis=1) + 128, 0, 255).astype(np.uint8)
+    gt = np.clip(np.cumsum(rng.normal(0, 6, (height, width, 3)), axis=1) + 128, 0, 255).astype(np.uint8)
     lq = np.clip(gt + rng.normal(0, 5, gt.shape), 0, 255).astype(np.uint8)
     batch = {key: torch.from_numpy(image.transpose(2, 0, 1).copy())[None] for key, image in (('lq', lq), ('gt', gt))}
-    masks = partition(1, 60, 720, 1280)
-    times: dict[str, list[tuple[float, float]]] = {'network': [], 'scores of the output': [], 'scores of the input': []}
+    masks, floats = partition(1, 60, height, width), batch['lq'].float().to(bench.device) / 255
 
-    def timed(name: str, start: tuple[float, float]) -> None:
-        times[name].append((time.perf_counter() - start[0], time.process_time() - start[1]))
+    def restore() -> torch.Tensor:
+        return restore_image(net, floats, masks).image
 
-    for _ in range(rounds):
-        start = time.perf_counter(), time.process_time()
-        output = restore_image(net, batch['lq'].float() / 255, masks).image
-        timed('network', start)
-        start = time.perf_counter(), time.process_time()
+    output = restore()
+
+    def score() -> None:
         record = record_of(batch, output)
         for metric in metrics:
             metric(record)
-        timed('scores of the output', start)
-        start = time.perf_counter(), time.process_time()
-        nothing = Record(output=unit_float(lq, 'lq'), output_uint8=lq, gt=gt)
-        for metric in metrics:
-            if 'lq' not in metric.reads:
-                metric(nothing)
-        timed('scores of the input', start)
-    medians = {name: [statistics.median(side) for side in zip(*values, strict=True)] for name, values in times.items()}
-    total = [sum(part[i] for part in medians.values()) for i in range(2)]
-    print(f'{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n')
-    print('| 720×1280 | wall, s | share | CPU, s | share |\n|---|---|---|---|---|')
-    for name, (wall, cpu) in medians.items():
-        print(f'| {name} | {wall:.2f} | {wall / total[0]:.0%} | {cpu:.2f} | {cpu / total[1]:.0%} |')
 
-
-if __name__ == '__main__':
-    main()
+    rounds = 1 if bench.quick else 3
+    bench.compare(f'metrics of {height}×{width} (here), against the network (plain)', restore, score, rounds)
+    bench.compare(
+        'output to the host: rounded on the device, against float32 rounded there',
+        lambda: tensor2img(output.float().cpu(), rgb2bgr=False), lambda: record_of(batch, output), 7,
+        moved=5 * output.numel(),
+    )  # fmt: skip

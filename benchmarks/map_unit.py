@@ -1,7 +1,4 @@
-"""Compare time and memory of mask average pooling with a direct implementation of Algorithm 1.
-
-python -m benchmarks.map_unit
-"""
+"""Time and memory of mask average pooling, against a direct implementation of Algorithm 1."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from torch import Tensor
 from basicsr.archs.map_unit import mask_average_pooling
 from basicsr.utils.measure import peak_memory
 from benchmarks import transcriptions
-from benchmarks.timing import header, paired, row
+from benchmarks.bench import Bench
 
 
 def partition(batch: int, masks: int, height: int, width: int) -> Tensor:
@@ -29,11 +26,13 @@ def planes(labels: Tensor) -> list[Tensor]:
     return [torch.stack([(one == k).float() for k in one.unique() if k > 0]) for one in labels]
 
 
-def compare(batch: int, masks: int, height: int, width: int, backward: bool, target: str, rounds: int) -> None:
-    """Time both implementations and print a row; raise an error if the results differ."""
-    labels = partition(batch, masks, height, width)
+def compare(
+    bench: Bench, batch: int, masks: int, size: tuple[int, int], backward: bool, target: str, rounds: int
+) -> None:
+    """Time both implementations; raise an error if the results differ."""
+    labels = partition(batch, masks, *size)
     stacks = planes(labels)
-    x = torch.rand(batch, 2, height, width, requires_grad=backward)
+    x = torch.rand(batch, 2, *size, requires_grad=backward)
     difference = (mask_average_pooling(x, labels) - transcriptions.mask_average_pooling(x, stacks)).abs().max()
     assert difference < 1e-5, difference
 
@@ -41,36 +40,31 @@ def compare(batch: int, masks: int, height: int, width: int, backward: bool, tar
         if backward:
             pooled.sum().backward()
 
-    times = paired(
-        {
-            'transcription': lambda: step(transcriptions.mask_average_pooling(x, stacks)),
-            'ours': lambda: step(mask_average_pooling(x, labels)),
-        },
-        rounds,
-    )
     what = 'forward + backward' if backward else 'forward'
-    row(f'MAP {what}, {batch}×{height}×{width}, 2 channels, M = {masks}', times, target)
+    bench.compare(
+        f'{what}, {batch}×{size[0]}×{size[1]}, 2 channels, {masks} masks',
+        lambda: step(transcriptions.mask_average_pooling(x, stacks)),
+        lambda: step(mask_average_pooling(x, labels)),
+        rounds,
+        target,
+        moved=(1 + backward) * (2 * x.nbytes + labels.nbytes),
+    )
 
 
-def extra_memory(masks: int) -> float | None:
+def extra_memory(masks: int) -> float:
     """Return the additional MiB of one forward pass at 720×1280."""
     labels = partition(1, masks, 720, 1280)
     x = torch.rand(1, 2, 720, 1280)
     with torch.no_grad():
         mask_average_pooling(x[..., :64, :64], labels[..., :64, :64])
-        return peak_memory(lambda: mask_average_pooling(x, labels), x.device)[1]
+        return peak_memory(lambda: mask_average_pooling(x, labels), x.device)[1] or 0.0
 
 
-def main() -> None:
-    """Print the table."""
+def run_map(bench: Bench) -> None:
+    """Mask average pooling, and its memory."""
     memory = extra_memory(255)
-    header('Mask average pooling')
     for masks, target in ((10, ''), (60, '≥ 20×'), (255, '≥ 100×')):
-        compare(8, masks, 256, 256, True, target, 7 if masks > 60 else 21)
+        compare(bench, 8, masks, (256, 256), True, target, 7 if masks > 60 else 21)
     for masks in (60, 255):
-        compare(1, masks, 720, 1280, False, '', 3)
-    print(f'\nExtra memory, forward, 720×1280, 2 channels, M = 255: {memory or 0:.1f} MiB (target ≤ 20)')
-
-
-if __name__ == '__main__':
-    main()
+        compare(bench, 1, masks, (720, 1280), False, '', 1 if bench.quick else 3)
+    bench.number('extra memory, forward, 720×1280, 2 channels, 255 masks', None, memory, 'MiB', '≤ 20')

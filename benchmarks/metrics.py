@@ -1,37 +1,39 @@
-"""Compare PSNR and SSIM with direct implementations of their formulas: ``python -m benchmarks.metrics``."""
+"""PSNR and SSIM, against direct implementations of their formulas."""
 
 from __future__ import annotations
 
-import argparse
+from functools import partial
 
 import numpy as np
 import torch
 
 from basicsr.metrics import calculate_psnr, calculate_ssim
-from benchmarks.timing import header, paired, row
+from benchmarks.bench import Bench
 from benchmarks.transcriptions_metrics import psnr_numpy, ssim_3d_dense
 
 
-def main() -> None:
-    """Time each pair of implementations in alternating rounds and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--height', type=int, default=720, help='of the images (default: 720)')
-    parser.add_argument('--width', type=int, default=1280, help='of the images (default: 1280)')
-    parser.add_argument('--rounds', type=int, default=1, help='rounds of the dense SSIM, a minute each (default: 1)')
-    args = parser.parse_args()
-    first, second = noisy_pair(args.height, args.width)
-    size = f'{args.height}×{args.width}'
-
-    def ssim() -> float:
-        return calculate_ssim(first, second)
-
-    header(f'Metrics, {size} RGB uint8')
-    psnr = {'numpy': lambda: psnr_numpy(first, second), 'ours': lambda: calculate_psnr(first, second)}
-    row('PSNR, against float64 numpy', paired(psnr, 31), '≥ 10×')
-    single = {'dense': lambda: ssim_3d_dense(first, second, 60, torch.float32), 'ours': ssim}
-    row('SSIM 3-D in float64, against a dense float32 convolution', paired(single, 3 * args.rounds))
-    double = {'dense': lambda: ssim_3d_dense(first, second), 'ours': ssim}
-    row('SSIM 3-D in float64, against a dense float64 convolution', paired(double, args.rounds), '≥ 20×')
+def run_metrics(bench: Bench) -> None:
+    """PSNR and the 3-D SSIM, whose dense form takes a minute at full size."""
+    height, width = (180, 320) if bench.quick else (720, 1280)
+    first, second = noisy_pair(height, width)
+    size = f'{height}×{width}'
+    bench.compare(
+        f'PSNR, {size}', lambda: psnr_numpy(first, second), lambda: calculate_psnr(first, second), 31, '≥ 10×',
+        moved=2 * first.nbytes,
+    )  # fmt: skip
+    for dtype, rounds, target in ((torch.float32, 3, ''), (torch.float64, 1, '≥ 20×')):
+        bench.compare(
+            f'3-D SSIM in float64, {size}, against a dense {str(dtype)[6:]} convolution',
+            partial(ssim_3d_dense, first, second, 60 if dtype == torch.float32 else 16, dtype),
+            lambda: calculate_ssim(first, second),
+            rounds,
+            target,
+        )
+    if bench.device.type == 'cuda':
+        bench.compare(
+            f'3-D SSIM in float64, {size}, on the device, against here on the CPU',
+            partial(calculate_ssim, first, second), partial(calculate_ssim, first, second, device=str(bench.device)), 7,
+        )  # fmt: skip
 
 
 def noisy_pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +52,3 @@ def noisy_pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     clean = 127 + 100 * np.stack(waves, axis=2)
     noisy = clean + rng.normal(0, 12, clean.shape)
     return clean.astype(np.uint8), noisy.clip(0, 255).astype(np.uint8)
-
-
-if __name__ == '__main__':
-    main()

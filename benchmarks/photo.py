@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from basicsr.images.photo_files import save_photo
 from basicsr.inference.deblurrer import Deblurrer
 from basicsr.inference.pretrained import find_weights
 from basicsr.masks import build_generator
+from benchmarks.bench import Bench
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 3
@@ -64,7 +66,7 @@ def parts(file: Path, model: Path, folder: Path) -> None:
     for dtype in ('fp32', 'bf16'):
         deblurrer = Deblurrer.load(model, dtype=dtype, device='cpu', guard='off')
         deblurrer.deblur(read.pixels[:200, :200], 'none')
-        wall, cpu, results[dtype] = timed(lambda deblurrer=deblurrer: deblurrer(read.pixels, labels))
+        wall, cpu, results[dtype] = timed(partial(deblurrer, read.pixels, labels))
         rows.append((f'network, {dtype}', wall, cpu))
     guarded = Deblurrer.load(model, dtype='fp32', device='cpu', guard='warn')
     wall_with, cpu_with, _ = timed(lambda: guarded(read.pixels, labels))
@@ -117,6 +119,19 @@ def main() -> None:
                 runs = [command(folder / f'{height}.jpg', model, folder, dtype) for _ in range(rounds)]
                 wall, cpu, peak = (statistics.median(values) for values in zip(*runs, strict=True))
                 print(f'| {height}×{width}, {dtype} | {wall:.1f} | {cpu:.1f} | {peak:.0f} |')
+
+
+def run_photo(bench: Bench) -> None:
+    """The bundled network on a photo: float32, bfloat16, and with the guard."""
+    height, width = (480, 640) if bench.quick else (720, 1280)
+    pixels, device = photo(height, width), str(bench.device)
+    plain = Deblurrer.load(None, dtype='fp32', device=device, guard='off', method='network')
+    for name, arguments in (('bf16', {'dtype': 'bf16', 'guard': 'off'}), ('fp32 with the guard', {'dtype': 'fp32'})):
+        other = Deblurrer.load(None, device=device, method='network', **arguments)
+        bench.compare(
+            f'{height}×{width}, {name}, against fp32 without it', lambda: plain(pixels, 'none'),
+            partial(other, pixels, 'none'), 3, flops=name == 'bf16', dtype=torch.bfloat16,
+        )  # fmt: skip
 
 
 if __name__ == '__main__':

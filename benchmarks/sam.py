@@ -1,18 +1,12 @@
-"""Compare our masks of Segment Anything with those of the ``segment-anything`` package: time and agreement.
-
-python -m benchmarks.sam
-python -m benchmarks.sam --model vit_b
+"""Our masks of Segment Anything against those of the ``segment-anything`` package: time and agreement.
 
 Weights are random, and a random network finds no masks. Therefore the outputs of the decoder are computed and then
 replaced by those of a synthetic image of 60 segments: for each point its segment, a dilated segment, and noise.
-Thresholds have their defaults. The tiny model has the real decoder after an encoder of one small layer; ``vit_b``
-is the real network and takes ten minutes.
+Thresholds have their defaults.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,10 +16,9 @@ from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 from segment_anything.modeling import ImageEncoderViT, Sam
 from torch import Tensor, nn
 
-from basicsr.masks.label_map import label_map_from_masks
 from basicsr.masks.sam.automatic import FastAutomaticMasks
 from basicsr.masks.sam.decoder import Candidates, PromptDecoder
-from benchmarks.timing import Seconds, header, paired, row
+from benchmarks.bench import Bench
 
 POINTS_PER_SIDE = 8  # one batch of 64 points; the default grid is 16 such batches
 SEGMENTS = 60
@@ -131,15 +124,8 @@ def ours(sam: Sam, answers: Answers, compute: bool, dtype: torch.dtype = torch.f
     return masks
 
 
-def rows(title: str, times: dict[str, Seconds], targets: tuple[str, str]) -> None:
-    """Print one row per precision, each compared with the package in float32."""
-    row(f'{title}, fp32', {'package': times['package'], 'ours': times['fp32']}, targets[0])
-    if 'bf16' in times:
-        row(f'{title}, bf16', {'package': times['package'], 'ours': times['bf16']}, targets[1])
-
-
 @torch.no_grad()
-def compare_decoders(sam: Sam, rounds: int) -> None:
+def compare_decoders(bench: Bench, sam: Sam, rounds: int) -> None:
     """Decode 64 prompts on one image, and compare the logits."""
     generator = torch.Generator().manual_seed(2)
     embedding = torch.randn(1, 256, 64, 64, generator=generator)
@@ -153,62 +139,43 @@ def compare_decoders(sam: Sam, rounds: int) -> None:
         return logits.flatten(0, 1)
 
     expected = plain()
-    sides: dict[str, Callable[[], Any]] = {'package': plain}
-    for name, dtype in (('fp32', torch.float32), ('bf16', torch.bfloat16)):
+    for name, dtype, target in (('fp32', torch.float32, '≥ 1.6×'), ('bf16', torch.bfloat16, '≥ 2.2×')):
         decoder = PromptDecoder(sam, dtype)
 
         def run(decoder: PromptDecoder = decoder) -> Tensor:
             decoder.set_image(embedding)
             return decoder.decode(points).logits
 
-        sides[name] = run
         found = run()
-        print(
-            f'{name}: logits differ by at most {(found - expected).abs().max():.1e}, '
-            f'signs at {100 * ((found > 0) != (expected > 0)).float().mean():.3f} % of the pixels; '
-            f'the largest logit is {expected.abs().max():.2f}\n'
+        off, signs = (
+            (found - expected).abs().max() / expected.abs().max(),
+            ((found > 0) != (expected > 0)).float().mean(),
         )
-    rows('decoder, 64 points', paired(sides, rounds), ('≥ 1.6×', '≥ 2.2×'))
+        case = f'decoder, {len(points)} points, {name} (difference {off:.1e}, other signs {100 * signs:.2f} %)'
+        bench.compare(case, plain, run, rounds, target)
 
 
-def compare_generators(sam: Sam, height: int, width: int, compute: bool, rounds: int) -> None:
+def compare_generators(bench: Bench, sam: Sam, height: int, width: int, compute: bool, rounds: int) -> None:
     """Make the masks of a photo and count the masks that both keep; without ``compute``, skip encoder and decoder."""
     answers = Answers(height, width)
     photo = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
     plain, fast = package(sam, answers, compute), ours(sam, answers, compute)
     own, found = plain.generate(photo), fast.generate(photo)
     same = [mask['area'] for mask in own] == found.planes.sum((1, 2)).tolist()
-    sides: dict[str, Callable[[], Any]] = {
-        'package': lambda: plain.generate(photo),
-        'fp32': lambda: fast.generate(photo),
-    }
-    if compute:
-        half = ours(sam, answers, True, torch.bfloat16)
-        sides['bf16'] = lambda: half.generate(photo)
     what = 'whole' if compute else 'after the decoder'
     agreement = f'{len(own)} and {len(found.planes)} masks, areas {"the same" if same else "DIFFERENT"}'
-    targets = ('≥ 1.5×', '≥ 2×') if compute else ('≥ 1.7×', '')
-    rows(f'{what}, 64 points, {height}×{width} ({agreement})', paired(sides, rounds), targets)
-    if not compute:
-        stack = np.stack([mask['segmentation'] for mask in own])
-        planes = found.planes
-        seconds = paired({'ours': lambda: label_map_from_masks(planes)}, 5)['ours']
-        print(f'| label map of {len(stack)} masks, {height}×{width} | | {seconds.wall * 1e3:.1f} | | | |')
+    case = f'{what}, {POINTS_PER_SIDE**2} points, {height}×{width} ({agreement})'
+    bench.compare(f'{case}, fp32', lambda: plain.generate(photo), lambda: fast.generate(photo), rounds, '≥ 1.5×')
+    if compute:
+        half = ours(sam, answers, True, torch.bfloat16)
+        bench.compare(f'{case}, bf16', lambda: plain.generate(photo), lambda: half.generate(photo), rounds, '≥ 2×')
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--model', choices=('tiny', 'vit_b'), default='tiny', help='network (default: tiny)')
-    parser.add_argument('--rounds', type=int, default=3, help='timed rounds (default: 3)')
-    arguments = parser.parse_args()
-    sam = network(arguments.model)
-    header(f'Automatic masks of Segment Anything, {arguments.model}', 'package in fp32')
-    compare_decoders(sam, arguments.rounds)
-    for height, width in ((512, 512), (720, 1280)):
-        compare_generators(sam, height, width, False, arguments.rounds)
-    compare_generators(sam, 512, 512, True, arguments.rounds)
-
-
-if __name__ == '__main__':
-    main()
+def run_sam(bench: Bench) -> None:
+    """Masks of Segment Anything with a tiny encoder and the real decoder."""
+    sam, rounds = network('tiny'), 3
+    compare_decoders(bench, sam, 1 if bench.quick else rounds)
+    compare_generators(bench, sam, 512, 512, False, rounds)
+    if not bench.quick:
+        compare_generators(bench, sam, 720, 1280, False, rounds)
+        compare_generators(bench, sam, 512, 512, True, rounds)

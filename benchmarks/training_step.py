@@ -1,33 +1,20 @@
-"""Compare a training step of SAM-Deblur, and its optimizer alone, with a direct implementation of the original's.
-
-python -m benchmarks.training_step
-
-On a GPU: --device cuda --batch 32 (it/s, peak memory and, with --loop, the share of time spent waiting for data).
-"""
+"""A training step of SAM-Deblur, and its optimizer alone, against a direct implementation of the original's."""
 
 from __future__ import annotations
 
-import argparse
 import copy
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from basicsr.data import build_dataset
 from basicsr.models import build_model
 from basicsr.options import load_options
 from basicsr.training import build_optimizer
-from basicsr.training.batches import TrainingData
-from basicsr.training.batching import share_batch
 from basicsr.training.distributed import Processes
-from basicsr.utils.loader_options import LoaderOptions
-from basicsr.utils.measure import peak_memory
 from benchmarks import transcriptions
-from benchmarks.timing import header, paired, row
+from benchmarks.bench import Bench, emulated, flop_counter
 
 OPTIONS = Path(__file__).resolve().parents[1] / 'options' / 'train' / 'GoPro' / 'MAP.yml'
 
@@ -81,88 +68,80 @@ def loop_adamw(net: torch.nn.Module) -> torch.optim.Optimizer:
     return build_optimizer(net, {**block, 'foreach': False, 'fused': False})
 
 
-def waiting(run: Callable[[], Any], device: torch.device) -> Callable[[], Any]:
-    """Return a function that waits until the device has finished."""
-
-    def waited() -> Any:
-        result = run()
-        if device.type == 'cuda':
-            torch.cuda.synchronize(device)
-        return result
-
-    return waited
-
-
-def compare_steps(precision: str, size: int, masks: int, device: torch.device, rounds: int, target: str) -> None:
+def compare_steps(bench: Bench, precision: str, size: int, masks: int, rounds: int, target: str) -> None:
     """Compare whole steps, and the losses of the first one."""
-    model, batch = recipe_model(precision, device), batch_of(size, masks, device)
+    side = 128 if bench.quick else 256
+    model, batch = recipe_model(precision, bench.device), batch_of(size, masks, bench.device, side)
     original = OriginalStep(model.net, batch, masks)
     losses = original(), model.train_step(batch).losses['l_pix']
-    sides = {
-        'transcription': waiting(original, device),
-        'ours': waiting(lambda: model.train_step(batch), device),
-    }
-    times = paired(sides, rounds)
-    title = f'training step, {size}×256×256, {masks} masks, {precision} (losses {losses[0]:.4f}, {losses[1]:.4f})'
-    row(title, times, target)
-    if device.type == 'cuda':
-        _, memory = peak_memory(sides['ours'], device)
-        print(f'{1 / times["ours"].wall:.1f} it/s, {memory:.0f} MiB beyond weights and optimizer')
+    title = f'{size}×{side}×{side}, {masks} masks, {precision}, {torch.get_num_threads()} threads'
+    dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
+    case = f'{title} (losses {losses[0]:.4f}, {losses[1]:.4f})'
+    bench.compare(case, original, lambda: model.train_step(batch), rounds, target, flops=True, dtype=dtype)
 
 
-def compare_optimizers(device: torch.device, rounds: int) -> None:
-    """Compare the optimizers alone, with existing gradients."""
-    model = recipe_model('fp32', device)
+def operators(bench: Bench, size: int, masks: int, count: int = 12) -> str:
+    """Return a table of the operators of a step: time, arithmetic, and the share of the measured rate they reach."""
+    side = 128 if bench.quick else 256
+    model, batch = recipe_model('fp32', bench.device), batch_of(size, masks, bench.device, side)
+    model.train_step(batch)
+    with flop_counter() as counter:
+        model.train_step(batch)
+    flops = {str(key).rsplit('.', 1)[-1]: value for key, value in counter.get_flop_counts()['Global'].items()}
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if bench.device.type == 'cuda':
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profile:
+        model.train_step(batch)
+        model.settle()
+    found: dict[str, float] = {}
+    for event in profile.key_averages():
+        own = event.self_device_time_total if bench.device.type == 'cuda' else event.self_cpu_time_total
+        name = event.key.removeprefix('aten::')
+        found[_KINDS.get(name, name)] = found.get(_KINDS.get(name, name), 0.0) + own / 1e3
+    total = sum(found.values())
+    lines = [
+        f'Operators of one step, {size}×{side}×{side}, fp32, {torch.get_num_threads()} threads ({total:.0f} ms)',
+        '',
+        '| operator | ms | share | GFLOP | share of the floor reached |',
+        '|---|---|---|---|---|',
+    ]
+    for name, milliseconds in sorted(found.items(), key=lambda pair: -pair[1])[:count]:
+        own_flops = sum(value for key, value in flops.items() if _KINDS.get(key, key) == name)
+        reached = f'{own_flops / bench.rates["float32"] / milliseconds * 1e3:.0%}' if own_flops else ''
+        numbers = f'{milliseconds:.1f} | {milliseconds / total:.0%} | {own_flops / 1e9:.1f} | {reached}'
+        lines.append(f'| {name} | {numbers} |')
+    return '\n'.join(lines)
+
+
+_KINDS = {  # the kernels of an operator, under the name by which its arithmetic is counted
+    'mkldnn_convolution': 'convolution', '_slow_conv2d_forward': 'convolution',
+    '_slow_conv2d_backward': 'convolution_backward', 'mkldnn_convolution_backward': 'convolution_backward',
+    'cudnn_convolution': 'convolution', '_conv_depthwise2d': 'convolution',
+}  # fmt: skip
+
+
+def run_step(bench: Bench) -> None:
+    """A training step of SegNAFNet, width 32, with one and with two threads, and its operators."""
+    size = 2 if bench.device.type == 'cpu' else 32
+    rounds = 7 if bench.device.type == 'cuda' else 5
+    threads = torch.get_num_threads()
+    for number in (1, 2) if bench.device.type == 'cpu' and not bench.quick else (threads,):
+        torch.set_num_threads(number)
+        compare_steps(bench, 'fp32', size, 60, rounds, '≥ 1.5×')
+        bench.table(operators(bench, size, 60))
+    torch.set_num_threads(threads)
+    if not bench.quick and not emulated():
+        compare_steps(bench, 'bf16', size, 60, rounds, '≥ 2.2×')
+
+
+def run_optimizer(bench: Bench) -> None:
+    """The optimizers alone, with existing gradients."""
+    model = recipe_model('fp32', bench.device)
     plain = copy.deepcopy(model.net)
     optimizer = loop_adamw(plain)
     for net in (model.net, plain):
         for parameter in net.parameters():
             parameter.grad = torch.full_like(parameter, 1e-3)
-    sides = {'transcription': waiting(optimizer.step, device), 'ours': waiting(model.optimizer.step, device)}
-    row('optimizer step, 17.1 M parameters', paired(sides, rounds), '≥ 3×')
-
-
-def measure_loop(size: int, precision: str, device: torch.device, steps: int = 100) -> None:
-    """Train on synthetic images, and print the fraction of time spent waiting for data."""
-    model = recipe_model(precision, device)
-    block = {'type': 'SyntheticBlurDataset', 'length': size * steps, 'gt_size': 256}
-    mode: Any = 'cuda' if device.type == 'cuda' else None
-    opt = LoaderOptions(num_worker_per_gpu=14, pin_memory=True, prefetch_mode=mode)
-    data = TrainingData(
-        build_dataset(block, phase='train'), opt, share_batch(size, size, 1), Processes(device=device), 0
-    )
-    waited, begin = 0.0, time.perf_counter()
-    stream = data.steps()
-    for number in range(steps):
-        start = time.perf_counter()
-        batches = next(stream)
-        if number == 9:  # workers and kernels have started
-            waited, begin = 0.0, time.perf_counter()
-        elif number > 9:
-            waited += time.perf_counter() - start
-        model.train_step(*batches)
-    seconds = time.perf_counter() - begin
-    print(f'loop: {(steps - 9) / seconds:.2f} it/s, {100 * waited / seconds:.1f} % of the time waiting for data')
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--device', default='cpu', help='cpu (default) or cuda')
-    parser.add_argument('--batch', type=int, default=2, help='batch size (default: 2)')
-    parser.add_argument('--masks', type=int, default=60, help='regions per image (default: 60)')
-    parser.add_argument('--rounds', type=int, default=7, help='timed rounds (default: 7)')
-    parser.add_argument('--loop', action='store_true', help='also measure a training loop on synthetic data')
-    args = parser.parse_args()
-    device = torch.device(args.device)
-    header('Training step of SegNAFNet, width 32')
-    targets = {'fp32': '≥ 1.5×', 'bf16': '≥ 2.2×' if device.type == 'cpu' else '≥ 4×'}
-    for precision, target in targets.items():
-        compare_steps(precision, args.batch, args.masks, device, args.rounds, target)
-    compare_optimizers(device, args.rounds)
-    if args.loop:
-        measure_loop(args.batch, 'bf16', device)
-
-
-if __name__ == '__main__':
-    main()
+    moved = 7 * sum(parameter.nbytes for parameter in plain.parameters())  # reads 4, writes 3
+    bench.compare('AdamW, 17.1 M parameters', optimizer.step, model.optimizer.step, 15, '≥ 3×', moved=moved)

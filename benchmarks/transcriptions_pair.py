@@ -28,7 +28,8 @@ def analysis(net: Any, image: Tensor) -> Tensor:
         for conv in block.convs:
             y = F.relu(F.conv2d(y, conv.weight, conv.bias))
         y = F.relu(F.conv2d(y, block.reduce.weight, block.reduce.bias))
-        y = cross_correlation(y, *block.correlation.max_shift, block.correlation.add_flips)
+        rows, columns = block.correlation.max_shift
+        y = cross_correlation(y, rows, columns, block.correlation.add_flips)
         found.append(F.relu(F.conv2d(y, block.after_cc.weight, block.after_cc.bias)))
         if index < len(net.down):
             level = _same(net.down[index], level, 2)

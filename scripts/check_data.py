@@ -11,9 +11,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import logging
 import runpy
-import sys
 from pathlib import Path
 
 runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
@@ -40,7 +38,6 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Run the checks; write and print the report."""
     arguments = parse()
-    logging.basicConfig(format='%(message)s', level=logging.WARNING)
     from basicsr.options import load_options
     from basicsr.preparation.checks.data_sets import check_data_sets
     from basicsr.preparation.checks.folders import folders_of_options, folders_of_root
@@ -62,6 +59,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    from basicsr.utils.console import run
+    from basicsr.utils.console import run_and_exit
 
-    sys.exit(run(main))
+    run_and_exit(main)

@@ -10,29 +10,33 @@ Examples:
 from __future__ import annotations
 
 import runpy
-import sys
 from pathlib import Path
 
 runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 
 import argparse
-import logging
 
 from basicsr.options import add_force, dump, load_options
 from basicsr.preflight import build_on_paper, check_paths
-from basicsr.utils.console import run
+from basicsr.utils.console import run_and_exit
 from basicsr.utils.errors import OptionError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Check the files; return 1 if any of them has a mistake."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
-    parser.add_argument('-opt', required=True, nargs='+', action='extend', metavar='FILE', help='option files (YAML)')
+    parser.add_argument(
+        '-opt',
+        required=True,
+        nargs='+',
+        action='extend',
+        metavar='FILE',
+        help='option files (YAML), or names of shipped ones',
+    )
     add_force(parser)
     parser.add_argument('--show', action='store_true', help='print the options with all defaults and includes')
     parser.add_argument('--paths', action='store_true', help='also check that files and folders exist')
     args = parser.parse_args(arguments)
-    logging.basicConfig(format='%(message)s')
 
     wrong = 0
     for file in args.opt:
@@ -50,4 +54,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(run(main))
+    run_and_exit(main)

@@ -98,6 +98,6 @@ def load_pair(arguments: argparse.Namespace) -> Any:
 
 
 if __name__ == '__main__':
-    from basicsr.utils.console import run
+    from basicsr.utils.console import run_and_exit
 
-    sys.exit(run(main))
+    run_and_exit(main)

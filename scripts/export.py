@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import runpy
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +70,7 @@ def read(arguments: argparse.Namespace) -> tuple[Any, Weights]:
     elif options is not None and options.path.pretrain_network_g is not None:
         weights = read_weights(options.path.pretrain_network_g, options.path.param_key)
     else:
-        raise OptionError(f'{arguments.opt} names no weights; name a network file with --model')
+        raise OptionError(f'{arguments.opt} does not set path.pretrain_network_g; pass --model FILE')
     block = plain_block(options.network_g, 'network') if options else block_of(weights)
     net = build_network(block)
     load_or_explain(net, weights, adopt_mask_value='mask_value' not in block, evaluating=True)
@@ -109,6 +108,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    from basicsr.utils.console import run
+    from basicsr.utils.console import run_and_exit
 
-    sys.exit(run(main))
+    run_and_exit(main)

@@ -6,7 +6,6 @@ The introduction of docs/options.md, above the heading "Keys", is written by han
 from __future__ import annotations
 
 import runpy
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +24,7 @@ from basicsr.options.checking import sections
 from basicsr.options.describe import argument_texts, foreign_package, in_words, plain_text, schema_of, summary_of
 from basicsr.options.fields import Block, Legacy, Section, has_mark
 from basicsr.options.schema_data import DatasetOptions
-from basicsr.utils.console import run
+from basicsr.utils.console import run_and_exit
 from basicsr.utils.registry import REGISTRIES
 from basicsr.utils.signature import arguments_model
 
@@ -174,4 +173,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(run(main))
+    run_and_exit(main)

@@ -15,7 +15,6 @@ kind (shake.txt, ...). A second run resumes an interrupted one.
 from __future__ import annotations
 
 import runpy
-import sys
 from pathlib import Path
 
 runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
@@ -27,20 +26,10 @@ from typing import Any
 KINDS = ('shake', 'motion', 'kernel', 'sharp')
 
 
-def share(text: str) -> tuple[str, float]:
-    """Parse ``kind=number``."""
-    kind, equals, number = text.partition('=')
-    try:
-        value = float(number)
-    except ValueError:
-        value = -1.0
-    if not equals or kind not in KINDS or not value >= 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not KIND=NUMBER with a kind of {', '.join(KINDS)}")
-    return kind, value
-
-
 def parse() -> argparse.Namespace:
     """Parse the command line."""
+    from basicsr.utils.console import share_of
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     input_help = 'folders of photos, folders of frames (names end with consecutive numbers), and videos'
@@ -53,7 +42,7 @@ def parse() -> argparse.Namespace:
     kinds_help = (
         'proportions of the kinds shake, motion, kernel and sharp; default: 40, 35 (0 without clips), 10 and 15'
     )
-    add('--kinds', nargs='+', type=share, metavar='KIND=SHARE', help=kinds_help)
+    add('--kinds', nargs='+', type=share_of(KINDS), metavar='KIND=SHARE', help=kinds_help)
     size = parser.add_mutually_exclusive_group()
     size.add_argument('--crop', type=int, default=192, metavar='PIXELS', help='side of square crops (default: 192)')
     size.add_argument('--whole', action='store_true', help='whole images with a shorter side of 480 to 720 pixels')
@@ -107,6 +96,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    from basicsr.utils.console import run
+    from basicsr.utils.console import run_and_exit
 
-    sys.exit(run(main))
+    run_and_exit(main)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import runpy
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +52,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    from basicsr.utils.console import run
+    from basicsr.utils.console import run_and_exit
 
-    sys.exit(run(main))
+    run_and_exit(main)

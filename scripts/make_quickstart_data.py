@@ -7,14 +7,12 @@ and blurred by other motion. Nothing is downloaded. A second run keeps existing 
 from __future__ import annotations
 
 import runpy
-import sys
 from pathlib import Path
 
 runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 
 import argparse
 import json
-import logging
 import shutil
 from typing import Any
 
@@ -59,8 +57,7 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
         'sizes': [TRAIN_SIZE, TEST_SIZE, VAL_IMAGES],
         'motion': [MOTION, TRAIN_MOTION, TEST_MOTION],
     }
-    plain: dict[str, Any] = json.loads(json.dumps({**chosen, **fixed}))
-    return plain
+    return dict(json.loads(json.dumps({**chosen, **fixed})))
 
 
 def describe(motion: dict[str, Any]) -> str:
@@ -109,7 +106,6 @@ def make(folder: Path, settings: dict[str, Any], workers: int) -> None:
 def main() -> int:
     """Make the data set unless it exists."""
     arguments = parse()
-    logging.basicConfig(format='%(message)s', level=logging.WARNING)
     from basicsr.preparation.synthetic_sets import make_once
     from basicsr.utils.errors import ArgumentError
 
@@ -130,6 +126,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    from basicsr.utils.console import run
+    from basicsr.utils.console import run_and_exit
 
-    sys.exit(run(main))
+    run_and_exit(main)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import runpy
-import sys
 from pathlib import Path
 
 runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
@@ -27,7 +26,7 @@ def main() -> int:
     add('--layout', help='folder layout of prepare_data.py; default: the original')
     add('--count', type=int, default=2, metavar='N', help='number of pairs in each part (default: 2)')
     add('--size', type=int, nargs=2, default=(720, 1280), metavar=('H', 'W'), help='image size (default: 720 1280)')
-    add('--parts', nargs='+', default=[], metavar='PART', help='train, val, test; default: as prepare_data.py')
+    add('--parts', nargs='+', default=[], metavar='PART', help='names of parts; default: as prepare_data.py')
     add('--photos', type=Path, metavar='DIR', help='sharp photos to blur; default: synthetic images')
     add('--seed', type=int, default=0, help='random seed (default: 0)')
     arguments = vars(parser.parse_args())
@@ -42,6 +41,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    from basicsr.utils.console import run
+    from basicsr.utils.console import run_and_exit
 
-    sys.exit(run(main))
+    run_and_exit(main)

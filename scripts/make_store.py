@@ -2,19 +2,17 @@
 
 An LMDB (name.lmdb) has the original's layout. A raw store (name.raw) contains uncompressed pixels in one memory-mapped
 file: the fastest to train from, three to ten times as large. Data sets read them with io_backend: {type: lmdb} or
-{type: raw}. The result is never incomplete.
+{type: raw}. An interrupted run leaves no partial result.
 """
 
 from __future__ import annotations
 
 import runpy
-import sys
 from pathlib import Path
 
 runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 
 import argparse
-import logging
 from functools import partial
 
 
@@ -62,13 +60,12 @@ def convert(source: Path, target: Path, kind: str, threads: int) -> int:
 def main() -> int:
     """Pack or unpack, and print the number of files."""
     arguments = parse()
-    logging.basicConfig(format='%(message)s', level=logging.WARNING)
     count = convert(arguments.input, arguments.output, arguments.kind, arguments.threads)
     print(f'{arguments.output}: {count} files from {arguments.input}')
     return 0
 
 
 if __name__ == '__main__':
-    from basicsr.utils.console import run
+    from basicsr.utils.console import run_and_exit
 
-    sys.exit(run(main))
+    run_and_exit(main)

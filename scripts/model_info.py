@@ -1,4 +1,4 @@
-"""Print parameters, multiplications, time and memory of a network: ``python scripts/model_info.py -opt FILE``."""
+"""Print parameters, multiplications, time and memory of a network: python scripts/model_info.py -opt FILE."""
 
 from __future__ import annotations
 
@@ -102,6 +102,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    from basicsr.utils.console import run
+    from basicsr.utils.console import run_and_exit
 
-    sys.exit(run(main))
+    run_and_exit(main)

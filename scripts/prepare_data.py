@@ -1,9 +1,12 @@
 """Convert a downloaded benchmark to the folders that the option files name. It downloads nothing.
 
-Sets: gopro, realblur-j, realblur-r, reds (validation, 3000 frames), reds300 (NAFNet's 300 JPEG frames), reloblur, hide.
+Sets: gopro, realblur-j, realblur-r, reds (validation, 3000 frames), reds300 (NAFNet's 300 JPEG frames), reloblur, hide,
+dpdd, lfdof (both are read in the folders of their archives: convert checks and copies or links them), grr_real
+(sequences; only the stage convert), levin, kohler.
 
 Stages, in this order (by default all but the last; --stages runs some of them):
-    convert    recognise the folder layout, verify counts and files, give every pair its folder and name
+    convert    recognise the folder layout, verify counts and files, give every pair its folder and name; unpack the
+               files of levin, with their kernels
     crops      cut training images into 512x512 crops, every 256 pixels
     predeblur  restore training images with a trained network, to make better masks from them
     masks      make a label map of every image
@@ -18,12 +21,14 @@ Examples:
 
 A second run keeps existing files and completes the rest. If files could not be used, they are listed at the end and the
 exit code is 1.
+
+To make a data set with row-dependent blur from your own clips or photos, see
+    python scripts/prepare_data.py grr-synth --help
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import runpy
 import sys
 from pathlib import Path
@@ -34,6 +39,7 @@ runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 if TYPE_CHECKING:
     from basicsr.preparation.plan import PredeblurNetwork
 
+SYNTHESIS = 'scripts/prepare_data.py grr-synth'
 # names of both flags and settings of the plan
 _SAME_NAMES = ('blur', 'layout', 'allow_partial', 'link', 'masks_from', 'cat_test', 'workers', 'force')
 
@@ -42,11 +48,12 @@ def parse() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add('set', help='benchmark: gopro, realblur-j, realblur-r, reds, reds300, reloblur or hide')
+    names = 'gopro, realblur-j, realblur-r, reds, reds300, reloblur, hide, dpdd, lfdof, grr_real, levin or kohler'
+    add('set', help=f'benchmark: {names}')
     add('--root', type=Path, metavar='DIR', help='folder of the unpacked download')
     add('--out', type=Path, metavar='DIR', help='output folder; default: datasets/<set>, as in the option files')
     add('--stages', nargs='+', metavar='STAGE', help='stages to run; default: convert crops predeblur masks group')
-    parts_help = 'parts to prepare: train, val, test; default: those that the option files use'
+    parts_help = 'parts to prepare: train, val, test, validate; default: those that the option files use'
     add('--parts', nargs='+', default=[], metavar='PART', help=parts_help)
     blur_help = 'kind of blur; gopro: blur (default) or blur_gamma; reds: blur (default) or blur_jpeg'
     add('--blur', default='', metavar='KIND', help=blur_help)
@@ -70,7 +77,7 @@ def parse() -> argparse.Namespace:
     add('--predeblur-weights', type=Path, metavar='FILE', help='weights of the network for the stage predeblur')
     add('--crop-size', type=int, default=512, metavar='PIXELS', help='side of the training crops (default: 512)')
     add('--crop-step', type=int, default=256, metavar='PIXELS', help='step between training crops (default: 256)')
-    add('--force', action='store_true', help='make the files of the stages again')
+    add('--force', action='store_true', help='recreate the files of the stages')
     add('--dry-run', action='store_true', help='only report the files found and the stages to run')
     return parser.parse_args()
 
@@ -94,10 +101,81 @@ def predeblur_network(arguments: argparse.Namespace) -> PredeblurNetwork | None:
     return PredeblurNetwork(block, weights, options.path.param_key, arguments.device)
 
 
+def parse_synthesis(flags: list[str]) -> argparse.Namespace:
+    """Parse the command line of ``grr-synth``."""
+    text = f"""Make a data set with row-dependent blur (global-reset-release shutter), in the layout of GRR_real.
+
+Clips are blurred by their own motion: row r of an image is the mean of the first n(r) frames, and n grows linearly from
+the first row to the last. Photos are blurred by simulated camera shake in the same way.
+
+Examples:
+    python {SYNTHESIS} --clips clips240 --out datasets/GRR_synth --part test --exposure 1 13
+    python {SYNTHESIS} --photos photos --out datasets/GRR_synth --part train --per-photo 4 --crop 320 128
+
+Every clip and photo becomes one sequence, <out>/<part>/<sequence>/{{RSGR,GS}}/PNG/<number>.png. A second run keeps
+finished sequences and completes the rest. A contact sheet is in <out>/<part>/grr_synth.jpg.
+"""
+    parser = argparse.ArgumentParser(
+        prog=SYNTHESIS, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    clips_help = 'folders of frames of high-frame-rate clips, or of such folders; names end with consecutive numbers'
+    add('--clips', nargs='+', default=[], metavar='DIR', help=clips_help)
+    add('--photos', nargs='+', default=[], metavar='DIR', help='folders of sharp photos')
+    out_help = 'output folder (default: datasets/GRR_synth)'
+    add('--out', type=Path, default=Path('datasets/GRR_synth'), metavar='DIR', help=out_help)
+    add('--part', choices=('train', 'validate', 'test'), default='train', help='default: train')
+    exposure_help = 'exposure time of the first and of the last row, in frames; for photos, only their ratio counts'
+    add('--exposure', nargs=2, type=float, default=(1.0, 13.0), metavar=('FIRST', 'LAST'), help=exposure_help)
+    brightness_help = (
+        'mean makes all rows equally bright (default); first_row and last_row keep the light that each row collects, '
+        'and expose the first or the last row correctly'
+    )
+    add('--brightness', choices=('mean', 'first_row', 'last_row'), default='mean', help=brightness_help)
+    target_help = 'sharp images: the mean over the exposure of the first row (default), or the first frame'
+    add('--target', choices=('first_row', 'first_frame'), default='first_row', help=target_help)
+    add('--gamma', type=float, default=2.2, help='light = gray value^GAMMA; 1 averages gray values (default: 2.2)')
+    add('--noise', type=float, default=0.0, metavar='STD', help='noise at half of white, in light (default: 0)')
+    stride_help = 'frames of a clip from the beginning of one exposure to the next (default: 1)'
+    add('--stride', type=int, default=1, metavar='FRAMES', help=stride_help)
+    add('--per-photo', type=int, default=1, metavar='N', help='pairs from each photo (default: 1)')
+    crop_help = 'height and width of random crops of photos; default: whole photos'
+    add('--crop', nargs=2, type=int, metavar=('ROWS', 'COLUMNS'), help=crop_help)
+    path_help = 'length of the path of a pixel during the exposure of the last row, in pixels (default: 0 40)'
+    add('--path-length', nargs=2, type=float, default=(0.0, 40.0), metavar=('MIN', 'MAX'), help=path_help)
+    add('--seed', type=int, default=0, help='seed of all random numbers (default: 0)')
+    add('--workers', type=int, default=1, metavar='N', help='number of worker processes (default: 1)')
+    return parser.parse_args(flags)
+
+
+def synthesize_rows(flags: list[str]) -> int:
+    """Make the data set. Return 1 if a sequence could not be made."""
+    arguments = parse_synthesis(flags)
+    from basicsr.data.row_exposure import RowExposure
+    from basicsr.preparation.grr_synthesis import SHEET, GRRPlan, synthesize
+
+    shutter = (*arguments.exposure, arguments.brightness, arguments.target, arguments.gamma, arguments.noise)
+    plan = GRRPlan(
+        RowExposure(*shutter),
+        clips=arguments.clips,
+        photos=arguments.photos,
+        crop=arguments.crop and tuple(arguments.crop),
+        path_length=tuple(arguments.path_length),
+        **{key: getattr(arguments, key) for key in ('stride', 'per_photo', 'seed')},
+    )
+    folder = arguments.out.expanduser() / arguments.part
+    done = synthesize(plan, folder, arguments.workers, True)
+    print(f'{sum(done.results)} pairs in {len(done.results)} sequences in {folder}; see {folder / SHEET}')
+    for name, reason in done.failed.items():
+        print(f'failed: {name}: {reason}')
+    return 1 if done.failed else 0
+
+
 def main() -> int:
     """Prepare the set. Return 1 if files could not be used."""
+    if sys.argv[1:2] == ['grr-synth']:
+        return synthesize_rows(sys.argv[2:])
     arguments = parse()
-    logging.basicConfig(format='%(message)s', level=logging.WARNING)
     from basicsr.masks.generator import block_of_flags
     from basicsr.preparation.benchmark_sets import benchmark_set
     from basicsr.preparation.pipeline import describe_plan, hints, prepare
@@ -126,6 +204,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    from basicsr.utils.console import run
+    from basicsr.utils.console import run_and_exit
 
-    sys.exit(run(main))
+    run_and_exit(main)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import sys
 from pathlib import Path
 
 runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
@@ -24,11 +23,11 @@ def main() -> int:
     arguments = parse()
     from basicsr.reporting import GALLERY, compare, read_reports, write_comparison
     from basicsr.reporting.gallery import comparison_file
-    from basicsr.reporting.tables import both_summaries, interval, title_of, with_sign
+    from basicsr.reporting.tables import interval, summaries, title_of, with_sign
 
     baseline, ours = (read_reports(folder)[0] for folder in (arguments.baseline, arguments.ours))
     comparison = compare(baseline, ours)
-    print(both_summaries(comparison, ('baseline', 'SAM-Deblur')).text())
+    print(summaries((baseline, ours), ('baseline', 'SAM-Deblur')).text())
     definitions = {definition.label: definition for definition in baseline.definitions}
     print('\nSAM-Deblur - baseline, with the 95 % interval of a paired bootstrap over the images:')
     for item in comparison.differences:
@@ -51,6 +50,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    from basicsr.utils.console import run
+    from basicsr.utils.console import run_and_exit
 
-    sys.exit(run(main))
+    run_and_exit(main)

@@ -7,7 +7,6 @@ missing. Existing results of these weights (results/<method>-<set>) are reused; 
 from __future__ import annotations
 
 import runpy
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -133,6 +132,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    from basicsr.utils.console import run
+    from basicsr.utils.console import run_and_exit
 
-    sys.exit(run(main))
+    run_and_exit(main)

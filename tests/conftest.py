@@ -17,6 +17,18 @@ if 'PYTEST_XDIST_WORKER' in os.environ:  # one thread a worker: idle OpenMP thre
     os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption('--compile-all', action='store_true', help='compile every network (minutes), not two only')
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption('--compile-all'):
+        skip = pytest.mark.skip(reason='compiles for long; use --compile-all')
+        for item in items:
+            if item.get_closest_marker('compile_all'):
+                item.add_marker(skip)
+
+
 @pytest.fixture(autouse=True)
 def usual_log_level() -> None:
     """A training in the process of an earlier test may have made the package talkative."""

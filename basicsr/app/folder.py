@@ -9,7 +9,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 if sys.platform != 'win32':  # there the folders of killed pages stay in the temporary files
@@ -63,13 +64,15 @@ def remove_old(folder: Path, seconds: float, kept: Collection[Path] = ()) -> Non
     Args:
         folder: the folder, which is kept.
         seconds: minimum age of the files.
-        kept: files to keep at any age.
+        kept: files to keep at any age, and folders to leave as they are.
     """
-    limit = time.time() - seconds
+    limit, spared = time.time() - seconds, frozenset(kept)
     for place, _, names in os.walk(folder, topdown=False):
+        if not spared.isdisjoint([Path(place), *Path(place).parents]):
+            continue
         for path in (Path(place) / name for name in names):
             with contextlib.suppress(OSError):  # removed meanwhile
-                if path not in kept and path.lstat().st_mtime < limit:
+                if path not in spared and path.lstat().st_mtime < limit:
                     path.unlink()
         with contextlib.suppress(OSError):  # not empty
             if Path(place) != folder and Path(place).stat().st_mtime < limit:
@@ -77,22 +80,35 @@ def remove_old(folder: Path, seconds: float, kept: Collection[Path] = ()) -> Non
 
 
 @contextlib.contextmanager
-def swept(folder: Path, seconds: float, every: float = 60.0) -> Iterator[None]:
+def swept(folder: Path, seconds: float, every: float = 60.0, spared: Collection[Path] = ()) -> Iterator[None]:
     """Remove old files from a folder regularly while the block runs; keep the files of its start.
 
     Args:
         folder: see :func:`remove_old`.
         seconds: maximum age of files.
         every: interval in seconds.
+        spared: folders to leave as they are.
     """
     kept = {path for path in folder.rglob('*') if path.is_file()}
+    with regularly(partial(remove_old, folder, seconds, {*kept, *spared}), every):
+        yield
+
+
+@contextlib.contextmanager
+def regularly(act: Callable[[], None], every: float) -> Iterator[None]:
+    """Call a function regularly while the block runs.
+
+    Args:
+        act: the function.
+        every: interval in seconds.
+    """
     ended = threading.Event()
 
-    def sweep() -> None:
+    def work() -> None:
         while not ended.wait(every):
-            remove_old(folder, seconds, kept)
+            act()
 
-    thread = threading.Thread(target=sweep, name='sweeper', daemon=True)
+    thread = threading.Thread(target=work, name='sweeper', daemon=True)
     thread.start()
     try:
         yield

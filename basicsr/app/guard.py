@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _API = '/gradio_api'
 _FILE = f'{_API}/file='
 _CALL = f'{_API}/queue/join'
+_UPLOAD = f'{_API}/upload'
+_FREE = 1 << 30  # bytes of the disk that uploads leave free
+_WORDS = {
+    403: 'refused',
+    404: 'not found',
+    411: 'uploads need a content length',
+    413: 'together, these files are too large; choose fewer',
+    507: 'the disk of this page is full; try again later',
+}
 _LONGEST_CALL = 1 << 20  # bytes of a function call of the page; images are uploaded separately
 _READ = re.compile(
     r'/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/\d+)?)'
@@ -54,10 +64,12 @@ class Guard:
         app: the page.
         folder: folder of uploads and results; no other file is sent.
         hosts: see :func:`allowed_hosts`.
+        largest: bytes of an upload with all its files.
     """
 
-    def __init__(self, app: ASGIApp, folder: Path, hosts: Iterable[str] | None = None) -> None:
-        self.app, self.folder = app, folder.resolve()
+    def __init__(self, app: ASGIApp, folder: Path, hosts: Iterable[str] | None = None, largest: int = 1 << 40) -> None:
+        self.app, self.folder, self._largest = app, folder.resolve(), largest
+        self._coming = 0  # bytes of uploads that are under way
         self.hosts = None if hosts is None else frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,14 +81,20 @@ class Guard:
             await send({'type': 'websocket.close', 'code': 1008})
             return
         status = self.refusal(scope)
-        if not status and scope['path'] == _CALL:
+        if not status and scope['method'] == 'POST' and scope['path'] != _UPLOAD:
             body = await _body(Request(scope, receive))
-            status = 0 if self.is_allowed_call(body) else 403
+            is_call = scope['path'] == _CALL
+            status = 0 if len(body) <= _LONGEST_CALL and (not is_call or self.is_allowed_call(body)) else 403
             receive = _again(body, receive)
         if status:
-            await PlainTextResponse({403: 'refused', 404: 'not found'}[status], status)(scope, receive, send)
-        else:
+            await PlainTextResponse(_WORDS[status], status)(scope, receive, send)
+            return
+        length = int(Headers(scope=scope)['content-length']) if scope['path'] == _UPLOAD else 0
+        self._coming += length
+        try:
             await self.app(scope, receive, _with_headers(send))
+        finally:
+            self._coming -= length
 
     def refusal(self, scope: Scope) -> int:
         """Return the status to refuse a request with, judged by its method, path and headers; 0 to let it pass."""
@@ -91,7 +109,16 @@ class Guard:
             if path.startswith(_FILE):
                 return 0 if self.is_own_file(path[len(_FILE) :]) else 403
             return 0 if _READ.fullmatch(path) and '..' not in path else 404
-        return 0 if method == 'POST' and _WRITE.fullmatch(path) else 404
+        if method != 'POST' or not _WRITE.fullmatch(path):
+            return 404
+        return self._refusal_of_upload(headers.get('content-length', '')) if path == _UPLOAD else 0
+
+    def _refusal_of_upload(self, length: str) -> int:
+        if not length.isdecimal():
+            return 411
+        if int(length) > self._largest:
+            return 413
+        return 507 if shutil.disk_usage(self.folder).free < int(length) + self._coming + _FREE else 0
 
     def is_own_file(self, name: Any) -> bool:
         """Return whether a name is the absolute path of a file in the folder, after following links."""

@@ -12,12 +12,18 @@ from basicsr.images.files import imwrite
 from basicsr.images.photo import Photo
 from basicsr.images.pixels import pil_of
 from basicsr.images.transparency import fill_invisible
-from basicsr.inference.deblurrer import Deblurred
+from basicsr.inference.deblurred import Deblurred
 from basicsr.masks.mask_images import eight_bits, overlay
 from basicsr.utils.files import whole_file
 
 SIDE = 2560
 """Longest side of the images on the screen, in pixels; downloads have the full resolution."""
+
+
+def format_of(photo: Photo) -> str:
+    """Return format and depth of a photo in words."""
+    kind = 'gray ' if photo.pixels.shape[2] == 1 else ''
+    return f'{kind}{photo.stored.format}, {8 * photo.pixels.itemsize}-bit'
 
 
 def shrunk(photo: Photo) -> tuple[str, ...]:
@@ -26,10 +32,10 @@ def shrunk(photo: Photo) -> tuple[str, ...]:
     return (f'shown at {SIDE / side:.0%}; the download has full resolution',) if side > SIDE else ()
 
 
-def _on_screen(photo: Photo) -> Array:
-    """Return (H, W, 1) or (H, W, 3) uint8, at most ``SIDE`` pixels long; white where the photo is transparent."""
+def _on_screen(photo: Photo, side: int = SIDE) -> Array:
+    """Return (H, W, 1) or (H, W, 3) uint8, at most ``side`` pixels long; white where the photo is transparent."""
     size = photo.pixels.shape[:2]
-    height, width = (max(1, round(length * min(1.0, SIDE / max(size)))) for length in size)
+    height, width = (max(1, round(length * min(1.0, side / max(size)))) for length in size)
     colour = fill_invisible(photo.pixels, photo.alpha)
     planes = [colour] if photo.alpha is None else [colour, photo.alpha]
     small = []
@@ -44,11 +50,17 @@ def _on_screen(photo: Photo) -> Array:
     return np.asarray((small[0] * alpha + 255 * (1 - alpha)).round(), np.uint8)
 
 
-def show(path: Path, photo: Photo) -> None:
-    """Write a photo as JPEG for the screen, with its colour profile."""
+def show(path: Path, photo: Photo, side: int = SIDE) -> None:
+    """Write a photo as JPEG for the screen, with its colour profile.
+
+    Args:
+        path: a JPEG file.
+        photo: of any size.
+        side: longest side of the image, in pixels.
+    """
     profile = photo.stored.more.get('icc_profile')
     with whole_file(path) as file:
-        pil_of(_on_screen(photo)).save(file, 'JPEG', quality=95, subsampling=0, icc_profile=profile)
+        pil_of(_on_screen(photo, side)).save(file, 'JPEG', quality=95, subsampling=0, icc_profile=profile)
 
 
 def show_regions(path: Path, photo: Photo, details: Deblurred) -> tuple[Path | None, int]:

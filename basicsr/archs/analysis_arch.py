@@ -25,7 +25,8 @@ _GRAY = (0.2989, 0.5870, 0.1140)
 
 def rgb_to_gray(x: Tensor) -> Tensor:
     """Convert (B, 3, H, W) RGB to (B, 1, H, W) with the weights of the original (their sum is 0.9999)."""
-    return (x * x.new_tensor(_GRAY).view(3, 1, 1)).sum(1, keepdim=True)
+    red, green, blue = (channel * weight for channel, weight in zip(x.split(1, 1), _GRAY, strict=True))
+    return red + green + blue
 
 
 def standardize(x: Tensor, eps: float = 1e-7) -> Tensor:
@@ -156,6 +157,7 @@ class AnalysisNet(nn.Module):
         least = [max((shift[axis] + lost << level) + 1 for level, shift in enumerate(shifts)) for axis in (0, 1)]
         self.img_channel = self.in_channels = 3
         self.returns_image = False
+        self.block_types = (AnalysisLevel, KernelStage)
         self.input_rule = InputRule(minimum=(least[0], least[1]), value_range=(0.0, 255.0))
         self.analysis_crop = analysis_crop
         self.limit_input(max_input_size)

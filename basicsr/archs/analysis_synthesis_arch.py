@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, overload
 
 from torch import Tensor, nn
 
@@ -12,7 +12,7 @@ from basicsr.archs.contract import KernelRole, Tiles, for_tiles
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.recognition import ParameterShapes, PlainBlock, recognised_by
 from basicsr.archs.synthesis_arch import SynthesisNet, synthesis_arguments
-from basicsr.utils.errors import ArgumentError
+from basicsr.utils.errors import ArgumentError, ShapeError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, TypeBlock
 
@@ -64,22 +64,33 @@ class AnalysisSynthesisNet(nn.Module):
             halo='global',
         )
 
-    def forward(self, lq: Tensor, kernel: Tensor | None = None) -> Tensor:
+    @overload
+    def forward(self, lq: Tensor, kernel: Tensor | None = None) -> Tensor: ...
+
+    @overload
+    def forward(self, lq: Tensor, kernel: Tensor | None, wanted: Literal['kernel', 'both']) -> tuple[Tensor, ...]: ...
+
+    def forward(
+        self, lq: Tensor, kernel: Tensor | None = None, wanted: Literal['image', 'kernel', 'both'] = 'image'
+    ) -> Tensor | tuple[Tensor, ...]:
         """Restore ``lq``.
 
         Args:
             lq: (B, 3 [+ prior], H, W) in [0, 1].
             kernel: (B, h, w), as from :meth:`estimate_kernel`; None estimates it.
+            wanted: 'kernel' runs the analysis alone; for training.
 
         Returns:
-            (B, 3, H, W).
+            the image (B, 3, H, W); or (kernel,); or (kernel, image) for 'both'.
         """
         check_image(lq, self.in_channels, type(self).__name__)
         padded = self.input_rule.pad(lq) * self._white
         if kernel is None:
             kernel = self.analysis(padded[:, : self.img_channel])
-        restored = self.synthesis(padded, kernel) / self._white
-        return self.input_rule.crop(restored, *lq.shape[-2:])
+        if wanted == 'kernel':
+            return (kernel,)
+        restored = self.input_rule.crop(self.synthesis(padded, kernel) / self._white, *lq.shape[-2:])
+        return (kernel, restored) if wanted == 'both' else restored
 
     def estimate_kernel(self, lq: Tensor) -> Tensor:
         """Estimate the blur kernels (B, *max_kernel_size) of (B, 3 [+ prior], H, W), values 0 to 1."""
@@ -88,7 +99,25 @@ class AnalysisSynthesisNet(nn.Module):
 
     def fixed_for(self, lq: Tensor) -> KnownKernel:
         """Return this network with the kernel of the whole image ``lq``; its receptive field is finite."""
-        return KnownKernel(self, self.estimate_kernel(lq))
+        return self.with_kernel(self.estimate_kernel(lq))
+
+    def with_kernel(self, kernel: Tensor) -> KnownKernel:
+        """Return this network with a known kernel.
+
+        Args:
+            kernel: (1, h, w), h and w odd, sum 1; rows and columns beyond ``max_kernel_size`` must be 0.
+
+        Raises:
+            ShapeError: the kernel is larger than ``max_kernel_size``.
+        """
+        margins = [
+            max(side - most, 0) // 2 for side, most in zip(kernel.shape[1:], self.synthesis.kernel_size, strict=True)
+        ]
+        inner = kernel[:, margins[0] : kernel.shape[1] - margins[0], margins[1] : kernel.shape[2] - margins[1]]
+        if inner.count_nonzero() < kernel.count_nonzero():
+            size = '×'.join(map(str, self.synthesis.kernel_size))
+            raise ShapeError(f'kernel: larger than {size}, the largest that this network takes')
+        return KnownKernel(self, inner)
 
     def for_tiles(self, lq: Tensor, masks: Any, padded: bool) -> Tiles:
         """Prepare tiles that share the kernel of the image; see :func:`~basicsr.archs.contract.for_tiles`.

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from basicsr.utils.device import without_autocast
+from basicsr.utils.constants import constants
+from basicsr.utils.device import without_autocast, without_tf32
 from basicsr.utils.errors import ShapeError
 from basicsr.utils.export_hooks import exporting
 from basicsr.utils.signature import NotNegative
@@ -17,6 +18,7 @@ DEAD = 1e-9
 """Channels with a smaller standard deviation count as constant; their correlations are zero."""
 AT_ONCE = 2**24
 """Bytes of products of spectra per step, unless a row of pairs is larger. Few large steps keep threads busy."""
+AT_ONCE_ON_GPU = 2**28
 
 
 class CrossCorrelation(nn.Module):
@@ -61,7 +63,7 @@ class CrossCorrelation(nn.Module):
             raise ShapeError(f'feature maps of {height}×{width} pixels are too small for shifts up to {most}')
         if x.shape[0] == 0:  # torch cannot transform empty tensors
             return x.new_zeros(0, self.out_channels(x.shape[1]), *(2 * shift + 1 for shift in self.max_shift))
-        with without_autocast(x):
+        with without_autocast(x), without_tf32(x):
             maps = _normalised(x if x.dtype == torch.float64 else x.float())
             windows = _windows_around_zero(maps, self.max_shift)
             if self.add_flips:
@@ -86,15 +88,17 @@ def _windows_around_zero(maps: Tensor, max_shift: tuple[int, int]) -> list[Tenso
     their spectra are P ± iQ, where P is the product with the cosines of dy and Q the product with its sines.
     """
     (channels, height, width), (my, mx) = maps.shape[1:], max_shift
-    down = _angles(torch.arange(my + 1), torch.arange(height), height)
-    rows = torch.cat([down.cos(), down[1:].sin()]).to(maps)
-    plain, turned = (matrix.to(maps) for matrix in _row_transforms(height, width, mx))
+    if exporting():
+        rows, plain, turned = (matrix.to(maps) for matrix in _transforms(height, width, my, mx))
+    else:
+        rows, plain, turned = _kept_transforms(maps.device, maps.dtype, height, width, my, mx)
     spectra = torch.fft.rfft2(maps)
     if exporting():
         spectra = conjugates = torch.view_as_real(spectra)
     else:
         conjugates = spectra.conj().resolve_conj()
-    at_once = 1 if exporting() else max(1, AT_ONCE // (spectra[:, 0].numel() * spectra.element_size()))
+    most = AT_ONCE if maps.device.type == 'cpu' else AT_ONCE_ON_GPU
+    at_once = 1 if exporting() else max(1, most // (spectra[:, 0].numel() * spectra.element_size()))
     return [
         _windows_of_rows(spectra[:, first:last], conjugates[:, first:], rows, plain, turned)
         for first, last in _groups(channels, at_once)
@@ -126,8 +130,13 @@ def _windows_of_rows(spectra: Tensor, conjugates: Tensor, rows: Tensor, plain: T
     window = window.unflatten(0, (-1, count[0] * count[1]))
     if count[0] == 1:
         return window
-    pairs = torch.ones(count, dtype=torch.bool).triu().flatten().nonzero().squeeze(1)
-    return window.index_select(1, pairs.to(window.device))
+    return window.index_select(1, *_pairs(window.device, window.dtype, *count))
+
+
+@constants
+def _pairs(first: int, second: int) -> tuple[Tensor, ...]:
+    """Return the positions of pairs (i, j ≥ i) in a table of ``first`` × ``second``."""
+    return (torch.ones(first, second, dtype=torch.bool).triu().flatten().nonzero().squeeze(1),)
 
 
 def _groups(channels: int, at_once: int) -> Iterator[tuple[int, int]]:
@@ -137,6 +146,15 @@ def _groups(channels: int, at_once: int) -> Iterator[tuple[int, int]]:
         last = min(channels, first + max(1, at_once // (channels - first)))
         yield first, last
         first = last
+
+
+def _transforms(height: int, width: int, my: int, mx: int) -> tuple[Tensor, ...]:
+    """Return the matrices of :func:`_windows_of_rows`, float64."""
+    down = _angles(torch.arange(my + 1), torch.arange(height), height)
+    return torch.cat([down.cos(), down[1:].sin()]), *_row_transforms(height, width, mx)
+
+
+_kept_transforms = constants(_transforms)
 
 
 def _row_transforms(height: int, width: int, mx: int) -> tuple[Tensor, Tensor]:

@@ -65,10 +65,13 @@ class InputRule:
         x = x.index_select(-2, self._mirrored(rows, height, top, x.device))
         return x.index_select(-1, self._mirrored(columns, width, left, x.device))
 
+    def offset(self, tall: int, wide: int, height: int, width: int) -> tuple[int, int]:
+        """Return row and column of the first original pixel in an image that was padded to ``tall`` × ``wide``."""
+        return self._offset(tall - height), self._offset(wide - width)
+
     def crop(self, x: Tensor, height: int, width: int) -> Tensor:
         """Undo :meth:`pad`: return the ``height`` × ``width`` original pixels of (..., H', W')."""
-        top = self._offset(x.shape[-2] - height)
-        left = self._offset(x.shape[-1] - width)
+        top, left = self.offset(x.shape[-2], x.shape[-1], height, width)
         if exporting():  # the strides of a view would make the graph depend on the size
             rows, columns = torch.arange(height, device=x.device) + top, torch.arange(width, device=x.device) + left
             return x.index_select(-2, rows).index_select(-1, columns)

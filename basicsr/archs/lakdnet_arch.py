@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.archs.input_rule import InputRule, check_image
-from basicsr.archs.lakdnet_blocks import LaKDBlock, PointConv2d, Resample
+from basicsr.archs.lakdnet_blocks import LaKDBlock, Resample
+from basicsr.archs.pointwise import PointConv2d
 from basicsr.archs.recognition import ParameterShapes, PlainBlock, prior_channels, recognised_by, shared_factor
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -80,6 +81,8 @@ class LaKDNet(nn.Module):
         self.img_channel, self.out_channels = inp_channels, out_channels
         self.in_channels = inp_channels + prior_channels
         self.clip_output = clip_output
+        self.block_types = (LaKDBlock,)
+        self.adds_image = True
         # The halo is finite, but 2046 pixels in the published sizes: larger than any tile.
         self.input_rule = InputRule((8, 8), padding='reflect', halo='global')
         widths = [dim, 2 * dim, 4 * dim, 8 * dim]

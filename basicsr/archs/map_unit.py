@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,15 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from basicsr.utils.device import signed, without_autocast
+from basicsr.archs.mask_dropout import Masks, MaskSeeds, are_dropped, drop_masks, ids_as_indices
+from basicsr.utils.device import signed, without_autocast, without_tf32
 from basicsr.utils.errors import MaskError, ShapeError
 from basicsr.utils.export_hooks import exporting
 
-Masks = Tensor | Sequence[Tensor]
-MaskSeeds = Tensor | Sequence[int]
-
 _LABEL_TYPES = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64)
+__all__ = ['EPSILON', 'MaskAveragePooling', 'Masks', 'check_masks_fit', 'drop_masks', 'mask_average_pooling']
+
 EPSILON = 1e-8  # in every average; part of the published numbers
+_LONG = 2**14  # pixels of a strip; longer sums are float64
 _TABLE_SHARE = 16  # tables of partial sums have at most a sixteenth as many entries as the features
 
 
@@ -61,7 +61,8 @@ class MaskAveragePooling(nn.Module):
             features: (B, C, H, W), any floating dtype.
             masks: integer label map (B, L, H, W), or B float/bool stacks of shape (M_b, 1, H, W).
             mask_seeds: B integers that seed the mask dropout of each sample; None uses torch's default CPU generator,
-                one ``randperm(M)`` per sample in batch order, as in the original.
+                one ``randperm(M)`` per sample in batch order, as in the original. DROPPED for label maps of
+                :func:`basicsr.data.collate` with mask dropout: they are used as they are.
 
         Returns:
             (B, C, H, W) in the dtype of ``features``.
@@ -69,12 +70,13 @@ class MaskAveragePooling(nn.Module):
         Raises:
             MaskError: the masks do not fit the features, or are not a valid label map or stack.
         """
-        check_masks_fit(masks, features)
+        dropped = are_dropped(mask_seeds)
+        check_masks_fit(masks, features, dropped)
         if exporting():
             return _pool_traced(features, masks, self.mask_value)
-        if self.training and len(features):
+        if self.training and len(features) and not dropped:
             masks = drop_masks(masks, self.mask_dropout, mask_seeds)
-        return _pool(features, masks, self.mask_value)
+        return _pool(features, masks, self.mask_value, dropped)
 
     def extra_repr(self) -> str:
         """Return the settings for ``print(net)``."""
@@ -87,52 +89,28 @@ def mask_average_pooling(features: Tensor, masks: Masks, mask_value: float = 1.0
     return _pool(features, masks, mask_value)
 
 
-def _pool(features: Tensor, masks: Masks, mask_value: float) -> Tensor:
+def _pool(features: Tensor, masks: Masks, mask_value: float, checked: bool = False) -> Tensor:
     if not len(features):
         return features
-    with without_autocast(features):
+    with without_autocast(features), without_tf32(features):
         exact = features if features.dtype == torch.float64 else features.float()
         if isinstance(masks, Tensor):
-            pooled: Tensor = _LabelPooling.apply(exact, _Regions.of(signed(masks.to(exact.device))), mask_value)
+            labels = signed(masks.to(exact.device, non_blocking=True))
+            pooled: Tensor = _LabelPooling.apply(exact, _Regions.of(labels, checked), mask_value)
         else:
             pooled = _pool_stacks(exact, masks, mask_value)
         return pooled.to(features.dtype)
 
 
-def drop_masks(masks: Masks, share: float, seeds: MaskSeeds | None = None) -> Masks:
-    """Drop int(share · M) masks of each sample, where M is its number of ids or planes.
-
-    Args:
-        masks: label map (B, L, H, W) or B stacks (M_b, 1, H, W); not modified.
-        share: 0 to 1; the product is rounded down, so 0.5 of one mask drops none.
-        seeds: B integers, or None for torch's default CPU generator. ``randperm(M)`` is drawn even if no mask is
-            dropped, as in the original, and indexes the ids in ascending order.
-
-    Returns:
-        label maps with dropped ids set to 0, stacks without the dropped planes.
-    """
-    generators = _generators(seeds, len(masks))
-    if not isinstance(masks, Tensor):
-        return [m[_kept(len(m), share, g).to(m.device)] for m, g in zip(masks, generators, strict=True)]
-    labels = signed(masks)
-    index, count = _compact(labels)
-    table = torch.zeros(len(masks), count, dtype=torch.bool, device=masks.device)
-    present = table.scatter_(1, index.flatten(1), True).cpu()
-    keep = torch.ones_like(present)
-    for row, ids, generator in zip(keep, present, generators, strict=True):
-        ids = ids.nonzero().flatten()
-        ids = ids[ids > 0]
-        dropped = torch.ones(len(ids), dtype=torch.bool)
-        dropped[_kept(len(ids), share, generator)] = False
-        row[ids[dropped]] = False
-    kept = keep.to(masks.device).gather(1, index.flatten(1)).view_as(masks)
-    return (labels * kept.to(labels.dtype)).to(masks.dtype)
-
-
-def check_masks_fit(masks: Masks, features: Tensor) -> None:
+def check_masks_fit(masks: Masks, features: Tensor, checked: bool = False) -> None:
     """Check that masks fit ``features`` (B, C, H, W); see :meth:`MaskAveragePooling.forward` for the forms.
 
     Pooling itself checks that each id occurs in one layer only.
+
+    Args:
+        masks: label map or stacks.
+        features: features, or the image.
+        checked: the labels of a label map are known to be valid, and are not read again.
 
     Raises:
         MaskError: wrong form, size, batch size or dtype, negative labels, or values outside [0, 1].
@@ -148,7 +126,7 @@ def check_masks_fit(masks: Masks, features: Tensor) -> None:
             raise MaskError(f'the label map must be ({batch}, L, H, W) with L ≥ 1, got {tuple(masks.shape)}')
         if tuple(masks.shape[-2:]) != size:
             raise MaskError(f'the label map has {tuple(masks.shape[-2:])} pixels, the image {size}')
-        if not exporting() and masks.dtype.is_signed and masks.numel() and int(masks.min()) < 0:
+        if not (checked or exporting()) and masks.dtype.is_signed and masks.numel() and int(masks.min()) < 0:
             raise MaskError(f'labels must be 0 (no mask) or positive; the smallest is {int(masks.min())}')
         return
     if not isinstance(masks, Sequence) or not all(isinstance(stack, Tensor) for stack in masks):
@@ -200,8 +178,8 @@ class _Regions:
     cover_areas: Tensor  # (B, 1, L + 1) float64: pixels under 0, 1, ... L masks
 
     @classmethod
-    def of(cls, labels: Tensor) -> _Regions:
-        index, count = _compact(labels)
+    def of(cls, labels: Tensor, checked: bool) -> _Regions:
+        index, count = ids_as_indices(labels, checked)
         layers = labels.shape[1]
         # uint8 labels are never renumbered, and have an eighth of the bytes
         ids = labels if labels.dtype == torch.uint8 else index
@@ -210,10 +188,27 @@ class _Regions:
         if layers == 1:
             covered = areas[..., 1:].sum(-1, keepdim=True)
             return cls(index, areas, None, torch.cat([areas[..., :1], covered], -1))
-        if ((torch.stack(areas_by_layer)[..., 1:] > 0).sum(0) > 1).any():
-            raise MaskError('an id occurs in two layers of a label map; ids must be unique over the layers of a sample')
+        if not checked:
+            areas = _of_unique_ids(areas, torch.stack(areas_by_layer))
         cover = (index > 0).sum(1, keepdim=True)
         return cls(index, areas, cover, _areas(cover, layers + 1))
+
+
+def _of_unique_ids(areas: Tensor, by_layer: Tensor) -> Tensor:
+    """Return areas (B, 1, K) if no id occurs in two layers (L, B, 1, K).
+
+    Elsewhere than on a CPU, waiting for the answer would cost more than the pooling: there, the areas of such an image
+    become NaN, and so does its result.
+
+    Raises:
+        MaskError: an id occurs in two layers.
+    """
+    twice = (by_layer[..., 1:] > 0).sum(0) > 1
+    if by_layer.device.type != 'cpu' or torch.compiler.is_compiling():
+        return torch.where(twice.any(-1, keepdim=True), torch.nan, areas)
+    if twice.any():
+        raise MaskError('an id occurs in two layers of a label map; ids must be unique over the layers of a sample')
+    return areas
 
 
 class _LabelPooling(torch.autograd.Function):
@@ -267,6 +262,8 @@ def _sums(x: Tensor, index: Tensor, count: int) -> Tensor:
     rest = height % strips
     if rest:  # the remaining rows
         return _sums(x[:, :, rest:], index[:, :, rest:], count) + _sums(x[:, :, :rest], index[:, :, :rest], count)
+    if height * width > strips * _LONG and x.device.type != 'mps':
+        x = x.double()
     table = x.new_zeros(batch, channels, strips, count)
     index = index.reshape(batch, 1, strips, -1).expand(-1, channels, -1, -1)
     table.scatter_add_(3, index, x.reshape(batch, channels, strips, -1))
@@ -275,7 +272,8 @@ def _sums(x: Tensor, index: Tensor, count: int) -> Tensor:
 
 def _areas(index: Tensor, count: int) -> Tensor:
     """Count the pixels of each id of (B, 1, H, W): (B, 1, count)."""
-    if index.device.type == 'cpu':  # a histogram takes half the time of adding ones
+    # a histogram takes half the time of adding ones; compiled graphs cannot contain it
+    if index.device.type == 'cpu' and not torch.compiler.is_compiling():
         histograms = [torch.bincount(one.flatten(), minlength=count) for one in index]
         return torch.stack(histograms)[:, None].double()
     ones = torch.ones((), device=index.device).expand(index.shape)
@@ -287,19 +285,6 @@ def _spread(table: Tensor, index: Tensor) -> Tensor:
     channels = table.shape[1]
     table = table[:, :, None].expand(-1, -1, index.shape[2], -1)
     return table.gather(3, index.expand(-1, channels, -1, -1))
-
-
-def _compact(labels: Tensor) -> tuple[Tensor, int]:
-    """Return labels as int64 indices, and an upper bound. Very large ids are renumbered in order."""
-    index = labels.long()
-    if labels.dtype == torch.uint8 and labels.device.type != 'cpu':
-        return index, 256  # a fixed bound avoids reading from the device
-    count = int(labels.max() if labels.dtype == torch.uint8 else index.max()) + 1 if index.numel() else 1
-    if count <= max(256, min(65536, labels[0].numel())):
-        return index, count
-    with_zero = torch.cat([index.new_zeros(1), index.flatten()])  # so that 0 stays 0
-    ids, inverse = with_zero.unique(return_inverse=True)
-    return inverse[1:].view_as(index), len(ids)
 
 
 def _pool_stacks(x: Tensor, stacks: Sequence[Tensor], value: float) -> Tensor:
@@ -318,22 +303,3 @@ def _pool_dense(x: Tensor, masks: Tensor) -> Tensor:
     uncovered = 1 - masks.sum(1, keepdim=True).clamp(0, 1)
     rest = (x * uncovered).sum(-1, keepdim=True) / (uncovered.sum(-1, keepdim=True) + EPSILON)
     return averages @ masks + rest * uncovered
-
-
-def _generators(seeds: MaskSeeds | None, batch: int) -> list[torch.Generator | None]:
-    if seeds is None:
-        return [None] * batch
-    try:
-        numbers = [operator.index(seed) for seed in seeds]
-        generators: list[torch.Generator | None] = [torch.Generator().manual_seed(number) for number in numbers]
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise MaskError(f'mask_seeds must be one integer below 2^63 per image, got {seeds!r}') from error
-    if len(numbers) != batch:
-        raise MaskError(f'{len(numbers)} mask seeds for a batch of {batch} images')
-    return generators
-
-
-def _kept(count: int, share: float, generator: torch.Generator | None) -> Tensor:
-    """Return the ascending indices of the kept masks."""
-    order = torch.randperm(count, generator=generator)
-    return order[int(share * count) :].sort().values

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Gt
 from torch import Tensor, nn
 
 from basicsr.archs.contract import Prior
 from basicsr.archs.encoder_decoder import encode_decode
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.local_pool import LocalAvgPool2d
+from basicsr.archs.pointwise import PointConv2d
 from basicsr.archs.recognition import ParameterShapes, PlainBlock, recognised_by
+from basicsr.archs.row_channel import row_numbers
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
@@ -55,12 +58,12 @@ class NAFBlock(nn.Module):
         wide = 2 * c
         self.beta = nn.Parameter(torch.zeros(1, c, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, c, 1, 1))
-        self.conv1 = nn.Conv2d(c, wide, 1)
+        self.conv1 = PointConv2d(c, wide)
         self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
-        self.conv3 = nn.Conv2d(c, c, 1)
+        self.conv3 = PointConv2d(c, c)
         self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(c, c, 1))
-        self.conv4 = nn.Conv2d(c, wide, 1)
-        self.conv5 = nn.Conv2d(c, c, 1)
+        self.conv4 = PointConv2d(c, wide)
+        self.conv5 = PointConv2d(c, c)
         self.norm1 = LayerNorm2d(c)
         self.norm2 = LayerNorm2d(c)
 
@@ -94,6 +97,7 @@ class NAFNetBody(nn.Module):
         middle_blk_num: int,
         enc_blk_nums: Sequence[int],
         dec_blk_nums: Sequence[int],
+        own_channels: int = 0,
     ) -> None:
         levels, again = len(enc_blk_nums), len(dec_blk_nums)
         if levels != again:
@@ -102,14 +106,16 @@ class NAFNetBody(nn.Module):
         self.img_channel = img_channel
         self.in_channels = img_channel + extra_channels
         self.bf16_safe = True
+        self.block_types = (NAFBlock,)
+        self.adds_image = True
         self.input_rule = InputRule(multiple=(2**levels, 2**levels))
-        self.intro = nn.Conv2d(self.in_channels, width, 3, padding=1)
+        self.intro = nn.Conv2d(self.in_channels + own_channels, width, 3, padding=1)
         self.ending = nn.Conv2d(width, img_channel, 3, padding=1)
         self.encoders = nn.ModuleList(_stage(c, n) for c, n in zip(widths, enc_blk_nums, strict=False))
         self.decoders = nn.ModuleList(_stage(c, n) for c, n in zip(widths[-2::-1], dec_blk_nums, strict=True))
         self.middle_blks = _stage(widths[-1], middle_blk_num)
         self.ups = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(c, 2 * c, 1, bias=False), nn.PixelShuffle(2)) for c in widths[:0:-1]
+            nn.Sequential(PointConv2d(c, 2 * c, bias=False), nn.PixelShuffle(2)) for c in widths[:0:-1]
         )
         self.downs = nn.ModuleList(nn.Conv2d(c, 2 * c, 2, stride=2) for c in widths[:-1])
 
@@ -135,6 +141,9 @@ class NAFNet(NAFNetBody):
         enc_blk_nums: number of blocks of each encoder level, first level first.
         dec_blk_nums: number of blocks of each decoder level, lowest level first; as many entries as enc_blk_nums.
         prior_channels: additional input channels after the image (and mask) for a prior such as region means.
+        row_channel: give the number of its row to every pixel, as RSS-T does, for cameras that expose lower rows longer
+            than upper ones.
+        row_unit: rows per unit of these numbers.
     """
 
     def __init__(
@@ -147,16 +156,27 @@ class NAFNet(NAFNetBody):
         dec_blk_nums: Sequence[NotNegative] = (),
         *,
         prior_channels: NotNegative = 0,
+        row_channel: bool = False,
+        row_unit: Annotated[float, Gt(0)] = 256.0,
     ) -> None:
         super().__init__()
-        self._build(img_channel, int(mask) + prior_channels, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
+        extra = int(mask) + prior_channels
+        self._build(img_channel, extra, width, middle_blk_num, enc_blk_nums, dec_blk_nums, int(row_channel))
         self.prior_kind: Prior = 'gray' if mask else 'none'
+        self.row_channel, self.row_unit = row_channel, row_unit
 
-    def forward(self, lq: Tensor) -> Tensor:
-        """Restore ``lq``: (B, img_channel [+ mask] [+ prior], H, W) to (B, img_channel, H, W)."""
+    def forward(self, lq: Tensor, first_row: Tensor | None = None) -> Tensor:
+        """Restore ``lq``: (B, img_channel [+ mask] [+ prior], H, W) to (B, img_channel, H, W).
+
+        Args:
+            lq: image and prior.
+            first_row: number of the first row of ``lq``, (B, 1, 1, 1), if it is a part of an image.
+        """
         check_image(lq, self.in_channels, type(self).__name__)
-        restored = self._restore(self.input_rule.pad(lq))
-        return self.input_rule.crop(restored, *lq.shape[-2:])
+        padded = self.input_rule.pad(lq)
+        if self.row_channel:
+            padded = torch.cat([padded, row_numbers(padded, first_row, self.row_unit)], 1)
+        return self.input_rule.crop(self._restore(padded), *lq.shape[-2:])
 
 
 def _stage(channels: int, blocks: int) -> nn.Sequential:
@@ -206,6 +226,8 @@ class NAFNetLocal(NAFNet):
         train_size: (B, C, H, W) of the training patches; only H and W matter.
         fast_imp: use the original's faster approximation; results differ, and no published network uses it.
         prior_channels: see NAFNet.
+        row_channel: see NAFNet.
+        row_unit: see NAFNet.
     """
 
     def __init__(

@@ -12,6 +12,8 @@ from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
 
+MEAN_BLOCKS = 3  # blocks of 8×8 pixels on each side of the pixel's own that count for its local mean
+
 
 @ARCH_REGISTRY.register()
 class PhotoUNet(nn.Module):
@@ -19,7 +21,8 @@ class PhotoUNet(nn.Module):
 
     Dense convolutions do more arithmetic per value read than depth-wise ones, so processors run them faster. There is
     no normalisation over the image, so the receptive field is finite and tiles give exact results. An untrained network
-    is the identity.
+    is the identity. Blur moves light and removes none, so the network changes no local mean: it adds its residual less
+    the mean of that residual over the surrounding 56×56 pixels.
 
     Input (B, img_channel + prior_channels, H, W) float in [0, 1], any H, W (reflected below and to the right to a
     multiple of 8). Output (B, img_channel, H, W), not clamped.
@@ -48,9 +51,13 @@ class PhotoUNet(nn.Module):
         self.img_channel = img_channel
         self.in_channels = img_channel + prior_channels
         self.bf16_safe = True
+        self.block_types = (ResidualBlock,)
+        self.adds_image = True
         widths = [width, 2 * width, 4 * width]
         # Each convolution adds one pixel of its level; halving and doubling the size add 14 each.
+        # The local mean adds its blocks on one side, one for the interpolation, and the rest of the pixel's own block.
         reach = 2 * (4 * blocks[0] + 2) + 4 * 4 * blocks[1] + 8 * 2 * blocks[2] + 2 * (2 + 4 + 8)
+        reach += 8 * (MEAN_BLOCKS + 2)
         self.input_rule = InputRule((8, 8), padding='reflect', halo=reach)
         self.intro = nn.Conv2d(4 * self.in_channels, width, 3, padding=1)
         self.encoders = nn.ModuleList(_blocks(c, n) for c, n in zip(widths[:2], blocks[:2], strict=True))
@@ -67,7 +74,8 @@ class PhotoUNet(nn.Module):
         check_image(lq, self.in_channels, type(self).__name__)
         padded = self.input_rule.pad(lq)
         x = encode_decode(self.intro(_unshuffled(padded)), self, self.middle)
-        restored = F.pixel_shuffle(self.ending(x), 2) + padded[:, : self.img_channel]
+        change = F.pixel_shuffle(self.ending(x), 2)
+        restored = padded[:, : self.img_channel] + change - _local_mean(change)
         return self.input_rule.crop(restored, *lq.shape[-2:])
 
 
@@ -90,6 +98,13 @@ class ResidualBlock(nn.Module):
 
 def _blocks(channels: int, number: int) -> nn.Sequential:
     return nn.Sequential(*(ResidualBlock(channels) for _ in range(number)))
+
+
+def _local_mean(x: Tensor) -> Tensor:
+    """Return the mean of (B, C, H, W) over about 56×56 pixels around each, interpolated between means of 8×8 blocks."""
+    blocks = F.avg_pool2d(x, 8)
+    means = F.avg_pool2d(blocks, 2 * MEAN_BLOCKS + 1, stride=1, padding=MEAN_BLOCKS, count_include_pad=False)
+    return F.interpolate(means, scale_factor=8, mode='bilinear', align_corners=False)
 
 
 def _unshuffled(x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ class ParameterShapes(dict[str, tuple[int, ...]]):
         """Return the shape of a parameter.
 
         Raises:
-            WeightsError: the parameter is missing or has another number of dimensions.
+            WeightsError: the parameter is missing or has a different number of dimensions.
         """
         if len(self.get(key, ())) != dims:
             found = f'{key} is {self[key]}' if key in self else f'{some_of(list(self), 6)}; {key} is missing'

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from basicsr.archs.input_rule import InputRule, check_image
@@ -19,8 +19,9 @@ from basicsr.archs.recognition import (
     recognised_by,
     shared_factor,
 )
-from basicsr.archs.rsst_attention import Projection
-from basicsr.archs.rsst_blocks import BlockType, ConvAct, FeedForward, TransGroup
+from basicsr.archs.row_channel import row_numbers
+from basicsr.archs.rsst_attention import Padding, Projection
+from basicsr.archs.rsst_blocks import BlockType, ConvAct, FeedForward, TransGroup, WindowBlock
 from basicsr.archs.rsst_scales import FAM, SCM, SEFF, every
 from basicsr.utils.errors import ArgumentError, WeightsError
 from basicsr.utils.export_hooks import exporting
@@ -78,6 +79,9 @@ class RSST(nn.Module):
         qkv_bias: use biases for queries, keys and values.
         qk_scale: scale of the queries; None is 1 / sqrt(channels of a head).
         prior_channels: additional input channels after the image, at the largest scale only.
+        row_channel: give the number of its row to every pixel, at all scales; always so in published networks.
+        row_unit: rows per unit of these numbers; 1 in published networks. Short trainings start better with numbers as
+            large as pixel values: about the height of the images.
 
     Raises:
         ArgumentError: ``depths`` or ``num_heads`` has not eight numbers, or channels, heads or windows do not match.
@@ -101,6 +105,8 @@ class RSST(nn.Module):
         qk_scale: float | None = None,
         *,
         prior_channels: NotNegative = 0,
+        row_channel: bool = True,
+        row_unit: Annotated[float, Gt(0)] = 1.0,
     ) -> None:
         super().__init__()
         if len(depths) != 2 * _SCALES or len(num_heads) != 2 * _SCALES:
@@ -109,7 +115,11 @@ class RSST(nn.Module):
             raise ArgumentError(f'RSST: base_channel must be at least 3, got {base_channel}')
         self.img_channel, self.out_channels = 3, 3
         self.in_channels = 3 + prior_channels
+        self.row_channel, self.row_unit = row_channel, row_unit
+        inputs = 4 if row_channel else 3
         rows, columns = win_size
+        self.block_types = (WindowBlock,)
+        self.adds_image = True
         self.input_rule = InputRule((8 * rows, 8 * columns), placement='center', tells_padding=True)
         rates = iter(drop_path_rates(depths, drop_path_rate))
         widths = [base_channel * 2**scale for scale in range(_SCALES)]
@@ -132,12 +142,12 @@ class RSST(nn.Module):
                 se_layer=se_layer,
             )
 
-        self.in_proj0 = ConvAct(4 + prior_channels, widths[0], 3)
+        self.in_proj0 = ConvAct(inputs + prior_channels, widths[0], 3)
         self.pos_drop = nn.Dropout(drop_rate)
         self.trans_group0 = group(0, widths[0])
         for k in range(1, _SCALES):
             self.add_module(f'dowsample_{k - 1}', ConvAct(widths[k - 1], widths[k], 3, 2))  # the published spelling
-            self.add_module(f'in_proj{k}', SCM(widths[k]))
+            self.add_module(f'in_proj{k}', SCM(widths[k], inputs))
             self.add_module(f'fusion{k}', FAM(widths[k]))
             self.add_module(f'trans_group{k}', group(k, widths[k]))
         for j, channels in enumerate(widths[::-1]):
@@ -148,12 +158,15 @@ class RSST(nn.Module):
             self.add_module(f'd_trans_group{j}', group(_SCALES + j, channels))
             self.add_module(f'out_proj{j}', ConvAct(channels, 3, 3, act=False))
 
-    def forward(self, lq: Tensor, real_size: tuple[int, int] | None = None) -> list[Tensor]:
+    def forward(
+        self, lq: Tensor, real_size: tuple[int, int] | None = None, first_row: Tensor | None = None
+    ) -> list[Tensor]:
         """Restore (B, 3 [+ prior], H, W).
 
         Args:
             lq: image and prior.
             real_size: height and width of the image, if ``lq`` is already padded by ``input_rule``.
+            first_row: number of the first row of ``lq``, (B, 1, 1, 1), if it is a part of an image.
 
         Returns:
             (B, 3, H'/8, W'/8), (..., H'/4, W'/4), (..., H'/2, W'/2) of the padded size H', W', and (B, 3, H, W).
@@ -164,15 +177,19 @@ class RSST(nn.Module):
         check_image(lq, self.in_channels, type(self).__name__)
         size = lq.shape[-2:]
         padded = self.input_rule.pad(lq)
-        *small, result = self.scales(padded, self._padding(padded, real_size or (size[0], size[1])))
+        if first_row is not None:  # of the padded image from here on
+            first_row = first_row - self.input_rule.offset(padded.shape[-2], padded.shape[-1], *size)[0]
+        *small, result = self.scales(padded, self._padding(padded, real_size or (size[0], size[1])), first_row)
         return [*small, self.input_rule.crop(result, *size)]
 
-    def scales(self, x: Tensor, padding: Tensor | None = None) -> list[Tensor]:
+    def scales(self, x: Tensor, padding: Padding = None, first_row: Tensor | None = None) -> list[Tensor]:
         """Restore without padding and cropping.
 
         Args:
             x: (B, 3 [+ prior], H, W); at every scale, the windows must divide the map, or one window must cover it.
-            padding: (B or 1, 1, H, W), 1 on padded pixels, else 0; only that of the first image is used.
+            padding: the frame of the image, or (B or 1, 1, H, W), 1 on padded pixels, else 0; only that of the first
+                image is used.
+            first_row: number of the first row of ``x``, (B, 1, 1, 1); None is 0.
 
         Returns:
             images at 1/8, 1/4, 1/2 and 1 of the size.
@@ -184,9 +201,7 @@ class RSST(nn.Module):
             return [x[:, :3, :: 2**k, :: 2**k] for k in reversed(range(_SCALES))]
         part: Any = self.get_submodule
         image, prior = x[:, :3], x[:, 3:]
-        # not divided by the height, as published
-        row = torch.arange(x.shape[-2], device=x.device, dtype=x.dtype).view(1, 1, -1, 1)
-        inputs = torch.cat([image, row.expand(len(x), 1, -1, x.shape[-1])], 1)
+        inputs = torch.cat([image, row_numbers(x, first_row, self.row_unit)], 1) if self.row_channel else image
         levels = [every(inputs, 2**k).contiguous(memory_format=torch.channels_last) for k in range(_SCALES)]
         first = torch.cat([levels[0], prior], 1).contiguous(memory_format=torch.channels_last)
         features = [self.trans_group0(self.pos_drop(self.in_proj0(first)), padding)]
@@ -204,15 +219,15 @@ class RSST(nn.Module):
             outputs.append(part(f'out_proj{j}')(y) + levels[_SCALES - 1 - j][:, :3])
         return outputs
 
-    def _padding(self, padded: Tensor, real: tuple[int, int]) -> Tensor | None:
-        """Return 1 on padded pixels, else 0, (1, 1, H', W') on the CPU; None without padding."""
+    def _padding(self, padded: Tensor, real: tuple[int, int]) -> Padding:
+        """Return what is padded; None without padding."""
+        tall, wide = padded.shape[-2:]
         if exporting():  # a graph cannot depend on whether there is padding
             return 1 - self.input_rule.pad(torch.ones(1, 1, *real))
-        if tuple(padded.shape[-2:]) == tuple(real):
+        if (tall, wide) == tuple(real):
             return None
-        mask = torch.ones(1, 1, *padded.shape[-2:], device='cpu')
-        self.input_rule.crop(mask, *real).zero_()
-        return mask
+        top, left = self.input_rule.offset(tall, wide, *real)
+        return tall, wide, top, left, *real
 
 
 @recognised_by('RSST', 'in_proj0.main.0.weight', 'out_proj3.main.0.weight')
@@ -220,7 +235,10 @@ def _arguments(shapes: ParameterShapes, prior: int | None) -> PlainBlock:
     width, inputs, *_ = shapes.of('in_proj0.main.0.weight')
     groups = [f'{kind}trans_group{k}' for kind in ('', 'd_') for k in range(_SCALES)]
     depths = [shapes.count(f'{group}.blocks.#.') for group in groups]
-    block: PlainBlock = {'base_channel': width, 'depths': depths, **prior_channels(4, inputs, prior)}
+    rows = 'in_proj1.main.0.main.0.weight'  # takes image and row number, without prior
+    own = shapes.of(rows)[1] if rows in shapes else 4
+    block: PlainBlock = {'base_channel': width, 'depths': depths, **prior_channels(own, inputs, prior)}
+    block |= {'row_channel': False} if own == 3 else {}
     firsts = [f'{group}.blocks.0.' for group, depth in zip(groups, depths, strict=True) if depth]
     if not firsts:
         return block

@@ -10,11 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from basicsr.utils.constants import constants
 from basicsr.utils.errors import ArgumentError, ShapeError
 from basicsr.utils.export_hooks import exporting
 
 Projection = Literal['linear', 'linear_concat']
 Forbidden = tuple[Tensor | None, Tensor]
+Frame = tuple[int, int, int, int, int, int]
+"""Size of a padded image, and the part of it that is real: height, width, top, left, real height, real width."""
+Padding = Tensor | Frame | None
 WINDOWS_AT_ONCE = 65535
 """Most windows in one call of attention on GPUs, up to torch 2.7 (pytorch issue 146704)."""
 _REDUCTION = 16  # channels of a gate relative to its hidden channels
@@ -77,7 +81,7 @@ class Windows:
         x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
         return x.roll(self.shift, (1, 2)) if any(self.shift) else x
 
-    def forbidden(self, padding: Tensor | None) -> Forbidden | None:
+    def forbidden(self, padding: Padding, device: torch.device, dtype: torch.dtype) -> Forbidden | None:
         """Return the scores to add for masked pairs of tokens, and the windows that have any.
 
         Masked are pairs that the roll brings together from opposite sides of the map, and pairs of padded tokens; real
@@ -85,15 +89,27 @@ class Windows:
         padding.
 
         Args:
-            padding: (B or 1, 1, H', W'), 1 on padded pixels; only that of the first image is used. It may be larger
-                than the map (nearest neighbours are used), and is cut without the shift.
+            padding: the frame of the image, or (B or 1, 1, H', W'), 1 on padded pixels; only that of the first image is
+                used. It may be larger than the map (nearest neighbours are used), and is cut without the shift.
+            device: of the result.
+            dtype: of the scores.
 
         Returns:
-            indices of the windows (n,), and the scores (n, T, T), on the CPU; None without masked pairs. For exported
-            graphs: None and the scores of all windows.
+            indices of the windows (n,), and the scores (n, T, T); None without masked pairs. For exported graphs: None
+            and the scores of all windows.
         """
         if padding is None and not any(self.shift):
             return None
+        if exporting():
+            return None, self._scores(*self._marks(padding if isinstance(padding, Tensor) else None))
+        if isinstance(padding, Tensor):
+            found = self._masked(padding)
+        else:
+            found = _masked_pairs(device, dtype, self.height, self.width, self.window, self.shift, padding)
+        return (found[0].to(device), found[1].to(device, dtype)) if found else None
+
+    def _marks(self, padding: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return for the tokens of each window the part of the map they come from, and whether they are padded."""
         region = torch.zeros(self.count, 1)
         padded = torch.zeros(self.count, 1, dtype=torch.bool)
         if any(self.shift):
@@ -102,12 +118,13 @@ class Windows:
         if padding is not None:
             small = F.interpolate(padding[:1].float().cpu(), size=self.size, mode='nearest')
             padded = self.cut(small.permute(0, 2, 3, 1), rolled=False).reshape(self.count, -1) > 0
-        if exporting():
-            return None, self._scores(region, padded)
+        return region, padded
+
+    def _masked(self, padding: Tensor | None) -> tuple[Tensor, ...]:
+        """Return indices and scores of the windows with masked pairs; an empty tuple if there are none."""
+        region, padded = self._marks(padding)
         touched = ((region != region[:, :1]).any(1) | padded.any(1)).nonzero()[:, 0]
-        if not len(touched):
-            return None
-        return touched, self._scores(region[touched], padded[touched])
+        return (touched, self._scores(region[touched], padded[touched])) if len(touched) else ()
 
     @staticmethod
     def _scores(region: Tensor, padded: Tensor) -> Tensor:
@@ -120,6 +137,24 @@ def _labels(length: int, window: int, shift: int) -> Tensor:
     """Return a number for each position of the rolled axis: positions with equal numbers were contiguous before."""
     position = torch.arange(length)
     return (position >= length - window).int() + (position >= length - shift).int() if shift else position.mul(0).int()
+
+
+@constants
+def _masked_pairs(
+    height: int, width: int, window: tuple[int, int], shift: tuple[int, int], frame: Frame | None
+) -> tuple[Tensor, ...]:
+    """See :meth:`Windows.forbidden`."""
+    padding = None
+    if frame is not None:
+        tall, wide, top, left, real_height, real_width = frame
+        padding = torch.ones(1, 1, tall, wide)
+        padding[..., top : top + real_height, left : left + real_width] = 0
+    return Windows(height, width, window, shift)._masked(padding)
+
+
+@constants
+def _relative_positions(window: tuple[int, int]) -> tuple[Tensor, ...]:
+    return (relative_positions(window),)
 
 
 def relative_positions(window: tuple[int, int]) -> Tensor:
@@ -246,7 +281,7 @@ class WindowAttention(nn.Module):
             mixed = self._attend(queries, keys, values, bias)
         else:
             index, scores = forbidden
-            scores = scores.to(x.device, bias.dtype)
+            scores = scores.to(x.device, bias.dtype, non_blocking=True)
             # with linear_concat, each token has two keys
             biases = bias + scores.repeat_interleave(keys.shape[-2] // x.shape[-2], -1)[:, None]
             biases = biases.repeat(len(x), 1, 1, 1)
@@ -254,7 +289,8 @@ class WindowAttention(nn.Module):
                 mixed = self._attend(queries, keys, values, biases)
             else:  # compute the few windows with masked pairs again
                 batch, count = x.shape[:2]
-                index = (torch.arange(batch, device=x.device)[:, None] * count + index.to(x.device)).flatten()
+                index = index.to(x.device, non_blocking=True)
+                index = (torch.arange(batch, device=x.device)[:, None] * count + index).flatten()
                 some = self._attend(queries[index], keys[index], values[index], biases)
                 mixed = self._attend(queries, keys, values, bias).index_copy(0, index, some)
         mixed = self.proj(mixed.transpose(1, 2).reshape(x.shape))
@@ -268,7 +304,7 @@ class WindowAttention(nn.Module):
         """Look up the bias (1, heads, T, keys)."""
         index = self.relative_position_index
         if window != self.win_size:
-            index = relative_positions(window).to(index.device)
+            (index,) = _relative_positions(index.device, torch.float32, window)
         bias = self.relative_position_bias_table[index].permute(2, 0, 1)[None]
         # with two sets of keys, each column is used for two adjacent keys, as published
         return bias.repeat_interleave(keys // bias.shape[-1], -1)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.archs.rsst_attention import WindowAttention, Windows
+from basicsr.archs.rsst_attention import Padding, WindowAttention, Windows
 from basicsr.utils.device import without_autocast
 from basicsr.utils.errors import ArgumentError, ShapeError
 from basicsr.utils.export_hooks import exporting
@@ -130,19 +130,20 @@ class WindowBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = LeFF(dim, hidden) if token_mlp == 'leff' else Mlp(dim, hidden, drop)
 
-    def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, padding: Padding = None) -> Tensor:
         """Map (B, H, W, C) to the same shape.
 
         Args:
             x: feature map.
-            padding: (B or 1, 1, H', W'), 1 on padded pixels; see :meth:`Windows.forbidden`.
+            padding: the frame, or (B or 1, 1, H', W'), 1 on padded pixels; see :meth:`Windows.forbidden`.
 
         Raises:
             ShapeError: the windows do not divide the map.
         """
         windows = self.windows(x.shape[1], x.shape[2])
         tokens = self._tokens(x, windows)
-        x = x + self._dropped(windows.join(self.attn(tokens, windows.window, windows.forbidden(padding))))
+        forbidden = windows.forbidden(padding, x.device, self.attn.relative_position_bias_table.dtype)
+        x = x + self._dropped(windows.join(self.attn(tokens, windows.window, forbidden)))
         normalised = self.norm2(x)
         return normalised + self._dropped(self.mlp(normalised)) + self._beside(x)
 
@@ -212,9 +213,24 @@ class SpectralBlock(WindowBlock):
 
     def _tokens(self, x: Tensor, windows: Windows) -> Tensor:
         tokens = windows.cut(x)
-        # depth is the number of the window: the last window of a row is next to the first one of the row below
-        encoding = self.win_pos_embed(tokens.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
-        return self.norm1(tokens + encoding).flatten(2, 3)
+        return self.norm1(tokens + self._window_encoding(tokens)).flatten(2, 3)
+
+    def _window_encoding(self, tokens: Tensor) -> Tensor:
+        """Convolve (B, windows, rows, columns, C) with ``win_pos_embed``, as the sum of a 2-D convolution per depth.
+
+        The depth of the published 3-D convolution is the number of the window: the last window of a row is next to the
+        first one of the row below. The backward pass of 3-D depth-wise convolutions in this memory format is very slow.
+        """
+        conv, images = self.win_pos_embed, tokens.flatten(0, 1).permute(0, 3, 1, 2)
+        if exporting():  # other runtimes have one operator for it
+            return conv(tokens.permute(0, 4, 1, 2, 3)).permute(0, 2, 3, 4, 1)
+        before, same, after = (
+            F.conv2d(images, weight, bias, padding=1, groups=conv.groups)
+            .permute(0, 2, 3, 1)
+            .unflatten(0, tokens.shape[:2])
+            for weight, bias in zip(conv.weight.unbind(2), (None, conv.bias, None), strict=True)
+        )
+        return same + F.pad(before[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0)) + F.pad(after[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))
 
     def _beside(self, x: Tensor) -> Tensor:
         """Apply two point-wise layers to the half spectrum. Sums over the map would overflow in half precision."""
@@ -279,7 +295,7 @@ class TransGroup(nn.Module):
         self.blocks = nn.ModuleList(block(dim, idx=i, drop_path=drop_path[i], **arguments) for i in range(depth))
         self.h_conv = ConvAct(dim, dim, 3)
 
-    def forward(self, x: Tensor, padding: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, padding: Padding = None) -> Tensor:
         """Map (B, C, H, W) to the same shape. Fastest in channels_last memory.
 
         Args:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from basicsr.archs.contract import Prior, Tiles, contract_of
 from basicsr.archs.input_rule import InputRule, check_image
-from basicsr.archs.map_unit import MaskAveragePooling, Masks, MaskSeeds, check_masks_fit
+from basicsr.archs.map_unit import MaskAveragePooling, check_masks_fit
+from basicsr.archs.mask_dropout import Masks, MaskSeeds, are_dropped
 from basicsr.archs.recognition import ParameterShapes, PlainBlock, recognise, recognised_by
+from basicsr.archs.region_energies import RegionEnergies
 from basicsr.utils.device import signed
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -47,13 +49,18 @@ class MaskGuided(nn.Module):
         if hasattr(self, 'options'):  # checkpoints store them
             self.options['mask_value'] = value
 
+    @property
+    def mask_dropout_in_data(self) -> float:
+        """Fraction of the masks that data sets drop in training; ``forward`` accepts DROPPED as seeds."""
+        return self.pooling.mask_dropout
+
     def forward(self, lq: Tensor, masks: Masks, mask_seeds: MaskSeeds | None = None) -> Any:
         """Restore ``lq`` with its region masks.
 
         Args:
             lq: (B, C, H, W) RGB float in [0, 1].
             masks: integer label map (B, L, H, W), or B float/bool stacks (M_b, 1, H, W).
-            mask_seeds: B integers, see :class:`~basicsr.archs.map_unit.MaskAveragePooling`.
+            mask_seeds: B integers or DROPPED, see :class:`~basicsr.archs.map_unit.MaskAveragePooling`.
 
         Returns:
             (B, C, H, W), or a list of images with the result as last element.
@@ -126,9 +133,12 @@ class MaskGuided(nn.Module):
         """Input rule of the network after the prior. Its halo may be finite; that of the prior is global."""
         return self.input_rule
 
-    def _padded_prior(self, lq: Tensor, masks: Masks, mask_seeds: MaskSeeds | None) -> tuple[Tensor, Tensor]:
+    def _check(self, lq: Tensor, masks: Masks, mask_seeds: MaskSeeds | None) -> None:
         check_image(lq, self.img_channel, type(self).__name__)
-        check_masks_fit(masks, lq)
+        check_masks_fit(masks, lq, are_dropped(mask_seeds))
+
+    def _padded_prior(self, lq: Tensor, masks: Masks, mask_seeds: MaskSeeds | None) -> tuple[Tensor, Tensor]:
+        self._check(lq, masks, mask_seeds)
         padded = self.input_rule.pad(lq)
         pad = self.input_rule.pad
         masks = pad(signed(masks)) if isinstance(masks, Tensor) else [pad(stack) for stack in masks]
@@ -156,6 +166,9 @@ class SAMDeblur(MaskGuided):
         prior_channels: channels of the prior (S in the paper).
         mask_dropout: fraction of the masks to drop in training.
         mask_value: weight of a covered pixel: 1 in the paper, 1/255 in the published checkpoints.
+        prior_features: 'linear', as in the paper, averages features of two convolutions without an activation;
+            'energies' averages squares of learned filters, which change with blur, and starts without effect.
+        prior_filters: number of filters of 'energies'.
     """
 
     def __init__(
@@ -164,6 +177,8 @@ class SAMDeblur(MaskGuided):
         prior_channels: Positive = 2,
         mask_dropout: Share = 0.5,
         mask_value: Share = 1.0,
+        prior_features: Literal['linear', 'energies'] = 'linear',
+        prior_filters: Positive = 8,
     ) -> None:
         super().__init__()
         if 'prior_channels' in backbone:
@@ -177,7 +192,14 @@ class SAMDeblur(MaskGuided):
             )
         self.img_channel = about.img_channel
         self.input_rule = replace(about.input_rule, halo='global')  # region means depend on the whole image
-        self._build_prior(self.img_channel, prior_channels, mask_dropout, mask_value)
+        self.energies: RegionEnergies | None = None
+        if prior_features == 'linear':
+            self._build_prior(self.img_channel, prior_channels, mask_dropout, mask_value)
+        elif prior_features == 'energies':
+            self.energies = RegionEnergies(self.img_channel, prior_filters, prior_channels)
+            self.pooling = MaskAveragePooling(mask_dropout, mask_value)
+        else:
+            raise ArgumentError(f"SAMDeblur: prior_features must be 'linear' or 'energies', got {prior_features!r}")
         self.backbone = network
 
     def restoring(self, whole: Tensor) -> tuple[Callable[[Tensor], Any], InputRule]:
@@ -197,6 +219,18 @@ class SAMDeblur(MaskGuided):
         """Whether the backbone is safe in bfloat16."""
         return contract_of(self.backbone).bf16_safe
 
+    @property
+    def adds_image(self) -> bool:
+        """Whether the backbone adds the image to its result."""
+        return contract_of(self.backbone).adds_image
+
+    def _padded_prior(self, lq: Tensor, masks: Masks, mask_seeds: MaskSeeds | None) -> tuple[Tensor, Tensor]:
+        if self.energies is None:
+            return super()._padded_prior(lq, masks, mask_seeds)
+        self._check(lq, masks, mask_seeds)
+        prior = self.energies(lq, lambda features: self.pooling(features, masks, mask_seeds))
+        return self.input_rule.pad(lq), self.input_rule.pad(prior)
+
     def _restore(self, x: Tensor, real_size: tuple[int, int]) -> Any:
         return self.backbone(x, real_size=real_size) if self.input_rule.tells_padding else self.backbone(x)
 
@@ -214,3 +248,11 @@ def _fits(backbone: dict[str, Any]) -> bool:
 def _arguments(shapes: ParameterShapes, prior: int | None) -> PlainBlock:
     channels = shapes.of('pre_seg.weight')[0]
     return {'backbone': recognise(shapes.below('backbone.'), channels), 'prior_channels': channels}
+
+
+@recognised_by('SAMDeblur', 'energies.filters.weight')
+def _arguments_with_energies(shapes: ParameterShapes, prior: int | None) -> PlainBlock:
+    channels, filters, *_ = shapes.of('energies.mix.weight')
+    backbone = recognise(shapes.below('backbone.'), channels)
+    kind = {'prior_features': 'energies', 'prior_filters': filters}
+    return {'backbone': backbone, 'prior_channels': channels, **kind}

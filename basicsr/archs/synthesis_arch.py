@@ -92,6 +92,7 @@ class SynthesisNet(nn.Module):
         levels = [2**level for level in range(n_levels)]
         down, up = downsample_filter_size, upsample_filter_size // 2 + 1
         reach = 1 + sum((2 * blocks * half + down + up) * step for step in levels) + blocks * half * 2**n_levels
+        self.block_types = (GuidedBlock,)
         self.input_rule = InputRule(
             (2**n_levels, 2**n_levels), padding='symmetric', placement='center', value_range=(0.0, 255.0), halo=reach
         )

@@ -7,8 +7,11 @@ from torch import Tensor, nn
 from basicsr.archs.encoder_decoder import encode_decode
 from basicsr.archs.input_rule import InputRule, check_image
 from basicsr.archs.recognition import ParameterShapes, PlainBlock, prior_channels, recognised_by
+from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 from basicsr.utils.signature import NotNegative, Positive
+
+_MOST_LEVELS = 16
 
 
 @ARCH_REGISTRY.register()
@@ -22,7 +25,7 @@ class PlainUNet(nn.Module):
     Args:
         img_channel: input and output image channels.
         width: channels of the first level; doubled at every level.
-        levels: number of times the size is halved.
+        levels: number of times the size is halved, at most 16.
         prior_channels: additional input channels after the image.
     """
 
@@ -35,6 +38,8 @@ class PlainUNet(nn.Module):
         prior_channels: NotNegative = 0,
     ) -> None:
         super().__init__()
+        if levels > _MOST_LEVELS:
+            raise ArgumentError(f'levels is {levels}; images are halved at most {_MOST_LEVELS} times')
         widths = [width * 2**level for level in range(levels + 1)]
         self.img_channel = img_channel
         self.in_channels = img_channel + prior_channels
@@ -42,6 +47,8 @@ class PlainUNet(nn.Module):
         reach = 2 + sum(4 * 2**level + 2 ** (level + 1) for level in range(levels)) + 2 * 2**levels
         multiple = 2**levels
         self.input_rule = InputRule((multiple, multiple), padding='reflect', halo=reach)
+        self.block_types = (nn.Sequential,)
+        self.adds_image = True
         self.intro = nn.Conv2d(self.in_channels, width, 3, padding=1)
         self.encoders = nn.ModuleList(_convolutions(c) for c in widths[:-1])
         self.downs = nn.ModuleList(nn.Conv2d(c, 2 * c, 2, stride=2) for c in widths[:-1])

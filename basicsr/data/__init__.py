@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch.utils.data import Dataset
 
@@ -32,5 +32,4 @@ def build_dataset(opt: BlockLike, **arguments: Any) -> Dataset[Any]:
     block = {key: value for key, value in plain_block(opt, 'dataset').items() if key not in beside}
     known = parameters_of(DATASET_REGISTRY.get(block['type'])) if isinstance(block.get('type'), str) else {}
     block = {key: value for key, value in arguments.items() if key in known} | block
-    dataset: Dataset[Any] = DATASET_REGISTRY.build(block)
-    return dataset
+    return cast(Dataset[Any], DATASET_REGISTRY.build(block))

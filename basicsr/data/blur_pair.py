@@ -44,7 +44,7 @@ def resized(light: Planes, size: tuple[int, int]) -> Planes:
 
 
 def resampled(labels: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return labels (H, W) at another size, height and width, without mixing regions."""
+    """Return labels (H, W) at a different size, height and width, without mixing regions."""
     rows, columns = (np.arange(new) * old // new for new, old in zip(size, labels.shape, strict=False))
     return labels[np.ix_(rows, columns)]
 

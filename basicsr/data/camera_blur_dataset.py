@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from basicsr.data.blur_pair import BlurKind, BlurPair, reduced, resampled, resized
 from basicsr.data.camera_shake import CameraShake, expose
-from basicsr.data.exposure import Image, JpegRange, Planes, add_noise, as_jpeg, grey_of, light_of, to_uint8
+from basicsr.data.exposure import Image, JpegRange, Planes, add_noise, as_jpeg, gray_of, light_of, to_uint8
 from basicsr.data.frame_motion import FramePair, Window, mean_motion, times_of
 from basicsr.data.generated_dataset import Ascending, AtLeast0, GeneratedDataset, Range
 from basicsr.data.sample import Sample
@@ -68,10 +68,10 @@ class CameraBlurDataset(GeneratedDataset):
         gt_size: side of the samples in pixels; None generates whole images.
         path_length: range of the mean path of a pixel, in an image of 720 rows; log(1 + length) is uniform.
         exposure: range of the exposure of motion, in intervals between frames.
-        gamma: range of the exponent: light = grey value^gamma.
+        gamma: range of the exponent: light = gray value^gamma.
         highlights: fraction of samples with highlights, up to six times as bright before clipping.
         degraded: fraction of samples with noise; independently, fraction of samples stored as JPEG.
-        noise: range of the standard deviation of the noise at mid grey (white = 1).
+        noise: range of the standard deviation of the noise at mid gray (white = 1).
         jpeg: range of the JPEG quality (1 to 100); None disables compression.
         candidates: number of crops to draw per sample, each with its own blur. One is used; blurry and textured crops
             are more likely.
@@ -167,10 +167,10 @@ class CameraBlurDataset(GeneratedDataset):
             return self._finished(sharp, sharp, kind, path, 0.0, rng)
         gamma, gain = float(rng.uniform(*self.gamma)), self._gain(rng)
         light = light_of(photo, gamma, gain)
-        gt = sharp if gain == 1 else to_uint8(grey_of(light[top : top + height, left : left + width], gamma))
+        gt = sharp if gain == 1 else to_uint8(gray_of(light[top : top + height, left : left + width], gamma))
         places = np.array([(top + a * height, left + b * width) for a in (0.1, 0.5, 0.9) for b in (0.1, 0.5, 0.9)])
         extent = float(shake.path_length(places).mean())
-        return self._finished(grey_of(expose(light, shake, window), gamma), gt, kind, path, extent, rng)
+        return self._finished(gray_of(expose(light, shake, window), gamma), gt, kind, path, extent, rng)
 
     def _from_clip(self, rng: np.random.Generator) -> BlurPair:
         """Draw a crop, or a whole frame, with reliable flow and a sharp ground truth."""
@@ -220,17 +220,17 @@ class CameraBlurDataset(GeneratedDataset):
         factor: float,
         rng: np.random.Generator,
     ) -> tuple[Planes, Image, float] | None:
-        """Return blurred grey values, ground truth and extent; None if the ground truth is not sharp."""
+        """Return blurred gray values, ground truth and extent; None if the ground truth is not sharp."""
         gamma, gain = float(rng.uniform(*self.gamma)), self._gain(rng)
         lights = light_of(frames[0], gamma, gain), light_of(frames[1], gamma, gain)
         top, left, height, width = window
         size = (height, width) if self.gt_size is None else (self.gt_size, self.gt_size)
-        gt = to_uint8(grey_of(resized(flow.between(lights, np.array([0.5]), window)[0], size), gamma))
+        gt = to_uint8(gray_of(resized(flow.between(lights, np.array([0.5]), window)[0], size), gamma))
         if not is_sharp(gt):
             return None
         path = flow.motion()[top : top + height, left : left + width] * exposure
         mean = flow.between(lights, times_of(exposure, float(np.percentile(path, 95))), window).mean(0)
-        return grey_of(resized(mean, size), gamma), gt, float(path.mean()) * size[0] / height
+        return gray_of(resized(mean, size), gamma), gt, float(path.mean()) * size[0] / height
 
     def _labels(self, frame: Path, flow: FramePair, window: Window, size: tuple[int, ...]) -> NDArray[np.uint8] | None:
         if self.clip_masks is None:

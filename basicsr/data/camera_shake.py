@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.data.exposure import Planes
+from basicsr.data.exposure import Image, Planes, gray_of, light_of, to_uint8
 from basicsr.data.motion import at_times, random_walk
 from basicsr.utils.errors import ArgumentError
 
@@ -137,6 +137,21 @@ def expose(light: Planes, shake: CameraShake, window: tuple[int, int, int, int])
             light, matrix, (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT
         )
     return np.maximum(total / len(matrices), 0)
+
+
+def shaken_photo(image: Image, shake: CameraShake, gamma: float = 1.0) -> Image:
+    """Return a whole photo as a shaken camera takes it.
+
+    Args:
+        image: (H, W, 3) uint8, sharp.
+        shake: of an image of that size.
+        gamma: gray value = light^(1/gamma); 1 averages gray values.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    light = expose(light_of(image, gamma), shake, (0, 0, *shake.size))
+    return to_uint8(gray_of(light, gamma))
 
 
 def _rotations(pitch: Floats, yaw: Floats, roll: Floats) -> Floats:

@@ -72,7 +72,7 @@ class DualPixelDataset(ImageFileDataset):
         """Read the whole sample.
 
         Raises:
-            ImageFileError: a file is not an image, is truncated, or has another bit depth.
+            ImageFileError: a file is not an image, is truncated, or has a different bit depth.
             ShapeError: the files differ in size or depth.
         """
         images, paths = {}, {}

@@ -1,4 +1,4 @@
-"""Simulate one exposure of a camera: light and grey values, clipped highlights, sensor noise, JPEG."""
+"""Simulate one exposure of a camera: light and gray values, clipped highlights, sensor noise, JPEG."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _HIGHLIGHT = 0.6
 
 
 def light_of(image: Image, gamma: float, gain: float = 1.0) -> Planes:
-    """Return the linear light of grey values, with the highlights that the camera may have clipped.
+    """Return the linear light of gray values, with the highlights that the camera may have clipped.
 
     Args:
         image: (H, W, C) uint8.
-        gamma: light = grey value^gamma.
+        gamma: light = gray value^gamma.
         gain: factor of the light of white. Pixels whose mean light is at most 0.6 keep theirs; in between, the factor
             grows with the light. Values above 1 leave a bright streak when blurred, and are clipped afterwards
-            (:func:`grey_of`).
+            (:func:`gray_of`).
 
     Returns:
         float32 of the same shape, from 0 to ``gain``.
@@ -39,33 +39,31 @@ def light_of(image: Image, gamma: float, gain: float = 1.0) -> Planes:
     return np.asarray(light, np.float32)
 
 
-def grey_of(light: Planes, gamma: float) -> Planes:
-    """Return the grey values of linear light: clipped at white, then raised to 1/gamma.
+def gray_of(light: Planes, gamma: float) -> Planes:
+    """Return the gray values of linear light: clipped at white, then raised to 1/gamma.
 
     Args:
         light: any shape, white = 1.
-        gamma: grey value = light^(1/gamma).
+        gamma: gray value = light^(1/gamma).
     """
-    values: Planes = np.clip(light, 0, 1) ** np.float32(1 / gamma)
-    return values
+    return np.asarray(np.clip(light, 0, 1) ** np.float32(1 / gamma))
 
 
 def to_uint8(values: Planes) -> Image:
-    """Round grey values (white = 1) to 8 bits."""
+    """Round gray values (white = 1) to 8 bits."""
     return np.ascontiguousarray(np.clip(np.rint(values * 255), 0, 255).astype(np.uint8))
 
 
 def add_noise(values: Planes, std: float, rng: np.random.Generator) -> Planes:
-    """Add shot noise, whose variance grows with the grey value, and read noise, in equal parts at mid grey.
+    """Add shot noise, whose variance grows with the gray value, and read noise, in equal parts at mid gray.
 
     Args:
-        values: grey values, white = 1.
-        std: standard deviation at mid grey.
+        values: gray values, white = 1.
+        std: standard deviation at mid gray.
         rng: random generator.
     """
     spread = std * np.sqrt(0.5 + np.clip(values, 0, 1))
-    noisy: Planes = values + spread * rng.standard_normal(values.shape, dtype=np.float32)
-    return noisy
+    return np.asarray(values + spread * rng.standard_normal(values.shape, dtype=np.float32))
 
 
 def as_jpeg(image: Image, quality: int) -> Image:

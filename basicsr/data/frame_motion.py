@@ -38,10 +38,10 @@ class FramePair:
             raise ShapeError(
                 f'neighbouring frames must have the same size, got {first.shape[:2]} and {second.shape[:2]}'
             )
-        grey = [np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in (first, second)]
+        gray = [np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in (first, second)]
         self.size = first.shape[0], first.shape[1]
-        self.forward = _flow(grey[0], grey[1], cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self.backward = _flow(grey[1], grey[0], cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self.forward = _flow(gray[0], gray[1], cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self.backward = _flow(gray[1], gray[0], cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self.agrees = _agreement(self.forward, self.backward), _agreement(self.backward, self.forward)
 
     def motion(self) -> Planes:
@@ -97,8 +97,8 @@ def mean_motion(first: Image, second: Image) -> float:
     """Estimate how far pixels move between two frames of one size, in pixels, by the flow at a quarter of the size."""
     size = max(16, first.shape[1] // 4), max(16, first.shape[0] // 4)
     small = (cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in (first, second))
-    grey = [np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in small]
-    flow = _flow(grey[0], grey[1], cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    gray = [np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in small]
+    flow = _flow(gray[0], gray[1], cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     return float(_length(flow).mean() * first.shape[1] / size[0])
 
 
@@ -117,7 +117,7 @@ def times_of(exposure: float, longest: float) -> NDArray[np.float64]:
 
 
 def _flow(first: NDArray[np.uint8], second: NDArray[np.uint8], preset: int) -> Planes:
-    """Estimate the optical flow (H, W, 2) of grey images: (right, down) in pixels."""
+    """Estimate the optical flow (H, W, 2) of gray images: (right, down) in pixels."""
     flow = cv2.DISOpticalFlow.create(preset)
     return np.asarray(flow.calc(first, second, None), np.float32)  # type: ignore[call-overload]
 

@@ -11,12 +11,13 @@ from pydantic_core import PydanticCustomError
 from basicsr.data.file_dataset import Augmentation, ImageFileDataset, Phase, read_image
 from basicsr.data.pairing import refuse_all
 from basicsr.data.sample import Sample
-from basicsr.data.stores.base import FolderStore
+from basicsr.data.stores.base import FolderStore, Store
 from basicsr.utils.errors import DataError
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import Folder, NotNegative, Positive, require_arguments
 
 _LQ, _GT = 'RSGR', 'GS'
+_NO_NUMBER, _MISSING = 'the name is not a number', 'these frames are missing'
 
 
 def _keeps_rows(wanted: bool) -> bool:
@@ -66,7 +67,7 @@ class GRRDataset(ImageFileDataset):
     ) -> None:
         require_arguments(GRRDataset, locals())
         self.store = FolderStore(dataroot, ('.png',))
-        self.frames = _frames(self.store, allow_gaps)
+        self.frames = _all_frames(self.store, allow_gaps)
         names = [f'{sequence}/{name}' for sequence, name in self.frames]
         super().__init__(names, Augmentation(phase, gt_size, use_flip, False, seed, use_channels=use_channels))
 
@@ -78,22 +79,33 @@ class GRRDataset(ImageFileDataset):
             ShapeError: the two differ in size; both are named.
         """
         sequence, name = self.frames[index]
-        lq, gt = (read_image(self.store, f'{sequence}/{kind}/PNG/{name}.png', 3, 'high_byte') for kind in (_LQ, _GT))
+        lq, gt = (read_image(self.store, key, 3, 'high_byte') for key in frame_keys(sequence, name))
         return Sample(*lq, *gt)
 
 
-def _frames(store: FolderStore, allow_gaps: bool) -> list[tuple[str, str]]:
-    """Return sequence and name of every frame, sequences by name and frames by number."""
+def frame_keys(sequence: str, name: str) -> tuple[str, str]:
+    """Return the keys of the blurred and the sharp image of a frame."""
+    blurred, sharp = (f'{sequence}/{kind}/PNG/{name}.png' for kind in (_LQ, _GT))
+    return blurred, sharp
+
+
+def frames_of(store: Store, allow_gaps: bool = False) -> tuple[list[tuple[str, str]], dict[str, list[str]]]:
+    """Find the frames of a folder of sequences.
+
+    Args:
+        store: the folder.
+        allow_gaps: accept missing frame numbers.
+
+    Returns:
+        sequence and name of every complete pair, sequences by name and frames by number; and the frames with problems
+        by kind of problem.
+    """
     found: dict[str, dict[str, set[str]]] = {}
     for key in store.keys:
         path = PurePosixPath(key)
         if len(path.parts) == 4 and path.parts[1] in (_LQ, _GT) and path.parts[2] == 'PNG' and path.suffix == '.png':
             found.setdefault(path.parts[0], {_LQ: set(), _GT: set()})[path.parts[1]].add(path.stem)
-    if not found:
-        raise DataError(
-            f'{store.root}: no sequences; expected <sequence>/{_LQ}/PNG/*.png and <sequence>/{_GT}/PNG/*.png'
-        )
-    problems: dict[str, list[str]] = {'the name is not a number': [], 'these frames are missing': []}
+    problems: dict[str, list[str]] = {_NO_NUMBER: [], _MISSING: []}
     frames = []
     for sequence, kinds in sorted(found.items()):
         for kind, other in ((_LQ, _GT), (_GT, _LQ)):
@@ -101,13 +113,22 @@ def _frames(store: FolderStore, allow_gaps: bool) -> list[tuple[str, str]]:
             title = f'sequence {sequence} has {len(kinds[kind])} frames in {kind} and {len(kinds[other])} in {other}; '
             problems[f'{title}without a partner in {kind}'] = lonely
         odd = sorted(name for name in kinds[_LQ] if not name.isdecimal())
-        problems['the name is not a number'] += [f'{sequence}/{name}' for name in odd]
+        problems[_NO_NUMBER] += [f'{sequence}/{name}' for name in odd]
         names = sorted(kinds[_LQ] - set(odd), key=lambda name: (int(name), name))
         if names and not allow_gaps:
             there = {int(name) for name in names}
             gaps = sorted(set(range(min(there), max(there))) - there)
-            problems['these frames are missing'] += [f'{sequence}/{number}' for number in gaps]
-        frames += [(sequence, name) for name in names]
-    advice = 'to accept gaps, set allow_gaps: true' if problems['these frames are missing'] else ''
+            problems[_MISSING] += [f'{sequence}/{number}' for number in gaps]
+        frames += [(sequence, name) for name in names if name in kinds[_GT]]
+    return frames, problems
+
+
+def _all_frames(store: Store, allow_gaps: bool) -> list[tuple[str, str]]:
+    frames, problems = frames_of(store, allow_gaps)
+    if not frames and not any(problems.values()):
+        raise DataError(
+            f'{store.root}: no sequences; expected <sequence>/{_LQ}/PNG/*.png and <sequence>/{_GT}/PNG/*.png'
+        )
+    advice = 'to accept gaps, set allow_gaps: true' if problems[_MISSING] else ''
     refuse_all(problems, f'{store.root}: incomplete sequences', advice)
     return frames

@@ -18,7 +18,6 @@ from basicsr.masks.generator import build_generator
 from basicsr.masks.label_map import small_labels
 from basicsr.masks.making import make_masks, shards_of_environment, with_progress
 from basicsr.utils.errors import ArgumentError, DataError
-from basicsr.utils.installation import with_commands
 from basicsr.utils.signature import PathMark, TypeBlock
 
 logger = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ class ImageMasks:
 
         Raises:
             DataError: the file cannot be read.
-            MaskError: it is not a mask file, or has another size than the image.
+            MaskError: it is not a mask file, or has a different size than the image.
         """
         key = self.keys[index]
         if self.gray:
@@ -90,7 +89,7 @@ def open_masks(
         make_missing_masks(lq, keys, dataroot_mask, generator)
     gray, folder = masks == 'gray', Path(dataroot_mask).expanduser()
     labels = folder.with_name(f'{folder.name}_label_maps') if gray else folder
-    advice = 'make the masks with:\n  ' + with_commands('python scripts/make_masks.py')
+    advice = 'make the masks with:\n  python scripts/make_masks.py'
     advice += f' --input {shlex.quote(str(lq.root))} --output {shlex.quote(str(labels))}'
     advice += f' --gray {shlex.quote(str(folder))}' if gray else "\nor set 'masks: auto' to make them automatically"
     try:

@@ -20,6 +20,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from basicsr.data.samplers import EnlargedSampler, EpochSampler
+from basicsr.data.training_masks import drop_in_data
 from basicsr.utils.device import signed
 from basicsr.utils.errors import ShapeError
 from basicsr.utils.loader_options import LoaderOptions
@@ -29,18 +30,22 @@ _STOP_SIGNALS = {getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR
 _WHITE = {torch.uint8: 255.0, torch.uint16: 65535.0}
 
 
-def collate(items: Sequence[Mapping[str, Any]]) -> Batch:
+def collate(items: Sequence[Mapping[str, Any]], mask_dropout: float | None = None) -> Batch:
     """Collate the items of a data set into a batch.
 
     Args:
         items: items of a data set, with the same keys and image size.
+        mask_dropout: fraction of the masks to drop, for training (:func:`~basicsr.data.training_masks.drop_in_data`);
+            None leaves the masks as they are.
 
     Returns:
         ``lq``, ``gt``: (B, C, H, W), uint8, or uint16 if one of them is; ``masks``: (B, L, H, W) label maps, layers
-        padded with zeros, in the largest of their types; ``mask_seed``: (B,) int64; paths: lists of B.
+        padded with zeros, in the largest of their types; ``kernel``: (B, h, w) float32; ``mask_seed``: (B,) int64;
+        paths: lists of B. With mask dropout, ``masks_dropped`` is a list of True.
 
     Raises:
         ShapeError: images of different sizes, or masks for some of them only.
+        MaskError: with mask dropout, an id occurs in two layers.
     """
     keys = items[0].keys()
     if any(item.keys() != keys for item in items):
@@ -52,8 +57,13 @@ def collate(items: Sequence[Mapping[str, Any]]) -> Batch:
             batch[key] = _stack_images(values, items)
         elif key == 'masks':
             batch[key] = _stack_masks(values, items)
+        elif key == 'kernel':
+            batch[key] = torch.stack(values)
         else:
             batch[key] = torch.tensor(values, dtype=torch.int64) if key == 'mask_seed' else values
+    if mask_dropout is not None and {'masks', 'mask_seed'} <= batch.keys():
+        batch['masks'] = drop_in_data(batch['masks'], batch['mask_seed'], mask_dropout, batch['lq_path'])
+        batch['masks_dropped'] = [True] * len(items)
     return batch
 
 
@@ -67,10 +77,10 @@ def to_floats(batch: Batch, device: torch.device | str, gray_masks: bool = False
             integers.
 
     Returns:
-        the batch with ``lq`` and ``gt`` (and gray ``masks``) in float32; ``mask_seed`` stays where it is.
+        the batch with ``lq``, ``gt`` and ``kernel`` (and gray ``masks``) in float32; ``mask_seed`` stays where it is.
     """
     moved = dict(batch)
-    for key in ('lq', 'gt', 'masks'):
+    for key in ('lq', 'gt', 'masks', 'kernel'):
         if key in batch:
             tensor = batch[key].to(device, non_blocking=True)
             moved[key] = _unit(tensor) if key != 'masks' or gray_masks else signed(tensor)
@@ -86,6 +96,7 @@ def build_dataloader(
     seed: int = 0,
     samples_per_step: int | None = None,
     device: torch.device | None = None,
+    mask_dropout: float | None = None,
 ) -> DataLoader[Any]:
     """Return a loader of batches as :func:`collate` makes them.
 
@@ -100,6 +111,7 @@ def build_dataloader(
         seed: of the order and of the workers.
         samples_per_step: training samples of this process in one step, if a step has several batches.
         device: where the batches go; ``pin_memory`` is ignored on the CPU. None means a GPU if there is one.
+        mask_dropout: see :func:`collate`; used in training only.
 
     Returns:
         the loader; call ``loader.sampler.set_epoch`` and ``dataset.set_epoch`` before each pass in training.
@@ -109,7 +121,7 @@ def build_dataloader(
     generator = torch.Generator().manual_seed(seed)  # the loader draws from it, not from the one of dropout
     for_gpu = torch.cuda.is_available() if device is None else device.type == 'cuda'
     options = LoaderOptions.of(opt)
-    pin_memory = for_gpu and options.pin_memory
+    pin_memory = for_gpu and options.pin_memory is not False
     if phase != 'train':
         order: Any = range(rank, length, world)
         return DataLoader(
@@ -127,7 +139,7 @@ def build_dataloader(
         sampler=sampler,
         num_workers=workers,
         prefetch_factor=max(2, math.ceil(ahead / workers)) if workers else None,  # 2 is the default of torch
-        collate_fn=collate,
+        collate_fn=partial(collate, mask_dropout=mask_dropout),
         drop_last=True,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,

@@ -69,14 +69,17 @@ def shake_path(length: float, rng: np.random.Generator, samples: int, smoothness
     return at_times(walk - walk[len(walk) // 2], _times(samples))
 
 
-def random_walk(components: int, rng: np.random.Generator, smoothness: float, reach: float) -> Floats:
-    """Draw a walk from 0 through ``components`` dimensions whose velocity changes smoothly.
+def random_walk(
+    components: int, rng: np.random.Generator, smoothness: float, reach: float, impulses: int = 0
+) -> Floats:
+    """Draw a walk from 0 through ``components`` dimensions whose velocity changes smoothly, except for impulses.
 
     Args:
         components: D.
         rng: random generator.
         smoothness: width of the window that smooths the velocity, as a part of the exposure.
         reach: where that window is cut off on either side, as a part of the exposure.
+        impulses: number of sudden changes of the velocity at random times, as large as the velocity itself on average.
 
     Returns:
         (65, D), equally spaced in time.
@@ -86,6 +89,8 @@ def random_walk(components: int, rng: np.random.Generator, smoothness: float, re
     distance = np.arange(-beyond, beyond + 1) / (smoothness * steps)
     window = np.exp(-2 * distance**2)
     velocity = np.stack([np.convolve(axis, window, 'same')[beyond:-beyond] for axis in raw.T], axis=1)
+    for time in rng.integers(1, steps, impulses):
+        velocity[time:] += rng.normal(size=components) * float(np.sqrt(np.square(velocity).mean()))
     return np.concatenate([np.zeros((1, components)), np.cumsum(velocity, axis=0)])
 
 

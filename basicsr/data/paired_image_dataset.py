@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
+
+import torch
 
 from basicsr.data.file_dataset import Augmentation, Channels, ImageFileDataset, Phase, read_image
 from basicsr.data.image_groups import Groups, read_groups
@@ -11,7 +14,9 @@ from basicsr.data.pairing import Pairing, Template, find_pairs
 from basicsr.data.sample import Sample
 from basicsr.data.stores.base import DISK, IoBackend
 from basicsr.data.stores.opening import open_store
+from basicsr.deconvolution.kernels import read_kernel
 from basicsr.images.files import Bits
+from basicsr.utils.errors import ArgumentError, DataError, some_of
 from basicsr.utils.registry import DATASET_REGISTRY
 from basicsr.utils.signature import File, Folder, NotNegative, Positive, require_arguments
 
@@ -50,6 +55,9 @@ class PairedImageDataset(ImageFileDataset):
             maps; 'auto' also generates missing label maps; 'gray' reads 8-bit gray images for networks with a fourth
             channel (CAT).
         generator: mask generator, only for 'auto'; None uses felzenszwalb with its defaults.
+        dataroot_kernel: folder of the true blur kernels (``.npy``), with the names of the blurred images, for the
+            metrics that need them; not for training, which would have to turn them with the images. Samples then have
+            ``kernel``, (n, n) float32.
 
     Raises:
         DataError: a folder is missing or empty, or partners are missing; the message lists them.
@@ -78,6 +86,7 @@ class PairedImageDataset(ImageFileDataset):
         dataroot_mask: MaskFolder | None = None,
         masks: Literal['none', 'gray', 'regions', 'auto'] = 'none',
         generator: Generator = None,
+        dataroot_kernel: Folder | None = None,
     ) -> None:
         require_arguments(PairedImageDataset, locals())
         self.gt, self.lq = open_store(dataroot_gt, io_backend), open_store(dataroot_lq, io_backend)
@@ -88,6 +97,12 @@ class PairedImageDataset(ImageFileDataset):
         names = [self.lq.stem(key) for key in lq_keys]
         super().__init__(names, Augmentation(phase, gt_size, use_flip, use_rot, seed, reference))
         self.groups = read_groups(groups, self.names)
+        self.kernels = None if dataroot_kernel is None else self._kernel_files(Path(dataroot_kernel).expanduser())
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return ``lq``, ``gt`` and the rest, see the class."""
+        item = super().__getitem__(index)
+        return item if self.kernels is None else item | {'kernel': torch.from_numpy(read_kernel(self.kernels[index]))}
 
     def sample(self, index: int) -> Sample:
         """Read the whole pair with its masks.
@@ -95,13 +110,22 @@ class PairedImageDataset(ImageFileDataset):
         Raises:
             ImageFileError: a file is not an image, or is truncated.
             ShapeError: the images differ in size; both are named.
-            MaskError: the masks cannot be read or have another size.
+            MaskError: the masks cannot be read or have a different size.
         """
         gt_key, lq_key = self.keys[index]
         lq, lq_path = read_image(self.lq, lq_key, self.channels, self.bits)
         gt, gt_path = read_image(self.gt, gt_key, self.channels, self.bits)
         sample = Sample(lq, lq_path, gt, gt_path)
         return sample if self.masks is None else self.masks.added_to(sample, index)
+
+    def _kernel_files(self, folder: Path) -> list[Path]:
+        if self.phase == 'train':
+            raise ArgumentError('dataroot_kernel: kernels are for val and test; to train with some, UniformBlurDataset')
+        files = [folder / f'{name}.npy' for name in self.names]
+        missing = [str(file) for file in files if not file.is_file()]
+        if missing:
+            raise DataError(f'{folder}: no kernel for {len(missing)} of {len(files)} images: {some_of(missing, 10)}')
+        return files
 
 
 @DATASET_REGISTRY.register()

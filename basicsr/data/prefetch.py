@@ -24,8 +24,8 @@ def prefetch(
         loader: of :func:`basicsr.data.build_dataloader`, or any other iterable of batches.
         device: target device.
         mode: 'cuda' copies ``lq``, ``gt`` and ``masks`` of the next batch on a side stream (without waiting, if batches
-            are page-locked); an error of the loader is then raised one batch early. None and 'cpu' copy on demand; for
-            'cpu', worker processes of the loader prepare batches ahead.
+            are page-locked); an error of the loader is then raised one batch early. 'cpu' copies on demand, and worker
+            processes of the loader prepare batches ahead. None is 'cuda' on a GPU, and else copies on demand.
         gray_masks: ``masks`` are gray images and become floats as well.
 
     Raises:
@@ -36,7 +36,7 @@ def prefetch(
         raise ArgumentError(f'prefetch_mode must be null, cpu or cuda, got {mode!r}')
     if mode == 'cuda' and device.type != 'cuda':
         raise ArgumentError(f"prefetch_mode: cuda is for training on a GPU, this device is '{device}'; use null or cpu")
-    if mode == 'cuda':
+    if mode == 'cuda' or (mode is None and device.type == 'cuda'):
         return _one_ahead(iter(loader), device, gray_masks)
     return (to_floats(batch, device, gray_masks) for batch in loader)
 

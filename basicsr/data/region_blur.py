@@ -38,8 +38,8 @@ def render(
         paths: displacements (T, 2) of each layer, None for a layer at rest; all of the same T.
         global_path: displacements (T, 2) that are added to all layers.
         weights: (T,), sum 1: how long each displacement lasts; equal if None.
-        gamma: grey value = light^(1/gamma); 1 averages grey values.
-        noise_std: standard deviation of the noise at mid grey, of white = 1 (see :func:`add_noise`).
+        gamma: gray value = light^(1/gamma); 1 averages gray values.
+        noise_std: standard deviation of the noise at mid gray, of white = 1 (see :func:`add_noise`).
         rng: random generator of the noise; required if there is noise.
 
     Returns:
@@ -233,6 +233,5 @@ def _nearest(image: Image, mask: NDArray[np.bool_]) -> tuple[Planes, Image]:
 
 
 def _values(light: Planes, gamma: float) -> Planes:
-    """Return linear light (3, H, W) as grey values (H, W, 3), white = 1."""
-    values: Planes = np.maximum(light, 0).transpose(1, 2, 0) ** np.float32(1 / gamma)
-    return values
+    """Return linear light (3, H, W) as gray values (H, W, 3), white = 1."""
+    return np.asarray(np.maximum(light, 0).transpose(1, 2, 0) ** np.float32(1 / gamma))

@@ -56,7 +56,7 @@ class EpochSampler(Sampler[int]):
             ArgumentError: a negative number, or more samples than an epoch has.
         """
         if epoch < 0 or not 0 <= consumed <= self.total:
-            raise ArgumentError(f'epoch {epoch} with {consumed} of {self.total} samples done is out of range')
+            raise ArgumentError(f'cannot resume at sample {consumed} of epoch {epoch}: an epoch has {self.total}')
         self.epoch, self.consumed = epoch, consumed
 
     def __iter__(self) -> Iterator[int]:
@@ -72,9 +72,10 @@ class EpochSampler(Sampler[int]):
 
     @property
     def _end(self) -> int:
-        """Return the end of the order, in whole global batches from its start."""
+        """Return the end of the order: the first whole global batch after which every sample was used."""
         together = self.batch_size * self.world
-        return self.consumed + math.ceil((self.total - self.consumed) / together) * together
+        left = self.length * self.ratio - self.consumed
+        return self.consumed + max(0, math.ceil(left / together)) * together
 
 
 class EnlargedSampler(EpochSampler):

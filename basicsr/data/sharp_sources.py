@@ -133,18 +133,18 @@ def is_sharp(image: Image) -> bool:
     Args:
         image: (H, W, 3) RGB uint8.
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return bool(blur_effect(grey) < _SHARP)
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return bool(blur_effect(gray) < _SHARP)
 
 
 def texture(image: Image) -> float:
-    """Return the amount of texture in an image: the mean absolute gradient in grey levels.
+    """Return the amount of texture in an image: the mean absolute gradient in gray levels.
 
     Args:
         image: (H, W, 3) RGB uint8.
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return float(np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean())
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return float(np.abs(np.diff(gray, axis=0)).mean() + np.abs(np.diff(gray, axis=1)).mean())
 
 
 def large_enough(photos: Sequence[Path], least: int) -> list[Path]:

@@ -47,9 +47,9 @@ class SyntheticBlurDataset(GeneratedDataset):
         moving_share: fraction of regions that move independently.
         smoothness: range of the fraction of the exposure over which the velocity on curved paths stays similar: 0.3
             gives winding paths, 1 gives arcs.
-        gamma: average frames as grey value^gamma; 1 averages grey values. Two numbers are a range from which each
+        gamma: average frames as gray value^gamma; 1 averages gray values. Two numbers are a range from which each
             sample draws its value.
-        noise: range of the standard deviation of the noise at mid grey (white = 1).
+        noise: range of the standard deviation of the noise at mid gray (white = 1).
         jpeg: range of the JPEG quality (1 to 100) of the blurred images, after adding noise; None disables
             compression.
         kernel_files: blur kernels (`.npy` or images); each sample uses a random one as the camera's path.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,10 @@ import torch
 
 from basicsr.data import collate, to_floats
 from basicsr.data.bad_images import first_sample
+from basicsr.evaluation.reading import grouped, read_ahead
 from basicsr.images.arrays import Array
 from basicsr.images.files import imwrite, same_depth, tensor2img
+from basicsr.inference.baselines import Run
 from basicsr.metrics import Metric, Record
 from basicsr.metrics.arrays import unit_float
 from basicsr.metrics.mcr import COLLAPSED
@@ -26,11 +30,12 @@ from basicsr.options import Options
 from basicsr.options.schema_train import ValOptions
 from basicsr.reporting import ImageRow
 from basicsr.training.distributed import Processes
-from basicsr.utils.errors import BasicsrError, MetricError
+from basicsr.utils.device import free_memory, is_out_of_memory
+from basicsr.utils.errors import MetricError
 
 logger = logging.getLogger(__name__)
 
-_WAITING = 2  # images whose metrics are computed while the network restores the next ones
+_MOST_READERS, _MOST_SCORERS = 4, 8
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,14 @@ class ScoredImage:
         record: input, output and ground truth.
         labels: label map (L, H, W), or the gray mask (1, H, W); None without masks.
         kernel: (h, w) float32, the blur kernel estimated by the network; None if it estimates none.
+        baselines: results of other methods by name, float32 (H, W, C) in [0, 1].
     """
 
     row: ImageRow
     record: Record
     labels: Array | None = None
     kernel: Array | None = None
+    baselines: Mapping[str, Array] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write the rounded output; create the folder if needed."""
@@ -103,11 +110,12 @@ def evaluate(
     processes: Processes,
     options: ValOptions,
     with_input: bool = False,
+    baselines: Mapping[str, Run] = MappingProxyType({}),
 ) -> Generator[ScoredImage | Unreadable, None, None]:
     """Restore and score the images of this process in order; process k mod world takes image k.
 
-    While the network restores an image, the next one is read and the previous ones are scored. Metrics see the output
-    in float32 and its rounded form, whatever the precision of the network.
+    While the network restores an image, the next ones are read and the previous ones are scored, on a GPU by all CPUs
+    of the process. Metrics see the output in float32 and its rounded form, whatever the precision of the network.
 
     Args:
         model: with ``restore``, as ``ImageRestorationModel``.
@@ -115,7 +123,8 @@ def evaluate(
         metrics: by label; images without ground truth are not scored, and metrics that are ``missing`` are ignored.
         processes: this process among those of the job.
         options: tiling, number of images, and the policy for unreadable images.
-        with_input: also score the blurred input, as the baseline.
+        with_input: also score the blurred input.
+        baselines: also score these methods, by name; they run one image after the other.
 
     Yields:
         one result per image. With ``on_bad_image: skip``, unreadable images are results, too.
@@ -126,24 +135,35 @@ def evaluate(
     """
     metrics = {label: metric for label, metric in metrics.items() if not metric.missing}
     indices = range(processes.rank, images_of(dataset, options), processes.world)
+    with_floats = processes.device.type == 'cpu' or any('output' in metric.reads for metric in metrics.values())
+    readers, scorers = helpers_of(processes)
     waiting: deque[Future[ScoredImage]] = deque()
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(_WAITING) as scorer:
-        reading = deque(reader.submit(dataset.__getitem__, index) for index in indices[:1])
-        for place, index in enumerate(indices, 1):
-            reading.extend(reader.submit(dataset.__getitem__, following) for following in indices[place : place + 1])
-            try:
-                item = reading.popleft().result()
-            except (BasicsrError, OSError) as error:
+    with ThreadPoolExecutor(readers) as reader, ThreadPoolExecutor(scorers) as scorer:
+        read = read_ahead(dataset, indices, reader, readers)
+        for group in grouped(read, options.batch_size, processes.device):
+            index, item = group[0]
+            if isinstance(item, Exception):
                 yield from (waiting.popleft().result() for _ in range(len(waiting)))
                 if options.on_bad_image == 'raise':
-                    raise
-                yield Unreadable(name_of(dataset, index), error)
+                    raise item
+                yield Unreadable(name_of(dataset, index), item)
                 continue
-            restored = _restore(model, collate([item]), index, dataset, processes.device, options)
-            waiting.append(scorer.submit(_score, restored, metrics, with_input))
-            if len(waiting) > _WAITING:
+            for restored in _restore(model, group, dataset, processes.device, options, with_floats):
+                if baselines and restored.record.gt is not None:
+                    restored = with_baselines(restored, baselines)
+                waiting.append(scorer.submit(_score, restored, metrics, with_input))
+            while len(waiting) > scorers:
                 yield waiting.popleft().result()
         yield from (future.result() for future in waiting)
+
+
+def helpers_of(processes: Processes) -> tuple[int, int]:
+    """Return the number of threads that read images, and that score them: few where the network needs the CPUs."""
+    if processes.device.type == 'cpu':
+        return 1, 2
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    own = cpus // max(1, min(processes.world, torch.cuda.device_count()))
+    return max(1, min(_MOST_READERS, own // 2)), max(2, min(_MOST_SCORERS, own))
 
 
 def images_of(dataset: Any, options: ValOptions) -> int:
@@ -158,48 +178,82 @@ def name_of(dataset: Any, index: int) -> str:
 
 
 def _restore(
-    model: Any, batch: dict[str, Any], index: int, dataset: Any, device: torch.device, options: ValOptions
-) -> ScoredImage:
+    model: Any,
+    group: list[tuple[int, Any]],
+    dataset: Any,
+    device: torch.device,
+    options: ValOptions,
+    with_floats: bool,
+) -> Iterator[ScoredImage]:
+    """Restore images of the same form together; one by one if they do not fit into memory together."""
+    batch = collate([item for _, item in group])
     floats = to_floats(batch, device, gray_masks=model.prior == 'gray')
     _synchronize(device)
     start = time.perf_counter()
-    restored = model.restore(floats, options)
+    try:
+        restored = model.restore(floats, options if len(group) == 1 else options.model_copy(update={'tile': None}))
+    except (RuntimeError, MemoryError) as error:
+        if len(group) == 1 or not is_out_of_memory(error):
+            raise
+        del floats
+        free_memory(device)
+        for one in group:
+            yield from _restore(model, [one], dataset, device, options, with_floats)
+        return
     _synchronize(device)
-    seconds = time.perf_counter() - start
+    seconds = (time.perf_counter() - start) / len(group)
     groups = getattr(dataset, 'groups', ())
-    row = ImageRow(
-        index,
-        name_of(dataset, index),
-        height=restored.image.shape[-2],
-        width=restored.image.shape[-1],
-        seconds=seconds,
-        tiled=restored.tile is not None,
-        group=groups[index] if groups else '',
-    )
-    labels = batch['masks'][0].numpy() if 'masks' in batch else None
-    kernel = None if restored.kernel is None else restored.kernel[0].float().cpu().numpy()
-    return ScoredImage(row, record_of(batch, restored.image), labels, kernel)
+    for place, (index, item) in enumerate(group):
+        image = restored.image[place : place + 1]
+        row = ImageRow(
+            index,
+            name_of(dataset, index),
+            height=image.shape[-2],
+            width=image.shape[-1],
+            seconds=seconds,
+            tiled=restored.tile is not None,
+            group=groups[index] if groups else '',
+        )
+        labels = np.asarray(item['masks']) if 'masks' in item else None
+        kernel = None if restored.kernel is None else restored.kernel[place].float().cpu().numpy()
+        record = record_of(batch, image, with_floats, place, str(device) if device.type == 'cuda' else 'cpu')
+        record = replace(record, kernel=kernel)
+        yield ScoredImage(row, record, labels, kernel)
 
 
-def record_of(batch: Mapping[str, Any], output: torch.Tensor) -> Record:
-    """Return the input of the metrics for a batch of one image.
+def record_of(
+    batch: Mapping[str, Any], output: torch.Tensor, with_floats: bool = True, place: int = 0, device: str = 'cpu'
+) -> Record:
+    """Return the input of the metrics for an image of a batch.
 
     Args:
         batch: of :func:`basicsr.data.collate`, integers.
-        output: (1, C, H, W) float.
+        output: (1, C, H, W) float, of that image. It is rounded on its device.
+        with_floats: also copy the output before rounding; otherwise, the record says whether it is finite.
+        place: of the image in the batch.
+        device: where costly metrics are computed.
     """
-    lq, gt = (batch[key][0].permute(1, 2, 0).numpy() if key in batch else None for key in ('lq', 'gt'))
+    lq, gt = (batch[key][place].permute(1, 2, 0).numpy() if key in batch else None for key in ('lq', 'gt'))
     lq = None if lq is None else lq[..., -output.shape[1] :]  # of several views the last is the image itself
     if lq is not None and gt is not None:
         lq, gt = same_depth(lq, gt)
     depth = np.uint16 if lq is not None and lq.dtype == np.uint16 else np.uint8
     rounded = tensor2img(output, rgb2bgr=False, out_type=depth)
     return Record(
-        output=output[0].permute(1, 2, 0).float().cpu().numpy(),
+        output=output[0].permute(1, 2, 0).float().cpu().numpy() if with_floats else None,
+        finite=with_floats or bool(output.isfinite().all()),
         output_uint8=rounded[:, :, None] if rounded.ndim == 2 else rounded,
         gt=gt,
         lq=lq,
+        true_kernel=batch['kernel'][place].numpy() if 'kernel' in batch else None,
+        device=device,
     )
+
+
+def with_baselines(image: ScoredImage, baselines: Mapping[str, Run]) -> ScoredImage:
+    """Deblur the blurred input of an image by other methods."""
+    lq = unit_float(image.record.array('lq'), 'lq').astype(np.float32)
+    return replace(image, baselines={name: run(lq).image.clip(0, 1) for name, run in baselines.items()})
 
 
 def _score(image: ScoredImage, metrics: Mapping[str, Metric], with_input: bool) -> ScoredImage:
@@ -212,11 +266,28 @@ def _score(image: ScoredImage, metrics: Mapping[str, Metric], with_input: bool) 
         raise MetricError(f'{image.row.name}: {error}') from error
     baseline = {}
     if with_input and record.lq is not None:
-        unchanged = Record(unit_float(record.lq, 'lq'), record.lq, record.gt, record.lq)
+        unchanged = Record(
+            unit_float(record.lq, 'lq'),
+            record.lq,
+            record.gt,
+            record.lq,
+            true_kernel=record.true_kernel,
+            device=record.device,
+        )
         baseline = {label: metric(unchanged).value for label, metric in metrics.items() if metric.scores_input}
+    others = {name: _scores_of(output, record, metrics) for name, output in image.baselines.items()}
     marks = [f'{label}: {mark}' for label, score in scores.items() for mark in score.marks if mark != COLLAPSED]
     values = {label: score.value for label, score in scores.items()}
-    return replace(image, row=replace(image.row, scores=values, input_scores=baseline, marks=tuple(marks)))
+    row = replace(image.row, scores=values, input_scores=baseline, marks=tuple(marks), baselines=others)
+    return replace(image, row=row, baselines={})
+
+
+def _scores_of(output: Array, record: Record, metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """Score the result of another method, float32 (H, W, C) in [0, 1]."""
+    lq = record.array('lq')
+    white = np.float32(np.iinfo(lq.dtype).max)
+    other = Record(output, np.rint(output * white).astype(lq.dtype), record.gt, lq, device=record.device)
+    return {label: metric(other).value for label, metric in metrics.items() if metric.scores_input}
 
 
 def _synchronize(device: torch.device) -> None:

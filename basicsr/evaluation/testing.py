@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from basicsr.data import build_dataset
+from basicsr.evaluation.row_psnr import RowPSNR
 from basicsr.evaluation.scoring import Unreadable, evaluate, images_of, samples_that_fit, warn_of_missing
+from basicsr.inference.baselines import BASELINES, build_methods
 from basicsr.metrics import Metric, build_metric
 from basicsr.models import build_model
 from basicsr.options import Options, reference
@@ -26,7 +29,9 @@ from basicsr.reporting import (
     write_report,
     write_summary,
 )
+from basicsr.reporting.row_curves import write_curve
 from basicsr.reporting.tables import Published
+from basicsr.reporting.training_curves import write_training_charts
 from basicsr.training.distributed import Processes
 from basicsr.utils.errors import BasicsrError, OptionError
 
@@ -43,6 +48,7 @@ class Evaluation:
         options: with data sets for testing (or validation), metrics and weights.
         processes: this process among those of the job.
         folder: where results go; ``results/<name>`` if None.
+        baselines: other methods to score, of :data:`basicsr.inference.baselines.BASELINES`.
 
     Raises:
         OptionError: no data sets, no weights, or a data set lacks something that a metric or the network needs.
@@ -50,7 +56,9 @@ class Evaluation:
         DataError: files of a data set are missing.
     """
 
-    def __init__(self, options: Options, processes: Processes, folder: Path | None = None) -> None:
+    def __init__(
+        self, options: Options, processes: Processes, folder: Path | None = None, baselines: Collection[str] = ()
+    ) -> None:
         self.options, self.processes = options, processes
         self.folder = folder or Path('results') / options.name
         keys = [key for key in options.datasets if phase_of(key) != 'train']
@@ -64,6 +72,9 @@ class Evaluation:
         self.metrics = metrics_of(options)
         warn_of_missing(self.metrics)
         self._samples = samples_that_fit(self.model, options, self.datasets)
+        methods = build_methods(baselines, device=str(processes.device)) if baselines else {}
+        self._baselines = {BASELINES[name]: method for name, method in methods.items()}
+        self.image_is_done: Callable[[], None] = lambda: None  # called after each image
 
     def run(self, published: Published | None = None) -> list[Report]:
         """Evaluate all data sets, and write reports and the gallery.
@@ -81,6 +92,7 @@ class Evaluation:
         reports = [report for key in self.datasets if (report := self._run_one(key)) is not None]
         if reports:
             write_summary(self.folder, reports, published)
+            write_training_charts(self.folder, reports[0])
             write_gallery(self.folder, reports)
         return reports
 
@@ -90,10 +102,13 @@ class Evaluation:
         total, images = images_of(dataset, options.val), KeptImages()
         metrics = self.metrics if 'gt' in self._samples[key] else {}
         definitions = [definition_of(label, metric) for label, metric in metrics.items()]
+        curve = RowPSNR() if options.val.psnr_per_row else None
         with RowWriter(self.folder, name, definitions, total, images, processes.rank) as rows:
             share, hidden = len(range(processes.rank, total, processes.world)), None if processes.is_first else True
-            results = evaluate(self.model, dataset, metrics, processes, options.val, with_input=True)
+            how: dict[str, Any] = {'with_input': True, 'baselines': self._baselines}
+            results = evaluate(self.model, dataset, metrics, processes, options.val, **how)
             for result in tqdm(results, name, share, unit='image', dynamic_ncols=True, disable=hidden):
+                self.image_is_done()
                 if isinstance(result, Unreadable):
                     if not isinstance(result.error, BasicsrError):  # the disk fails, not the file
                         raise result.error
@@ -101,11 +116,16 @@ class Evaluation:
                     rows.skip(result.name, str(result.error))
                     continue
                 rows.add(result.row, result.record, result.labels, result.kernel)
+                if curve is not None:
+                    curve.add(result.record)
                 if options.val.save_img:
                     result.save(self.folder / 'visualization' / name / f'{result.row.name}.png')
         processes.wait()
+        row_curve = None if curve is None else curve.joined(processes)
         if not processes.is_first:
             return None
+        if row_curve is not None:
+            write_curve(self.folder, name, options.name, row_curve)
         weights, device = Path(options.path.pretrain_network_g or ''), str(processes.device)
         facts = facts_of_run(options.name, options.network_g.type, str(options.source or ''), weights, device)
         report = join(self.folder, facts, name, definitions, total, images, processes.world)

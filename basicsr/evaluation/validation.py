@@ -195,7 +195,7 @@ class Validation:
         """Restore the state of a checkpoint; if the criterion changed, start the selection over."""
         self.pending, self.best = bool(state.get('validation_pending')), state.get('best')
         if self.best is not None and state.get('best_metric', self._criterion) != self._criterion:
-            logger.warning('the best network so far was selected by another metric; starting the selection over')
+            logger.warning('the best network so far was selected by a different metric; starting the selection over')
             self.best = None
 
 

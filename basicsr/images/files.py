@@ -144,7 +144,7 @@ def imwrite(path: str | Path, image: Array) -> None:
         image: (H, W, 3) RGB, (H, W, 1) or (H, W); uint8, or uint16 for PNG and TIFF.
 
     Raises:
-        ImageFileError: another shape or dtype, or an unsupported format.
+        ImageFileError: a different shape or dtype, or an unsupported format.
         OSError: the disk is full or the folder cannot be written.
     """
     path = Path(path)
@@ -180,7 +180,7 @@ def tensor2img(
         (H, W, 3), or (H, W) for one channel; a list for a list. NaN becomes black (metrics report it).
 
     Raises:
-        ShapeError: a batch of more than one image (pass a list of its images), or another shape.
+        ShapeError: a batch of more than one image (pass a list of its images), or a different shape.
 
     Example:
         >>> tensor2img(torch.tensor([[0.5 / 255, 1.5 / 255, 2.0]])).tolist()
@@ -195,11 +195,12 @@ def tensor2img(
     if planes.ndim != 3 or planes.shape[0] not in (1, 3):
         raise ShapeError(f'expected (1, C, H, W), (C, H, W) or (H, W) with C = 1 or 3, got {tuple(tensor.shape)}')
     black, white = min_max
-    unit = (planes.detach().float().cpu().clamp(black, white) - black) / (white - black)
+    # on the device of the tensor, where rounding is fast and the result has a quarter of the bytes
+    unit = (planes.detach().float().clamp(black, white) - black) / (white - black)
     scaled = unit.nan_to_num(nan=0.0) * _WHITE.get(np.dtype(out_type), 1.0)
     if np.dtype(out_type) in _WHITE:
-        scaled = scaled.round()
-    image = scaled.numpy().astype(out_type)
+        scaled = scaled.round().to(torch.uint8 if np.dtype(out_type) == np.uint8 else torch.int32)
+    image = scaled.cpu().numpy().astype(out_type, copy=False)
     if len(image) == 1:
         return np.asarray(image[0])
     return np.ascontiguousarray((image[::-1] if rgb2bgr else image).transpose(1, 2, 0))

@@ -13,11 +13,10 @@ from basicsr.images.headers import too_many_pixels
 from basicsr.images.pixels import Planes, divided_by_alpha, split_alpha
 from basicsr.images.xmp import DEPTH_MAP_NOTE, GAIN_MAP_NOTE
 from basicsr.utils.errors import ImageFileError
-from basicsr.utils.installation import pip_install
 
 HEIC_SUFFIXES = ('.heic', '.heif')
 """Extensions of HEIC files, in lower case."""
-INSTALL = f'run `{pip_install("heic")}` (or `pip install pillow-heif`), or save it as JPEG or PNG first'
+INSTALL = "run `pip install -e '.[heic]'` (or `pip install pillow-heif`), or save it as JPEG or PNG first"
 """The advice in errors about HEIC files."""
 
 _ALPHA = (b'urn:mpeg:hevc:2015:auxid:1', b'urn:mpeg:mpegB:cicp:systems:auxiliary:alpha')

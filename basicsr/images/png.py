@@ -76,7 +76,7 @@ def kept_chunks(data: bytes) -> tuple[bytes, tuple[str, ...]]:
 
 
 def chunks_of(exif: bytes, more: Mapping[str, Any]) -> bytes:
-    """Return chunks with the metadata of a file of another format.
+    """Return chunks with the metadata of a file of a different format.
 
     Args:
         exif: EXIF data as in Pillow.

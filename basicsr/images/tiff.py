@@ -68,7 +68,7 @@ def read_tiff(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Tiff:
         max_pixels: maximum number of pixels.
 
     Raises:
-        ImageFileError: damaged, cut off, too large, camera raw, several pages, or samples of another kind (signed,
+        ImageFileError: damaged, cut off, too large, camera raw, several pages, or samples of a different kind (signed,
             floating point, 32 bits, CIE LogLuv, ...), which the message names.
     """
     with _opened(io.BytesIO(data), name) as file:
@@ -159,7 +159,7 @@ def _all_pages(file: tifffile.TiffFile, name: str) -> Iterator[Any]:
     seen: set[int] = set()
     for page in pages:
         if page.offset in seen or len(seen) >= _MAX_PAGES:
-            raise ImageFileError(f'{name}: damaged (its pages form a circle, or are more than {_MAX_PAGES})')
+            raise ImageFileError(f'{name}: damaged (its page list is circular or has more than {_MAX_PAGES} pages)')
         seen.add(page.offset)
         yield page
         for child in page.pages or ():

@@ -34,7 +34,7 @@ def arrays_of(image: Any) -> tuple[list[Array], Back]:
         shapes and dtypes and returns the type, shape, dtype and device of ``image``.
 
     Raises:
-        ShapeError: another type, shape, dtype or range of values.
+        ShapeError: a different type, shape, dtype or range of values.
     """
     if isinstance(image, Image.Image):
         return _of_pil(image)

@@ -7,7 +7,7 @@ import functools
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,58 +16,36 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.archs.map_unit import drop_masks
+from basicsr.deconvolution.kernels import check_kernel, resized_kernel
+from basicsr.deconvolution.photos import MAX_KERNELS, Progress
 from basicsr.images.arrays import Array
 from basicsr.images.files import tensor2img
-from basicsr.inference.collapse_guard import Finding
 from basicsr.inference.conversion import arrays_of
+from basicsr.inference.deblurred import Deblurred
+from basicsr.inference.methods import (
+    Choice,
+    KernelSettings,
+    Method,
+    by_kernels,
+    by_known_kernel,
+    reduced,
+    with_change,
+)
 from basicsr.inference.photo_network import Dtype, PhotoNetwork
-from basicsr.inference.pretrained import find_weights, load_network
-from basicsr.inference.remedies import GuardMode, restore_guarded
+from basicsr.inference.pretrained import find_weights, is_bundled, load_network
+from basicsr.inference.remedies import GuardMode, guard_result, restore_guarded
 from basicsr.inference.restoring import Tile
 from basicsr.masks.cache import MaskCache
 from basicsr.masks.files import read_masks
 from basicsr.masks.generator import MaskGenerator, build_generator
-from basicsr.masks.label_map import check_label_map, label_map_from_masks
+from basicsr.masks.label_map import check_label_map, label_map_from_masks, resized_label_map
 from basicsr.masks.mask_images import eight_bits
 from basicsr.utils.device import select_device
-from basicsr.utils.errors import ArgumentError, MaskError, OptionError, ShapeError
+from basicsr.utils.errors import ArgumentError, DataError, MaskError, OptionError, ShapeError
 
 MaskMode = Literal['auto', 'none']
 MasksLike = MaskMode | str | Path | Array | Tensor | None
 """Masks of an image, see :meth:`Deblurrer.deblur`."""
-
-
-@dataclass(frozen=True)
-class Deblurred:
-    """A deblurred image and how it was made.
-
-    Args:
-        image: of the same type, shape and dtype as the input.
-        labels: label map (L, H, W) that the network used; None if it takes no masks.
-        kernel: (h, w) float32, not negative, sum 1: blur kernel of the whole image (after joint training a code rather
-            than the kernel itself); None if the network estimates none.
-        seconds: for masks, network and guard.
-        mask_seconds: of these, for the masks.
-        tile: side of the tiles in pixels; None if the image was restored whole.
-        finding: collapse of the first attempt; None if there was none or the guard is off.
-        remedy: how the collapse was handled; empty without a collapse.
-        repaired: share of the image that shows the input, because every attempt collapsed there.
-    """
-
-    image: Any
-    labels: Array | None = None
-    kernel: Array | None = None
-    seconds: float = 0.0
-    mask_seconds: float = 0.0
-    tile: int | None = None
-    finding: Finding | None = None
-    remedy: str = ''
-    repaired: float = 0.0
-
-    @property
-    def warning(self) -> str:
-        """Message about a collapse for the user; empty without one."""
-        return f'{self.finding.text()}; {self.remedy}' if self.finding else ''
 
 
 class Deblurrer:
@@ -89,6 +67,14 @@ class Deblurrer:
         guard: action on a collapse. ``repair`` tries other tiles, then no masks, then shows the input where all
             attempts collapse; ``refuse`` raises; ``warn`` only reports (non-finite values still become the input's);
             ``off`` does not check.
+        method: ``network``; ``kernel`` deconvolves with blur kernels where they explain the image, which need no
+            weights (a network that estimates the kernel uses its own); ``auto`` does so and uses the network elsewhere,
+            and keeps sharp images.
+        strength: factor of the change, 0 (the image itself) to 1.
+        scale: deblur a copy scaled by this factor, at most 1, and add its change to the image.
+        max_side: largest side of that copy in pixels; None does not limit it.
+        max_kernels: largest number of windows with kernels of their own.
+        force: use every kernel, also those that do not explain the image.
 
     Attributes:
         net: the network.
@@ -117,10 +103,26 @@ class Deblurrer:
         tile: Tile = 'auto',
         self_ensemble: bool = False,
         guard: GuardMode = 'repair',
+        method: Method = 'network',
+        strength: float = 1.0,
+        scale: float = 1.0,
+        max_side: int | None = None,
+        max_kernels: int = MAX_KERNELS,
+        force: bool = False,
     ) -> None:
-        for key, value, choices in (('dtype', dtype, Dtype), ('masks', masks, MaskMode), ('guard', guard, GuardMode)):
-            if value not in get_args(choices):
-                raise OptionError(f'{key} is {" or ".join(get_args(choices))}, not {value!r}')
+        choices = {'dtype': (dtype, Dtype), 'masks': (masks, MaskMode), 'guard': (guard, GuardMode)}
+        for key, (value, allowed) in {**choices, 'method': (method, Method)}.items():
+            if value not in get_args(allowed):
+                raise OptionError(f'{key} is {" or ".join(get_args(allowed))}, not {value!r}')
+        limits = {
+            'strength is from 0 to 1': (strength, 0 <= strength <= 1),
+            'scale is above 0 and at most 1': (scale, 0 < scale <= 1),
+            'max_side is at least 16': (max_side, max_side is None or max_side >= 16),
+            'max_kernels is at least 1': (max_kernels, max_kernels >= 1),
+        }
+        for text, (number, holds) in limits.items():
+            if not holds:
+                raise OptionError(f'{text}, not {number}')
         self.name = name or type(net).__name__
         network = PhotoNetwork(net, self.name, select_device(device), dtype, self_ensemble)
         self.net, self.device, self.dtype = network.net, network.device, network.dtype
@@ -128,10 +130,12 @@ class Deblurrer:
         self.finds_kernel = network.contract.kernel_role == 'finds'
         self.mask_value = network.contract.mask_value
         self.masks, self.cache, self.tile, self.guard = masks, cache, tile, guard
+        self.method, self.strength, self.scale, self.max_side = method, strength, scale, max_side
+        self.max_kernels, self.force = max_kernels, force
         block = {'type': generator} if isinstance(generator, str) else generator
         self._building = threading.Lock()  # one mask generator, whoever asks first
         self._generator = functools.cache(lambda: build_generator(block) if isinstance(block, Mapping) else block)
-        self._network = network
+        self._network, self._frames = network, False
         self._lock = threading.Lock()
 
     @classmethod
@@ -140,8 +144,8 @@ class Deblurrer:
 
         Args:
             name_or_path: a network file, or the stem of one in ``experiments/pretrained_models`` such as
-                ``analysis-synthesis``; None is the bundled network.
-            **arguments: of the class: ``device``, ``dtype``, ``masks``, ``generator``, ``tile``, ...
+                ``analysis-synthesis``; None is the bundled network. The bundled network has ``method='auto'``.
+            **arguments: of the class: ``method``, ``device``, ``dtype``, ``masks``, ``generator``, ``tile``, ...
 
         Raises:
             WeightsError: the file is missing or damaged, its network is unknown or not for RGB images.
@@ -149,12 +153,13 @@ class Deblurrer:
             OptionError: no such device, or an unknown value of an argument.
         """
         path = find_weights(name_or_path)
-        return cls(load_network(path), **{'name': path.stem, **arguments})
+        defaults = {'name': path.stem, 'method': 'auto' if is_bundled(path) else 'network'}
+        return cls(load_network(path), **{**defaults, **arguments})
 
-    def without_cache(self) -> Deblurrer:
-        """Return a deblurrer with the same network and lock that stores no masks, as for frames of a video."""
+    def for_frames(self) -> Deblurrer:
+        """Return a deblurrer with the same network and lock for the frames of a video: no kernels, no stored masks."""
         other = copy.copy(self)
-        other.cache = None
+        other.cache, other.method, other._frames = None, 'network', True
         return other
 
     @property
@@ -194,6 +199,9 @@ class Deblurrer:
         mask_dropout: float = 0.0,
         mask_value: float | None = None,
         seed: int = 0,
+        kernel: Array | None = None,
+        progress: Progress = lambda done, total: None,
+        tiles: Progress | None = None,
     ) -> Deblurred:
         """Deblur one image and return it with details.
 
@@ -205,9 +213,17 @@ class Deblurrer:
             mask_dropout: fraction of the masks to drop, 0 to 1.
             mask_value: weight of a masked pixel in (0, 1]; None is the one used in training.
             seed: for choosing the masks to drop.
+            kernel: (h, w), not negative, h and w odd: known blur kernel of a true convolution, in pixels of the image
+                (also with ``scale``). The image is deconvolved
+                with it, whatever the method; a network that works with kernels (the analysis-synthesis pair) uses it
+                itself, unless the method is ``kernel``.
+            progress: called with the finished and the total number of steps: of the kernels, then of the tiles; may
+                raise to stop.
+            tiles: called instead of ``progress`` after each tile.
 
         Raises:
-            ShapeError: not exactly one image, or too small for the network.
+            ShapeError: not exactly one image, too small for the network, or a kernel of a wrong shape.
+            DataError: the kernel has negative values, or only zeros.
             MaskError: masks of another size, or unreadable masks.
             ArgumentError: the tiles are too small for the network, or ``mask_dropout`` is not in [0, 1].
             WeightsError: the output collapsed and ``guard`` is ``refuse``.
@@ -218,26 +234,84 @@ class Deblurrer:
             raise ShapeError(f'image: expected one image, got a batch of {len(arrays)}')
         if not 0 <= mask_dropout <= 1:
             raise ArgumentError(f'mask_dropout: expected a fraction from 0 to 1, got {mask_dropout}')
-        pixels, least = arrays[0], self._network.contract.input_rule.minimum
-        height, width, channels = pixels.shape
-        if self.finds_kernel and (height < least[0] or width < least[1]):
-            needed = f'at least {least[0]}×{least[1]} are needed'
-            raise ShapeError(f'{height}×{width} pixels are too few to estimate a blur kernel; {needed}')
+        pixels = arrays[0]
+        height, width = pixels.shape[:2]
+        if kernel is not None:
+            kernel = check_kernel(kernel, (height, width))
         start = time.perf_counter()
-        labels = self._labels(pixels, self.masks if masks is None else masks)
+        labels = None if self.method == 'kernel' else self._labels(pixels, self.masks if masks is None else masks)
         if labels is not None and mask_dropout:
             labels = drop_masks(torch.from_numpy(labels)[None], mask_dropout, [seed])[0].numpy()
         made = time.perf_counter()
         white = float(np.iinfo(pixels.dtype).max) if pixels.dtype != np.float32 else 1.0
         lq = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None].to(self.device) / white
-        lq = lq.expand(1, 3, -1, -1)
+        small = reduced(lq, min(self.scale, 1.0 if self.max_side is None else self.max_side / max(height, width)))
+        factor = small.shape[-1] / width
+        small_kernel = None if kernel is None else resized_kernel(kernel, factor)
         with self._lock, self._network.weighing(mask_value):
-            restored = restore_guarded(self._network.restore, lq, labels, self.tile, self.guard, self.name)
-        output = restored.image.mean(1, keepdim=True) if channels == 1 else restored.image
+            self._network.progress = progress if tiles is None else tiles
+            choice = self._restored(small, labels, small_kernel, progress).enlarged(1 / factor)
+        done = choice.restored
+        output = done.image
+        if self.strength < 1 or small is not lq:
+            output = with_change(lq, small, output, self.strength)
         array = tensor2img(output, rgb2bgr=False, out_type=pixels.dtype.type).reshape(pixels.shape)
-        kernel = None if restored.kernel is None else restored.kernel[0].float().cpu().numpy()
-        how = restored.tile, restored.finding, restored.remedy, restored.repaired
-        return Deblurred(back([array]), labels, kernel, time.perf_counter() - start, made - start, *how)
+        how = done.tile, done.finding, done.remedy, done.repaired, choice.method, choice.explanation, choice.assessment
+        return Deblurred(
+            back([array]),
+            labels,
+            choice.kernel if kernel is None else kernel,
+            time.perf_counter() - start,
+            made - start,
+            *how,
+        )
+
+    def _restored(self, lq: Tensor, labels: Array | None, kernel: Array | None, progress: Progress) -> Choice:
+        """Restore (1, C, H, W), C = 1 or 3, by the method."""
+        if kernel is not None and not (self.finds_kernel and self.method != 'kernel'):
+            return self._guarded(by_known_kernel(lq, kernel, 'with the given kernel'), lq)
+        network = functools.partial(self._by_network, lq, labels, kernel)
+        if self.method == 'network' or kernel is not None:
+            return network()
+        if self.finds_kernel and self.method == 'kernel':
+            self._check_blur(lq)
+            own = check_kernel(self._network.kernel_of(lq))
+            return self._guarded(by_known_kernel(lq, own, 'with the kernel that the network estimated'), lq)
+        settings = KernelSettings(self.max_kernels, self.force, progress)
+        choice = by_kernels(lq, (lambda: network().restored) if self.method == 'auto' else None, settings)
+        return self._guarded(choice, lq)
+
+    def _guarded(self, choice: Choice, lq: Tensor) -> Choice:
+        """Check a result with kernels, see :func:`~basicsr.inference.remedies.guard_result`."""
+        if 'kernel' not in choice.method:
+            return choice
+        wide = (1, 3, -1, -1)
+        restored = replace(choice.restored, image=choice.restored.image.expand(*wide))
+        restored = guard_result(restored, lq.expand(*wide), self.guard, 'the result with blur kernels')
+        return replace(choice, restored=replace(restored, image=restored.image[:, : lq.shape[1]]))
+
+    def _check_blur(self, lq: Tensor) -> None:
+        """Raise if a network cannot estimate the kernel of an image: too small, or one colour (frames may be black)."""
+        (height, width), least = lq.shape[-2:], self._network.contract.input_rule.minimum
+        if height < least[0] or width < least[1]:
+            needed = f'at least {least[0]}×{least[1]} are needed'
+            raise ShapeError(f'{height}×{width} pixels are too few to estimate a blur kernel; {needed}')
+        if not self._frames and bool((lq == lq[..., :1, :1]).all()):
+            raise DataError('all pixels have the same colour, so no blur kernel can be estimated; use another image')
+
+    def _by_network(self, lq: Tensor, labels: Array | None, kernel: Array | None) -> Choice:
+        height, width = lq.shape[-2:]
+        if self.finds_kernel and kernel is None:
+            self._check_blur(lq)
+        run = functools.partial(self._network.restore, kernel=kernel)
+        if labels is not None and labels.shape[1:] != (height, width):
+            labels = resized_label_map(labels, (height, width))
+        restored = restore_guarded(run, lq.expand(1, 3, -1, -1), labels, self.tile, self.guard, self.name)
+        if lq.shape[1] == 1:
+            restored = replace(restored, image=restored.image.mean(1, keepdim=True))
+        if restored.kernel is not None:
+            kernel = restored.kernel[0].float().cpu().numpy()
+        return Choice(restored, 'network', kernel=kernel)
 
     def _labels(self, image: Array, masks: MasksLike) -> Array | None:
         """Return the label map (L, H, W) int32 for the network; None if it takes no masks."""

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from basicsr.archs.contract import Contract, contract_of
+from basicsr.deconvolution.photos import Progress
 from basicsr.images.arrays import Array
 from basicsr.inference.restoring import Restored, Tile, restore_image
 from basicsr.inference.self_ensemble import TURNS, turned, turned_back
@@ -45,14 +47,16 @@ class PhotoNetwork:
         faster = 'bf16' if self.contract.bf16_safe and fast_bfloat16(device) else 'fp32'
         self.dtype = faster if dtype == 'auto' else dtype
         self.self_ensemble = self_ensemble
+        self.progress: Progress = lambda done, total: None  # of the tiles of one photo
 
-    def restore(self, lq: Tensor, labels: Array | None, tile: Tile) -> Restored:
+    def restore(self, lq: Tensor, labels: Array | None, tile: Tile, kernel: Array | None = None) -> Restored:
         """Restore an image, with self-ensemble if enabled.
 
         Args:
             lq: (1, 3, H, W) float in [0, 1] on the device.
             labels: label map (L, H, W) int32 for networks that take masks.
             tile: as for :func:`~basicsr.inference.restoring.restore_image`.
+            kernel: (n, n) float32, sum 1, for networks that work with kernels; None lets them estimate it.
 
         Returns:
             float32; tile and kernel are those of the unchanged image.
@@ -62,12 +66,14 @@ class PhotoNetwork:
             RuntimeError: even the smallest tiles do not fit into memory.
         """
         maps = None if labels is None else torch.from_numpy(labels)[None]
-        first = self._restore_one(lq, maps, tile)
+        known = None if kernel is None else torch.from_numpy(kernel)[None].to(self.device)
+        first = self._restore_one(lq, maps, tile, known)
         if not self.self_ensemble:
             return first
         total = first.image
         for turn in TURNS[1:]:
-            restored = self._restore_one(turned(lq, turn), None if maps is None else turned(maps, turn), tile)
+            others = (None if each is None else turned(each, turn) for each in (maps, known))
+            restored = self._restore_one(turned(lq, turn), next(others), tile, next(others))
             total = total + turned_back(restored.image, turn)
         return replace(first, image=total / len(TURNS))
 
@@ -89,15 +95,27 @@ class PhotoNetwork:
         finally:
             net.mask_value = before
 
-    def _restore_one(self, lq: Tensor, maps: Tensor | None, tile: Tile) -> Restored:
-        masks = None
+    def kernel_of(self, lq: Tensor) -> Array:
+        """Return the kernel (h, w), sum 1, that a network which finds kernels estimates for (1, 1 or 3, H, W)."""
+        finder: Any = self.net
+        with torch.inference_mode():
+            kernel = finder.estimate_kernel(lq.expand(1, 3, -1, -1))[0].float().cpu().numpy()
+        if not kernel.any():
+            kernel[kernel.shape[0] // 2, kernel.shape[1] // 2] = 1
+        return np.asarray(kernel)
+
+    def _restore_one(self, lq: Tensor, maps: Tensor | None, tile: Tile, kernel: Tensor | None) -> Restored:
+        masks, net = None, self.net
+        if kernel is not None:
+            pair: Any = self.net
+            net = pair.with_kernel(kernel)
         if maps is not None and self.prior == 'gray':
             gray = torch.from_numpy(gray_from_label_map(maps[0].numpy()))[None, None]
             lq = torch.cat([lq, gray.to(lq) / 255], 1)
         elif maps is not None:
             masks = maps.to(lq.device)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == 'bf16'):
-            restored = restore_image(self.net, lq, masks, tile)
+            restored = restore_image(net, lq, masks, tile, progress=self.progress)
         return replace(restored, image=restored.image.float())
 
 

@@ -6,11 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from basicsr.archs import build_network
-from basicsr.interchange.recognising import network_of
+from basicsr.interchange.recognising import described_network, network_of
 from basicsr.utils.errors import ArgumentError, UnknownNameError, WeightsError, nearest
 from basicsr.utils.installation import GIVEN_NETWORKS, IS_CLONE, NETWORK_FILES
 from basicsr.weights import safetensors_files
@@ -59,10 +58,13 @@ def find_weights(name_or_path: str | Path | None = None) -> Path:
     if name in _ADVICE:
         expected = FOLDER if IS_CLONE or name == DEFAULT else GIVEN_NETWORKS
         raise WeightsError(f'{expected / name} ({" or ".join(SUFFIXES)}) does not exist; {_ADVICE[name]}')
-    names = f'; named networks: {", ".join(sorted(known))}' if known else ''
-    raise WeightsError(
-        f'{given} does not exist, neither as a file nor in {FOLDER} or {GIVEN_NETWORKS}{nearest(name, known)}{names}'
-    )
+    names = f'{nearest(name, known)}; available: {", ".join(sorted(known)) or "none"}'
+    raise WeightsError(f'{given} not found: no such file, and no such network in {FOLDER} or {GIVEN_NETWORKS}{names}')
+
+
+def is_bundled(path: Path) -> bool:
+    """Whether a path is the network that comes with the project."""
+    return path.stem == DEFAULT and path.resolve().parent == FOLDER.resolve()
 
 
 def named_weights(folder: Path | None = None) -> dict[str, Path]:
@@ -114,8 +116,7 @@ def block_of(weights: Weights) -> dict[str, Any]:
         except WeightsError as error:
             raise WeightsError(f'{weights.path}: {error}') from error
     try:
-        with torch.device('meta'):  # a damaged file may ask for any amount of memory
-            described = build_network(options)
+        described = described_network(options, len(weights.state))
     except (UnknownNameError, ArgumentError, RuntimeError, OverflowError) as error:
         raise WeightsError(f'{weights.path}: its network cannot be built here: {error}') from error
     check_fit(described, weights)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from basicsr.images.arrays import Array
-from basicsr.inference.collapse_guard import find_collapse, with_input_there
+from basicsr.inference.collapse_guard import Finding, find_collapse, with_input_there
 from basicsr.inference.restoring import WHOLE_ON_CPU, Restored, Tile
 from basicsr.utils.device import is_out_of_memory
 from basicsr.utils.errors import ArgumentError, WeightsError
@@ -50,11 +50,8 @@ def restore_guarded(run: Restore, lq: Tensor, labels: Array | None, tile: Tile, 
     finding = None if mode == 'off' else find_collapse(lq, first.image)
     if finding is None:
         return first
-    if mode == 'refuse':
-        raise WeightsError(f'{name} {finding.text()}; use guard: repair to repair such images')
-    if mode == 'warn':
-        finite = torch.where(first.image.isfinite(), first.image, lq)
-        return replace(first, image=finite, finding=finding, remedy='left as it is')
+    if mode != 'repair':
+        return _kept(first, lq, finding, mode, name)
     best, least = first, finding
     for other_tile, other_labels, way in _other_ways(first, lq, labels, tile):
         try:
@@ -69,9 +66,42 @@ def restore_guarded(run: Restore, lq: Tensor, labels: Array | None, tile: Tile, 
             return replace(restored, finding=finding, remedy=f'repaired {way}')
         if again.share < least.share:
             best, least = restored, again
-    image, share = with_input_there(lq, best.image, least)
+    return _with_input(best, lq, least, finding)
+
+
+def guard_result(restored: Restored, lq: Tensor, mode: GuardMode, name: str) -> Restored:
+    """Check a result that cannot be made in another way; on a collapse, show the input in the affected areas.
+
+    Args:
+        restored: of the same shape as ``lq``.
+        lq: (1, 3, H, W) float in [0, 1].
+        mode: see :func:`restore_guarded`.
+        name: what made the result, for messages.
+
+    Raises:
+        WeightsError: the output collapsed and ``mode`` is ``refuse``.
+    """
+    finding = None if mode == 'off' else find_collapse(lq, restored.image)
+    if finding is None:
+        return restored
+    if mode != 'repair':
+        return _kept(restored, lq, finding, mode, name)
+    return _with_input(restored, lq, finding, finding)
+
+
+def _kept(restored: Restored, lq: Tensor, finding: Finding, mode: GuardMode, name: str) -> Restored:
+    """Raise, or return the collapsed output with finite values."""
+    if mode == 'refuse':
+        raise WeightsError(f'{name} {finding.text()}; use guard: repair to repair such images')
+    finite = torch.where(restored.image.isfinite(), restored.image, lq)
+    return replace(restored, image=finite, finding=finding, remedy='left as it is')
+
+
+def _with_input(restored: Restored, lq: Tensor, finding: Finding, first: Finding) -> Restored:
+    """Show the input where an output collapsed; ``first`` is the finding to report."""
+    image, share = with_input_there(lq, restored.image, finding)
     remedy = f'{share:.0%} of the image shows the input'
-    return replace(best, image=image, finding=finding, remedy=remedy, repaired=share)
+    return replace(restored, image=image, finding=first, remedy=remedy, repaired=share)
 
 
 def _other_ways(

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from basicsr.archs.contract import contract_of, restored
+from basicsr.archs.contract import contract_of, restore
 from basicsr.archs.map_unit import Masks
+from basicsr.deconvolution.photos import Progress
 from basicsr.inference.collapse_guard import Finding
 from basicsr.inference.tiling import Grid, least_tile, local_form, restore_grid, restore_tiled
 from basicsr.inference.widest import countable
@@ -47,7 +48,12 @@ class Restored:
 
 
 def restore_image(
-    net: nn.Module, lq: Tensor, masks: Masks | None = None, tile: Tile = 'auto', grid: Grid | None = None
+    net: nn.Module,
+    lq: Tensor,
+    masks: Masks | None = None,
+    tile: Tile = 'auto',
+    grid: Grid | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Restored:
     """Restore one image.
 
@@ -58,6 +64,7 @@ def restore_image(
         tile: side of the tiles in pixels; None restores the image whole; 'auto' uses tiles if it does not fit into
             memory. Tiles are halved until they fit.
         grid: tiles as in the original; takes precedence over ``tile``.
+        progress: called after each tile with the finished and the total number; may raise to stop.
 
     Raises:
         torch.OutOfMemoryError: (RuntimeError on a CPU) even the smallest tiles do not fit.
@@ -66,12 +73,12 @@ def restore_image(
         finder: Any = net
         with torch.inference_mode():
             known = finder.fixed_for(lq)
-        return replace(restore_image(known, lq, masks, tile, grid), kernel=known.kernel)
+        return replace(restore_image(known, lq, masks, tile, grid, progress), kernel=known.kernel)
     with torch.inference_mode(), without_tuning():
         if grid is not None:
             return Restored(restore_grid(net, lq, masks, grid), 0)
         if tile is None:
-            return Restored(_whole(net, lq, masks))
+            return Restored(restore(net, lq, masks))
         longest, least = max(lq.shape[-2:]), least_tile(net)
         if isinstance(tile, int):
             size, least = tile, min(tile, max(least, SMALLEST_TILE))
@@ -79,7 +86,7 @@ def restore_image(
             size, least = FIRST_TILE, max(least, SMALLEST_TILE)
             if _may_fit(net, lq, masks):
                 try:
-                    return Restored(_whole(net, lq, masks))
+                    return Restored(restore(net, lq, masks))
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
@@ -90,7 +97,7 @@ def restore_image(
         size = max(size, least)
         while True:
             try:
-                return _in_tiles(net, lq, masks, size)
+                return _in_tiles(net, lq, masks, size, progress)
             except (RuntimeError, MemoryError) as error:
                 if size <= least or not is_out_of_memory(error):
                     raise
@@ -106,12 +113,8 @@ def _may_fit(net: nn.Module, lq: Tensor, masks: Masks | None) -> bool:
     return countable(net, lq, masks)
 
 
-def _in_tiles(net: nn.Module, lq: Tensor, masks: Masks | None, tile: int) -> Restored:
+def _in_tiles(net: nn.Module, lq: Tensor, masks: Masks | None, tile: int, progress: Progress) -> Restored:
     if max(lq.shape[-2:]) <= tile:
-        return Restored(_whole(net, lq, masks))
+        return Restored(restore(net, lq, masks))
     logger.debug('Restoring %d x %d pixels in tiles of %d', *lq.shape[-2:], tile)
-    return Restored(restore_tiled(local_form(net), lq, masks, tile), tile)
-
-
-def _whole(net: nn.Module, lq: Tensor, masks: Masks | None) -> Tensor:
-    return restored(net(lq) if masks is None else net(lq, masks))
+    return Restored(restore_tiled(local_form(net), lq, masks, tile, progress), tile)

@@ -8,6 +8,7 @@ its own windows, so the result differs slightly.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from basicsr.archs import build_network
 from basicsr.archs.contract import contract_of, for_tiles, restored
 from basicsr.archs.map_unit import Masks
+from basicsr.deconvolution.photos import Progress
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -74,7 +76,9 @@ def restore_grid(net: nn.Module, lq: Tensor, masks: Masks | None, grid: Grid) ->
     return total / count
 
 
-def restore_tiled(net: nn.Module, lq: Tensor, masks: Masks | None, tile: int) -> Tensor:
+def restore_tiled(
+    net: nn.Module, lq: Tensor, masks: Masks | None, tile: int, progress: Progress = lambda done, total: None
+) -> Tensor:
     """Restore in overlapping tiles and blend them.
 
     Args:
@@ -82,6 +86,7 @@ def restore_tiled(net: nn.Module, lq: Tensor, masks: Masks | None, tile: int) ->
         lq: (1, C, H, W) float; for CAT networks with the gray mask as last channel.
         masks: of the whole image, for networks with a prior.
         tile: side of the tiles in pixels, discarded pixels included; rounded up to a multiple of the network's stride.
+        progress: called after each tile with the finished and the total number; may raise to stop.
 
     Returns:
         (1, C, H, W); equal to ``net(lq)`` up to rounding if the receptive field is finite.
@@ -100,12 +105,13 @@ def restore_tiled(net: nn.Module, lq: Tensor, masks: Masks | None, tile: int) ->
     ]
     total = lq.new_zeros(1, contract.out_channels, *padded)
     weight = lq.new_zeros(1, 1, *padded)
-    for top, tall, rows in axes[0]:
-        for left, wide, columns in axes[1]:
-            window = top, left, tall, wide
-            share = (rows.to(lq)[:, None] * columns.to(lq)[None])[None, None]
-            _cut(total, window).add_(restored(restore(_cut(image, window))) * share)
-            _cut(weight, window).add_(share)
+    tiles = list(itertools.product(*axes))
+    for done, ((top, tall, rows), (left, wide, columns)) in enumerate(tiles, 1):
+        window = top, left, tall, wide
+        share = (rows.to(lq)[:, None] * columns.to(lq)[None])[None, None]
+        _cut(total, window).add_(restored(restore(_cut(image, window))) * share)
+        _cut(weight, window).add_(share)
+        progress(done, len(tiles))
     return contract.input_rule.crop(total / weight, *size)
 
 

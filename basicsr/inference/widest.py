@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from basicsr.archs.contract import restore
 from basicsr.archs.map_unit import Masks
 
 INDEX_LIMIT = 2**31
@@ -49,7 +50,7 @@ def elements_a_pixel(net: nn.Module, lq: Tensor, masks: Masks | None = None) -> 
             cut = [stack[corner] for stack in masks] if isinstance(masks, Sequence) else masks[corner]
             inputs = piece, cut
         with torch.inference_mode(), _Largest() as largest:
-            net(*inputs)
+            restore(net, *inputs)
         _known[net] = largest.elements / (piece.shape[-2] * piece.shape[-1])
     return _known[net]
 

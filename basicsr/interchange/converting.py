@@ -45,9 +45,9 @@ def input_layout(paths: Sequence[Path], layout: str | None = None) -> str:
     suffixes, names = {path.suffix.lower() for path in paths}, ', '.join(map(str, paths))
     found = layout or (KERAS if suffixes == {'.h5'} else 'torch' if suffixes <= set(SUFFIXES[:4]) else None)
     if found is None:
-        raise WeightsError(f'{names}: unknown layout; name it with --layout')
+        raise WeightsError(f'{names}: unknown layout; pass --layout')
     if found == 'torch' and len(paths) > 1:
-        raise WeightsError(f'{names}: more than one file')
+        raise WeightsError(f'{names}: expected one file (two only for a Keras pair)')
     return found
 
 
@@ -90,7 +90,7 @@ def with_strength(weights: Weights, net: nn.Module, strength: float) -> Weights:
     """Scale the residual that a NAFNet adds to its input.
 
     Raises:
-        WeightsError: another network, or a factor out of range.
+        WeightsError: a different network, or a factor out of range.
     """
     if not isinstance(net, NAFNetBody):  # its last convolution makes the whole residual
         raise WeightsError(f'{weights.path}: --strength is for NAFNet and SegNAFNet, not for {type(net).__name__}')

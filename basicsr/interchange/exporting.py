@@ -8,13 +8,13 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from basicsr.archs.contract import contract_of, export_obstacle, restored
+from basicsr.archs.contract import contract_of, export_obstacle, padding_rule, restored
 from basicsr.utils.errors import ArgumentError
 
 RunProgram = Callable[..., Tensor]
@@ -44,7 +44,7 @@ class _Padded(nn.Module):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
-        self.input_rule = replace(contract_of(net).tile_rule, padding='reflect')
+        self.input_rule = padding_rule(contract_of(net))
 
     def forward(self, lq: Tensor) -> Tensor:
         return self.input_rule.crop(restored(self.net(self.input_rule.pad(lq))), *lq.shape[-2:])

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from basicsr.utils.errors import WeightsError
 from basicsr.utils.files import write_whole
-from basicsr.utils.installation import pip_install
 
 
 @dataclass(frozen=True)
@@ -162,5 +161,5 @@ def _package(path: Path, doing: str) -> Any:
     try:
         import h5py
     except ModuleNotFoundError as error:
-        raise WeightsError(f'{path}: {doing} Keras files needs h5py; run `{pip_install("convert")}`') from error
+        raise WeightsError(f"{path}: {doing} Keras files needs h5py; run `pip install -e '.[convert]'`") from error
     return h5py

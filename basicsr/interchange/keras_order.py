@@ -35,8 +35,8 @@ def read_keras_pair(net: nn.Module, paths: Sequence[Path]) -> dict[str, Tensor]:
         a state dict for ``net``.
 
     Raises:
-        WeightsError: a file is missing, damaged, or of another topology.
-        ArgumentError: the network is of another type.
+        WeightsError: a file is missing, damaged, or has a different topology.
+        ArgumentError: the network is of a different type.
     """
     keys = [key for part in _orders(net) for key in part]
     own = net.state_dict()
@@ -48,8 +48,8 @@ def read_keras_pair(net: nn.Module, paths: Sequence[Path]) -> dict[str, Tensor]:
             if found_shape != expected:
                 raise WeightsError(
                     f'{path}: weight {position}, {weight.name}, is {found_shape}, but {key} of {type(net).__name__} '
-                    f'is {tuple(own[key].shape)} (Keras: {expected}). The file is of another topology or '
-                    'configuration (use -opt), or the files are not in the order analysis, synthesis'
+                    f'is {tuple(own[key].shape)} (Keras: {expected}). The topology differs: pass its option file with '
+                    '-opt, or the files in the order analysis, synthesis'
                 )
         if len(found) != len(keys):
             names = ', '.join(str(path) for path in paths)
@@ -70,7 +70,7 @@ def write_keras_pair(net: nn.Module, state: Mapping[str, Tensor], paths: Sequenc
 
     Raises:
         WeightsError: the numbers of files and networks differ, or h5py is not installed.
-        ArgumentError: the network is of another type.
+        ArgumentError: the network is of a different type.
         OSError: a file cannot be written.
     """
     orders = _orders(net)

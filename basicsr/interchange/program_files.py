@@ -16,7 +16,6 @@ from basicsr.interchange import onnx_opset
 from basicsr.interchange.exporting import TOLERANCE, Program, RunProgram, largest_difference, quiet_exporters
 from basicsr.utils.errors import ArgumentError, WeightsError
 from basicsr.utils.files import write_whole
-from basicsr.utils.installation import pip_install
 
 OPSET = 20
 """Default version of the ONNX operators."""
@@ -152,7 +151,7 @@ def check_packages() -> None:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            raise ArgumentError(f'ONNX files need the package {name}; run `{pip_install("export")}`') from error
+            raise ArgumentError(f"ONNX files need the package {name}; run `pip install -e '.[export]'`") from error
 
 
 def check_opset(opset: int) -> None:

@@ -5,12 +5,23 @@ from __future__ import annotations
 from torch import nn
 
 from basicsr.losses.frequency_loss import FFTLoss
+from basicsr.losses.kernel_loss import KernelLoss
 from basicsr.losses.pixel_loss import CharbonnierLoss, L1Loss, MSELoss, PSNRLoss
 from basicsr.losses.scales import targets_of
 from basicsr.losses.weighted_sum_loss import WeightedSumLoss
 from basicsr.utils.registry import LOSS_REGISTRY, BlockLike
 
-__all__ = ['CharbonnierLoss', 'FFTLoss', 'L1Loss', 'MSELoss', 'PSNRLoss', 'WeightedSumLoss', 'build_loss', 'targets_of']
+__all__ = [
+    'CharbonnierLoss',
+    'FFTLoss',
+    'KernelLoss',
+    'L1Loss',
+    'MSELoss',
+    'PSNRLoss',
+    'WeightedSumLoss',
+    'build_loss',
+    'targets_of',
+]
 
 
 def build_loss(opt: BlockLike) -> nn.Module:

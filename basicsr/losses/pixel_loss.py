@@ -29,7 +29,7 @@ class PSNRLoss(nn.Module):
             are sharp, use about 1e-3 (30 dB): otherwise, perfectly restored samples have the largest gradients.
 
     Raises:
-        ArgumentError: another reduction, or ``eps`` is not positive.
+        ArgumentError: a different reduction, or ``eps`` is not positive.
     """
 
     def __init__(

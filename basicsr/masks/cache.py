@@ -49,14 +49,14 @@ class MaskCache:
             label map (L, H, W), and whether it was in the cache.
 
         Raises:
-            MaskError: another shape or dtype.
+            MaskError: a different shape or dtype.
         """
         path = self.path(generator, image)
         if path.is_file():
             try:
                 return read_masks(path, (image.shape[0], image.shape[1])), True
             except MaskError as error:
-                logger.info('%s; making it again', error)
+                logger.info('%s; recreating it', error)
         labels = generator(image)
         if self._writable:
             self._write(path, labels, generator.settings)

@@ -31,7 +31,7 @@ def decode_png(data: bytes, name: str, size: tuple[int, int] | None) -> tuple[ND
         pixels (H, W), and their kind: 'L' (uint8 gray), 'I;16' (uint16), 'P' (uint8 indices) or '1' (boolean).
 
     Raises:
-        MaskError: not a PNG, damaged, too large, of another size, or of several channels.
+        MaskError: not a PNG, damaged, too large, of a different size, or of several channels.
     """
     import imagecodecs
 
@@ -52,7 +52,7 @@ def decode_png(data: bytes, name: str, size: tuple[int, int] | None) -> tuple[ND
     except UnidentifiedImageError as error:
         raise MaskError(f'{name}: neither a PNG nor an .npz, .npy or JSON file') from error
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
-        raise MaskError(f'{name}: damaged ({str(error).removeprefix(f"{name}: ")}); make it again') from error
+        raise MaskError(f'{name}: damaged ({str(error).removeprefix(f"{name}: ")}); recreate it') from error
     if mode not in ('L', 'P', '1'):
         raise MaskError(f'{name}: masks are single-channel PNG (gray, palette, black and white), this one is {mode}')
     return pixels, mode

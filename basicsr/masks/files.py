@@ -41,8 +41,7 @@ def write_label_map(path: str | Path, labels: NDArray[Any], stamp: str = '', com
         MaskError: not a label map, or an id above 2^31 - 1.
         OSError: the disk is full or the folder cannot be written.
     """
-    data = encode_label_map(labels, stamp, compress_level)
-    write_whole(Path(path), data)
+    write_whole(Path(path), encode_label_map(labels, stamp, compress_level))
 
 
 def read_stamp(path: str | Path) -> str:
@@ -68,7 +67,7 @@ def encode_label_map(labels: NDArray[Any], stamp: str = '', compress_level: int 
     labels = check_label_map(labels)
     largest = int(labels.max(initial=0))
     if largest > np.iinfo(np.int32).max:
-        raise MaskError(f'ids up to 2147483647 fit a file, the largest here is {largest}; renumber them')
+        raise MaskError(f'ids must not exceed 2147483647; the largest is {largest}')
     texts = PngInfo()
     texts.add_text(SHAPE_KEY, ' '.join(map(str, labels.shape)))
     if largest > 65535:
@@ -100,11 +99,11 @@ def read_masks(path: str | Path, size: tuple[int, int] | None = None) -> NDArray
         label map (L, H, W).
 
     Raises:
-        MaskError: the file is missing, damaged, of another format, or of another size; names the file and the mask.
+        MaskError: the file is missing, damaged, of a different format or size; names the file and the mask.
     """
     place = Path(path).parent if Path(path).name == METADATA else Path(path)
     if is_folder_of_masks(place):
-        return _of_size(labels_of_folder(place, size), str(place), size)
+        return of_size(labels_of_folder(place, size), str(place), size)
     return decode_masks(read_file(path, MaskError), str(path), size)
 
 
@@ -118,10 +117,15 @@ def decode_masks(data: bytes, name: str, size: tuple[int, int] | None = None) ->
         labels = labels_of_json(data, name, size)
     else:
         labels = _labels_of_png(data, name, size)
-    return _of_size(labels, name, size)
+    return of_size(labels, name, size)
 
 
-def _of_size(masks: NDArray[Any], name: str, size: tuple[int, int] | None) -> NDArray[Any]:
+def of_size(masks: NDArray[Any], name: str, size: tuple[int, int] | None) -> NDArray[Any]:
+    """Return masks (..., H, W) after checking their size.
+
+    Raises:
+        MaskError: a different size.
+    """
     if size is not None and masks.shape[-2:] != tuple(size):
         raise MaskError(f'{name}: the masks have {masks.shape[-2:]} pixels (H, W), the image {tuple(size)}')
     return masks
@@ -131,7 +135,7 @@ def read_gray(path: str | Path, size: tuple[int, int] | None = None) -> NDArray[
     """Read a gray mask of the CAT method, (H, W) uint8.
 
     Raises:
-        MaskError: the file is missing, damaged, not 8-bit gray, or of another size.
+        MaskError: the file is missing, damaged, not 8-bit gray, or of a different size.
     """
     return decode_gray(read_file(path, MaskError), str(path), size)
 
@@ -141,7 +145,7 @@ def decode_gray(data: bytes, name: str, size: tuple[int, int] | None = None) -> 
     pixels, mode = decode_png(data, name, size)
     if mode != 'L':
         raise MaskError(f'{name}: the CAT method needs an 8-bit gray mask, this is {mode}')
-    return _of_size(pixels, name, size)
+    return of_size(pixels, name, size)
 
 
 def find_mask_file(folder: str | Path, stem: str) -> Path | None:
@@ -187,6 +191,6 @@ def _labels_of_png(data: bytes, name: str, size: tuple[int, int] | None) -> NDAr
     words = 2 if WIDE_KEY in texts else 1
     shape = [int(part) if part.isdigit() else 0 for part in stated.split()]
     if len(shape) != 3 or min(shape) < 1 or (words * shape[0] * shape[1], shape[2]) != pixels.shape:
-        raise MaskError(f"{name}: its text '{SHAPE_KEY}' is {stated[:40]!r}, not 'L H W' of its pixels; make it again")
+        raise MaskError(f"{name}: its text '{SHAPE_KEY}' is {stated[:40]!r}, not 'L H W' of its pixels; recreate it")
     planes = pixels.reshape(words, *shape).astype(np.int32)
     return np.asarray(planes[0] if words == 1 else planes[0] | planes[1] << 16)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -23,6 +23,8 @@ class MaskGenerator(ABC):
     """
 
     name: ClassVar[str]
+    threads: int = 1
+    """Images to process at once, each in a thread, so that files are read and written while the network runs."""
 
     @abstractmethod
     def label_map(self, image: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
@@ -46,9 +48,21 @@ class MaskGenerator(ABC):
         Raises:
             MaskError: not (H, W, 3) uint8.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise MaskError(f'a mask generator needs (H, W, 3) uint8 RGB, got {image.dtype} {image.shape}')
-        return self.label_map(image)
+        return self.label_map(_checked(image))
+
+    def all_of(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.integer[Any]]]:
+        """Return the label maps of several photos, as if each was given alone; networks may take them together.
+
+        Raises:
+            MaskError: a photo is not (H, W, 3) uint8.
+        """
+        return [self(image) for image in images]
+
+
+def _checked(image: NDArray[Any]) -> NDArray[np.uint8]:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise MaskError(f'a mask generator needs (H, W, 3) uint8 RGB, got {image.dtype} {image.shape}')
+    return image
 
 
 def build_generator(opt: Mapping[str, Any]) -> MaskGenerator:
@@ -90,3 +104,34 @@ def block_of_flags(name: str, checkpoint: str | None, device: str, settings: Ite
         except yaml.YAMLError as error:
             raise OptionError(f"--set '{item}': '{value}' is not a YAML value") from error
     return block
+
+
+class LateGenerator(MaskGenerator):
+    """A generator that is built where it is first used, such as in another process.
+
+    Args:
+        block: of the generator.
+        settings: of the generator, which is built elsewhere to know them.
+    """
+
+    def __init__(self, block: Any, settings: dict[str, Any]) -> None:
+        self._block, self._settings = block, settings
+        self._generator: MaskGenerator | None = None
+
+    def label_map(self, image: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
+        """See :class:`MaskGenerator`."""
+        return self._built().label_map(image)
+
+    def all_of(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.integer[Any]]]:
+        """See :class:`MaskGenerator`."""
+        return self._built().all_of(images)
+
+    def _built(self) -> MaskGenerator:
+        if self._generator is None:
+            self._generator = build_generator(self._block)
+        return self._generator
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See :class:`MaskGenerator`."""
+        return dict(self._settings)

@@ -55,7 +55,7 @@ def pack_masks(
         label map (L, H, W), L ≥ 1.
 
     Raises:
-        MaskError: a mask is empty or of another size, there are none, or they overlap in too many layers.
+        MaskError: a mask is empty or of a different size, there are none, or they overlap in too many layers.
     """
     layers = [] if mask_size is None else [np.zeros(mask_size, np.int32)]
     for number, mask_name, mask in masks:
@@ -116,11 +116,17 @@ def compact(labels: NDArray[Any]) -> NDArray[np.integer[Any]]:
         label map (L, H, W).
     """
     labels = check_label_map(labels)
-    ids, inverse = np.unique(labels, return_inverse=True)
-    inverse = inverse.reshape(labels.shape)
-    if not ids.size or ids[0] != 0:
-        inverse = inverse + 1
-    return inverse.astype(np.uint8 if inverse.size == 0 or inverse.max() <= 255 else np.int32)
+    largest = int(labels.max(initial=0))
+    if largest > labels.size + 2**16:  # a table of all ids would be larger than the map
+        ids, inverse = np.unique(labels, return_inverse=True)
+        inverse = inverse.reshape(labels.shape) + int(ids[0] != 0)
+        return inverse.astype(np.uint8 if inverse.max() <= 255 else np.int32)
+    exists = np.zeros(largest + 1, bool)
+    exists[labels] = True
+    exists[0] = False
+    table = np.where(exists, exists.cumsum(), 0)
+    renumbered: NDArray[np.integer[Any]] = table.astype(np.uint8 if table.max() <= 255 else np.int32)[labels]
+    return renumbered
 
 
 def check_label_map(labels: NDArray[Any]) -> NDArray[Any]:
@@ -142,3 +148,9 @@ def small_labels(labels: NDArray[Any]) -> NDArray[Any]:
     if labels.dtype == np.uint8:
         return labels
     return labels.astype(np.uint8) if labels.max(initial=0) <= 255 else compact(labels)
+
+
+def resized_label_map(labels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Return a label map (L, H, W) with another height and width; each pixel takes the label of the nearest one."""
+    rows, columns = ((np.arange(new) + 0.5) * old // new for new, old in zip(size, labels.shape[1:], strict=True))
+    return labels[:, rows.astype(int)[:, None], columns.astype(int)]

@@ -6,8 +6,9 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ from basicsr.masks.mask_images import Companion, read_photo
 from basicsr.masks.record import claim_mask_folder, stamp_of
 from basicsr.utils.errors import BasicsrError, MaskError
 from basicsr.utils.files import files_below
+from basicsr.utils.ordered import in_threads
 
 logger = logging.getLogger(__name__)
+
+Engine = Callable[[Callable[[Sequence[Path]], 'Summary'], Sequence[Sequence[Path]]], Iterable['Summary']]
 
 
 @dataclass
@@ -55,7 +59,13 @@ class Summary:
             self.failed[str(name)] = str(error)
 
     def keep_or_make(
-        self, path: Path, photo: Path | None, stamp: str, force: bool, make: Callable[[], NDArray[Any]]
+        self,
+        path: Path,
+        photo: Path | None,
+        stamp: str,
+        force: bool,
+        make: Callable[[], NDArray[Any]],
+        spent: float = 0.0,
     ) -> tuple[NDArray[Any], bool]:
         """Read the label map (L, H, W) in a file, or make and write it.
 
@@ -65,6 +75,7 @@ class Summary:
             stamp: stamp of the file; changes with the masks.
             force: make it in any case.
             make: returns the label map.
+            spent: seconds that were already spent on it.
 
         Returns:
             the label map, and whether it was made.
@@ -75,11 +86,19 @@ class Summary:
             labels = make()
             path.parent.mkdir(parents=True, exist_ok=True)
             write_label_map(path, labels, stamp)
-            self.seconds.append(time.perf_counter() - start)
+            self.seconds.append(time.perf_counter() - start + spent)
         self.made, self.kept = self.made + made, self.kept + (not made)
         self.masks.append(len(np.unique(labels[labels > 0])))
         self.coverage.append(float((labels > 0).any(0).mean()))
         return labels, made
+
+    def add(self, other: Summary) -> None:
+        """Add the images of another summary."""
+        self.made, self.kept = self.made + other.made, self.kept + other.kept
+        self.failed |= other.failed
+        self.masks += other.masks
+        self.coverage += other.coverage
+        self.seconds += other.seconds
 
     def text(self) -> str:
         """Return a few lines to print."""
@@ -122,6 +141,8 @@ def make_masks(
     force: bool = False,
     progress: Callable[[Iterable[Path]], Iterable[Path]] = iter,
     names: Sequence[Path] | None = None,
+    engine: Engine | None = None,
+    batch_size: int = 1,
 ) -> Summary:
     """Make ``<target>/<name>.png`` for every image below ``source``; sub-folders are kept.
 
@@ -134,9 +155,12 @@ def make_masks(
         generator: the mask generator.
         shard: (i, n): process every n-th image from the i-th on, so that n processes share the work.
         companions: images to write for each label map.
-        force: make all masks again, even if the folder contains masks of other settings.
+        force: recreate all masks, even if the folder contains masks of other settings.
         progress: wraps the list of images, to show the progress.
         names: images to process, relative to ``source``; None for all.
+        engine: calls a function for each batch of images, such as :class:`~basicsr.utils.ray_map.RayMap`; None is
+            this process, with as many threads as the generator uses.
+        batch_size: images that a network encodes together.
 
     Raises:
         MaskError: no images, an invalid shard, or a folder with masks of other settings.
@@ -146,16 +170,60 @@ def make_masks(
     if not 0 <= index < count:
         raise MaskError(f'shard {index}/{count} does not exist; it goes from 0/{count} to {count - 1}/{count}')
     images = (list_images(source) if names is None else names)[index::count]
-    stamp = stamp_of(generator.settings)
-
     summary = begin(target, generator.settings, companions, force)
-    for name in progress(images):
-        photo, path = source / name, (target / name).with_suffix('.png')
-        with summary.attempt(name):
-            labels, made = summary.keep_or_make(path, photo, stamp, force, lambda: generator(read_photo(photo)))  # noqa: B023
-            for companion in companions:
-                companion.write(name, photo, labels, made)
+    work = MaskMaker(source, target, generator, stamp_of(generator.settings), tuple(companions), force)
+    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    results = (partial(in_threads, generator.threads) if engine is None else engine)(work, batches)
+    shown = iter(progress(images))
+    for batch, one in zip(batches, results, strict=True):
+        summary.add(one)
+        for _ in batch:
+            next(shown)
+    next(shown, None)  # ends the bar
     return summary
+
+
+@dataclass(frozen=True)
+class MaskMaker:
+    """Makes the masks of a batch of images; see :func:`make_masks`."""
+
+    source: Path
+    target: Path
+    generator: MaskGenerator
+    stamp: str
+    companions: tuple[Companion, ...]
+    force: bool
+
+    def __call__(self, names: Sequence[Path]) -> Summary:
+        """Make or keep the masks of images."""
+        summary, start = Summary(), time.perf_counter()
+        ahead = self._together(names) if len(names) > 1 else {}
+        share = (time.perf_counter() - start) / max(1, len(ahead))
+        for name in names:
+            photo, path = self.source / name, self._target(name)
+            make = partial(self._made, photo, ahead.get(name))
+            with summary.attempt(name):
+                labels, made = summary.keep_or_make(path, photo, self.stamp, self.force, make, share * (name in ahead))
+                for companion in self.companions:
+                    companion.write(name, photo, labels, made)
+        return summary
+
+    def _target(self, name: Path) -> Path:
+        return (self.target / name).with_suffix('.png')
+
+    def _made(self, photo: Path, ready: NDArray[Any] | None) -> NDArray[Any]:
+        return self.generator(read_photo(photo)) if ready is None else ready
+
+    def _together(self, names: Sequence[Path]) -> dict[Path, NDArray[Any]]:
+        """Make the masks of images in one call; an image with an error is left out, and makes its error alone."""
+        photos = {}
+        for name in names:
+            with suppress(BasicsrError):
+                if self.force or _finished(self._target(name), self.source / name, self.stamp) is None:
+                    photos[name] = read_photo(self.source / name)
+        with suppress(BasicsrError):
+            return dict(zip(photos, self.generator.all_of(list(photos.values())), strict=True))
+        return {}
 
 
 def begin(target: Path, settings: dict[str, Any], companions: Sequence[Companion], force: bool) -> Summary:
@@ -184,7 +252,7 @@ def size_of_photo(photo: Path | None) -> tuple[int, int] | None:
     """
     size = None if photo is None else image_size(photo)
     if photo is not None and size is None:
-        raise MaskError(f'{photo}: cannot read its image')
+        raise MaskError(f'{photo}: not a readable image')
     return size
 
 

@@ -33,7 +33,7 @@ def labels_of_folder(folder: Path, size: tuple[int, int] | None = None) -> NDArr
         size: (H, W) of the image, if known.
 
     Raises:
-        MaskError: a mask is missing, empty, of another size or not binary; a number is repeated or negative.
+        MaskError: a mask is missing, empty, of a different size or not binary; a number is repeated or negative.
     """
     files = _numbered(folder)
     for number in _listed(folder / METADATA):
@@ -128,7 +128,7 @@ def _listed(path: Path) -> list[int]:
 def _check_ids(ids: list[Any], name: str) -> None:
     wrong = [number for number in ids if type(number) is not int or number < 0]
     if wrong:
-        raise MaskError(f'{name}: the id {wrong[0]!r} is not an integer from 0 on')
+        raise MaskError(f'{name}: ids must be non-negative integers, found {wrong[0]!r}')
     repeated = [number for number, times in Counter(ids).items() if times > 1]
     if repeated:
         raise MaskError(f'{name}: the id {repeated[0]} is repeated')

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.utils.errors import MaskError
-from basicsr.utils.files import write_whole
+from basicsr.utils.files import read_json, write_whole
 from basicsr.version import __version__
 
 RECORD = 'masks.json'
@@ -23,12 +23,9 @@ def read_mask_record(folder: Path) -> dict[str, Any] | None:
     path = folder / RECORD
     if not path.is_file():
         return None
-    try:
-        record = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise MaskError(f'{path}: damaged ({error}); remove it and make the masks again') from error
-    if not isinstance(record, dict):
-        raise MaskError(f'{path}: contains no settings; remove it and make the masks again')
+    record = read_json(path, MaskError, 'remove it and recreate the masks')
+    if not isinstance(record, dict) or not isinstance(record.get('settings', {}), dict):
+        raise MaskError(f'{path}: contains no settings; remove it and recreate the masks')
     return record
 
 
@@ -56,7 +53,7 @@ def claim_mask_folder(folder: Path, settings: dict[str, Any], force: bool) -> No
         differing = sorted(key for key in {*settings, *before} if settings.get(key) != before.get(key))
         raise MaskError(
             f'{folder} contains masks made with other settings ({", ".join(differing)} differ); '
-            'use another folder, or --force to make all of them again'
+            'use another folder, or pass --force to recreate all of them'
         )
     text = json.dumps({'settings': settings, 'basicsr': __version__}, indent=2, sort_keys=True)
     write_whole(folder / RECORD, f'{text}\n'.encode())

@@ -25,7 +25,7 @@ def mask_of_runs(code: Any, name: str, size: tuple[int, int] | None = None) -> N
         boolean (H, W).
 
     Raises:
-        MaskError: not a run-length code, of another size, too large, or the runs do not add up to H times W.
+        MaskError: not a run-length code, of a different size, too large, or the runs do not add up to H times W.
     """
     if not isinstance(code, dict) or 'counts' not in code or not isinstance(code.get('size'), list):
         raise MaskError(f"{name}: not a run-length code (an object with 'size' and 'counts')")
@@ -33,7 +33,7 @@ def mask_of_runs(code: Any, name: str, size: tuple[int, int] | None = None) -> N
     counts = code['counts']
     runs = _runs_of_text(counts, name) if isinstance(counts, str) else counts
     if not isinstance(runs, list) or not all(type(run) is int and run >= 0 for run in runs):
-        raise MaskError(f'{name}: its run lengths must be integers from 0 on')
+        raise MaskError(f'{name}: its run lengths must be non-negative integers')
     if sum(runs) != height * width:
         raise MaskError(f'{name}: its run lengths add up to {sum(runs)}, not to {height}×{width} = {height * width}')
     values = np.arange(len(runs)) % 2 == 1
@@ -49,7 +49,7 @@ def checked_size(stated: list[Any], name: str, size: tuple[int, int] | None) -> 
         size: required size; None for any up to ``MAX_MASK_PIXELS``.
 
     Raises:
-        MaskError: not two positive integers, too large, or another size.
+        MaskError: not two positive integers, too large, or a different size.
     """
     if len(stated) != 2 or not all(type(side) is int and side > 0 for side in stated):
         raise MaskError(f'{name}: its size {stated!r} is not (H, W)')

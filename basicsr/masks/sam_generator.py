@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from basicsr.masks.generator import MaskGenerator
 from basicsr.masks.label_map import label_map_from_masks
-from basicsr.masks.sam.automatic import AutomaticMasks, FastAutomaticMasks
+from basicsr.masks.sam.automatic import FastAutomaticMasks
 from basicsr.utils.device import fast_bfloat16, select_device, warn_of_slow_bfloat16
 from basicsr.utils.errors import OptionError, WeightsError
 from basicsr.utils.files import sha256_of
@@ -19,6 +21,7 @@ from basicsr.utils.registry import MASK_GENERATOR_REGISTRY
 from basicsr.utils.signature import File, NotNegative, Positive
 from basicsr.weights.files import Weights, load_weights, read_weights
 
+_THREADS_OF_GPU = 3  # one for the network, one that reads, one that writes
 _BY_PACKAGE = ('crop_n_layers', 'min_mask_region_area')  # only the package's generator has these
 
 
@@ -45,7 +48,7 @@ class SamGenerator(MaskGenerator):
     (:class:`~basicsr.masks.sam.automatic.FastAutomaticMasks`).
 
     Raises:
-        WeightsError: the checkpoint cannot be read, or is of another size.
+        WeightsError: the checkpoint cannot be read, or is of a different size.
         OptionError: an unavailable device, or bf16 with crops or the removal of small regions.
     """
 
@@ -86,8 +89,9 @@ class SamGenerator(MaskGenerator):
             'crop_n_layers': crop_n_layers,
             'min_mask_region_area': min_mask_region_area,
         }
-        self._bgr = channel_order == 'bgr'
+        self._bgr, self._lock = channel_order == 'bgr', threading.Lock()
         network = network.eval().to(select_device(device))
+        self.threads = 1 if network.device.type == 'cpu' else _THREADS_OF_GPU
         by_package = any(thresholds[key] > 0 for key in _BY_PACKAGE)
         half = dtype == 'bf16' or (dtype == 'auto' and not by_package and fast_bfloat16(network.device))
         if dtype == 'bf16':
@@ -112,11 +116,21 @@ class SamGenerator(MaskGenerator):
 
     def label_map(self, image: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
         """Make as few layers as the overlaps need; ids in the generator's order, 1 is the best."""
-        found = self._generator.generate(np.ascontiguousarray(image[..., ::-1]) if self._bgr else image)
-        if isinstance(found, AutomaticMasks):
-            return label_map_from_masks(found.planes)
-        planes = [mask['segmentation'] for mask in found]
-        return label_map_from_masks(np.array(planes, np.bool_).reshape(-1, *image.shape[:2]))
+        return self.all_of([image])[0]
+
+    def all_of(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.integer[Any]]]:
+        """Return the label maps of several photos, which are encoded together."""
+        ordered = [np.ascontiguousarray(image[..., ::-1]) if self._bgr else image for image in images]
+        with self._lock:  # the label maps are made while the network works for another thread
+            if isinstance(self._generator, FastAutomaticMasks):
+                planes = [found.planes for found in self._generator.generate_all(ordered)]
+            else:
+                planes = [self._planes(image) for image in ordered]
+        return [label_map_from_masks(each) for each in planes]
+
+    def _planes(self, image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        planes = [mask['segmentation'] for mask in self._generator.generate(image)]
+        return np.array(planes, np.bool_).reshape(-1, *image.shape[:2])
 
     @property
     def settings(self) -> dict[str, Any]:

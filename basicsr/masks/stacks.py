@@ -33,7 +33,7 @@ def labels_of_stack(data: bytes, name: str, size: tuple[int, int] | None = None)
         size: (H, W) of the image, if known.
 
     Raises:
-        MaskError: damaged, another shape or type, not binary, or an empty mask; names file and index.
+        MaskError: damaged, a different shape or type, not binary, or an empty mask; names file and index.
     """
     try:
         if not data.startswith(b'PK'):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 
-import torch
 import torch.distributed as dist
 
+from basicsr.metrics.average import Average, average
 from basicsr.metrics.metric import Metric, Score
 from basicsr.metrics.record import Record
 from basicsr.utils.errors import MetricError
 
 
 class Accumulator:
-    """Add up the scores of a metric over images and processes.
+    """Collect the scores of a metric over images and processes for their :class:`~basicsr.metrics.Average`.
 
     The mean is the simple mean over images, as in the published tables. Identical images make a mean PSNR infinite, and
     the mark 'infinite' counts them.
@@ -33,23 +33,28 @@ class Accumulator:
 
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
-        self._state = torch.zeros(2 + len(metric.possible_marks), dtype=torch.float64)
+        self._scores: list[Score] = []
         self._is_total = False
+
+    @property
+    def average(self) -> Average:
+        """Sum, count and mean of all scores, in the metric's unit."""
+        return average(score.value for score in self._scores)
 
     @property
     def sum(self) -> float:
         """Sum of all scores, in the metric's unit."""
-        return float(self._state[0])
+        return self.average.sum
 
     @property
     def count(self) -> int:
         """Number of images."""
-        return int(self._state[1])
+        return len(self._scores)
 
     @property
     def marks(self) -> dict[str, int]:
         """Number of images with each possible mark of the metric."""
-        return dict(zip(self.metric.possible_marks, map(int, self._state[2:].tolist()), strict=True))
+        return {mark: sum(mark in score.marks for score in self._scores) for mark in self.metric.possible_marks}
 
     def update(self, record: Record) -> Score:
         """Score an image, add the score and return it.
@@ -65,33 +70,30 @@ class Accumulator:
         """Add a score that was computed elsewhere.
 
         Raises:
-            MetricError: NaN, or a mark that the metric does not declare.
+            MetricError: NaN, a mark that the metric does not declare, or this accumulator already contains the total.
         """
+        self._require_part()
         if math.isnan(score.value):
             raise MetricError(f'{self.metric.name}: the score of an image is NaN')
         if unknown := set(score.marks) - set(self.metric.possible_marks):
             raise MetricError(f'{self.metric.name}: unknown mark {min(unknown)!r}; add it to possible_marks')
-        marks = [float(mark in score.marks) for mark in self.metric.possible_marks]
-        self.merge(torch.tensor([score.value, 1.0, *marks], dtype=torch.float64))
+        self._scores.append(score)
 
-    def state(self) -> torch.Tensor:
-        """Return a copy of all sums, float64 (2 + marks,): sum, count, and the count of each possible mark."""
-        return self._state.clone()
+    def state(self) -> list[Score]:
+        """Return the scores, one per image, for :meth:`merge`."""
+        return list(self._scores)
 
-    def merge(self, state: torch.Tensor) -> None:
+    def merge(self, state: list[Score]) -> None:
         """Add the :meth:`state` of another accumulator of the same metric.
 
         Raises:
-            MetricError: a state of another shape or type, or this accumulator already contains the total.
+            MetricError: as :meth:`add`.
         """
-        self._require_part()
-        if state.shape != self._state.shape or state.dtype != torch.float64:
-            shape, found = tuple(self._state.shape), tuple(state.shape)
-            raise MetricError(f'{self.metric.name}: expected float64 of shape {shape}, got {state.dtype} {found}')
-        self._state += state.cpu()
+        for score in state:
+            self.add(score)
 
     def sync(self, group: dist.ProcessGroup | None = None) -> None:
-        """Replace the sums by those over all processes; every process must call it, even without images.
+        """Collect the scores of all processes; every process must call it, even without images.
 
         Without an initialized process group, nothing happens.
 
@@ -105,10 +107,9 @@ class Accumulator:
             return
         self._require_part()
         self._is_total = True
-        on_gpu = dist.get_backend(group) == 'nccl'  # the one backend that cannot send CPU tensors
-        total = self._state.to(f'cuda:{torch.cuda.current_device()}') if on_gpu else self._state
-        dist.all_reduce(total, group=group)
-        self._state = total.cpu()
+        parts: list[list[Score]] = [[]] * dist.get_world_size(group)
+        dist.all_gather_object(parts, self._scores, group=group)
+        self._scores = [score for part in parts for score in part]
 
     def compute(self) -> float:
         """Return the mean over images.
@@ -116,10 +117,11 @@ class Accumulator:
         Raises:
             MetricError: no image was added.
         """
-        if not self.count:
+        mean = self.average.mean
+        if mean is None:
             raise MetricError(f'{self.metric.name}: no image was scored; is the data set empty?')
-        return self.sum / self.count
+        return mean
 
     def _require_part(self) -> None:
         if self._is_total:
-            raise MetricError(f'{self.metric.name}: this accumulator already contains the sum over all processes')
+            raise MetricError(f'{self.metric.name}: this accumulator already contains the scores of all processes')

@@ -35,7 +35,7 @@ def to_hwc(image: ImageLike, input_order: InputOrder = 'HWC', name: str = 'the i
         array (H, W, C), C = 1 for two-dimensional input; bfloat16 becomes float32, other dtypes stay.
 
     Raises:
-        MetricError: another shape, or neither integers nor floats.
+        MetricError: a different shape, or neither integers nor floats.
 
     Example:
         >>> to_hwc(torch.zeros(1, 3, 4, 5)).shape
@@ -215,7 +215,7 @@ def unit_float(image: Array, name: str = 'the image') -> Array:
         name: how an error message calls it.
 
     Raises:
-        MetricError: another dtype.
+        MetricError: a different dtype.
     """
     if image.dtype.kind == 'f':
         return image.astype(np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from basicsr.metrics.arrays import ImageLike, InputOrder, swap_red_and_blue, to_hwc, unit_float
 from basicsr.metrics.metric import Metric
@@ -12,7 +12,13 @@ from basicsr.metrics.record import Record
 from basicsr.utils.errors import MetricError
 from basicsr.utils.registry import METRIC_REGISTRY, BlockLike, plain_block
 
-METRIC_OF_FUNCTION = {'calculate_psnr': 'psnr', 'calculate_ssim': 'ssim', 'calculate_mcr': 'mcr'}
+METRIC_OF_FUNCTION = {
+    'calculate_psnr': 'psnr',
+    'calculate_ssim': 'ssim',
+    'calculate_mcr': 'mcr',
+    'calculate_psnr_best_shift': 'psnr_best_shift',
+    'calculate_ssim_best_shift': 'ssim_best_shift',
+}
 
 
 def build_metric(opt: BlockLike, rounded: bool = True) -> Metric:
@@ -43,8 +49,7 @@ def build_metric(opt: BlockLike, rounded: bool = True) -> Metric:
     name = options.get('type')
     if not rounded and name is not None and 'rounded' in inspect.signature(METRIC_REGISTRY.get(name)).parameters:
         options.setdefault('rounded', False)
-    metric: Metric = METRIC_REGISTRY.build(options)
-    return metric
+    return cast(Metric, METRIC_REGISTRY.build(options))
 
 
 def calculate_metric(data: Mapping[str, Any] | Record, opt: BlockLike) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from basicsr.metrics.arrays import image_pair
 from basicsr.metrics.metric import Metric, Score, pair_of
 from basicsr.metrics.record import Record
-from basicsr.utils.installation import pip_install
+from basicsr.utils.installation import with_commands
 from basicsr.utils.registry import METRIC_REGISTRY
 from basicsr.utils.signature import File
 from basicsr.weights.files import Weights, load_weights, read_weights
@@ -44,7 +44,7 @@ class LPIPS(Metric):
     def missing(self) -> str:
         """Name of the missing package or file, with its source."""
         if importlib.util.find_spec('torchmetrics') is None:
-            return f'lpips needs torchmetrics: {pip_install("lpips")}'
+            return with_commands("lpips needs torchmetrics: pip install -e '.[lpips]'")
         if not self._file.is_file():
             return f'lpips needs the weights of AlexNet at {self._file}: https://download.pytorch.org/models/{BACKBONE}'
         return ''
@@ -53,11 +53,11 @@ class LPIPS(Metric):
         """Score the float output against the ground truth divided by its range.
 
         Raises:
-            WeightsError: the backbone file is damaged or contains another network.
+            WeightsError: the backbone file is damaged or contains a different network.
         """
         pair = image_pair(*pair_of(record, rounded=False), 0, 'HWC')
         first, second = (torch.from_numpy(image.transpose(2, 0, 1)[None]).float() for image in pair)
-        return Score(distance(_network(self._file), first, second))
+        return Score(distance(_network(self._file, record.device), first.to(record.device), second.to(record.device)))
 
     @property
     def _file(self) -> Path:
@@ -71,7 +71,7 @@ def network(backbone: dict[str, Tensor]) -> nn.Module:
         backbone: convolutions of AlexNet by torchvision's names (``features.0.weight``); other keys are ignored.
 
     Raises:
-        WeightsError: a convolution is missing or has another shape.
+        WeightsError: a convolution is missing or has a different shape.
     """
     from torchmetrics.functional.image.lpips import _LPIPS
 
@@ -79,8 +79,7 @@ def network(backbone: dict[str, Tensor]) -> nn.Module:
     names = {key: f'features.{key.split(".", 1)[1]}' for key in net.net.state_dict()}
     own = {key: backbone[name] for key, name in names.items() if name in backbone}
     load_weights(net.net, Weights(Path(BACKBONE), own))
-    result: nn.Module = net.eval()
-    return result
+    return cast(nn.Module, net.eval())
 
 
 def distance(net: nn.Module, first: Tensor, second: Tensor) -> float:
@@ -96,5 +95,5 @@ def distance(net: nn.Module, first: Tensor, second: Tensor) -> float:
 
 
 @functools.lru_cache(1)
-def _network(file: Path) -> nn.Module:
-    return network(read_weights(file, None).state)
+def _network(file: Path, device: str) -> nn.Module:
+    return network(read_weights(file, None).state).to(device)

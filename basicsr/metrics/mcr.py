@@ -35,7 +35,7 @@ def is_collapsed(psnr_lq: float, psnr_output: float, threshold: float = 3.0) -> 
         (True, False)
     """
     if math.isnan(psnr_lq) or math.isnan(psnr_output):
-        raise MetricError(f'cannot detect mode collapse, a PSNR is NaN: {psnr_lq} of lq, {psnr_output} of the output')
+        raise MetricError(f'cannot detect a mode collapse: the PSNR is NaN (lq: {psnr_lq}, output: {psnr_output})')
     if psnr_output == math.inf:
         return False
     return psnr_lq - psnr_output > threshold

@@ -35,8 +35,8 @@ class Metric(ABC):
 
     The constructor arguments of a subclass are the keys of its block. Its class attributes describe it: ``name``
     (registry key), ``unit``, ``decimals`` (as in published tables), ``higher_is_better``, ``reads`` (required fields of
-    the record), ``scores_input`` (whether tables list the score of the blurred input as a baseline) and
-    ``possible_marks`` (all marks of its scores).
+    the record), ``scores_input`` (whether tables list the score of the blurred input as a baseline),
+    ``cumulative`` (whether reports draw its cumulative histogram) and ``possible_marks`` (all marks of its scores).
     """
 
     name: ClassVar[str]
@@ -45,6 +45,7 @@ class Metric(ABC):
     higher_is_better: ClassVar[bool] = True
     reads: ClassVar[tuple[str, ...]] = ('output_uint8', 'gt')
     scores_input: ClassVar[bool] = True
+    cumulative: ClassVar[bool] = False
     possible_marks: ClassVar[tuple[str, ...]] = ()
 
     @property

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from basicsr.images.arrays import Array
 from basicsr.metrics.arrays import (
@@ -53,8 +54,8 @@ def calculate_psnr(
         MetricError: shapes differ, NaN, cropping removes all pixels, unknown data range, luma of other than 8 bits.
 
     Example:
-        >>> black, grey = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 9, np.uint8)
-        >>> round(calculate_psnr(black, grey), 3), round(calculate_psnr(black, grey, data_range='guess'), 4)
+        >>> black, gray = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 9, np.uint8)
+        >>> round(calculate_psnr(black, gray), 3), round(calculate_psnr(black, gray, data_range='guess'), 4)
         (29.046, -19.0849)
     """
     first, second = image_pair(img, img2, crop_border, input_order)
@@ -76,6 +77,21 @@ def mean_squared_error(first: Array, second: Array) -> float:
         return round(cv2.norm(first, second, cv2.NORM_L2SQR)) / first.size
     difference = np.subtract(first, second, dtype=np.float64)
     return float(np.mean(np.square(difference, out=difference)))
+
+
+def psnr_of_rows(output: Array, gt: Array) -> NDArray[np.float64]:
+    """Return the PSNR of each row in dB, at most that of rounding (mean squared error 1/12), so that it is finite.
+
+    Args:
+        output: (H, W, C), uint8 or uint16.
+        gt: ground truth of the same shape and dtype.
+
+    Raises:
+        MetricError: shapes or dtypes differ.
+    """
+    output, gt = image_pair(output, gt, 0, 'HWC')
+    error = np.square(output.astype(np.float32) - gt.astype(np.float32)).mean((1, 2), dtype=np.float64)
+    return np.asarray(20 * np.log10(float(np.iinfo(gt.dtype).max)) - 10 * np.log10(np.maximum(error, 1 / 12)))
 
 
 def psnr_of_error(error: float, data_range: float) -> float:

@@ -67,7 +67,7 @@ def align(output: Array, gt: Array) -> Alignment:
         return identity
     gain = float(np.sum(np.multiply(gt, output, dtype=np.float64))) / energy
     scaled = (output * gain).astype(np.float32)
-    homography = _find_homography(_grey(gt), _grey(scaled))
+    homography = _find_homography(_gray(gt), _gray(scaled))
     if homography is None:
         return identity
     warped = _warp(scaled, homography, cv2.INTER_CUBIC, cv2.BORDER_REFLECT)
@@ -128,7 +128,7 @@ def _checked(output: Array, gt: Array) -> tuple[Array, Array]:
     return output.astype(np.float32), gt.astype(np.float32)
 
 
-def _grey(image: Array) -> Array:
+def _gray(image: Array) -> Array:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.shape[2] == 3 else image[..., 0])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -17,13 +17,17 @@ T = TypeVar('T')
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One restored image; all arrays are (H, W, C), RGB.
+    """One restored image; images are (H, W, C), RGB.
 
     Args:
         output: float32, the network's output before rounding, nominally in [0, 1], not clamped.
         output_uint8: the rounded output, as saved in a file: uint8, or uint16 for 16-bit data.
         gt: ground truth, integers as in the file.
         lq: blurred input, integers as in the file; may have further channels (the mask of the CAT method).
+        kernel: (h, w) float32, the estimated blur kernel; None if the network finds none.
+        true_kernel: (h, w) float32, the true blur kernel; None if it is unknown.
+        finite: whether the output before rounding is free of NaN and infinity; for records without ``output``.
+        device: where costly metrics are computed, such as SSIM and LPIPS: 'cpu', or a GPU that is faster.
 
     Example:
         >>> import numpy as np
@@ -37,6 +41,10 @@ class Record:
     output_uint8: Array | None = None
     gt: Array | None = None
     lq: Array | None = None
+    kernel: Array | None = None
+    true_kernel: Array | None = None
+    finite: bool = True
+    device: str = 'cpu'
     _cache: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -60,6 +68,8 @@ class Record:
         """
         for name in fields:
             self.array(name, metric)
+        if not self.finite:
+            raise MetricError("the record's output contains NaN or infinite values; has the network diverged?")
         if self.output is not None:
             output = self.output
             self.cached('output is finite', lambda: require_finite(output, "the record's output"))
@@ -68,7 +78,7 @@ class Record:
         """Return a required field.
 
         Args:
-            name: 'output', 'output_uint8', 'gt' or 'lq'.
+            name: 'output', 'output_uint8', 'gt', 'lq', 'kernel' or 'true_kernel'.
             metric: name for the error message.
 
         Raises:
@@ -88,5 +98,4 @@ class Record:
         """
         if key not in self._cache:
             self._cache[key] = function()
-        result: T = self._cache[key]
-        return result
+        return cast(T, self._cache[key])

@@ -11,7 +11,7 @@ from basicsr.metrics.arrays import image_pair, unit_float
 from basicsr.metrics.metric import DecibelMetric, Metric, Score, decibels
 from basicsr.metrics.psnr import mean_squared_error, psnr_of_error
 from basicsr.metrics.record import Record
-from basicsr.metrics.ssim import ssim_map
+from basicsr.metrics.ssim import calculate_ssim
 from basicsr.utils.errors import MetricError
 from basicsr.utils.registry import METRIC_REGISTRY
 
@@ -79,4 +79,4 @@ class SSIMofRSST(_RowMetric):
     def score(self, record: Record) -> Score:
         """Score the float output against the ground truth divided by its range."""
         output, gt = self._of_rows(record)
-        return Score(float(ssim_map(output, gt, 1.0, volume=True).mean()))
+        return Score(calculate_ssim(output, gt, data_range=1.0, device=record.device))

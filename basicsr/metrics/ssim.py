@@ -1,4 +1,4 @@
-"""Variants of structural similarity, with one implementation in float64 on the CPU.
+"""Variants of structural similarity in float64; on a GPU, ``ssim_device.py`` computes the same map.
 
 | variant | window | border | channels |
 |---|---|---|---|
@@ -46,6 +46,7 @@ def calculate_ssim(
     ssim3d: bool = True,
     data_range: DataRange = None,
     luma_border: LumaBorder = 'reference',
+    device: str = 'cpu',
 ) -> float:
     """Return the SSIM of one image (Wang et al. 2004), by default the 3-D variant of the SAM-Deblur and NAFNet tables.
 
@@ -62,6 +63,7 @@ def calculate_ssim(
         data_range: a number; None uses the dtype (uint8 255, uint16 65535, float 1.0); 'guess' is the rule of
             the original code: 1 if no value of ``img`` exceeds 1, else 255 (255 for luma).
         luma_border: 'reference' replicates the border as the original code, 'valid' crops it as BasicSR.
+        device: computes the map, in float64. On a GPU, the last digits may differ.
 
     Returns:
         SSIM, at most 1; 1 for identical images.
@@ -81,11 +83,11 @@ def calculate_ssim(
     values = []
     for a, b in views_of(first, second):
         if test_y_channel:
-            values.append(_ssim_luma(a, b, data_range, luma_border))
+            values.append(_ssim_luma(a, b, data_range, luma_border, device))
         elif ssim3d:
-            values.append(float(ssim_map(a, b, resolve_data_range(a, b, data_range), volume=True).mean()))
+            values.append(_mean(a, b, resolve_data_range(a, b, data_range), device, volume=True))
         else:
-            values.append(_ssim_valid(a, b, resolve_data_range(a, b, data_range)))
+            values.append(_ssim_valid(a, b, resolve_data_range(a, b, data_range), device))
     return sum(values) / len(values)
 
 
@@ -135,16 +137,27 @@ def _window_mean(image: Array, volume: bool) -> Array:
     return np.asarray(mean @ channel_mixing_matrix(image.shape[2], TAPS).T) if volume else mean
 
 
-def _ssim_valid(first: Array, second: Array, data_range: float) -> float:
+def _mean(first: Array, second: Array, data_range: float, device: str, volume: bool = False, border: int = 0) -> float:
+    """Return the mean of the map without its border."""
+    if device == 'cpu':
+        return float(crop(ssim_map(first, second, data_range, volume), border).mean())
+    from basicsr.metrics.ssim_device import ssim_map_on
+
+    values = ssim_map_on(device, first, second, data_range, volume, TAPS)
+    height, width = values.shape[-2:]
+    return float(values[:, border : height - border, border : width - border].mean())
+
+
+def _ssim_valid(first: Array, second: Array, data_range: float, device: str) -> float:
     """Return the mean over all positions of the 11 x 11 window inside the image."""
     require_window(first, 'SSIM without border (2-D, or valid luma)', len(TAPS))
-    return float(crop(ssim_map(first, second, data_range, volume=False), HALO).mean())
+    return _mean(first, second, data_range, device, border=HALO)
 
 
-def _ssim_luma(first: Array, second: Array, data_range: DataRange, border: LumaBorder) -> float:
+def _ssim_luma(first: Array, second: Array, data_range: DataRange, border: LumaBorder, device: str) -> float:
     # the original code always uses range 255 for luma
     peak = 255.0 if data_range in (None, 'guess') else resolve_data_range(first, second, data_range)
     first, second = luma_of_bgr(first), luma_of_bgr(second)
     if border == 'valid':
-        return _ssim_valid(first, second, peak)
-    return float(ssim_map(first, second, peak, volume=False).mean())
+        return _ssim_valid(first, second, peak, device)
+    return _mean(first, second, peak, device)

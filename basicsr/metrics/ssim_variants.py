@@ -56,7 +56,7 @@ class SSIM(Metric):
         """Score the output against the ground truth."""
         pair = pair_of(record, self._rounded, self.data_range, self.test_y_channel)
         how = {key: value for key, value in vars(self).items() if key != '_rounded'}
-        return Score(calculate_ssim(*pair, **how))
+        return Score(calculate_ssim(*pair, **how, device=record.device))
 
 
 @METRIC_REGISTRY.register(name='ssim_2d')

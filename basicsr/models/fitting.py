@@ -6,19 +6,20 @@ from typing import Any
 
 import torch
 
-from basicsr.models.image_restoration_model import ImageRestorationModel, StepResult
-from basicsr.training.batching import Batching
+from basicsr.models.image_restoration_model import ImageRestorationModel
+from basicsr.models.step_result import StepResult
+from basicsr.training.stages import Stage
 from basicsr.utils.device import free_memory, is_out_of_memory
 from basicsr.utils.errors import TrainingError
 
 
-def train_step_or_advise(model: ImageRestorationModel, batches: list[dict[str, Any]], batching: Batching) -> StepResult:
+def train_step_or_advise(model: ImageRestorationModel, batches: list[dict[str, Any]], stage: Stage) -> StepResult:
     """Run a training step; if it runs out of memory, find the batch size that fits.
 
     Args:
         model: the model; after an error, its gradients are lost.
         batches: of the step.
-        batching: how the samples of a step are split.
+        stage: of the training.
 
     Raises:
         TrainingError: out of memory; the message contains the number of samples that fit and the options to set.
@@ -33,11 +34,17 @@ def train_step_or_advise(model: ImageRestorationModel, batches: list[dict[str, A
     fitting = batch_that_fits(model, batches[0])
     text = f'out of memory on {model.device}: a training step with {len(batches[0]["lq"])} samples at once ({reason}). '
     if not fitting:
-        text += 'Not even one sample fits: reduce datasets.train.gt_size, or set train.precision: bf16'
+        size = 'datasets.train.gt_size' if stage.gt_size is None else f'gt_size {stage.gt_size} of train.stages'
+        text += f'Not even one sample fits: reduce {size}, or set train.precision: bf16'
+    elif stage.gt_size is not None:
+        text += (
+            f'{fitting} fit: batch_size_per_gpu: {fitting} in the stage of train.stages with gt_size {stage.gt_size} '
+            'trains the same, with gradient accumulation; continue with --auto_resume'
+        )
     else:
         text += (
             f'{fitting} fit: --force_yml datasets:train:batch_size_per_gpu={fitting} '
-            f'train:total_batch_size={batching.total} trains the same, with gradient accumulation'
+            f'train:total_batch_size={stage.batching.total} trains the same, with gradient accumulation'
         )
     raise TrainingError(text)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,45 +15,32 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.archs import build_network
-from basicsr.archs.contract import contract_of
+from basicsr.archs.activation_checkpointing import checkpoint_activations
+from basicsr.archs.contract import contract_of, restored
+from basicsr.archs.mask_dropout import DROPPED
 from basicsr.inference.restoring import Restored, restore_image
 from basicsr.inference.tiling import Grid
 from basicsr.losses import WeightedSumLoss, build_loss, targets_of
 from basicsr.models.misfit import load_or_explain
+from basicsr.models.step_result import StepResult
 from basicsr.options import Options
 from basicsr.options.schema_train import TrainOptions, ValOptions
+from basicsr.training.auto_precision import measured_precision
 from basicsr.training.checkpoints import Checkpoint
 from basicsr.training.distributed import Processes
 from basicsr.training.ema import MovingAverage
 from basicsr.training.optimizers import build_optimizer
-from basicsr.training.precision import Arithmetic
+from basicsr.training.precision import Arithmetic, Precision, autocast, step_unless
 from basicsr.training.resuming import continue_anew, continue_exactly
 from basicsr.training.scheduling import advance, build_scheduler
-from basicsr.utils.device import set_memory_format
-from basicsr.utils.errors import CheckpointError, OptionError
+from basicsr.utils.device import prefers_channels_last, set_memory_format, use_tf32
+from basicsr.utils.errors import CheckpointError, OptionError, ShapeError
 from basicsr.utils.registry import MODEL_REGISTRY
 from basicsr.weights.files import Weights, load_weights, read_weights
 
 logger = logging.getLogger(__name__)
 
 Batch = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """The outcome of one training step.
-
-    Args:
-        losses: losses of this process by name, means over the accumulated batches.
-        grad_norm: global norm of the gradient before clipping.
-        lr: learning rate of the first parameter group.
-        problem: why the optimizer step was skipped, with the images of all processes; None if it was not.
-    """
-
-    losses: dict[str, float]
-    grad_norm: float
-    lr: float
-    problem: str | None = None
 
 
 @MODEL_REGISTRY.register()
@@ -85,22 +73,34 @@ class ImageRestorationModel:
                 text = '%s: not using its EMA weights; to use them: --force_yml path:param_key=params_ema'
                 logger.warning(text, weights.path)
         train = options.train
-        self._memory_format = (
-            torch.channels_last if train is not None and train.channels_last else torch.contiguous_format
-        )
+        channels_last = train.channels_last if train is not None else False
+        if channels_last is None:
+            channels_last = prefers_channels_last(self.device)
+        self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
         set_memory_format(self.net.to(self.device, dtype), self._memory_format)
         self.ema: MovingAverage | None = None
+        self._is_given_kernels = train is not None and train.true_kernels
+        self._needs_kernels = train is not None and (train.true_kernels or train.kernel_opt is not None)
         self.iteration = 0
         if train is not None:
             self._prepare_training(train, options.find_unused_parameters)
 
     def _prepare_training(self, train: TrainOptions, find_unused_parameters: bool) -> None:
         self.recipe = train
+        use_tf32(train.tf32)
+        if train.activation_checkpointing:
+            checkpoint_activations(self.net)
         self.losses = {
             name: build_loss(block).to(self.device)
             for name, block in (('l_pix', train.pixel_opt), ('l_percep', train.perceptual_opt))
             if block is not None
         }
+        self.kernel_loss = None if train.kernel_opt is None else build_loss(train.kernel_opt).to(self.device)
+        if self._needs_kernels and self.contract.kernel_role != 'finds':
+            raise OptionError(
+                f'train.kernel_opt and train.true_kernels are for networks that find a blur kernel, such as '
+                f'AnalysisSynthesisNet; {type(self.net).__name__} does not'
+            )
         self._forward: nn.Module = self.net
         if self.processes.world > 1:  # copies the weights of the first process to all
             averaging = any(buffer.is_floating_point() for buffer in self.net.buffers())  # batch normalization
@@ -115,10 +115,13 @@ class ImageRestorationModel:
             self._forward = torch.compile(self._forward)  # type: ignore[assignment]
         self.optimizer = build_optimizer(self.net, train.optim_g, fuse=True)
         self.scheduler = build_scheduler(self.optimizer, train.scheduler, train.total_iter)
-        self.arithmetic = Arithmetic(train.precision, self.device)
+        self.arithmetic = Arithmetic('fp32' if train.precision == 'auto' else train.precision, self.device)
+        self.chooses_precision = train.precision == 'auto'
         if train.ema_decay:
             self.ema = MovingAverage(self.net, train.ema_decay)
         self.bad_steps = self.steps_taken = 0
+        self._parameters = list(self.net.parameters())
+        self._unread: deque[StepResult] = deque()
 
     @property
     def result_net(self) -> nn.Module:
@@ -126,18 +129,20 @@ class ImageRestorationModel:
         return self.net if self.ema is None else self.ema.net
 
     def train_step(self, *batches: Batch) -> StepResult:
-        """Run one optimizer step.
+        """Run one optimizer step, without waiting for a GPU.
 
         If a loss or gradient is not finite in any process, all processes skip the step; ``bad_steps`` counts such
-        steps in a row, without overflows of fp16.
+        steps in a row, without overflows of fp16. On GPUs, it is known one step late; :meth:`settle` waits for it.
 
         Args:
             batches: one, or several whose gradients are accumulated: ``lq``, ``gt`` (B, C, H, W) floats in [0, 1] on
-                the device, and ``masks`` and ``mask_seed`` for networks that take masks.
+                the device, and for networks that take masks ``masks``, with ``mask_seed``, or ``masks_dropped`` if
+                the loader has dropped some; for ``kernel_opt`` and ``true_kernels`` ``kernel``, (B, h, w) floats.
         """
         self.iteration += 1
         advance(self.optimizer, self.scheduler, self.iteration, self.recipe.warmup_iter)
-        self.net.train()
+        if not self.net.training:
+            self.net.train()
         self.optimizer.zero_grad()
         sums: dict[str, Tensor] = {}
         keep_gradients = getattr(self._forward, 'no_sync', contextlib.nullcontext)
@@ -148,12 +153,30 @@ class ImageRestorationModel:
                 self.arithmetic.backward(loss / len(batches))
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0) + value.detach() / len(batches)
-        self.arithmetic.unscale(self.optimizer)
-        norm = self._clip_gradient()
-        *values, grad_norm = torch.stack([*sums.values(), norm]).tolist()  # the only host-device synchronization
-        losses = dict(zip(sums, values, strict=True))
-        problem = self._step_if_finite(losses, grad_norm, batches)
-        return StepResult(losses, grad_norm, float(self.optimizer.param_groups[0]['lr']), problem)
+        result = self._finish_step(sums, [path for batch in batches for path in batch.get('lq_path', ())])
+        self._unread.append(result)
+        while len(self._unread) > (self.device.type == 'cuda'):
+            self._unread.popleft().settle()
+        return result
+
+    def choose_precision(self, batch: Batch) -> None:
+        """Measure whether bf16 makes steps faster, for ``train.precision: auto``; the first process decides for all.
+
+        Args:
+            batch: as for :meth:`train_step`.
+        """
+        self.net.train()
+        precision: Precision = 'fp32'
+        if self.processes.is_first and self.contract.bf16_safe:
+            precision = measured_precision(self.net, lambda: self.loss_of(batch, self.net)[0], self.device)
+        choices: tuple[Precision, ...] = 'fp32', 'bf16'
+        precision = choices[self.processes.from_first(choices.index(precision))]
+        self.arithmetic, self.chooses_precision = Arithmetic(precision, self.device), False
+
+    def settle(self) -> None:
+        """Wait for the numbers of all steps, so that ``bad_steps`` and ``steps_taken`` are up to date."""
+        while self._unread:
+            self._unread.popleft().settle()
 
     def loss_of(self, batch: Batch, net: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss of a batch and its terms.
@@ -164,13 +187,33 @@ class ImageRestorationModel:
 
         Returns:
             the total loss, a scalar; and all losses of the recipe by name, with the terms of summed losses.
+
+        Raises:
+            ShapeError: the last output has a different shape than the ground truth.
         """
         with self.arithmetic.autocast():
-            outputs = net(*self.inputs(batch))
-        outputs = [outputs] if isinstance(outputs, Tensor) else outputs
-        targets = targets_of(outputs, batch['gt'].to(self.dtype))
+            outputs = net(*self.inputs(batch), *self._kernel_arguments(batch))
+        outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
         terms: dict[str, Tensor] = {}
-        for output, target in zip(outputs, targets, strict=True):
+        if self.kernel_loss is not None:
+            terms['l_kernel'] = self.kernel_loss(outputs.pop(0), batch['kernel'].to(self.dtype))
+        if self.losses:
+            terms |= self._image_terms(outputs, batch['gt'].to(self.dtype))
+        return torch.stack([terms[name] for name in ('l_kernel', *self.losses) if name in terms]).sum(), terms
+
+    def _kernel_arguments(self, batch: Batch) -> tuple[Any, ...]:
+        """Return further arguments of a network that finds kernels: the true ones, or which results are wanted."""
+        if self.recipe.true_kernels:
+            return (batch['kernel'].to(self.dtype),)
+        return () if self.kernel_loss is None else (None, 'both' if self.losses else 'kernel')
+
+    def _image_terms(self, outputs: list[Tensor], gt: Tensor) -> dict[str, Tensor]:
+        """Compute the losses of restored images, the result last, and the terms of summed losses."""
+        name = type(self.net).__name__
+        if (shape := restored(outputs, name).shape) != gt.shape:
+            raise ShapeError(f'{name}: the (last) output has shape {tuple(shape)}, the ground truth {tuple(gt.shape)}')
+        terms: dict[str, Tensor] = {}
+        for output, target in zip(outputs, targets_of(outputs, gt), strict=True):
             for name, loss in self.losses.items():
                 if isinstance(loss, WeightedSumLoss):
                     parts = loss.terms(output, target)
@@ -179,35 +222,55 @@ class ImageRestorationModel:
                     parts, value = {}, loss(output, target)
                 for key, part in {name: value, **{f'{name}_{term}': part for term, part in parts.items()}}.items():
                     terms[key] = terms[key] + part if key in terms else part
-        return torch.stack([terms[name] for name in self.losses]).sum(), terms
+        return terms
+
+    @torch.no_grad()
+    def _finish_step(self, losses: dict[str, Tensor], files: Sequence[str]) -> StepResult:
+        """Clip the gradient, and update the weights if all numbers are finite, which is decided on the device."""
+        self.arithmetic.unscale([parameter.grad for parameter in self._parameters if parameter.grad is not None])
+        values = torch.stack([*losses.values(), self._clip_gradient()])
+        bad = torch.stack([~values[:-1].isfinite().all(), ~values[-1].isfinite()])
+        bad_loss, bad_gradient = self.processes.any_on_device(bad)
+        skip = (bad_loss | bad_gradient).float()
+        step_unless(skip, self.optimizer)
+        if self.ema is not None:
+            self.ema.update(skip)
+        overflow = self.arithmetic.update(bad_loss, bad_gradient)
+        scale = self.arithmetic.scale if self.arithmetic.scales_losses else torch.ones_like(skip)
+        facts = torch.stack([skip, bad_loss.float(), overflow.float(), scale])
+        names, step = list(losses), self.iteration
+
+        def explain(numbers: Sequence[float]) -> str | None:
+            problem = self._count(names, numbers, files)
+            if problem is not None:
+                logger.warning('step %d skipped: %s', step, problem)
+            return problem
+
+        lr = float(self.optimizer.param_groups[0]['lr'])
+        return StepResult(names, torch.cat([values, facts.to(values.dtype)]), lr, explain)
 
     def _clip_gradient(self) -> Tensor:
         """Clip the gradient if the recipe requires it; return its norm before that."""
-        parameters = [p for p in self.net.parameters() if p.grad is not None]
+        parameters = [parameter for parameter in self._parameters if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.recipe.use_grad_clip:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.grad_clip_norm, norm)
         return norm.to(self.device)
 
-    def _step_if_finite(self, losses: Mapping[str, float], grad_norm: float, batches: Sequence[Batch]) -> str | None:
-        """Update the weights, or return the reason for skipping the step."""
-        wrong = [name for name, value in losses.items() if not math.isfinite(value)]
-        bad_loss, bad_gradient = self.processes.any(bool(wrong), not math.isfinite(grad_norm))
-        if not (bad_loss or bad_gradient):
-            self.arithmetic.step(self.optimizer)
-            if self.ema is not None:
-                self.ema.update(self.net)
+    def _count(self, names: Sequence[str], numbers: Sequence[float], files: Sequence[str]) -> str | None:
+        """Count a finished step; return why it was skipped, if it was."""
+        skipped, bad_loss, overflow, scale = numbers[-4:]
+        if not skipped:
             self.bad_steps = 0
             self.steps_taken += 1
             return None
-        overflow = not bad_loss and self.arithmetic.scale > 1  # fp16 has too small a range for this loss scale
-        self.arithmetic.skip(overflow)
-        if overflow:
-            return f'fp16 overflowed; reduced the loss scale to {self.arithmetic.scale:g}'
+        if overflow:  # fp16 has too small a range for this loss scale
+            return f'fp16 overflowed; reduced the loss scale to {scale:g}'
         self.bad_steps += 1
-        files = ', '.join(path for batch in batches for path in batch.get('lq_path', ()))
-        own = f'{", ".join(wrong) or "the gradient"} not finite, images: {files}' if wrong or not bad_loss else ''
-        return '; '.join(text for text in self.processes.gather_text(own) if text)
+        wrong = [name for name, value in zip(names, numbers, strict=False) if not math.isfinite(value)]
+        own = f'{", ".join(wrong) or "the gradient"} not finite, images: {", ".join(files)}'
+        texts = self.processes.gather_text(own if wrong or not bad_loss else '')
+        return '; '.join(text for text in texts if text)
 
     def inputs(self, batch: Batch) -> tuple[Any, ...]:
         """Return the network's arguments: the image, possibly with a gray mask as fourth channel, and region masks."""
@@ -218,31 +281,34 @@ class ImageRestorationModel:
         if self.prior != 'regions':
             return (lq,)
         if self.net.training and self.contract.takes_seeds:
-            return lq, batch['masks'], batch.get('mask_seed')
+            return lq, batch['masks'], DROPPED if batch.get('masks_dropped') else batch.get('mask_seed')
         return lq, batch['masks']
 
     def restore(self, batch: Batch, options: ValOptions | None = None) -> Restored:
-        """Restore a batch in full precision and without dropout, with the EMA weights if used.
+        """Restore a batch without dropout, with the EMA weights if used.
 
         Args:
-            batch: as for :meth:`train_step`, without ``gt``; any image size.
-            options: tiling of large images (batches of one image only); None disables tiling.
+            batch: as for :meth:`train_step`, without ``gt``; any image size. With ``train.true_kernels``, a ``kernel``
+                in it is used instead of an estimated one.
+            options: tiling of large images (batches of one image only), and precision; None disables tiling.
 
         Returns:
             the last output, (B, C, H, W) float on the device, nominally in [0, 1], not clamped.
         """
-        net = self.result_net
+        net: Any = self.result_net
         was_training = net.training
         net.eval()
         lq, *masks = self.inputs(batch)
+        known = net.with_kernel(batch['kernel'].to(self.dtype)) if self._is_given_kernels and 'kernel' in batch else net
         grid = None if options is None else grid_of(options, *lq.shape[-2:])
         tile = None if options is None else options.tile
-        restored = restore_image(net, lq, masks[0] if masks else None, tile, grid)
+        with autocast('fp32' if options is None else options.precision, self.device):
+            done = restore_image(known, lq, masks[0] if masks else None, tile, grid)
         net.train(was_training)
-        return replace(restored, image=restored.image.to(self.dtype))
+        return replace(done, image=done.image.to(self.dtype))
 
     def require_fit(self, key: str, dataset: Any, item: Mapping[str, Any] | None = None) -> None:
-        """Check that a data set has the masks that the network needs.
+        """Check that a data set has the masks that the network needs, and the kernels that the recipe needs.
 
         Args:
             key: of the data set in the option file, for the error message.
@@ -250,7 +316,7 @@ class ImageRestorationModel:
             item: one of its samples; None reads the first one.
 
         Raises:
-            OptionError: masks are missing, of the wrong kind, or not used by the network.
+            OptionError: masks are missing, of the wrong kind, or not used by the network; kernels are missing.
         """
         name, item = type(self.net).__name__, dataset[0] if item is None else item
         gray = getattr(dataset, 'gray_masks', None)
@@ -260,6 +326,11 @@ class ImageRestorationModel:
         }
         if self.prior != 'none' and ('masks' not in item or bool(gray) != (self.prior == 'gray')):
             raise OptionError(f'{key}: {type(dataset).__name__} does not fit {name}, which needs {needs[self.prior]}')
+        if key == 'datasets.train' and self._needs_kernels and 'kernel' not in item:
+            raise OptionError(
+                f'{key}: {type(dataset).__name__} has no blur kernels, which train.kernel_opt and train.true_kernels '
+                'need; use UniformBlurDataset'
+            )
         if self.prior == 'none' and 'masks' in item and gray is not None:  # None: generated, not read
             raise OptionError(
                 f'{key}: {type(dataset).__name__} reads masks, but {name} takes none; use PairedImageDataset, '
@@ -268,10 +339,12 @@ class ImageRestorationModel:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the training state without the weights, as tensors and plain values."""
+        self.settle()
         return {
             'optimizers': [self.optimizer.state_dict()],
             'schedulers': [self.scheduler.state_dict()],
             'scaler': self.arithmetic.state_dict(),
+            'precision': self.arithmetic.precision,
             'bad_steps': self.bad_steps,
             'steps_taken': self.steps_taken,
         }
@@ -286,10 +359,11 @@ class ImageRestorationModel:
                 otherwise, load all.
 
         Raises:
-            WeightsError: the network is another one.
-            CheckpointError: the optimizer or the schedule is another one.
+            WeightsError: the network differs.
+            CheckpointError: the optimizer or the schedule differs.
         """
         state = checkpoint.state
+        self.settle()
         if not keep_weights:
             file = checkpoint.path
             mask_value = contract_of(self.net).mask_value
@@ -303,11 +377,14 @@ class ImageRestorationModel:
                 continue_anew(self.optimizer, self.scheduler, recipe.optim_g, recipe.warmup_iter, checkpoint)
             else:
                 continue_exactly(self.optimizer, self.scheduler, checkpoint)
+            if self.chooses_precision and state.get('precision') in ('fp32', 'bf16'):
+                self.arithmetic = Arithmetic(state['precision'], self.device)
+                self.chooses_precision = False
             self.arithmetic.load_state_dict(state.get('scaler', {}))
         except (ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
             raise CheckpointError(
-                f'{checkpoint.path} has another optimizer or schedule: {error}. To start a new training from its '
-                'weights only, set path.pretrain_network_g to the network file'
+                f'{checkpoint.path} does not fit the optimizer or the schedule: {error}. To start a new training from '
+                'its weights only, set path.pretrain_network_g to the network file'
             ) from error
         self.iteration, self.bad_steps = checkpoint.iteration, int(state.get('bad_steps', 0))
         self.steps_taken = int(state.get('steps_taken', self.iteration))  # version 0.1 did not count them

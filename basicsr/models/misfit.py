@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
-from basicsr.archs import build_network
 from basicsr.archs.contract import contract_of
-from basicsr.interchange.recognising import network_of
+from basicsr.interchange.recognising import described_network, network_of
 from basicsr.utils.errors import BasicsrError, OptionError, WeightsError
 from basicsr.utils.installation import OPTION_FILES
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -21,6 +19,7 @@ PlainBlock = dict[str, Any]
 Shapes = dict[str, tuple[int, ...]]
 
 _NAMED = 3  # option files in an error message
+_MOST = 10_000  # parameters of a network by name
 
 
 def load_or_explain(
@@ -72,8 +71,7 @@ def explanation(net: nn.Module, weights: Weights, evaluating: bool = False) -> s
 def shapes_of(block: PlainBlock) -> Shapes | None:
     """Return the shapes of a network's parameters by name; None if it cannot be built."""
     try:
-        with torch.device('meta'):
-            state = build_network(block).state_dict()
+        state = described_network(block, _MOST).state_dict()
     except (BasicsrError, RuntimeError, OverflowError, ValueError):
         return None
     return {key: tuple(value.shape) for key, value in state.items()}
@@ -115,7 +113,7 @@ def _arguments(block: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[tu
 
 
 def _with(block: PlainBlock, key: tuple[str, ...], value: Any) -> PlainBlock:
-    """Return a block with another value of a (nested) key."""
+    """Return a block with a different value of a (nested) key."""
     first, *rest = key
     return {**block, first: _with(block.get(first) or {}, tuple(rest), value) if rest else value}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel
 
@@ -86,6 +86,10 @@ def _models(root: type[BaseModel] = Options, above: tuple[str, ...] = ()) -> dic
         if typing.get_origin(annotation) is dict:
             annotation, place = typing.get_args(annotation)[1], (*place, '*')
         for model in (annotation, *typing.get_args(annotation)):  # beside None
+            if typing.get_origin(model) is Annotated:
+                model = typing.get_args(model)[0]
+            if typing.get_origin(model) is tuple:
+                model, place = typing.get_args(model)[0], (*above, name, '*')
             if isinstance(model, type) and typing.get_origin(model) is None and issubclass(model, BaseModel):
                 found.update(_models(model, place))
     return found

@@ -50,10 +50,10 @@ def plain(value: Any, recipe_only: bool = False) -> Any:
 
     Args:
         value: a section, a block, or a value of one.
-        recipe_only: omit the fields of ``value`` that are marked with :class:`NotRecipe`.
+        recipe_only: omit the fields that are marked with :class:`NotRecipe`.
     """
     if isinstance(value, (Section, Block)):
-        named = {name: plain(getattr(value, name)) for name in type(value).model_fields}
+        named = {name: plain(getattr(value, name), recipe_only) for name in type(value).model_fields}
         kept = {
             name: item
             for name, item in named.items()
@@ -62,8 +62,8 @@ def plain(value: Any, recipe_only: bool = False) -> Any:
         }
         return {'type': kept.pop('type'), **value.arguments, **kept} if isinstance(value, Block) else kept
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, tuple) else copy.deepcopy(value)
+        return {key: plain(item, recipe_only) for key, item in value.items()}
+    return [plain(item, recipe_only) for item in value] if isinstance(value, tuple) else copy.deepcopy(value)
 
 
 class Section(BaseModel):
@@ -95,8 +95,7 @@ class Block(BaseModel):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the block as plain values, as the registry's ``build`` takes it."""
-        values: dict[str, Any] = plain(self)
-        return values
+        return dict(plain(self))
 
     @classmethod
     def names(cls) -> list[str]:

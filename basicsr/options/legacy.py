@@ -24,7 +24,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Renamed:
-    """A type that has another name in this package."""
+    """A type that has a different name in this package."""
 
     path: tuple[str, ...]
     old: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from basicsr.options.includes import merge
 from basicsr.options.reader import Position, Tree, read_text
 from basicsr.utils.errors import OptionError
 
@@ -14,8 +15,8 @@ FLAG = '--force_yml'
 def apply_overrides(tree: Tree, arguments: Iterable[str]) -> tuple[Tree, list[tuple[Position, str]]]:
     """Set keys from arguments of the form ``a:b:c=value``; later ones win.
 
-    The value is parsed as YAML and replaces that of the file. The key need not be in the file; unknown keys
-    are reported later, with those of the file.
+    The value is parsed as YAML and replaces that of the file, with or without ``_delete_: true``. The key need not be
+    in the file; unknown keys are reported later, with those of the file.
 
     Args:
         tree: values of the file; left unchanged.
@@ -37,7 +38,7 @@ def apply_overrides(tree: Tree, arguments: Iterable[str]) -> tuple[Tree, list[tu
             problems.append((position, f"unknown key; did you mean '{name.replace('.', ':')}'?"))
         else:
             try:
-                value = read_text(text, position.file, line=False)
+                value = merge(Tree(None, position), read_text(text, position.file, line=False))
                 tree = _with_value(tree, keys, value, position)
             except OptionError as error:
                 problems += [(position, problem.removeprefix(f'{position}: ')) for problem in error.problems]

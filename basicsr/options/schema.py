@@ -99,9 +99,12 @@ class Options(Section):
     def _keys_fit_each_other(self) -> Options:
         keys: dict[str, str] = {}
         for key, dataset in self.datasets.items():
-            parameter, phase = parameters_of(REGISTRIES['dataset'].get(dataset.type)).get('phase'), phase_of(key)
+            parameters = parameters_of(REGISTRIES['dataset'].get(dataset.type))
+            parameter, phase, takes_size = parameters.get('phase'), phase_of(key), 'gt_size' in parameters
             if parameter is not None and phase not in typing.get_args(parameter.annotation):
                 raise contradiction(f'datasets.{key}: {dataset.type} cannot be used for {phase}')
+            if phase == 'train' and self.train is not None and self.train.stages is not None and not takes_size:
+                raise contradiction(f'train.stages: {dataset.type} of datasets.{key} has no gt_size to change')
             if phase != 'train' and (other := keys.setdefault(dataset.name, key)) != key:
                 text = f"datasets.{key}.name: '{dataset.name}' is also the name of datasets.{other}"
                 raise contradiction(f'{text}; choose another one')
@@ -121,7 +124,7 @@ class Options(Section):
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Return one line for each key or type of the original that has another meaning here."""
+        """Return one line for each key or type of the original that has a different meaning here."""
         return self._origin.notices
 
     def for_training(self) -> tuple[TrainOptions, DatasetOptions]:
@@ -143,5 +146,4 @@ class Options(Section):
 
     def as_dict(self) -> dict[str, Any]:
         """Return all options as plain values: defaults included, the original's own keys only where set."""
-        values: dict[str, Any] = plain(self)
-        return values
+        return dict(plain(self))

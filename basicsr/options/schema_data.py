@@ -54,6 +54,6 @@ class DatasetOptions(LoaderOptions, Block):
 
     @model_validator(mode='after')
     def _consistent(self) -> DatasetOptions:
-        if self.prefetch_mode == 'cuda' and not self.pin_memory:
-            raise contradiction("'prefetch_mode: cuda' needs 'pin_memory: true'")
+        if self.prefetch_mode == 'cuda' and self.pin_memory is False:
+            raise contradiction("'prefetch_mode: cuda' needs 'pin_memory: true', or none")
         return self

@@ -34,7 +34,7 @@ def find_option_file(name_or_path: str | Path, phase: Phase | None = None) -> Pa
         return path  # a folder, or something else that cannot be read
     lowered = {_without_phase(key).lower(): _without_phase(key) for key in shipped_files() if '/_base_/' not in key}
     close = difflib.get_close_matches(_without_phase(_plain(path.as_posix())).lower(), lowered, n=3)
-    names = f'; shipped files with a similar name: {", ".join(lowered[key] for key in close)}' if close else ''
+    names = f'; did you mean {" or ".join(lowered[key] for key in close)}?' if close else ''
     raise OptionError(f'{path}: no such option file{names}')
 
 

@@ -33,7 +33,7 @@ class PhotoSheet:
         path: of the first sheet, a JPEG or PNG file; see :func:`sheet_paths`.
 
     Raises:
-        OptionError: another file format.
+        OptionError: a different file format.
     """
 
     def __init__(self, path: Path) -> None:

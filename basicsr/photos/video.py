@@ -41,6 +41,11 @@ class DeblurredVideo:
         """Message about collapsed frames; empty without any."""
         return f'the guard found a collapse in {self.collapsed} of {self.frames} frames' if self.collapsed else ''
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Notes."""
+        return self.notes
+
     def summary(self, seconds: float) -> str:
         """Return size and time on one line."""
         (height, width), each = self.size, seconds / self.frames
@@ -79,7 +84,7 @@ def deblur_video(
     for path in (target, side_by_side):
         if path is not None and path.suffix.lower() not in CONTAINERS:
             raise ImageFileError(f'{path}: unknown video format; use {", ".join(CONTAINERS)}')
-    deblurrer = deblurrer.without_cache()
+    deblurrer = deblurrer.for_frames()
     with contextlib.ExitStack() as stack:
         paths = [stack.enter_context(whole_path(path)) for path in (target, side_by_side) if path is not None]
         reader = open_video(source, target)

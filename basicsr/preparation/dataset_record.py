@@ -12,6 +12,7 @@ from typing import Any
 
 from basicsr.preparation.output_files import save_bytes, writing
 from basicsr.utils.errors import DataError, OutputError
+from basicsr.utils.files import read_json
 
 RECORD = 'dataset.json'
 _LOCK = '.preparing'
@@ -26,10 +27,7 @@ def read_dataset_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     if not path.is_file():
         return {}
-    try:
-        record = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise DataError(f'{path}: damaged ({error}); remove it and prepare the set again') from error
+    record = read_json(path, DataError, 'remove it and prepare the set again')
     if not isinstance(record, dict) or not isinstance(record.get('stages', {}), dict):
         raise DataError(f'{path}: not the record of a data set; remove it and prepare the set again')
     return record
@@ -62,8 +60,8 @@ def claim_stage(
         keys = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
         shown = '; '.join(f'{key}: {before.get(key)} before, {settings.get(key)} now' for key in keys)
         raise DataError(
-            f"{folder / part}: stage '{stage}' was run with other settings ({shown}). Use another --out, or --force "
-            'to make its files again'
+            f"{folder / part}: stage '{stage}' was run with other settings ({shown}). Use another --out, or pass "
+            '--force to recreate its files'
         )
     again = force or bool(parts.get(part, {}).get('making_again'))
     parts[part] = {'settings': settings, **({'making_again': True} if again else {})}
@@ -99,12 +97,13 @@ def _take(lock: Any, folder: Path) -> None:
     except BlockingIOError as error:
         raise DataError(f'{folder}: another prepare_data is running here; wait until it ends') from error
     except OSError as error:
-        raise OutputError(f'{folder}: cannot be locked ({error.strerror}); use a folder on another disk') from error
+        raise OutputError(f'{folder}: cannot be locked ({error.strerror}); use a folder on a different disk') from error
 
 
 def _remove_incomplete(folder: Path) -> None:
     """Remove incomplete files and LMDB, whose names start with a dot."""
     for path in [*folder.glob('.*.part'), *folder.glob('*/*/.*.part'), *folder.glob('*/*/**/.*.part')]:
-        path.unlink(missing_ok=True)
-    for path in folder.glob('*/.*.lmdb'):
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
+    for path in [*folder.glob('.*.part'), *folder.glob('*/.*.lmdb')]:
         shutil.rmtree(path, ignore_errors=True)

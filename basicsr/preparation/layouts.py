@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import string
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from basicsr.data.pairing import find_pairs, naturally_sorted
 from basicsr.data.stores.base import FolderStore
 from basicsr.images.files import image_size
 from basicsr.preparation.benchmark_sets import PARTS, BenchmarkSet, FolderLayout
@@ -16,16 +18,18 @@ from basicsr.utils.errors import DataError, some_of
 
 DEEPEST = 2  # folders between the named folder and the set
 SHOWN = 10  # names in a message
-_FIELDS = {'part': '|'.join(PARTS), 'group': 'test-close-ups|test-long-shot'}
+_FIELDS = {'part': '|'.join(PARTS), 'group': 'test-close-ups|test-long-shot', 'view': r'\d+'}
+_FIELDS |= dict.fromkeys(('im', 'flit', 'shake'), '[^/_]+')
 
 
 @dataclass(frozen=True)
 class BenchmarkPair:
-    """A blurred and a sharp file, and their new name without extension."""
+    """A blurred and a sharp file, their new name without extension, and further views of the same scene."""
 
     stem: str
     lq: Path
     gt: Path
+    views: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,16 +69,23 @@ def find_benchmark(
         raise DataError(f'{root}: no such folder. {where_to_get(benchmark)}')
     lines = '\n'.join(f'  {each.text(blur)}' for each in layouts)
     tried = f'Layouts tried in this folder and up to {DEEPEST} folders below:\n{lines}{_packed(root)}'
+    keys: dict[str, list[str]] = {}
+    for suffix in {each.suffix for each in layouts if each.suffix}:
+        with contextlib.suppress(DataError):
+            keys[suffix] = FolderStore(root, (suffix,)).keys
     try:
-        keys = FolderStore(root).keys
+        keys[''] = FolderStore(root).keys
     except DataError as error:
-        raise DataError(f'{error}\n{tried}\n{where_to_get(benchmark)}') from error
+        if not any(keys.values()):
+            raise DataError(f'{error}\n{tried}\n{where_to_get(benchmark)}') from error
     found: list[FoundBenchmark] = []
     for each in layouts:
         found += (
             _by_list(benchmark, each, root, parts)
             if each.list_file
-            else _by_pattern(benchmark, each, root, keys, parts, blur)
+            else _by_folders(benchmark, each, root, parts)
+            if each.pairing
+            else _by_pattern(benchmark, each, root, keys.get(each.suffix, ()), parts, blur)
         )
     if not found:
         if layout is not None:
@@ -95,16 +106,16 @@ def check_counts(benchmark: BenchmarkSet, found: FoundBenchmark, allow_partial: 
         one line per difference, if ``allow_partial``.
 
     Raises:
-        DataError: number of pairs, partners or image sizes differ, and not ``allow_partial``.
+        DataError: number of pairs or sequences, partners or image sizes differ, and not ``allow_partial``.
     """
     lines = [
-        f'{part}: found {len(pairs)} pairs, expected {benchmark.counts[part]}'
+        f'{part}: found {count} {benchmark.unit}, expected {benchmark.counts[part]}'
         for part, pairs in found.pairs.items()
-        if len(pairs) != benchmark.counts[part]
+        if (count := benchmark.count(pair.stem for pair in pairs)) != benchmark.counts[part]
     ]
     if found.alone:
         lines.append(f'{len(found.alone)} files without a partner are skipped: {some_of(found.alone, SHOWN)}')
-    if benchmark.sizes:
+    if benchmark.sizes and not found.layout.suffix:
         lines += _wrong_sizes(benchmark, found)
     if lines and not allow_partial:
         detail = '\n  '.join(lines)
@@ -156,6 +167,7 @@ def _by_pattern(
     default = benchmark.parts[0]
     lq: dict[tuple[str, ...], list[tuple[str, dict[str, str]]]] = {}
     gt: dict[tuple[str, ...], str] = {}
+    views: dict[tuple[str, ...], dict[int, str]] = defaultdict(dict)
     for key in keys:
         stem = str(PurePosixPath(key).with_suffix(''))
         for number, pattern in enumerate(patterns):
@@ -168,8 +180,11 @@ def _by_pattern(
             index = tuple(fields[name] for name in shared)
             if number == 0:
                 lq.setdefault(index, []).append((key, fields))
+            elif layout.sharp_views:
+                views[index][int(fields['view'])] = key
             else:
                 gt[index] = key
+    gt |= {index: along[sorted(along)[len(along) // 2]] for index, along in views.items()}
     place = shared.index('top')
     for top in sorted({index[place] for index in lq if index in gt}):
         pairs: dict[str, list[BenchmarkPair]] = {part: [] for part in parts}
@@ -185,12 +200,41 @@ def _by_pattern(
         yield _found(benchmark, layout, root / top, pairs, alone)
 
 
+def _by_folders(
+    benchmark: BenchmarkSet, layout: FolderLayout, root: Path, parts: Collection[str]
+) -> Iterator[FoundBenchmark]:
+    """Find the folders that have the folders of this layout, and pair their files by its rule."""
+    for folder in _below(root):
+        there = [part for part in parts if all((folder / name).is_dir() for name in layout.folders(part)[:2])]
+        if not there:
+            continue
+        pairs: dict[str, list[BenchmarkPair]] = {part: [] for part in parts}
+        for part in there:
+            lq, gt, *views = (FolderStore(folder / name) for name in layout.folders(part))
+            found = find_pairs(gt, lq, layout.pairing or 'stem')
+            beside = [naturally_sorted(store.keys) for store in views]
+            for store, keys in zip(views, beside, strict=True):
+                if len(keys) != len(found):
+                    raise DataError(
+                        f'{store.root}: {len(keys)} images, but {len(found)} in {lq.root}; unpack both again'
+                    )
+            for number, (sharp, blurred) in enumerate(found):
+                more = tuple(store.root / keys[number] for store, keys in zip(views, beside, strict=True))
+                pairs[part].append(BenchmarkPair(lq.stem(blurred), lq.root / blurred, gt.root / sharp, more))
+        yield _found(benchmark, layout, folder, pairs, [])
+
+
+def _below(root: Path) -> list[Path]:
+    """Return a folder and those up to two folders below it."""
+    below = [root, *(path for depth in range(1, DEEPEST + 1) for path in sorted(root.glob('/'.join(['*'] * depth))))]
+    return [path for path in below if path.is_dir()]
+
+
 def _by_list(
     benchmark: BenchmarkSet, layout: FolderLayout, root: Path, parts: Collection[str]
 ) -> Iterator[FoundBenchmark]:
     """Find the folders that have the lists of this layout."""
-    below = [root, *(path for depth in range(1, DEEPEST + 1) for path in sorted(root.glob('/'.join(['*'] * depth))))]
-    for folder in (path for path in below if path.is_dir()):
+    for folder in _below(root):
         lists = {part: folder / layout.list_file.format(part=part) for part in parts}
         if not any(path.is_file() for path in lists.values()):
             continue

@@ -50,7 +50,7 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno == errno.ENAMETOOLONG:
             raise DataError(f'{path}: the name is too long for this disk; rename the source') from error
         if error.errno == errno.EXDEV:
-            raise OutputError(f'{path}: the source is on another disk; use --link copy or symbolic') from error
+            raise OutputError(f'{path}: the source is on a different disk; use --link copy or symbolic') from error
         raise OutputError(
             f'{path}: cannot be written ({reason}). Free disk space or change the permissions, then run the same '
             'command again; finished files are kept'

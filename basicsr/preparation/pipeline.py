@@ -23,7 +23,7 @@ from basicsr.utils.errors import ArgumentError, DataError
 from basicsr.version import __version__
 
 _MODULES: Any = {'crops': crops, 'predeblur': predeblur, 'masks': masks, 'group': group, 'lmdb': lmdb_copies}
-_UNKNOWN_BLUR = ' '.join(('kind of blur', 'not told', 'by this layout'))  # records of version 0.1 have this text
+_UNKNOWN_BLUR = 'kind of blur not told by this layout'  # records of version 0.1 have this text
 
 
 @dataclass
@@ -143,6 +143,9 @@ def _in_order(plan: Plan, stages: Iterable[str]) -> list[tuple[str, str]]:
 def _about(plan: Plan, found: FoundBenchmark) -> list[str]:
     """Describe the files found, and mark missing ones as PARTIAL."""
     counts = ', '.join(f'{len(pairs)} {part} pairs' for part, pairs in found.pairs.items())
+    if plan.benchmark.unit == 'sequences':
+        numbers = {part: plan.benchmark.count(pair.stem for pair in pairs) for part, pairs in found.pairs.items()}
+        counts += f' ({", ".join(f"{number} {part} sequences" for part, number in numbers.items())})'
     lines = [f'{plan.benchmark.name}: {counts}, {found.layout.name} layout in {found.folder}, {_blur(plan, found)}']
     return lines + [f'PARTIAL: {line}' for line in check_counts(plan.benchmark, found, True)]
 
@@ -174,13 +177,14 @@ def _settings(
 
 def _convert(plan: Plan, part: str, found: FoundBenchmark, record: dict[str, Any], pool: Pool) -> StageCounts:
     """Run the first stage and record the number and sizes of the pairs."""
-    counts, sizes = convert.run(plan, part, found.pairs[part], pool)
+    counts, sizes = convert.run(plan, part, found, pool)
     pairs, expected = counts.made + counts.kept, plan.benchmark.counts[part]
+    number = plan.benchmark.count(pair.stem for pair in found.pairs[part])
     record.setdefault('parts', {})[part] = {
         'expected': expected,
-        'found': len(found.pairs[part]),
+        'found': number,
         'pairs': pairs,
-        'complete': pairs == expected,
+        'complete': number == expected and not counts.failed,
         'sizes': sizes,
     }
     return counts

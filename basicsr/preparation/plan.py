@@ -65,7 +65,7 @@ class Plan:
         network: restores images before segmentation; the stage ``predeblur`` needs it.
         crop: size and step of the training crops, in pixels.
         workers: number of processes.
-        force: write the files of the stages again.
+        force: recreate the files of the stages.
 
     Raises:
         ArgumentError: an unknown part or blur, or a value out of range.
@@ -113,7 +113,13 @@ class Plan:
         return 'predeblurred' in self.benchmark.cat_test and (self.cat_test or self.masks_from) == 'predeblurred'
 
     def applies(self, stage: str, part: str) -> bool:
-        """Return whether a stage has work for this part."""
+        """Return whether a stage has work for this part.
+
+        Sets that are read as in their archive are only converted, and so are sequences, which have no masks.
+        """
+        only_converted = self.benchmark.archive is not None or self.benchmark.unit == 'sequences'
+        if only_converted and stage != 'convert':
+            return False
         return {'crops': part == 'train', 'predeblur': self.predeblurs(part)}.get(stage, True)
 
     def mask_folders(self, part: str) -> dict[str, str]:

@@ -22,6 +22,12 @@ _NAMES = {
     'k': '{number:02}',
     'group': 'test-close-ups',
     'name': 'standin-{part}-{number:06}',
+    'im': '{number}',
+    'flit': '1',
+    'shake': '1',
+    'view': '1',
+    'blurred': 'BlurryImages',
+    'sharp': 'GroundTruth',
 }
 
 
@@ -40,7 +46,7 @@ def make_standin(
     Args:
         benchmark: the set to imitate.
         root: the new folder; must be empty or missing.
-        layout: name of the layout; None takes the first.
+        layout: name of the layout; None takes the first one of image files.
         count: number of pairs in each part.
         size: (H, W) of the images.
         parts: the parts to write; empty for the default ones.
@@ -51,12 +57,15 @@ def make_standin(
         the blurred files.
 
     Raises:
-        DataError: the folder is not empty, or the layout is unknown.
+        DataError: the folder is not empty, or the layout is unknown or not of image files.
         OutputError: the folder cannot be written.
     """
     if root.is_dir() and any(root.iterdir()):
         raise DataError(f'{root}: not empty; use a new folder for a stand-in')
-    chosen, written = benchmark.layouts_named(layout)[0], []
+    possible = [each for each in benchmark.layouts_named(layout) if not each.suffix]
+    if not possible:
+        raise DataError(f'{benchmark.name}: stand-ins are image files; the layout {layout} has other files')
+    chosen, written = possible[0], []
     for part in tuple(parts) or benchmark.parts:
         part_seed = seed * len(PARTS) + PARTS.index(part)
         images = SyntheticBlurDataset(None if photos is None else str(photos), 1.0, count, max(size), seed=part_seed)
@@ -64,8 +73,10 @@ def make_standin(
         for number in range(count):
             lq, gt = _paths(benchmark, chosen, part, number)
             item = images[number]
-            for name, pixels in ((lq, item['lq']), (gt, item['gt'])):
-                save_png(root / f'{name}.png', _middle(pixels.numpy(), size))
+            views = [f'{folder.format(part=part)}/{lq.rpartition("/")[2]}' for folder in chosen.views]
+            for name, pixels in ((lq, item['lq']), (gt, item['gt']), *((view, item['lq']) for view in views)):
+                image = _middle(pixels.numpy(), size)
+                save_png(root / f'{name}.png', image if benchmark.bits == 8 else image.astype(np.uint16) * 257)
             written.append(root / f'{lq}.png')
             lines += f'{gt}.png {lq}.png\n'
         if chosen.list_file:

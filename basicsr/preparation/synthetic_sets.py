@@ -17,7 +17,7 @@ from tqdm import tqdm
 from basicsr.masks.generator import build_generator
 from basicsr.preparation.output_files import save_pair
 from basicsr.utils.errors import DataError
-from basicsr.utils.files import whole_folder
+from basicsr.utils.files import read_json, whole_folder
 
 
 def photo_file(name: str) -> Path:
@@ -30,7 +30,7 @@ def photo_file(name: str) -> Path:
     for path in (folder / f'{name}.png', folder / f'{name}.jpg'):
         if path.is_file():
             return path
-    raise DataError(f'{folder}: has no photo {name}; reinstall scikit-image, or install another version')
+    raise DataError(f'{folder}: has no photo {name}; reinstall scikit-image, or install a different version')
 
 
 class MasksOfBlurred:
@@ -74,9 +74,12 @@ def require_same_settings(record: Path, settings: dict[str, Any]) -> None:
     """Compare the settings of a data set with those in its record.
 
     Raises:
-        DataError: the folder of the record contains other files, or the data set with other settings.
+        DataError: the folder of the record contains other files, or the data set with other settings; the record is
+            damaged.
     """
-    before = json.loads(record.read_text(encoding='utf-8')) if record.is_file() else {}
+    before: Any = read_json(record, DataError, 'remove its folder, or use another one') if record.is_file() else {}
+    if not isinstance(before, dict):
+        raise DataError(f'{record}: not the record of a data set; remove its folder, or use another one')
     if differing := ', '.join(key for key in settings if before.get(key) != settings[key]):
         advice = f'see {record.name}; remove the folder, or use another one'
         raise DataError(f'{record.parent}: contains other data ({differing} differ); {advice}')

@@ -16,10 +16,14 @@ from typing import Any, Generic, TypeVar
 from tqdm import tqdm
 
 from basicsr.utils.errors import BasicsrError, DataError, OutputError
+from basicsr.utils.ordered import in_order
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar('Result')
+
+_work: Callable[[Any], Any] | None = None
+_KILLED = 'a worker process was killed, perhaps for lack of memory; use fewer --workers'
 
 
 @dataclass
@@ -82,18 +86,44 @@ class Pool:
                 done.failed[str(job[0])] = error
         return done
 
+    def each(self, work: Callable[[Any], Result], items: Sequence[Any]) -> Iterator[Result]:
+        """Return ``work(item)`` for each item, in their order; the first error ends it.
+
+        Args:
+            work: sent to each process once, with its state.
+            items: all must be small.
+
+        Raises:
+            DataError: a process was killed.
+        """
+        with self._executor_with(work) as executor:
+            try:
+                yield from in_order(lambda item: executor.submit(_work_on, item), items, 2 * self.workers)
+            except BrokenProcessPool as error:
+                raise DataError(_KILLED) from error
+            except BaseException:
+                executor.shutdown(cancel_futures=True)
+                raise
+
     def _outcomes(self, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, str | None]]:
         if min(self.workers, len(jobs)) <= 1:
             yield from (_attempt(work, job) for job in jobs)
             return
-        if self._executor is None:
-            context = multiprocessing.get_context('spawn')  # a fork would copy locks held by threads of torch
-            self._executor = ProcessPoolExecutor(self.workers, context, _begin_worker)
+        executor = self._started()
         try:
-            futures = [self._executor.submit(_attempt, work, job) for job in jobs]
+            futures = [executor.submit(_attempt, work, job) for job in jobs]
             yield from (future.result() for future in futures)
         except BrokenProcessPool as error:
-            raise DataError('a worker process was killed, perhaps for lack of memory; use fewer --workers') from error
+            raise DataError(_KILLED) from error
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._executor is None:
+            self._executor = self._executor_with(None)
+        return self._executor
+
+    def _executor_with(self, work: Callable[[Any], Any] | None) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context('spawn')  # a fork would copy locks held by threads of torch
+        return ProcessPoolExecutor(self.workers, context, _begin_worker, (work,))
 
 
 def _attempt(work: Callable[..., Any], job: tuple[Any, ...]) -> tuple[Any, str | None]:
@@ -106,14 +136,21 @@ def _attempt(work: Callable[..., Any], job: tuple[Any, ...]) -> tuple[Any, str |
         return None, str(error)
 
 
-def _begin_worker() -> None:
-    """Limit a worker to one thread, and stop it with its parent process."""
+def _begin_worker(work: Callable[[Any], Any] | None) -> None:
+    """Limit a worker to one thread, stop it with its parent process, and keep what it is to do."""
     import cv2
 
+    global _work
+    _work = work
     cv2.setNumThreads(1)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _work_on(item: Any) -> Any:
+    assert _work is not None  # noqa: S101 - set when the process began
+    return _work(item)
 
 
 def _end_with(sentinel: int) -> None:

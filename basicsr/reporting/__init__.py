@@ -4,12 +4,15 @@ Every process adds its images to a :class:`RowWriter`. After a barrier, rank 0 c
 :func:`write_report`, :func:`write_summary` and :func:`write_gallery`. docs/reports.md has a complete example.
 """
 
-from basicsr.reporting.comparison import Comparison, Difference, bootstrap_interval, compare
+from basicsr.reporting.comparison import Comparison, Difference, compare
 from basicsr.reporting.files import read_report, read_reports, write_report
-from basicsr.reporting.gallery import GALLERY, write_comparison, write_gallery
+from basicsr.reporting.gallery import GALLERY, write_comparison, write_gallery, write_runs_page
 from basicsr.reporting.images import KeptImages
 from basicsr.reporting.report import MCR, Definition, ImageRow, Report, RunFacts, definition_of, facts_of_run
 from basicsr.reporting.row_writer import RowWriter, join
+from basicsr.reporting.several_runs import RunsComparison, compare_runs
+from basicsr.reporting.several_tables import write_tables
+from basicsr.reporting.statistics import Estimate, bootstrap_interval, holm, scene_estimate, sign_flip_p_value
 from basicsr.reporting.tables import Table, comparison_notes, comparison_table, summary_table, write_summary
 
 __all__ = [
@@ -18,24 +21,32 @@ __all__ = [
     'Comparison',
     'Definition',
     'Difference',
+    'Estimate',
     'ImageRow',
     'KeptImages',
     'Report',
     'RowWriter',
     'RunFacts',
+    'RunsComparison',
     'Table',
     'bootstrap_interval',
     'compare',
+    'compare_runs',
     'comparison_notes',
     'comparison_table',
     'definition_of',
     'facts_of_run',
+    'holm',
     'join',
     'read_report',
     'read_reports',
+    'scene_estimate',
+    'sign_flip_p_value',
     'summary_table',
     'write_comparison',
     'write_gallery',
     'write_report',
+    'write_runs_page',
     'write_summary',
+    'write_tables',
 ]

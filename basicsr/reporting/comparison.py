@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from basicsr.reporting.report import MCR, Definition, ImageRow, Report, listed
+from basicsr.reporting.statistics import Method, bootstrap_interval
 from basicsr.utils.errors import ReportError
-
-Method: TypeAlias = Literal['bca', 'percentile']
-
-_CHUNK = 4_000_000  # random draws held at once, 32 MB
 
 
 @dataclass(frozen=True)
@@ -131,53 +126,6 @@ def compare(
     return Comparison(first, second, tuple(differences), **how)
 
 
-def bootstrap_interval(
-    values: NDArray[Any] | Sequence[float],
-    confidence: float = 0.95,
-    method: Method = 'bca',
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Return a bootstrap confidence interval of the mean.
-
-    Args:
-        values: one finite number per image (the differences, for a paired comparison).
-        confidence: between 0 and 1.
-        method: 'bca' or 'percentile'; if all values are equal, both ends are the mean.
-        resamples: number of resamples.
-        seed: of the resampling.
-
-    Returns:
-        lower and upper end.
-
-    Raises:
-        ReportError: no values, values that are not finite, or invalid arguments.
-    """
-    values = np.asarray(values, np.float64)
-    if not values.size or not np.isfinite(values).all():
-        raise ReportError(f'a confidence interval needs finite numbers, got {values.size} values')
-    if not 0 < confidence < 1 or resamples < 1 or method not in ('bca', 'percentile'):
-        raise ReportError(f"confidence {confidence} (0 to 1), resamples {resamples}, method '{method}': invalid")
-    if values.min() == values.max():
-        return float(values[0]), float(values[0])
-    import scipy.stats  # slow to import
-
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', RuntimeWarning)  # degenerate data give NaN, see below
-        found = scipy.stats.bootstrap(
-            (values,),
-            np.mean,
-            n_resamples=resamples,
-            batch=max(1, _CHUNK // len(values)),
-            confidence_level=confidence,
-            method=method,
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-    if math.isnan(found.low) and method == 'bca':  # all resampled means are on one side of the mean
-        return bootstrap_interval(values, confidence, 'percentile', resamples, seed)
-    return float(found.low), float(found.high)
-
-
 def _difference(definition: Definition, pairs: Sequence[tuple[ImageRow, ImageRow]], **bootstrap: Any) -> Difference:
     both = [(a.name, a.scores.get(definition.label), b.scores.get(definition.label)) for a, b in pairs]
     finite = [(x, y) for _, x, y in both if x is not None and y is not None and math.isfinite(x) and math.isfinite(y)]
@@ -233,6 +181,6 @@ def _check_same_inputs(pairs: Sequence[tuple[ImageRow, ImageRow]], label: str) -
     ]
     if differing:
         raise ReportError(
-            f"the blurred inputs of {listed(differing)} have another '{label}' in the second run; "
+            f"'{label}' of the blurred input differs between the runs for {listed(differing)}; "
             'the runs used different images with the same names'
         )

@@ -9,14 +9,18 @@ import io
 import json
 import math
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from basicsr.metrics import Average
+from basicsr.reporting.figures import figures_of
 from basicsr.reporting.report import MCR, ImageRow, Report
 from basicsr.utils.errors import ReportError
-from basicsr.utils.files import read_file, write_whole
+from basicsr.utils.files import read_json, write_whole
 
 FORMAT = 'basicsr report 1'
 FIXED_COLUMNS = ('index', 'name', 'width', 'height', 'seconds', 'tiled', 'collapsed', 'marks', 'group')
@@ -38,7 +42,7 @@ def file_stem(name: str) -> str:
 
 
 def write_report(folder: Path, report: Report) -> tuple[Path, Path]:
-    """Write ``<dataset>.json`` and ``<dataset>.csv`` atomically.
+    """Write ``<dataset>.json`` and ``<dataset>.csv``, and figures as ``<dataset>_<label>.svg``, atomically.
 
     Args:
         folder: the result folder, ``results/<run>``; created if needed.
@@ -54,17 +58,29 @@ def write_report(folder: Path, report: Report) -> tuple[Path, Path]:
     stem = file_stem(report.dataset)
     for suffix, text in (('.csv', csv_text(report)), ('.json', json_text(report))):
         write_whole(folder / f'{stem}{suffix}', text.encode())
+    for label, figure in figures_of({report.facts.run: report}).items():
+        write_whole(folder / figure_file(report, label), figure.encode())
     return folder / f'{stem}.json', folder / f'{stem}.csv'
+
+
+def figure_file(report: Report, label: str) -> str:
+    """Return the name of the file of a figure."""
+    return f'{file_stem(report.dataset)}_{file_stem(label)}.svg'
 
 
 def json_text(report: Report) -> str:
     """Return a report as strict JSON."""
+    averages_of: dict[str, Callable[[str], Average]] = {
+        'output': report.average,
+        'blurred input': report.input_average,
+        **{name: partial(report.baseline_average, name) for name in report.baselines},
+    }
     averages = {
         which: {
             label: {**dataclasses.asdict(average), 'mean': average.mean}
             for label, average in ((item.label, average_of(item.label)) for item in report.definitions)
         }
-        for which, average_of in (('output', report.average), ('blurred input', report.input_average))
+        for which, average_of in averages_of.items()
     }
     not_finite: dict[str, str] = {}
     stored = {**dataclasses.asdict(report), 'rows': [_stored(row) for row in report.rows]}
@@ -82,11 +98,7 @@ def read_report(path: Path) -> Report:
     Raises:
         ReportError: the file is missing, damaged or not a report.
     """
-    content = read_file(path, ReportError)
-    try:
-        tree = json.loads(content)
-    except ValueError as error:
-        raise ReportError(f'{path}: damaged ({error}); repeat the evaluation') from error
+    tree = read_json(path, ReportError, 'repeat the evaluation')
     if not isinstance(tree, dict) or tree.get('format') != FORMAT:
         raise ReportError(f"{path}: not a report (its 'format' is not '{FORMAT}'); use a JSON file of an evaluation")
     try:
@@ -124,16 +136,22 @@ def _is_report(path: Path) -> bool:
 
 
 def csv_text(report: Report) -> str:
-    """Return the rows as RFC 4180: ``index, name, ...``, then each label for the output and (``_input``) for the input.
+    """Return the rows as RFC 4180: ``index, name, ...``, each label for the output and (``_input``) for the input.
+
+    Then follow the labels of baselines, such as ``psnr_unsharp_mask``.
 
     Numbers have a decimal point and read back exactly; missing values are empty.
     """
     stream = io.StringIO(newline='')
     writer = csv.writer(stream, lineterminator='\r\n')
-    writer.writerow([*FIXED_COLUMNS, *(name for label in report.labels for name in (label, label + INPUT))])
+    labels = [name for label in report.labels for name in (label, label + INPUT)]
+    others = [(name, label) for name in report.baselines for label in report.labels]
+    columns = [f'{label}_{name.lower().replace(" ", "_")}' for name, label in others]
+    writer.writerow([*FIXED_COLUMNS, *labels, *columns])
     for row in map(_stored, report.rows):
         row['marks'] = '; '.join(row['marks'])
         scores = [row[kind].get(label) for label in report.labels for kind in ('scores', 'input_scores')]
+        scores += [row['baselines'].get(name, {}).get(label) for name, label in others]
         values = (*(row[key] for key in FIXED_COLUMNS), *scores)
         writer.writerow([str(value).lower() if isinstance(value, bool) else value for value in values])
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""The gallery: one static HTML page for one run or two runs, which needs no server."""
+"""The gallery: one static HTML page for one run or several runs, which needs no server."""
 
 from __future__ import annotations
 
@@ -6,26 +6,32 @@ import base64
 import hashlib
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from basicsr.reporting.comparison import Comparison
+from basicsr.reporting.figures import figures_of
 from basicsr.reporting.files import file_stem
 from basicsr.reporting.images import error_colours
 from basicsr.reporting.report import MCR, ImageRow, Report, ranking_label
+from basicsr.reporting.several_runs import RunsComparison
+from basicsr.reporting.several_tables import family_size, gain_chart, runs_notes, tables_of
 from basicsr.reporting.tables import (
     Published,
-    both_summaries,
+    Table,
     comparison_notes,
     comparison_table,
     facts_lines,
     names_of,
     notes_of,
+    summaries,
     summary_table,
 )
+from basicsr.reporting.training_curves import training_charts, training_of
 from basicsr.utils.errors import ReportError
 from basicsr.utils.files import write_whole
 
@@ -55,14 +61,17 @@ def write_gallery(folder: Path, reports: Sequence[Report], published: Published 
     """
     if not reports:
         raise ReportError(f'{folder}: a gallery needs at least one report')
-    sets, summaries = [], []
+    sets, sections = [], []
     for report in reports:
         name, link = report.dataset, _link('.')
         sets.append(_data_set(report, [_row(row, _run_of_row(row, link)) for row in report.rows], [report.facts.run]))
         tables = [summary_table(report, (published or {}).get(name))]
-        summaries.append({'dataset': name, 'tables': tables, 'notes': notes_of(report)})
+        sections.append(_summary(name, tables, notes_of(report), figures_of({report.facts.run: report})))
+    training = training_charts({reports[0].facts.run: training_of(reports[0])})
+    if training:
+        sections.append(_summary('Training', (), (), training))
     target = folder / GALLERY
-    _write_page(target, reports[0].facts.run, sets, summaries, [reports[0]], reports)
+    _write_page(target, reports[0].facts.run, sets, sections, [reports[0]], reports)
     return target
 
 
@@ -85,23 +94,85 @@ def write_comparison(target: Path, first_folder: Path, second_folder: Path, comp
     """
     if not comparisons:
         raise ReportError(f'{target}: a comparison needs at least one data set in both runs')
-    links = [_link(_relative(folder, target.parent)) for folder in (first_folder, second_folder)]
-    sets, summaries = [], []
+    sections = []
     for comparison in comparisons:
-        others = {row.name: row for row in comparison.second.rows}
+        both, names = (comparison.first, comparison.second), names_of(comparison)
+        tables = [comparison_table(comparison), summaries(both, names)]
+        figures = figures_of(dict(zip(names, both, strict=True)))
+        sections.append(_Section(both, names, tables, comparison_notes(comparison), figures))
+    title = ' against '.join(sections[0].names[::-1])
+    return _write_sections(target, title, (first_folder, second_folder), sections)
+
+
+def write_runs_page(target: Path, folders: Sequence[Path], comparisons: Sequence[RunsComparison]) -> Path:
+    """Write a gallery of several runs, with the charts of gains and of training, atomically.
+
+    Args:
+        target: the page; its folder is created if needed. It links to the images in the result folders by relative
+            paths, so move all folders together.
+        folders: result folders of the runs; the first one is the reference.
+        comparisons: of :func:`~basicsr.reporting.several_runs.compare_runs`, one per data set.
+
+    Returns:
+        ``target``.
+
+    Raises:
+        ReportError: no comparisons.
+        OSError: the folder is not writable, or the disk is full.
+    """
+    if not comparisons:
+        raise ReportError(f'{target}: a comparison needs at least one data set in all runs')
+    tests, sections = family_size(comparisons), []
+    for comparison in comparisons:
+        chart = gain_chart(comparison)
+        figures = figures_of(dict(zip(comparison.names, comparison.reports, strict=True)))
+        figures |= {} if chart is None else {'gain': chart}
+        notes = runs_notes(comparison, tests)
+        sections.append(_Section(comparison.reports, comparison.names, tables_of(comparison), notes, figures))
+    first = comparisons[0]
+    training = training_charts(dict(zip(first.names, map(training_of, first.reports), strict=True)))
+    title = f'{", ".join(first.names[1:])} against {first.names[0]}'
+    return _write_sections(target, title, folders, sections, training)
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A data set of a comparison: its reports, the first of which is the reference, and what the summary shows."""
+
+    reports: Sequence[Report]
+    names: Sequence[str]
+    tables: Sequence[Table]
+    notes: Sequence[str]
+    figures: Mapping[str, str] = field(default_factory=dict)
+
+
+def _write_sections(
+    target: Path,
+    title: str,
+    folders: Sequence[Path],
+    sections: Sequence[_Section],
+    training: Mapping[str, str] | None = None,
+) -> Path:
+    links = [_link(_relative(folder, target.parent)) for folder in folders]
+    sets, summary = [], []
+    for section in sections:
+        by_name = [{row.name: row for row in report.rows} for report in section.reports]
         rows = [
-            _row(row, _run_of_row(row, links[0]), _run_of_row(others[row.name], links[1]))
-            for row in comparison.first.rows
+            _row(row, *(_run_of_row(rows[row.name], link) for rows, link in zip(by_name, links, strict=True)))
+            for row in section.reports[0].rows
         ]
-        sets.append(_data_set(comparison.first, rows, list(names_of(comparison))))
-        tables = [comparison_table(comparison), both_summaries(comparison)]
-        notes = comparison_notes(comparison)
-        summaries.append({'dataset': comparison.first.dataset, 'tables': tables, 'notes': notes})
-    both = [comparisons[0].first, comparisons[0].second]
-    title = ' against '.join(names_of(comparisons[0])[::-1])
+        dataset = section.reports[0].dataset
+        sets.append(_data_set(section.reports[0], rows, list(section.names)))
+        summary.append(_summary(dataset, section.tables, section.notes, section.figures))
+    if training:
+        summary.append(_summary('Training', (), (), training))
     target.parent.mkdir(parents=True, exist_ok=True)
-    _write_page(target, title, sets, summaries, both, [item.first for item in comparisons])
+    _write_page(target, title, sets, summary, sections[0].reports, [item.reports[0] for item in sections])
     return target
+
+
+def _summary(title: str, tables: Sequence[Table], notes: Sequence[str], figures: Mapping[str, str]) -> dict[str, Any]:
+    return {'dataset': title, 'tables': tables, 'figures': figures, 'notes': notes}
 
 
 def comparison_file(first_folder: Path, second_folder: Path) -> Path:
@@ -160,7 +231,7 @@ def _plain(value: float) -> float | str:
 
 
 def _relative(folder: Path, start: Path) -> str:
-    """Return the path of a folder relative to the page; absolute if on another drive."""
+    """Return the path of a folder relative to the page; absolute if on a different drive."""
     try:
         return Path(os.path.relpath(folder.resolve(), start.resolve())).as_posix()
     except ValueError:
@@ -202,7 +273,10 @@ def _write_page(
         script=Markup(script),  # noqa: S704 - our own files
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data={'title': title, 'sets': sets},
-        sections=sections,
+        sections=[
+            {**section, 'figures': [Markup(figure) for figure in section['figures'].values()]}  # noqa: S704 - ours
+            for section in sections
+        ],
         long_note=LONG_NOTE,
         definitions={item.label: item for report in reports for item in report.definitions}.values(),
         runs=[(report.facts.run, facts_lines(report)) for report in runs],

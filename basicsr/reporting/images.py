@@ -173,7 +173,7 @@ def eight_bit(image: Array) -> NDArray[np.uint8]:
         image: (H, W, 3) or (H, W, 1), further channels are ignored; uint8 or uint16.
 
     Raises:
-        ShapeError: another shape or dtype.
+        ShapeError: a different shape or dtype.
     """
     if image.ndim != 3 or image.dtype not in (np.uint8, np.uint16):
         raise ShapeError(f'expected an image (H, W, C) of 8 or 16 bits, got {image.dtype} {image.shape}')

@@ -38,6 +38,7 @@ class Definition:
         data_range: distance between black and white, as text.
         settings: arguments of the metric, as text.
         missing: reason why nothing was scored (optional package, weights); empty if it was.
+        cumulative: whether reports draw its cumulative histogram.
     """
 
     label: str
@@ -49,6 +50,7 @@ class Definition:
     data_range: str = ''
     settings: Mapping[str, str] = field(default_factory=dict)
     missing: str = ''
+    cumulative: bool = False
 
 
 def definition_of(label: str, metric: Metric) -> Definition:
@@ -61,7 +63,7 @@ def definition_of(label: str, metric: Metric) -> Definition:
     settings = {key: str(value) for key, value in vars(metric).items() if not key.startswith('_')}
     data_range = settings.get('data_range', 'None')
     by_type = 'by the type of the image: 255 for 8 bits, 65535 for 16 bits, 1 for floats'
-    same = ('variant', 'unit', 'decimals', 'higher_is_better', 'missing')
+    same = ('variant', 'unit', 'decimals', 'higher_is_better', 'missing', 'cumulative')
     return Definition(
         label,
         **{name: getattr(metric, name) for name in same},
@@ -88,6 +90,7 @@ class ImageRow:
         images: files by kind (``FULL`` and ``THUMBNAILS`` of ``images.py``), relative to the result folder,
             with forward slashes.
         group: name of the group of images with separate averages ('indoor'); empty without groups.
+        baselines: scores of other methods by their name and label.
     """
 
     index: int
@@ -101,11 +104,17 @@ class ImageRow:
     marks: tuple[str, ...] = ()
     images: Mapping[str, str] = field(default_factory=dict)
     group: str = ''
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def collapsed(self) -> bool | None:
         """Whether the output is much worse than the input (MCR); None if it was not scored."""
         return self.scores[MCR] > 0 if MCR in self.scores else None
+
+    @property
+    def all_scores(self) -> tuple[Mapping[str, float], ...]:
+        """Scores of the output, of the blurred input and of the baselines."""
+        return self.scores, self.input_scores, *self.baselines.values()
 
     def gain(self, label: str) -> float | None:
         """Return the output's score minus the input's; None if one is missing or both are infinite."""
@@ -193,7 +202,8 @@ class Report:
         if twice:
             raise ReportError(f'{self.dataset}: {listed(twice)} are names of several images; names must be unique')
         known = {definition.label for definition in self.definitions}
-        unknown = {label for row in self.rows for label in (*row.scores, *row.input_scores)} - known - {MCR}
+        used = (label for row in self.rows for each in row.all_scores for label in each)
+        unknown = set(used) - known - {MCR}
         if unknown:
             raise ReportError(f'{self.dataset}: scores without definition: {listed(sorted(unknown))}')
 
@@ -218,6 +228,15 @@ class Report:
     def input_average(self, label: str, group: str | None = None) -> Average:
         """Return the average of the blurred inputs, of all images or a group."""
         return average(row.input_scores.get(label) for row in self.members(group))
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """Names of the other methods that were scored, in the order of the rows."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.baselines))
+
+    def baseline_average(self, name: str, label: str, group: str | None = None) -> Average:
+        """Return the average of a baseline, of all images or a group."""
+        return average(row.baselines.get(name, {}).get(label) for row in self.members(group))
 
     @property
     def collapsed(self) -> tuple[str, ...]:

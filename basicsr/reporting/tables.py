@@ -11,6 +11,7 @@ from pathlib import Path
 
 from basicsr.metrics import Average
 from basicsr.reporting.comparison import Comparison, Difference
+from basicsr.reporting.files import figure_file
 from basicsr.reporting.report import Definition, Report
 from basicsr.utils.files import write_whole
 
@@ -49,12 +50,19 @@ class Table:
     def markdown(self) -> str:
         """Return Markdown with escaped cells."""
         rule = '|'.join(['---', *['---:' if self.numbers else '---'] * (len(self.head) - 1)])
-        rows = ['| ' + ' | '.join(_escaped(cell) for cell in line) + ' |' for line in (self.head, *self.rows)]
+        rows = ['| ' + ' | '.join(markdown_text(cell) for cell in line) + ' |' for line in (self.head, *self.rows)]
         return '\n'.join([rows[0], f'|{rule}|', *rows[1:]])
+
+    def latex(self) -> str:
+        """Return a ``tabular`` of the package booktabs with escaped cells."""
+        columns = 'l' + ('r' if self.numbers else 'l') * (len(self.head) - 1)
+        head, *rows = (' & '.join(map(_escaped_for_latex, line)) + r' \\' for line in (self.head, *self.rows))
+        lines = [rf'\begin{{tabular}}{{{columns}}}', r'\toprule', head, r'\midrule', *rows, r'\bottomrule']
+        return '\n'.join([*lines, r'\end{tabular}'])
 
 
 def summary_table(report: Report, published: Mapping[str, float] | None = None) -> Table:
-    """Return the averages of a report: rows for the blurred input and the network, of all images and of each group.
+    """Return the averages of a report, of all images and of each group: blurred input, baselines, network.
 
     Args:
         report: of one data set.
@@ -67,31 +75,37 @@ def summary_table(report: Report, published: Mapping[str, float] | None = None) 
     for group in (None, *report.groups):
         count, ending = str(len(report.members(group))), '' if group is None else f', {group}'
         blurred, ours = [f'blurred input{ending}', count], [f'{report.facts.run}{ending}', count]
+        others = {name: [f'{name}{ending}', count] for name in report.baselines}
         for definition in shown_definitions(report):
             label = definition.label
             blurred.append(cell_of(report.input_average(label, group), definition))
             ours.append(cell_of(report.average(label, group), definition))
+            for name, cells in others.items():
+                cells.append(cell_of(report.baseline_average(name, label, group), definition))
             if published and label in published:
                 mean = report.average(label).mean if group is None else None
                 change = '' if mean is None else with_sign(mean - published[label], definition)
-                blurred += ['', '']
+                for cells in (blurred, *others.values()):
+                    cells += ['', '']
                 ours += [number(published[label], definition) if group is None else '', change]
-        rows += [tuple(blurred), tuple(ours)]
+        rows += [tuple(blurred), *map(tuple, others.values()), tuple(ours)]
     return Table(tuple(head), tuple(rows))
 
 
-def both_summaries(comparison: Comparison, names: tuple[str, str] | None = None) -> Table:
-    """Return the averages of the blurred input and of both runs; of the first run if one has more scores.
+def summaries(reports: Sequence[Report], names: Sequence[str]) -> Table:
+    """Return the averages of the blurred input, of the baselines of the first run, and of the runs.
+
+    Runs that have other scores than the first are left out.
 
     Args:
-        comparison: of the runs.
-        names: of the runs in the table; None are their own.
+        reports: of the runs, on one data set.
+        names: of the runs in the table.
     """
-    first, second = summary_table(comparison.first), summary_table(comparison.second)
-    if first.head != second.head:
-        return first
-    names = names or names_of(comparison)
-    return Table(first.head, (first.rows[0], (names[0], *first.rows[1][1:]), (names[1], *second.rows[1][1:])))
+    tables = [summary_table(report) for report in reports]
+    own = [1 + len(report.baselines) for report in reports]  # place of the run in its table
+    head, above = tables[0].head, tables[0].rows[: own[0]]
+    found = zip(names, tables, own, strict=True)
+    return Table(head, (*above, *((name, *table.rows[row][1:]) for name, table, row in found if table.head == head)))
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -131,13 +145,18 @@ def comparison_notes(comparison: Comparison) -> list[str]:
 
 def summary_markdown(reports: Sequence[Report], published: Published | None = None) -> str:
     """Return the averages of all data sets of a run, with definitions and facts."""
-    parts = [f'# {_escaped(reports[0].facts.run)}']
+    parts = [f'# {markdown_text(reports[0].facts.run)}']
     for report in reports:
         parts += [
-            f'## {_escaped(report.dataset)}',
+            f'## {markdown_text(report.dataset)}',
             summary_table(report, (published or {}).get(report.dataset)).markdown(),
         ]
-        parts += [_escaped(note) for note in notes_of(report)]
+        parts += [
+            f'![{markdown_text(item.variant)}]({figure_file(report, item.label)})'
+            for item in shown_definitions(report)
+            if item.cumulative
+        ]
+        parts += [markdown_text(note) for note in notes_of(report)]
     definitions = {definition.label: definition for report in reports for definition in report.definitions}
     rows = tuple(
         (item.label, item.variant, item.text, item.data_range, ', '.join(f'{k}={v}' for k, v in item.settings.items()))
@@ -239,6 +258,16 @@ def interval(item: Difference, definition: Definition) -> str:
     return f'{with_sign(item.low, definition, 1)} to {with_sign(item.high, definition, 1)}'
 
 
-def _escaped(text: str) -> str:
+_LATEX = {**{sign: f'\\{sign}' for sign in '&%$#_{}'}, '\\': r'\textbackslash{}', '~': r'\textasciitilde{}'}
+_LATEX |= {'^': r'\textasciicircum{}', **{sign: f'${sign}$' for sign in '<>|'}, '≥': r'$\geq$', '≤': r'$\leq$'}
+
+
+def _escaped_for_latex(text: str) -> str:
+    """Escape text for LaTeX; a hyphen before a number is a minus sign."""
+    minus = re.sub(r'(?<![\w.])-(?=\d)', '\0', ' '.join(text.split()))
+    return ''.join('$-$' if sign == '\0' else _LATEX.get(sign, sign) for sign in minus)
+
+
+def markdown_text(text: str) -> str:
     """Escape text for Markdown."""
     return re.sub(r'([\\`*_\[\]<>|#])', r'\\\1', ' '.join(text.split()))

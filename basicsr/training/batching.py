@@ -41,7 +41,9 @@ class Batching:
         return text
 
 
-def share_batch(total: int | None, at_most: int, world: int, published: int | None = None) -> Batching:
+def share_batch(
+    total: int | None, at_most: int, world: int, published: int | None = None, key: str = 'train.total_batch_size'
+) -> Batching:
     """Split the samples of a step evenly.
 
     Args:
@@ -49,6 +51,7 @@ def share_batch(total: int | None, at_most: int, world: int, published: int | No
         at_most: samples in one forward pass of one process, at most.
         world: number of processes.
         published: samples per step of the published recipe, if any.
+        key: of the total in the option file, for the message.
 
     Raises:
         OptionError: the total is not divisible by the number of processes.
@@ -58,7 +61,7 @@ def share_batch(total: int | None, at_most: int, world: int, published: int | No
     if total % world:
         fitting = [str(number) for number in range(1, total + 1) if total % number == 0]
         raise OptionError(
-            f'train.total_batch_size: {total} samples cannot be split evenly over {world} processes; '
+            f'{key}: {total} samples cannot be split evenly over {world} processes; '
             f'start {", ".join(fitting)} processes, or change it to {-(-total // world) * world}'
         )
     share = total // world

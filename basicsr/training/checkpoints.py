@@ -166,8 +166,8 @@ def read_checkpoint(path: Path, network: bool = True) -> Checkpoint:
         network: read the network file, too.
 
     Raises:
-        CheckpointError: not a training state of this project, the files are not a pair, or they contain NaN.
-        WeightsError: a file is missing or damaged, or contains anything but tensors and plain values.
+        CheckpointError: not a training state of this project, or the files are not a pair.
+        WeightsError: a file is missing or damaged, or contains NaN, or anything but tensors and plain values.
     """
     content = load_plain(path)
     missing = [key for key in STATE_KEYS if not isinstance(content, Mapping) or key not in content]
@@ -188,12 +188,9 @@ def read_checkpoint(path: Path, network: bool = True) -> Checkpoint:
         raise CheckpointError(f'{path}: its network file {file} is missing')
     net = load_plain(file)
     if not isinstance(net, Mapping) or net.get('pair') != state['pair']:
-        raise CheckpointError(f'{path} and {file} are not a pair; one of them is from another run')
+        raise CheckpointError(f'{path} and {file} do not belong together; restore both from the same run')
     params = weights_under(file, net, 'params').state
     ema = weights_under(file, net, 'params_ema').state if 'params_ema' in net else None
-    for name, tensor in [*params.items(), *(ema or {}).items()]:
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f'{file}: {name} contains NaN or infinity')
     return Checkpoint(iteration, path, params, ema, state)
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from basicsr.options import Options
 
 
-def debug_overrides(name: str, datasets: Iterable[str], world: int) -> list[str]:
+def debug_overrides(options: Options, world: int) -> list[str]:
     """Return values for ``--force_yml`` that reduce a recipe to two small steps in a separate folder.
 
+    With ``train.stages``, the steps are one of the first and one of the last stage.
+
     Args:
-        name: of the experiment.
-        datasets: keys of its data sets.
+        options: of the option file.
         world: number of processes.
     """
     overrides = [
-        f'name={name}_debug',
+        f'name={options.name}_debug',
         'train:total_iter=2',
-        f'train:total_batch_size={2 * world}',
         'val:val_freq=2',
         'val:validate_first=false',
         'val:max_images=2',
@@ -25,6 +25,15 @@ def debug_overrides(name: str, datasets: Iterable[str], world: int) -> list[str]
         'logger:wandb=null',
         'path:resume_state=null',
     ]
-    if 'train' in datasets:
+    stages = options.train.stages if options.train is not None else None
+    if stages is None:
+        overrides.append(f'train:total_batch_size={2 * world}')
+    else:
+        steps = [
+            f'{{gt_size: {stage.gt_size}, iterations: 1, total_batch_size: {2 * world}}}'
+            for stage in (stages[0], stages[-1])
+        ]
+        overrides.append(f'train:stages=[{", ".join(steps)}]')
+    if 'train' in options.datasets:
         overrides += ['datasets:train:batch_size_per_gpu=2', 'datasets:train:num_worker_per_gpu=1']
     return overrides

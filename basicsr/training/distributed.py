@@ -77,6 +77,17 @@ class Processes:
         dist.all_reduce(values, dist.ReduceOp.MAX)
         return tuple(bool(value) for value in values)
 
+    def any_on_device(self, flags: torch.Tensor) -> torch.Tensor:
+        """Return for each flag, boolean on the device of this process, whether any process has it set.
+
+        On a GPU, the host does not wait: the exchange follows that of the gradients.
+        """
+        if self.world == 1:
+            return flags
+        values = flags.float()
+        dist.all_reduce(values, dist.ReduceOp.MAX, self.gradients)
+        return values > 0
+
     def mean(self, values: Mapping[str, float]) -> dict[str, float]:
         """Return means over all processes; names and their order must agree."""
         total = torch.tensor(list(values.values()), dtype=torch.float64)
@@ -142,7 +153,37 @@ class Processes:
         if error is not None:
             raise error
         if failed:
-            raise PeerError('the first process has failed')
+            raise PeerError('rank 0 failed; see its error above')
+
+
+class LateAny:
+    """Ask in every step whether any process has a flag set, without waiting for the others where GPUs work.
+
+    Args:
+        processes: this process among those of the job; all must ask equally often.
+    """
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self._asked: tuple[Any, torch.Tensor] | None = None
+
+    def __call__(self, flag: bool) -> bool:
+        """Return whether any process has its flag set; on GPUs, whether any had it set in the call before."""
+        if self._processes.world == 1 or self._processes.device.type == 'cpu':
+            return self._processes.any(flag)[0]
+        answer = self.finish()
+        values = torch.tensor([flag], dtype=torch.int32)
+        self._asked = dist.all_reduce(values, dist.ReduceOp.MAX, async_op=True), values
+        return answer
+
+    def finish(self) -> bool:
+        """Wait for the answer to the last question; False without one."""
+        if self._asked is None:
+            return False
+        work, values = self._asked
+        self._asked = None
+        work.wait()
+        return bool(values[0])
 
 
 def start_processes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -47,8 +47,7 @@ def build_optimizer(
     block = plain_block(opt, 'optimizer')
     if fuse and block.get('type') in _FUSED and not {'fused', 'foreach', 'capturable', 'differentiable'} & set(block):
         block['fused'] = True
-    optimizer: torch.optim.Optimizer = OPTIMIZER_REGISTRY.build(block, params=list(params))
-    return optimizer
+    return cast(torch.optim.Optimizer, OPTIMIZER_REGISTRY.build(block, params=list(params)))
 
 
 def adopt_moments(
@@ -63,10 +62,10 @@ def adopt_moments(
         before: ``type`` of the saved optimizer.
 
     Returns:
-        None, or the reason why the moments start at zero: another type, or additional moments.
+        None, or the reason why the moments start at zero: a different type, or additional moments.
 
     Raises:
-        ValueError: the saved optimizer has another number of parameters.
+        ValueError: the saved optimizer has a different number of parameters.
     """
     old, new = ([key for group in groups for key in group['params']] for groups in
                 (saved['param_groups'], optimizer.state_dict()['param_groups']))  # fmt: skip

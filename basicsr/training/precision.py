@@ -1,8 +1,9 @@
-"""Mixed precision: fp32, bf16, or fp16 with loss scaling."""
+"""Mixed precision: fp32, bf16, or fp16 with loss scaling. Nothing here waits for the device."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -13,10 +14,13 @@ from basicsr.utils.errors import OptionError
 
 Precision = Literal['fp32', 'bf16', 'fp16']
 _HALF = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+_FIRST_SCALE, _GROWTH, _BACKOFF, _INTERVAL = 65536.0, 2.0, 0.5, 2000  # the defaults of torch.amp.GradScaler
 
 
 class Arithmetic:
     """Autocast of the network, and the loss scaling of fp16.
+
+    ``torch.amp.GradScaler`` reads the device in every step; here, its rules are computed on the device.
 
     Args:
         precision: of the network; weights, gradients and losses are always fp32.
@@ -35,41 +39,80 @@ class Arithmetic:
             warn_of_slow_bfloat16(device, 'train.precision: bf16')
         if precision == 'fp16' and device.type == 'mps':
             raise OptionError("train.precision: 'fp16' is not supported on mps; use 'fp32'")
-        self._scaler = torch.amp.GradScaler(device.type, enabled=precision == 'fp16')  # changes nothing if disabled
+        self.scales_losses = precision == 'fp16'
+        place = device if self.scales_losses else 'cpu'
+        self.scale = torch.full((), _FIRST_SCALE if self.scales_losses else 1.0, device=place)
+        self._good_steps = torch.zeros((), dtype=torch.int32, device=place)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context manager of the network's forward pass."""
-        if self.precision == 'fp32':
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, _HALF[self.precision])
-
-    @property
-    def scale(self) -> float:
-        """Factor of losses before the backward pass."""
-        return float(self._scaler.get_scale())
+        return autocast(self.precision, self.device)
 
     def backward(self, loss: Tensor) -> None:
         """Run the backward pass of the scaled loss."""
-        self._scaler.scale(loss).backward()
+        (loss * self.scale if self.scales_losses else loss).backward()
 
-    def unscale(self, optimizer: torch.optim.Optimizer) -> None:
-        """Divide the gradients by the scale."""
-        self._scaler.unscale_(optimizer)
+    def unscale(self, gradients: Sequence[Tensor]) -> None:
+        """Divide the gradients by the scale, in place."""
+        if self.scales_losses:
+            torch._foreach_mul_(list(gradients), self.scale.reciprocal())
 
-    def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Run an optimizer step with finite gradients; the scale may grow."""
-        self._scaler.step(optimizer)
-        self._scaler.update()
+    def update(self, bad_loss: Tensor, bad_gradient: Tensor) -> Tensor:
+        """Update the scale after a step: halve it after an overflow, double it after 2000 good steps.
 
-    def skip(self, overflow: bool) -> None:
-        """Skip a step; after an overflow of fp16, reduce the scale."""
-        self._scaler.update(None if overflow else self.scale)
+        Args:
+            bad_loss: whether a loss is not finite, on the device.
+            bad_gradient: whether a gradient is not finite.
+
+        Returns:
+            whether fp16 overflowed: the loss is finite, the gradient is not, and a smaller scale can help.
+        """
+        if not self.scales_losses:
+            return torch.zeros_like(bad_gradient)
+        overflow = bad_gradient & ~bad_loss & (self.scale > 1)
+        good = ~(bad_loss | bad_gradient)
+        count = torch.where(overflow, 0, self._good_steps + good)
+        grown = good & (count == _INTERVAL)
+        self._good_steps = torch.where(grown, 0, count).int()
+        self.scale = self.scale * torch.where(overflow, _BACKOFF, torch.where(grown, _GROWTH, 1.0))
+        return overflow
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state as plain values."""
-        return self._scaler.state_dict()
+        """Return the state as plain values, in the form of ``torch.amp.GradScaler``; empty without fp16."""
+        if not self.scales_losses:
+            return {}
+        return {
+            'scale': self.scale.item(),
+            'growth_factor': _GROWTH,
+            'backoff_factor': _BACKOFF,
+            'growth_interval': _INTERVAL,
+            '_growth_tracker': int(self._good_steps.item()),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the scale of a checkpoint."""
-        if state:  # a checkpoint without fp16 has none
-            self._scaler.load_state_dict(state)
+        if state and self.scales_losses:  # a checkpoint without fp16 has none
+            self.scale = torch.full_like(self.scale, state['scale'])
+            self._good_steps = torch.full_like(self._good_steps, state['_growth_tracker'])
+
+
+def autocast(precision: Precision, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Return the context manager in which a network computes in this precision."""
+    return contextlib.nullcontext() if precision == 'fp32' else torch.autocast(device.type, _HALF[precision])
+
+
+def step_unless(skip: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """Run an optimizer step unless ``skip``, a scalar on the device, is 1.
+
+    Fused optimizers read it on the device, as they do for ``torch.amp.GradScaler``; for others, the host waits.
+    """
+    fused: Any = optimizer
+    if not optimizer.defaults.get('fused'):
+        if not skip:
+            optimizer.step()
+        return
+    fused.grad_scale, fused.found_inf = None, skip
+    try:
+        optimizer.step()
+    finally:
+        del fused.grad_scale, fused.found_inf

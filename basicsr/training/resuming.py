@@ -92,7 +92,7 @@ def choose_seed(given: int | None, checkpoint: Checkpoint | None, processes: Pro
     return seed
 
 
-def recipe_of(options: Options, seed: int, total_batch: int) -> dict[str, Any]:
+def recipe_of(options: Options, seed: int, total_batch: int | None) -> dict[str, Any]:
     """Return the part of the options that decides what a training computes, as plain values.
 
     It excludes the fields marked with ``NotRecipe``, the places of data and logs, and validation.
@@ -100,7 +100,7 @@ def recipe_of(options: Options, seed: int, total_batch: int) -> dict[str, Any]:
     Args:
         options: all options.
         seed: in force.
-        total_batch: samples in a step of all processes together.
+        total_batch: samples in a step of all processes together; None if the stages have their own.
     """
     train, data = (plain(section, recipe_only=True) for section in options.for_training())
     return {
@@ -122,7 +122,7 @@ def compare_recipes(checkpoint: Checkpoint, recipe: Mapping[str, Any], changes_w
     if changes and not changes_wanted:
         listed = '\n  '.join(changes)
         raise OptionError(
-            f'{checkpoint.path} has another recipe:\n  {listed}\nTo continue with the new one: '
+            f'{checkpoint.path} was trained with a different recipe:\n  {listed}\nTo continue with the new one: '
             '--force_yml path:resume_with_changes=true'
         )
     for change in changes:
@@ -130,13 +130,15 @@ def compare_recipes(checkpoint: Checkpoint, recipe: Mapping[str, Any], changes_w
 
 
 def recipe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return the differences of two recipes, one line per key: ``train.optim_g.lr: 0.001 -> 0.0005``."""
+    """Return the differences of two recipes, one line per key: ``train.optim_g.lr: 0.001 -> 0.0005``.
+
+    A missing key equals null, since options that are added to the program are null by default.
+    """
     old, new = _flat(before), _flat(now)
-    unset = object()
     return [
         f'{key}: {old.get(key, "not set")} -> {new.get(key, "not set")}'
         for key in dict.fromkeys([*old, *new])
-        if old.get(key, unset) != new.get(key, unset)
+        if old.get(key) != new.get(key)
     ]
 
 
@@ -150,7 +152,7 @@ def continue_exactly(optimizer: torch.optim.Optimizer, scheduler: LRScheduler, c
             changes of ``path.resume_with_changes``.
 
     Raises:
-        ValueError, KeyError, TypeError: it contains another optimizer or schedule.
+        ValueError, KeyError, TypeError: it contains a different optimizer or schedule.
     """
     built = _settings(optimizer.state_dict(), scheduler.state_dict())
     optimizer_state, scheduler_state = checkpoint.state['optimizers'][0], checkpoint.state['schedulers'][0]

@@ -21,7 +21,9 @@ def schedule_remarks(scheduler: LRScheduler, total_iter: int, warmup_iter: int =
             found = _length('T_max', scheduler.T_max, total_iter, 'afterwards, the learning rate rises again')
         case schedules.WarmupCosineLR() if scheduler.warmup >= total_iter:
             found = [f'warmup {scheduler.warmup} is not less than total_iter {total_iter}: the warm-up does not end']
-        case schedules.WarmupCosineLR():
+        case schedules.ConstantCosineLR() if scheduler.constant >= total_iter:
+            found = [f'constant {scheduler.constant} is not less than total_iter {total_iter}: the rate never falls']
+        case schedules.WarmupCosineLR() | schedules.ConstantCosineLR():
             then = f'afterwards, the learning rate stays at {scheduler.eta_min:g}'
             found = _length('its own total_iter', scheduler.total, total_iter, then)
         case schedules.MultiStepRestartLR():

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.registry import SCHEDULER_REGISTRY
-from basicsr.utils.signature import Positive
+from basicsr.utils.signature import NotNegative, Positive
 
 
 @SCHEDULER_REGISTRY.register()
@@ -73,9 +73,47 @@ class WarmupCosineLR(LRScheduler):
         step = self.last_epoch
         if step < self.warmup:
             return [rate * step / self.warmup for rate in self.base_lrs]
-        progress = min(1.0, (step - self.warmup) / max(1, self.total - self.warmup))
-        factor = 0.5 * (1 + math.cos(math.pi * progress))
-        return [self.eta_min + factor * (rate - self.eta_min) for rate in self.base_lrs]
+        return _half_cosine(self.base_lrs, self.eta_min, step - self.warmup, self.total - self.warmup)
+
+
+@SCHEDULER_REGISTRY.register()
+class ConstantCosineLR(LRScheduler):
+    """The initial learning rate for some steps, then half a cosine down to ``eta_min`` (as in Restormer's recipe).
+
+    Args:
+        optimizer: to schedule.
+        constant: number of steps with the initial rate.
+        eta_min: minimum learning rate.
+        total_iter: total number of steps; default: the length of the training.
+
+    Raises:
+        ArgumentError: total_iter is missing or below 1.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        constant: NotNegative = 0,
+        eta_min: float = 1e-6,
+        total_iter: int | None = None,
+    ) -> None:
+        self.constant, self.eta_min = constant, eta_min
+        self.total = _require_total('ConstantCosineLR', total_iter, 1)
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        """Return the rate of each parameter group after ``last_epoch`` steps."""
+        step = self.last_epoch - self.constant
+        return _half_cosine(self.base_lrs, self.eta_min, step, self.total - self.constant)
+
+
+def _half_cosine(
+    rates: list[float | torch.Tensor], eta_min: float, step: int, total: int
+) -> list[float | torch.Tensor]:
+    """Return the rates on their way down to ``eta_min``, before, during or after ``total`` steps."""
+    progress = min(1.0, max(0.0, step / max(1, total)))
+    factor = 0.5 * (1 + math.cos(math.pi * progress))
+    return [eta_min + factor * (rate - eta_min) for rate in rates]
 
 
 @SCHEDULER_REGISTRY.register()

@@ -106,6 +106,7 @@ class Watch:
         self._heard: dict[int, tuple[int, int]] = {}
         self._reason: str | None = None
         self._beats = 0
+        store.set(f'alive/{rank}', '0')  # a process may freeze before its first heartbeat
         self._threads = [threading.Thread(target=work, name='watch', daemon=True) for work in (self._run, self._listen)]
         for thread in self._threads:
             thread.start()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from basicsr.utils.errors import BasicsrError
 from basicsr.utils.installation import IS_CLONE, ROOT
@@ -26,9 +28,11 @@ _ADVICE = {  # what a user can mend about files; any other OSError is a bug of o
 _received: list[int] = []
 
 
-def end_on_sigterm() -> None:
-    """Let SIGTERM end the program with exit code 143, after unfinished files are removed."""
+def end_on_signals() -> None:
+    """Let SIGTERM and Ctrl-C end the program, with exit code 143 or 130, after unfinished files are removed."""
     signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # jobs in the background ignore it
+        signal.signal(signal.SIGINT, _end)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -37,12 +41,15 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def raise_if_ended() -> None:
-    """End the program if it received SIGTERM: an exception that was raised in a destructor or a callback is lost.
+    """End the program if it received a signal: an exception that was raised in a destructor or a callback is lost.
 
     Raises:
-        SystemExit: it did.
+        SystemExit: it received SIGTERM.
+        KeyboardInterrupt: it received Ctrl-C.
     """
     if _received:
+        if _received[-1] == signal.SIGINT:
+            raise KeyboardInterrupt
         sys.exit(128 + _received[-1])
 
 
@@ -52,6 +59,17 @@ def run(main: Callable[[], int]) -> int:
     Returns:
         the exit code of ``main``; 1 for bad input or a missing package, 130 after Ctrl-C.
     """
+    try:
+        return _reported(main)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except Exception:
+        if _received:  # libraries turn the exception of a signal into others
+            return 128 + _received[-1]
+        raise
+
+
+def _reported(main: Callable[[], int]) -> int:
     try:
         return main()
     except BasicsrError as error:
@@ -64,9 +82,12 @@ def run(main: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         print(advice(error), file=sys.stderr)  # noqa: T201
-    except KeyboardInterrupt:
-        return 130
     return 1
+
+
+def run_and_exit(main: Callable[[], int]) -> NoReturn:
+    """Call :func:`run` and end the program with its exit code."""
+    sys.exit(run(main))
 
 
 def advice(error: OSError) -> str:
@@ -94,3 +115,19 @@ def missing_package(name: str) -> str:
         f"'{name}' is not installed for {sys.executable}; "
         'run `bash scripts/run_tests.sh` once, or `pip install -e .` in an environment of your own'
     )
+
+
+def share_of(kinds: Collection[str]) -> Callable[[str], tuple[str, float]]:
+    """Return the ``type`` of an argument ``kind=number``: one of ``kinds``, and its share, at least 0."""
+
+    def parse(text: str) -> tuple[str, float]:
+        kind, equals, number = text.partition('=')
+        try:
+            value = float(number)
+        except ValueError:
+            value = -1.0
+        if not equals or kind not in kinds or not value >= 0:
+            raise argparse.ArgumentTypeError(f"'{text}' is not KIND=NUMBER with a kind of {', '.join(kinds)}")
+        return kind, value
+
+    return parse

@@ -135,6 +135,33 @@ def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[object]:
     return torch.autocast(x.device.type, enabled=False)
 
 
+def prefers_channels_last(device: torch.device) -> bool:
+    """Return whether convolutions are faster in channels_last memory: on CPUs and tensor cores, not on Apple GPUs."""
+    return device.type in ('cpu', 'cuda')
+
+
+def use_tf32(enabled: bool | None) -> None:
+    """Let GPUs round the inputs of float32 products and convolutions to TF32, or not; None changes nothing.
+
+    By default, torch uses TF32 for convolutions and not for products.
+    """
+    if enabled is not None:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = enabled
+
+
+@contextlib.contextmanager
+def without_tf32(x: Tensor) -> Iterator[None]:
+    """Compute float32 products in full precision on the GPU of ``x``, for long sums and transforms."""
+    if not (x.is_cuda and torch.backends.cuda.matmul.allow_tf32):
+        yield
+        return
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = True
+
+
 def set_memory_format(net: nn.Module, memory_format: torch.memory_format) -> None:
     """Put the weights of two-dimensional convolutions in a memory format; others have no choice.
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+from basicsr.utils.installation import with_commands
+
 
 class BasicsrError(Exception):
-    """Base class of every error below, which distinguishes bad input from bugs."""
+    """Base class of every error below, which distinguishes bad input from bugs.
+
+    Messages name the commands of a clone; in an installed package, their text has those of the package.
+    """
+
+    def __str__(self) -> str:
+        return with_commands(super().__str__())
 
 
 class UnknownNameError(BasicsrError, KeyError):

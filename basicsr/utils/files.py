@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from basicsr.utils.errors import BasicsrError, DataError
 
@@ -25,6 +26,20 @@ def read_file(path: str | Path, error: type[BasicsrError] = DataError) -> bytes:
         return Path(path).read_bytes()
     except OSError as cause:
         raise error(f'{path}: cannot be read ({cause.strerror or cause})') from cause
+
+
+def read_json(path: Path, error: type[BasicsrError], advice: str) -> Any:
+    """Return the content of a JSON file.
+
+    Args:
+        path: the file.
+        error: raised if it cannot be read, or is not JSON.
+        advice: what to do if it is not JSON, for the message.
+    """
+    try:
+        return json.loads(read_file(path, error))
+    except (ValueError, RecursionError) as cause:
+        raise error(f'{path}: damaged ({cause}); {advice}') from cause
 
 
 @contextmanager
@@ -151,6 +166,19 @@ def refuse_existing(path: Path) -> None:
     """
     if path.exists():
         raise DataError(f'{path}: already exists; remove it or choose another name')
+
+
+def new_path(path: str | Path, suffix: str = '') -> Path:
+    """Return a path, with ``~`` expanded, where a file or folder can be created.
+
+    Raises:
+        DataError: the path exists, or does not end with ``suffix``.
+    """
+    path = Path(path).expanduser()
+    if suffix and path.suffix != suffix:
+        raise DataError(f"{path}: the name must end with '{suffix}'")
+    refuse_existing(path)
+    return path
 
 
 def inside(folder: Path, name: str, source: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 DISTRIBUTION = 'basicsr-region-deblur'
@@ -24,20 +25,23 @@ COMMANDS = {
     'python basicsr/app/web.py': 'basicsr-web',
     'torchrun --nproc_per_node 8 scripts/make_masks.py': 'torchrun --nproc_per_node 8 -m basicsr.make_masks',
     'python scripts/make_masks.py': 'basicsr-masks',
+    "pip install -e '.[": f"pip install '{DISTRIBUTION}[",
 }
 """The commands of a clone, and those of an installed package."""
 
 
-def pip_install(extra: str) -> str:
-    """Return the command that installs the packages of an extra of pyproject.toml."""
-    return f"pip install -e '.[{extra}]'" if IS_CLONE else f"pip install '{DISTRIBUTION}[{extra}]'"
-
-
 def with_commands(text: str) -> str:
-    """Replace the commands of a clone in a text by those of the installed package, if it is installed."""
-    for in_clone, installed in () if IS_CLONE else COMMANDS.items():
+    """Replace the commands of a clone in a text by those of the installed package, if it is installed.
+
+    Other scripts, and pages of docs, are not installed; the text then says where they are. A name before a colon, or in
+    a longer path, is a file of the user.
+    """
+    if IS_CLONE:
+        return text
+    for in_clone, installed in COMMANDS.items():
         text = text.replace(in_clone, installed)
-    return text
+    elsewhere = r'(?<![\w./-])(docs/\w+\.md|scripts/\w+\.(?:py|sh))(?!:| of the)'
+    return re.sub(elsewhere, r'\1 of the source repository', text)
 
 
 def command_parser(description: str) -> argparse.ArgumentParser:

@@ -34,14 +34,15 @@ class LoaderOptions(BaseModel):
     )
     prefetch_mode: Annotated[Literal['cpu', 'cuda'] | None, NotRecipe()] = Field(
         default=None,
-        description='Prepare batches ahead in worker processes, at least one (`cpu`), or copy the next batch on a side '
-        'stream (`cuda`, needs `pin_memory`).',
+        description='Copy the next batch to the GPU on a side stream (`cuda`), or prepare batches ahead in worker '
+        'processes, at least one (`cpu`). null is `cuda` on GPUs.',
     )
     num_prefetch_queue: Annotated[Positive, NotRecipe()] = Field(
         default=1, description='Number of batches that `prefetch_mode: cpu` keeps ready, at least two per worker.'
     )
-    pin_memory: Annotated[bool, NotRecipe()] = Field(
-        default=False, description='Load batches into page-locked memory, which copies to a GPU faster.'
+    pin_memory: Annotated[bool | None, NotRecipe()] = Field(
+        default=None,
+        description='Load batches into page-locked memory, which copies to a GPU faster. null does so on GPUs.',
     )
 
     @classmethod

@@ -29,32 +29,40 @@ def median_seconds(run: Callable[[], Any], device: torch.device, rounds: int = 5
     return statistics.median(seconds[1:])
 
 
-def peak_memory(run: Callable[[], T], device: torch.device) -> tuple[T, float | None]:
-    """Return the result of ``run()`` and the MiB it needed at its peak beyond those in use before; None if unknown.
+def peak_memory(run: Callable[[], T], device: torch.device, total: bool = False) -> tuple[T, float | None]:
+    """Return the result of ``run()`` and the MiB it needed at its peak; None if unknown.
 
-    On CUDA, the memory that torch allocates; on the CPU, the growth of the resident set size (Linux only).
+    Args:
+        run: the computation.
+        device: CUDA measures the memory that torch allocates, the CPU the resident set size (Linux only).
+        total: of the whole process; otherwise beyond what was in use before.
     """
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+        before = 0 if total else torch.cuda.memory_allocated(device)
         result = run()
         torch.cuda.synchronize(device)
         return result, (torch.cuda.max_memory_allocated(device) - before) / 2**20
     start = _start_of_peak()
     result = run()
-    return result, None if start is None else (_resident('VmHWM') - start) / 2**10
+    return result, None if start is None else (_resident('VmHWM') - (0 if total else start)) / 2**10
 
 
 def _start_of_peak() -> int | None:
     """Reset the recorded peak and return the KiB in use; None if the system does not support it."""
     try:
-        with contextlib.suppress(AttributeError):  # another C library than glibc
-            ctypes.CDLL(None).malloc_trim(0)  # memory that it caches would hide the next growth
+        release_memory()  # what the C library caches would hide the next growth
         Path('/proc/self/clear_refs').write_text('5')  # the recorded peak starts again at the present size
         return _resident('VmRSS')
     except OSError:
         return None
+
+
+def release_memory() -> None:
+    """Return memory that the C library caches, above all for threads that ended, to the system."""
+    with contextlib.suppress(AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident(field: str) -> int:

@@ -147,7 +147,7 @@ def with_change(planes: Sequence[Array], before: Array, after: Array, layout: Pl
 
 
 def at_bits(planes: Sequence[Array], bits: int, wanted: int) -> list[Array]:
-    """Convert planes to another number of bits; uint8 for 8 bits, else uint16."""
+    """Convert planes to a different number of bits; uint8 for 8 bits, else uint16."""
     kind = np.uint8 if wanted == 8 else np.uint16
     if bits == wanted and all(plane.dtype == kind for plane in planes):
         return list(planes)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from basicsr.images.boxes import Box, boxes, boxes_at
 from basicsr.utils.errors import ImageFileError
-from basicsr.utils.installation import pip_install
 from basicsr.videos.bits import read_h264, read_mpeg4
 from basicsr.videos.colours import UNSTATED, Colours
 from basicsr.videos.containers import is_mp4, mapped, video_tracks
@@ -41,14 +40,13 @@ def require_plain(source: Path, target: Path | None, aspect: tuple[float, float]
         if target is not None and height >= _HD and (codec in _JPEG) != (target.suffix.lower() == '.avi'):
             raise ValueError('its colour matrix would change')
     except (ValueError, LookupError, struct.error) as reason:
-        install = pip_install('video')
-        raise ImageFileError(f'{source}: {reason}; such a video needs PyAV: run `{install}`') from reason
+        raise ImageFileError(f"{source}: {reason}; this needs PyAV: run `pip install -e '.[video]'`") from reason
 
 
 def _mp4(data: mmap.mmap) -> tuple[bytes, int]:
     """Return codec and height of a plain MP4 or MOV file."""
     if boxes_at(data, None, b'moov', b'mvex'):
-        raise ValueError('its times are stored in fragments')
+        raise ValueError('it is a fragmented MP4')
     tracks = video_tracks(data)
     if len(tracks) != 1:
         raise ValueError(f'it contains {len(tracks)} videos')

@@ -183,9 +183,9 @@ class VideoReader(AbstractContextManager['VideoReader']):
         height, width = self.info.size
         if (frame.height, frame.width) != (height, width):
             now = f'{frame.width}×{frame.height} {_place(frame)}'
-            raise ImageFileError(f'{self.path}: its frames change their size to {now}; cut it there first')
+            raise ImageFileError(f'{self.path}: the frame size changes to {now}; split the video there')
         if plane_layout_of(self.path, frame, self._stated) != self.info.layout:
-            raise ImageFileError(f'{self.path}: its frames change their colours {_place(frame)}; cut it there first')
+            raise ImageFileError(f'{self.path}: the colour format changes {_place(frame)}; split the video there')
 
 
 def _place(item: Any) -> str:

@@ -54,7 +54,7 @@ def read_weights(path: str | Path, param_key: str | None = 'params') -> Weights:
 
     Raises:
         UnsafeWeightsError: the file contains pickled objects other than tensors, plain values and numpy scalars.
-        WeightsError: the file is missing or damaged, or has no state dict under that key.
+        WeightsError: the file is missing or damaged, contains NaN, or has no state dict under that key.
     """
     path = Path(path)
     if safetensors_files.is_one(path):
@@ -66,7 +66,7 @@ def read_any_weights(path: str | Path, averages: bool | None = False) -> Weights
     """Read a network file of any project. Errors as for :func:`read_weights`.
 
     The parameters are under the first of params, params_ema, model, state_dict, model_state_dict, net and generator
-    that exists, or the file itself is a state dict, or its only state dict has another key.
+    that exists, or the file itself is a state dict, or its only state dict has a different key.
 
     Args:
         path: see :func:`read_weights`.
@@ -128,12 +128,20 @@ def _of_safetensors(path: Path, param_key: str | None) -> Weights:
 def _weights(path: Path, state: Mapping[Any, Tensor], network: Any, mask_value: Any) -> Weights:
     if mask_value is not None and not (type(mask_value) in (int, float) and 0 < mask_value <= 1):
         raise WeightsError(f'{path}: its mask_value is {mask_value!r}, not a number in (0, 1]; the file is damaged')
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(_wide(tensor).isfinite().all()):
+            raise WeightsError(f'{path}: {name} contains NaN or infinity; use an earlier file, or one that is whole')
     return Weights(
         path,
         plain_names(state),
         dict(network) if isinstance(network, Mapping) else None,
         None if mask_value is None else float(mask_value),
     )
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Return numbers of 8 bits, which torch does not compare, as float32."""
+    return tensor.float() if tensor.element_size() == 1 else tensor
 
 
 def load_weights(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
+import zipfile
 from collections import Counter, OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ _MAPPINGS = (dict, OrderedDict, Counter)  # Counter: torch's MultiStepLR keeps i
 _SEQUENCES = (list, tuple, set, torch.Size)
 PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, torch.dtype, torch.device)
 """Types allowed in network files and training states, besides tensors, numpy scalars and containers of these."""
+_REPEATED = 2**20  # elements of a tensor that repeats those of its storage
 
 
 def load_plain(path: Path) -> Any:
@@ -35,6 +39,7 @@ def load_plain(path: Path) -> Any:
         path.open('rb').close()
     except OSError as error:
         raise WeightsError(f'{path} cannot be read ({error.strerror or error})') from error
+    _refuse_bomb(path)
     try:
         with torch.serialization.safe_globals(_numpy_scalars()):
             content = torch.load(path, map_location='cpu', weights_only=True)
@@ -45,10 +50,25 @@ def load_plain(path: Path) -> Any:
         raise WeightsError(f'{path} is not a network file, or is damaged') from error
     except Exception as error:  # includes an OSError for truncated files
         raise WeightsError(f'{path} is not a network file, or is damaged ({type(error).__name__})') from error
-    foreign = _foreign(content)
-    if foreign is not None:
-        raise _unsafe(path, f'{foreign.__module__}.{foreign.__qualname__}'.removeprefix('builtins.'))
+    for value in _values_in(content):
+        kind = type(value)
+        if isinstance(value, Tensor):
+            if value.layout == torch.strided and value.nelement() > max(_REPEATED, value.untyped_storage().nbytes()):
+                raise WeightsError(f'{path} is damaged: it has too few numbers for a tensor {tuple(value.shape)}')
+        elif kind not in PLAIN and not isinstance(value, np.generic):
+            raise _unsafe(path, f'{kind.__module__}.{kind.__qualname__}'.removeprefix('builtins.'))
     return content
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Refuse archives that become larger than the file: torch writes their entries without compression."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(entry.file_size for entry in archive.infolist())
+    except (OSError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile):
+        return  # an older format, or damaged
+    if total > path.stat().st_size:
+        raise WeightsError(f'{path} is not a network file: its {path.stat().st_size} bytes become {total}')
 
 
 def _unsafe(path: Path, name: str) -> UnsafeWeightsError:
@@ -58,8 +78,8 @@ def _unsafe(path: Path, name: str) -> UnsafeWeightsError:
     )
 
 
-def _foreign(content: Any) -> type | None:
-    """Return the class of the first object that is not plain; None if all are."""
+def _values_in(content: Any) -> Iterator[Any]:
+    """Yield everything in nested containers that is not a container."""
     waiting, seen = [content], set()
     while waiting:
         value = waiting.pop()
@@ -68,9 +88,8 @@ def _foreign(content: Any) -> type | None:
             if id(value) not in seen:  # a list in a file may contain itself
                 seen.add(id(value))
                 waiting.extend([*value.keys(), *value.values()] if kind in _MAPPINGS else value)
-        elif kind not in PLAIN and not isinstance(value, (Tensor, np.generic)):
-            return kind
-    return None
+        else:
+            yield value
 
 
 def _numpy_scalars() -> list[Any]:

@@ -67,5 +67,5 @@ def write(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> 
 def _plain(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -1,94 +1,71 @@
-"""The web page under other choices than the usual, by several people, and by people who do not mean well."""
+"""The choices of the page: methods, networks, masks, own weights."""
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import json
-import socket
-import sys
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
 
 import basicsr.deblur
+from basicsr.app.networks import choices_of
 from basicsr.archs import build_network
 from basicsr.images.files import imread, imwrite
 from basicsr.inference.deblurrer import Deblurrer
 from basicsr.inference.pretrained import DEFAULT
 from basicsr.weights.files import save_weights
+from tests.app.conftest import NAME
 from tests.helpers import tiny_sam
-from tests.helpers.browser import Browser, find_browser
-from tests.helpers.pages import scene, write_deep, write_jpeg, write_masked
+from tests.helpers.browser import Browser
+from tests.helpers.pages import scene, write_masked, write_plain
 from tests.helpers.project import ROOT, require
 from tests.helpers.tiny_pairs import TINY
 from tests.helpers.web_server import (
-    API,
     BUTTON,
+    OWN,
+    RESULT,
+    ROWS,
     SAID,
+    SIZES,
     Server,
+    act,
     choose,
+    choose_method,
+    chosen,
     deblur,
     download,
     enter,
     opened,
     running,
     show_settings,
-    show_tab,
-    upload,
+    start,
 )
 
 pytestmark = pytest.mark.slow
 
-TABS = "[...document.querySelectorAll('[role=tab]')].map((one) => one.innerText)"
-
-
-@pytest.fixture(scope='module')
-def place(tmp_path_factory: Any) -> Path:
-    """Networks, weights of a little Segment Anything, and photos: one of them keeps the page busy for seconds."""
-    require('segment_anything')
-    folder: Path = tmp_path_factory.mktemp('page')
-    write_masked(folder / 'masked.pth')
-    tiny_sam.write_sure(folder / 'sam.pth')
-    (folder / 'examples').mkdir()
-    write_deep(folder / 'examples' / 'deep.png')
-    write_jpeg(folder / 'photo.jpg')
-    imwrite(folder / 'plain.png', scene(50, 70, seed=5))
-    imwrite(folder / 'busy.png', np.random.default_rng(0).integers(0, 256, (1300, 1500, 3), dtype=np.uint8))
-    return folder
+METHOD = "document.querySelector('#method input:checked')?.value"
 
 
 @pytest.fixture(scope='module')
 def server(place: Path) -> Iterator[Server]:
-    arguments = ('--model', place / 'masked.pth', '--examples', place / 'examples', '--max-megapixels', '2')
-    with running(
-        place / 'tmp', *arguments, '--sam-checkpoint', place / 'sam.pth', by=[ROOT / 'tests/helpers/tiny_sam.py']
-    ) as one:
+    """The page with a network without masks, one that finds kernels, and weights of a little Segment Anything."""
+    require('segment_anything')
+    tiny_sam.write_sure(place / 'sam.pth')
+    arguments = ('--model', place / 'masked.pth', '--sam-checkpoint', place / 'sam.pth')
+    named = place / 'tmp' / 'experiments' / 'pretrained_models'  # of the current folder
+    named.mkdir(parents=True)
+    write_plain(named / 'plain.pth')
+    save_weights(named / 'kernels.pth', build_network(TINY))
+    with running(place / 'tmp', *arguments, by=[ROOT / 'tests/helpers/tiny_sam.py']) as one:
         yield one
-
-
-@pytest.fixture
-def page(server: Server, browser: Browser) -> Browser:
-    return opened(browser, server)
-
-
-@pytest.fixture
-def other(browser: Browser) -> Iterator[Browser]:
-    """The browser of somebody else."""
-    with Browser(str(find_browser())) as one:
-        yield one
-
-
-def chosen(page: Browser, photo: Path) -> None:
-    """Upload a photo and wait until it is shown."""
-    upload(page, photo)
-    page.wait(f"{SAID}.includes(' bits')", 60)
+        one.end()
+        errors = one.process.stderr.read() if one.process.stderr else ''
+        assert 'Traceback' not in errors, errors
 
 
 def by_command_line(photo: Path, out: Path, *flags: str | Path) -> bytes:
@@ -97,35 +74,27 @@ def by_command_line(photo: Path, out: Path, *flags: str | Path) -> bytes:
     return next(out.iterdir()).read_bytes()
 
 
-def question(server: Server, photo: Path) -> dict[str, Any]:
-    """An upload as questions to the page's functions name it."""
-    status, answer = server.upload(photo.name, photo.read_bytes())
-    assert status == 200
-    return {'path': json.loads(answer)[0], 'meta': {'_type': 'gradio.FileData'}}
-
-
 def test_masks_of_segment_anything(page: Browser, place: Path, tmp_path: Path, monkeypatch: Any) -> None:
     from segment_anything import sam_model_registry
 
     monkeypatch.setitem(sam_model_registry, 'vit_h', tiny_sam.build)
+    chosen(page, place / 'plain.png')
     show_settings(page)
     choose(page, '#generator', 'sam')
-    chosen(page, place / 'plain.png')
     deblur(page)
     saved = download(page, tmp_path / 'saved').read_bytes()
     flags = '--model', place / 'masked.pth'
     sam = '--generator', 'sam', '--sam-checkpoint', place / 'sam.pth'
     assert saved == by_command_line(place / 'plain.png', tmp_path / 'sam', *flags, *sam)
     assert saved != by_command_line(place / 'plain.png', tmp_path / 'felzenszwalb', *flags)
-    show_tab(page, 'Regions')
+    page.run("document.querySelector('#regions summary').click()")
     page.wait("document.querySelector('#regions img')?.naturalWidth === 70")
-    assert page.problems == []
 
 
 def test_the_mask_value_is_that_of_the_slider(page: Browser, place: Path, tmp_path: Path) -> None:
+    chosen(page, place / 'plain.png')
     show_settings(page)
     enter(page, '#value', 0.3)
-    chosen(page, place / 'plain.png')
     deblur(page)
     deblurrer = Deblurrer.load(place / 'masked.pth', device='cpu')
     pixels = imread(place / 'plain.png')
@@ -134,195 +103,118 @@ def test_the_mask_value_is_that_of_the_slider(page: Browser, place: Path, tmp_pa
     assert np.array_equal(imread(download(page, tmp_path / 'saved')), wanted)
 
 
-def test_networks_are_chosen_and_masks_without_weights_are_asked_for(
-    browser: Browser, place: Path, tmp_path: Path
+def test_settings_and_results_follow_the_network(sized: Browser, place: Path, tmp_path: Path) -> None:
+    page = sized
+    show_settings(page)
+    assert page.run(METHOD) == 'network'  # as the command line with --model
+    assert page.run("document.querySelector('#generator').checkVisibility()")
+    assert 'SegNAFNet' in page.run("document.querySelector('#about').innerText")
+    chosen(page, place / 'plain.png')
+    deblur(page)
+    assert page.run("Boolean(document.querySelector('#regions'))")
+    choose(page, '#network', 'plain')
+    page.wait("document.querySelector('#result .stale')?.innerText.includes('network masked')")
+    page.wait("!document.querySelector('#generator')?.checkVisibility()")
+    deblur(page)
+    assert not page.run("Boolean(document.querySelector('#regions') || document.querySelector('#result .stale'))")
+    choose(page, '#network', 'kernels')
+    page.wait("document.querySelector('#about').innerText.includes('estimates the blur kernel')")
+    deblur(page)
+    page.wait("document.querySelector('#kernel')?.naturalWidth === 9 * 4", 30)
+    choose(page, '#network', choices_of([DEFAULT])[0][0])
+    page.wait(f"{METHOD} === 'auto'")
+    deblur(page)
+    saved = download(page, tmp_path / 'saved').read_bytes()
+    assert saved == by_command_line(place / 'plain.png', tmp_path / 'out')
+    assert page.run("document.querySelector('.happened').innerText").split('Reason')[1].strip()
+
+
+def test_each_method_has_a_line_and_a_small_sample(sized: Browser) -> None:
+    page = sized
+    show_settings(page)
+    page.wait("document.querySelectorAll('#samples img').length === 4", 40)
+    page.wait("[...document.querySelectorAll('#samples img')].every((one) => one.alt && one.naturalWidth)")
+    words = page.run("document.querySelector('#method').innerText")
+    assert all(line in words for line in ('Automatic: ', 'Blur kernels: ', 'Network: '))
+
+
+def test_samples_are_made_after_the_work(page: Browser, place: Path) -> None:
+    chosen(page, place / 'busy.png')
+    choose_method(page, 'kernel')
+    start(page)
+    choose(page, '#network', 'plain')
+    time.sleep(3)
+    assert page.run("document.querySelectorAll('#samples img').length") < 4
+    page.run("document.querySelector('#said [data-do=cancel]').click()")
+    page.wait("document.querySelectorAll('#samples img').length === 4", 60)
+
+
+def test_sharp_photos_are_called_sharp(page: Browser, tmp_path: Path) -> None:
+    imwrite(tmp_path / 'sharp.png', np.random.default_rng(0).integers(0, 256, (200, 220, 3), dtype=np.uint8))
+    chosen(page, tmp_path / 'sharp.png')
+    choose_method(page, 'auto')
+    deblur(page)
+    assert 'looks sharp' in page.run("document.querySelector('#result .note').innerText")
+    assert np.array_equal(imread(download(page, tmp_path / 'saved')), imread(tmp_path / 'sharp.png'))
+
+
+def test_own_weights_are_used_or_refused_with_the_reason(sized: Browser, place: Path, tmp_path: Path) -> None:
+    page = sized
+
+    class Harmful:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / 'harm'),)
+
+    torch.save({'params': Harmful()}, tmp_path / 'harmful.pth')
+    (tmp_path / 'junk.pth').write_bytes(b'PK\x03\x04 no more')
+    show_settings(page)
+    page.wait(f"document.querySelector('{OWN}')")
+    for name in ('junk', 'harmful'):
+        page.choose_file(OWN, tmp_path / f'{name}.pth')
+        page.wait(f"document.querySelector('#own-said').innerText.includes('{name}.pth was refused: ')", 30)
+    assert not (tmp_path / 'harm').exists()
+    said = page.run("document.querySelector('#own-said').innerText")
+    assert str(place) not in said and 'shown' not in said
+    mine = write_masked(tmp_path / 'mine.pth', width=8)
+    page.choose_file(OWN, mine)
+    page.wait("document.querySelector('#network input').value.startsWith('mine (yours')", 30)
+    page.wait("document.querySelector('#own-said').innerText.trim() === ''")
+    chosen(page, place / 'plain.png')
+    deblur(page)
+    saved = download(page, tmp_path / 'saved').read_bytes()
+    assert saved == by_command_line(place / 'plain.png', tmp_path / 'out', '--model', mine)
+
+
+def test_missing_masks_and_a_failure_are_shown_in_place_of_the_old_result(
+    browser: Browser, tmp_path: Path, short: Path
 ) -> None:
-    """The pair shows its kernel, the shipped network takes no masks; masks of Segment Anything lack weights."""
-    save_weights(tmp_path / 'kernels.pth', build_network(TINY))
-    with running(tmp_path / 'tmp', '--model', tmp_path / 'kernels.pth', '--examples', place / 'examples') as one:
-        page = opened(browser, one)
-        page.wait(f"{TABS}.join() === 'Before and after,Blur kernel'")
-        chosen(page, place / 'plain.png')
+    write_masked(tmp_path / 'masked.pth')
+    imwrite(tmp_path / 'plain.png', scene(50, 70))
+    with running(short, '--model', tmp_path / 'masked.pth') as one:
+        page = opened(browser, one, *SIZES[1])
+        chosen(page, tmp_path / 'plain.png')
         deblur(page)
-        show_tab(page, 'Blur kernel')
-        page.wait("document.querySelector('#kernel img')?.naturalWidth === 9 * 8", 30)
-        show_settings(page)
-        choose(page, '#network', DEFAULT)
-        page.run(f'{BUTTON}.click()')
-        page.wait(f"({SAID}).includes('with {DEFAULT} on cpu')", 60)
-        saved = download(page, tmp_path / 'saved').read_bytes()
-        assert saved == by_command_line(place / 'plain.png', tmp_path / 'out')
-        assert page.problems == []
-    masked = place / 'masked.pth'
-    with running(tmp_path / 'tmp2', '--model', masked, '--examples', place / 'examples') as one:
-        page = opened(browser, one)
-        page.wait(f"{TABS}.join() === 'Before and after,Regions'")
-        chosen(page, place / 'plain.png')
         show_settings(page)
         choose(page, '#generator', 'sam')
-        page.run(f'{BUTTON}.click()')
-        page.wait("document.querySelector('#said .error')", 60)
-        assert '--sam-checkpoint FILE' in page.run(SAID)
-        assert not page.run("document.querySelector('#slider img')")
+        start(page)
+        page.wait(f"({ROWS})[0].includes('failed: Masks: sam requires') && !{RESULT}")
+        assert '--sam-checkpoint FILE' in page.run("document.querySelector('#result .error').innerText")
         choose(page, '#generator', 'felzenszwalb')
         deblur(page)
-        assert 'masked on cpu' in page.run(SAID)
+        assert len(page.run("[...document.querySelectorAll('#examples img')].map((one) => one.alt)")) == 4
+        act(page, 'example', 1)
+        page.wait(f"({ROWS})[0].includes('cup_blurred.jpg')")
         assert page.problems == []
 
 
-def test_two_people_at_once_get_their_own(
-    page: Browser, other: Browser, server: Server, place: Path, tmp_path: Path
-) -> None:
-    photos = {page: place / 'photo.jpg', opened(other, server): place / 'plain.png'}
-    for one, photo in photos.items():
-        chosen(one, photo)
-    for one in photos:
-        one.run(f'{BUTTON}.click()')
-    for number, (one, photo) in enumerate(photos.items()):
-        one.wait(f"{SAID}.includes(' s ')", 120)
-        saved = download(one, tmp_path / f'saved{number}')
-        assert saved.stem == f'{photo.stem}_deblurred'
-        assert saved.read_bytes() == by_command_line(photo, tmp_path / f'out{number}', '--model', place / 'masked.pth')
-        assert one.problems == []
+def test_without_a_network_the_page_says_so(browser: Browser, place: Path, tmp_path: Path, short: Path) -> None:
+    import shutil
 
-
-def test_clicks_during_the_work_start_nothing(page: Browser, place: Path) -> None:
-    chosen(page, place / 'busy.png')
-    page.asked.clear()
-    for _ in range(4):
-        page.run(f'{BUTTON}.click()')
-        time.sleep(0.1)
-    page.wait(f"{SAID}.includes(' s ')", 120)
-    assert sum('/queue/join' in address for address in page.asked) == 1
-    assert page.problems == []
-
-
-def test_another_photo_during_the_work_is_the_one_that_is_shown_and_deblurred_next(
-    page: Browser, place: Path, tmp_path: Path
-) -> None:
-    chosen(page, place / 'busy.png')
-    page.run(f'{BUTTON}.click()')
-    page.run("document.querySelector('#photo button[aria-label=Clear]').click()")
-    upload(page, place / 'plain.png')
-    page.wait(f"{SAID}.includes('busy_deblurred.png')", 120)
-    deblur(page)
-    page.wait(f"{SAID}.includes('plain_deblurred.png')", 60)
-    assert download(page, tmp_path / 'saved').name == 'plain_deblurred.png'
-
-
-def test_a_window_that_is_closed_during_the_work_leaves_the_page_to_others(
-    page: Browser, server: Server, place: Path
-) -> None:
-    with Browser(str(find_browser())) as leaving:
-        chosen(opened(leaving, server), place / 'busy.png')
-        leaving.run(f'{BUTTON}.click()')
-        leaving.wait("document.querySelector('#slider').innerText.includes('s')")
-    chosen(page, place / 'plain.png')
-    deblur(page)
-    assert server.process.poll() is None and page.problems == []
-
-
-def test_transparent_pictures_of_16_bits(page: Browser, place: Path, tmp_path: Path) -> None:
-    import cv2
-
-    pixels = np.dstack([scene().astype(np.uint16) * 257, np.full((90, 120), 65535, np.uint16)])
-    pixels[:, :60, 3] = 0
-    photo = tmp_path / 'deep.png'
-    cv2.imwrite(str(photo), pixels)
-    chosen(page, photo)
-    assert '120×90, PNG, 16 bits' in page.run(SAID)
-    deblur(page)
-    saved = download(page, tmp_path / 'saved')
-    assert saved.read_bytes() == by_command_line(photo, tmp_path / 'out', '--model', place / 'masked.pth')
-    result = cv2.imread(str(saved), cv2.IMREAD_UNCHANGED)
-    assert result.dtype == np.uint16 and np.array_equal(result[..., 3], pixels[..., 3])
-
-
-def test_small_files_of_gigantic_pictures_are_refused_at_once(page: Browser, tmp_path: Path) -> None:
-    Image.new('1', (30_000, 30_000)).save(tmp_path / 'bomb.png')
-    assert (tmp_path / 'bomb.png').stat().st_size < 1 << 20
-    upload(page, tmp_path / 'bomb.png')
-    page.wait("document.querySelector('#said .error')", 20)
-    assert '2 million pixels' in page.run(SAID)
-
-
-def test_questions_that_make_no_sense_do_not_stop_the_page(browser: Browser, place: Path, tmp_path: Path) -> None:
-    arguments = ('--model', place / 'masked.pth', '--examples', place / 'examples')
-    with running(tmp_path / 'tmp', *arguments) as one:
-        file = question(one, place / 'plain.png')
-        for data in (
-            (),
-            (file,),
-            (None,) * 7,
-            (file, 'a.png', 'gone', 'none', 0, 0, 1),
-            (file, 'a.png', 'masked', 'gone', 0, 0, 1),
-            (file, 'a.png', 'masked', ['x'], 'x', {}, None),
-            (file, 'a.png', 'masked', 'felzenszwalb', 99, 1e300, float('nan')),
-        ):
-            assert one.join(*data)[0] in (200, 422), data
-        for function in (-1, 99):
-            assert one.join(file, function=function)[0] in (200, 404, 422, 500)
+    shutil.copytree(ROOT / 'basicsr', tmp_path / 'clone/basicsr', ignore=shutil.ignore_patterns('__pycache__'))
+    with running(short, '--examples', place / 'examples', root=tmp_path / 'clone') as one:
         page = opened(browser, one)
-        chosen(page, place / 'plain.png')
-        deblur(page)
-        assert page.problems == []
-
-
-@pytest.mark.skipif(sys.platform != 'linux', reason='other systems have one local address only')
-def test_only_this_computer_can_call_it(server: Server) -> None:
-    """A server that listens at all addresses would answer at each local one."""
-    port = int(urlsplit(server.address).port or 0)
-    socket.create_connection(('127.0.0.1', port), 10).close()
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(('127.0.0.2', port), 10)
-
-
-def test_uploads_are_never_pages_of_their_own(server: Server) -> None:
-    script = b'<html xmlns="http://www.w3.org/1999/xhtml"><script>document.title = 1</script></html>'
-    for name in ('a.html', 'a.htm', 'a.xhtml', 'a.svg', 'a.xml', 'a.js', 'a', 'a.jpg', 'a.html.png'):
-        status, answer = server.upload(name, script)
-        assert status == 200
-        connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=60)
-        connection.request('GET', f'{API}/file={quote(json.loads(answer)[0])}')
-        got = connection.getresponse()
-        kind, shown = got.getheader('content-type', ''), got.getheader('content-disposition', '')
-        assert shown.startswith('attachment') or (kind.startswith('image/') and 'svg' not in kind), (name, kind, shown)
-        assert got.getheader('x-content-type-options') == 'nosniff'
-        connection.close()
-
-
-def test_uploads_of_unknown_length_have_the_same_limit(server: Server) -> None:
-    """Nothing larger than the limit is left on the disk."""
-    limit = 2 * 8 * 10**6 + (1 << 20)
-
-    def body() -> Iterator[bytes]:
-        yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
-        for _ in range(40):
-            yield b'x' * (1 << 20)
-        yield b'\r\n--x--\r\n'
-
-    connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=60)
-    try:
-        connection.request(
-            'POST', f'{API}/upload', body(), {'Content-Type': 'multipart/form-data; boundary=x'}, encode_chunked=True
-        )
-        assert connection.getresponse().status == 413
-    except (BrokenPipeError, ConnectionResetError):  # it would not hear more of it
-        pass
-    finally:
-        connection.close()
-    assert server.ask('GET', '/')[0] == 200
-    assert max(path.stat().st_size for path in server.temporary.rglob('*') if path.is_file()) <= limit
-
-
-def test_who_finds_the_queue_full_is_told_so(page: Browser, server: Server, place: Path) -> None:
-    chosen(page, place / 'plain.png')
-    busy = question(server, place / 'busy.png')
-    for _ in range(5):  # the moment that a place is free again may be that of the click
-        answers = [server.join(busy, 'a.png', 'masked', 'none', 0, seed, 1) for seed in range(25)]
-        assert answers[-1][0] == 503 and b'Queue is full' in answers[-1][1]
-        page.run(f'{BUTTON}.click()')
-        with contextlib.suppress(AssertionError):
-            page.wait("document.body.innerText.includes('busy. Please try again')", 3)
-            return
-    raise AssertionError('nobody was told that the queue is full')
+        page.wait("document.querySelector('#said .error')", 30)
+        assert '--model FILE' in page.run(SAID)
+        assert page.run(f'{BUTTON}.disabled')
+        chosen(page, place / NAME)
+        assert page.run(f'{BUTTON}.disabled') and '--model FILE' in page.run(SAID)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,7 +27,7 @@ def folder(tmp_path):
     return shown
 
 
-def ask(folder, method, path, body=b'', headers=(), hosts=None):
+def ask(folder, method, path, body=b'', headers=(), hosts=None, largest=1 << 40):
     """Status, headers and whether the page itself was asked, with the body that it got."""
     reached, sent = [], []
 
@@ -45,13 +46,15 @@ def ask(folder, method, path, body=b'', headers=(), hosts=None):
     async def send(message):
         sent.append(message)
 
+    if not any(name in (b'content-length', b'transfer-encoding') for name, _ in headers):
+        headers = [*headers, (b'content-length', str(len(body)).encode())]
     scope = {
         'type': 'http',
         'method': method,
         'path': path,
         'headers': [(b'host', b'localhost:7860'), *headers],
     }
-    asyncio.run(Guard(page, folder, hosts)(scope, receive, send))
+    asyncio.run(Guard(page, folder, hosts, largest)(scope, receive, send))
     return sent[0]['status'], dict(sent[0]['headers']), reached
 
 
@@ -106,6 +109,16 @@ def test_other_addresses_are_not_there(path, folder):
 def test_nothing_else_can_be_posted_to(path, folder):
     assert ask(folder, 'POST', f'{API}/{path}', b'{}')[0] == 404
     assert ask(folder, 'DELETE', f'{API}/upload')[0] == 404
+
+
+def test_uploads_are_refused_when_they_are_too_large_or_the_disk_is_full(folder, monkeypatch):
+    upload = f'{API}/upload'
+    assert ask(folder, 'POST', upload, b'x' * 11, largest=10)[0] == 413
+    assert ask(folder, 'POST', upload, b'x' * 10, largest=10)[0] == 200
+    assert ask(folder, 'POST', upload, b'x', headers=[(b'transfer-encoding', b'chunked')])[0] == 411
+    monkeypatch.setattr('shutil.disk_usage', lambda place: SimpleNamespace(free=(1 << 30) + 10))
+    assert ask(folder, 'POST', upload, b'x' * 11)[0] == 507
+    assert ask(folder, 'POST', upload, b'x' * 10)[0] == 200
 
 
 def test_only_files_of_the_folder_are_sent(folder):

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import pytest
 from PIL import Image
 
 import basicsr.deblur
-from basicsr.app.examples import PHOTOS, examples_of, make_examples
+from basicsr.app.examples import CAPTIONS, examples_of, make_examples, with_captions
+from basicsr.app.facts import NetworkFacts, Settings
 from basicsr.app.folder import PREFIX, private_folder, remove_old, swept
+from basicsr.app.networks import Networks, facts_of, line_of, method_of
 from basicsr.app.screen import SIDE
-from basicsr.app.service import NetworkFacts, Service, reason, safe_name
+from basicsr.app.service import Service, reason, safe_name
 from basicsr.images.files import imread, imwrite
 from basicsr.inference.deblurrer import Deblurrer
 from basicsr.inference.pretrained import DEFAULT, find_weights
@@ -38,22 +41,27 @@ def weights(tmp_path_factory):
     return folder
 
 
+class Page:
+    """Deblurs as the page does: with networks by their names."""
+
+    def __init__(self, folder, weights, **arguments):
+        self.folder, self.networks = folder, Networks(weights=weights)
+        self.service = Service(folder, max_megapixels=2.0, device='cpu', **arguments)
+        self.steps = []
+
+    def deblur(self, source, name, network=MASKED, masks='felzenszwalb', *, method='network', **more):
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        self.steps.clear()
+        settings = Settings(network, method, masks, **more)
+        return self.service.deblur(
+            source, name, self.networks.path(network), settings, folder, report=lambda *step: self.steps.append(step)
+        )
+
+
 @pytest.fixture
-def build(tmp_path, weights):
-    """``build(...)`` makes a service with its folders below ``tmp_path``."""
-
-    def make(**arguments):
-        for name in ('shown', 'private'):
-            (tmp_path / name).mkdir(exist_ok=True)
-        arguments = {'weights': weights, 'device': 'cpu', 'max_megapixels': 2.0, **arguments}
-        return Service(tmp_path / 'shown', tmp_path / 'private', **arguments)
-
-    return make
-
-
-@pytest.fixture
-def service(build):
-    return build()
+def service(tmp_path, weights):
+    (tmp_path / 'shown').mkdir()
+    return Page(tmp_path / 'shown', weights)
 
 
 def by_command_line(photo, network, tmp_path, *flags):
@@ -70,7 +78,7 @@ def by_command_line(photo, network, tmp_path, *flags):
 )
 def test_the_result_is_the_command_lines_byte_for_byte(write, name, service, weights, tmp_path):
     photo = write(tmp_path / name)
-    upload = tmp_path / 'shown' / 'upload'
+    upload = tmp_path / 'shown' / f'upload{photo.suffix}'
     upload.write_bytes(photo.read_bytes())
     outcome = service.deblur(upload, name, MASKED)
     wanted = by_command_line(photo, weights / 'masked.pth', tmp_path)
@@ -84,6 +92,7 @@ def test_the_result_is_the_command_lines_byte_for_byte(write, name, service, wei
     assert unmasked.result.read_bytes() == wanted.read_bytes()
     assert unmasked.result.read_bytes() != outcome.result.read_bytes()
     assert unmasked.count == 0
+    assert np.array_equal(imread(outcome.pixels), imread(outcome.result)) or write is write_jpeg
 
 
 def test_pictures_for_the_screen_stand_upright_and_keep_their_colours(service, tmp_path):
@@ -94,7 +103,9 @@ def test_pictures_for_the_screen_stand_upright_and_keep_their_colours(service, t
         turned = np.asarray(photo.transpose(Image.Transpose.ROTATE_270)).astype(int)
         assert np.abs(np.asarray(before) - turned).mean() < 2
     assert imread(outcome.after).shape == imread(outcome.regions).shape == (120, 90, 3)
-    assert 'JPEG, 8 bits, 90×120' in outcome.line and ' s (masks ' in outcome.line and 'masked on cpu' in outcome.line
+    assert outcome.size == (90, 120)
+    assert outcome.facts == '90×120, JPEG, 8-bit' and ' s (masks ' in outcome.time and 'on cpu' in outcome.time
+    assert outcome.memory is None or outcome.memory > 100
 
 
 def test_large_photos_are_shown_smaller_and_say_so(service, tmp_path):
@@ -103,7 +114,7 @@ def test_large_photos_are_shown_smaller_and_say_so(service, tmp_path):
     assert imread(outcome.result).shape == (40, 3200, 3)
     for path in (outcome.before, outcome.after, outcome.regions):
         assert imread(path).shape == (32, SIDE, 3)
-    assert 'shown at 80%' in outcome.line
+    assert any('shown at 80%' in note for note in outcome.notes)
 
 
 def test_transparent_parts_are_white_on_the_screen_and_stay_in_the_file(service, tmp_path):
@@ -127,10 +138,10 @@ def test_dropout_leaves_regions_out_by_its_seed(service, tmp_path):
     assert service.deblur(photo, 'a.png', MASKED, mask_dropout=1.0).count == 0
 
 
-def test_the_mask_value_counts_and_the_networks_own_is_exact(build, weights, tmp_path):
+def test_the_mask_value_counts_and_the_networks_own_is_exact(service, tmp_path):
     published = write_masked(tmp_path / 'published.pth', mask_value=1 / 255)
-    service = build(model=str(published))
-    assert service.about('published') == NetworkFacts(True, 0.004, False)
+    service.networks = Networks(str(published), weights=tmp_path)
+    assert facts_of(published).mask_value == 0.004
     photo = write_deep(tmp_path / 'a.png')
     own, shown, other = (
         service.deblur(photo, 'a.png', 'published', mask_value=value).result.read_bytes()
@@ -141,12 +152,12 @@ def test_the_mask_value_counts_and_the_networks_own_is_exact(build, weights, tmp
     assert service.deblur(photo, 'a.png', 'published').result.read_bytes() == own  # the other value is forgotten
 
 
-def test_a_value_that_the_slider_rounded_is_the_networks_own(build, tmp_path, monkeypatch):
-    service = build(model=str(write_masked(tmp_path / 'published.pth', mask_value=1 / 255)))
+def test_a_value_that_the_slider_rounded_is_the_networks_own(service, tmp_path, monkeypatch):
+    service.networks = Networks(str(write_masked(tmp_path / 'published.pth', mask_value=1 / 255)), weights=tmp_path)
     asked, deblur = [], Deblurrer.deblur
 
     def spy(self, *arguments, **weighing):
-        asked.append(weighing['mask_value'])
+        asked.append(weighing.get('mask_value'))
         return deblur(self, *arguments, **weighing)
 
     monkeypatch.setattr(Deblurrer, 'deblur', spy)
@@ -155,81 +166,101 @@ def test_a_value_that_the_slider_rounded_is_the_networks_own(build, tmp_path, mo
     assert asked == [None, 0.005]
 
 
-def test_networks_without_masks_and_with_kernels(build, tmp_path):
+def test_networks_without_masks_and_with_kernels(service, tmp_path, weights):
     from basicsr.archs import build_network
     from tests.helpers.tiny_pairs import TINY
 
     save_weights(tmp_path / 'kernels.pth', build_network(TINY))
-    service = build(model=str(tmp_path / 'kernels.pth'))
-    assert list(service.networks) == ['kernels', 'masked', 'plain']
-    assert service.about('plain') == NetworkFacts(False, None, False)
-    assert service.about('kernels') == NetworkFacts(False, None, True)
+    service.networks = Networks(str(tmp_path / 'kernels.pth'), weights=weights)
+    assert list(service.networks.files) == ['kernels', 'masked', 'plain']
+    plain, finder = (facts_of(service.networks.path(name)) for name in ('plain', 'kernels'))
+    assert (plain.takes_masks, plain.mask_value, plain.finds_kernel, plain.kind) == (False, None, False, 'NAFNet')
+    assert finder.finds_kernel and 'kernel' in line_of('kernels', finder)
     photo = write_deep(tmp_path / 'a.png')
-    plain = service.deblur(photo, 'a.png', 'plain')
-    assert (plain.regions, plain.count, plain.kernel) == (None, 0, None)
+    found = service.deblur(photo, 'a.png', 'plain')
+    assert (found.regions, found.count, found.kernel) == (None, 0, None)
     found = service.deblur(photo, 'a.png', 'kernels')
     assert found.kernel is not None and imread(found.kernel).max() == 255
 
 
-def test_the_network_of_the_repository_or_the_named_one_comes_first(build, weights, tmp_path):
-    assert list(build().networks) == ['masked', 'plain']
-    assert list(build(model=str(weights / 'plain.pth')).networks) == ['plain', 'masked']
+@pytest.mark.slow
+def test_kernels_are_shown_with_the_reason(service, tmp_path):
+    photo = make_examples(tmp_path / 'examples')[0]
+    found = service.deblur(photo, 'cat.jpg', 'plain', method='auto')
+    assert found.method == 'kernel' and found.reason and not found.sharp
+    assert imread(found.kernel).max() == 255
+    wanted = by_command_line(photo, service.networks.path('plain'), tmp_path, '--method', 'auto')
+    assert found.result.read_bytes() == wanted.read_bytes()
+    rounds = [step[1:] for step in service.steps if step[0] == 'kernel' and step[2]]
+    assert len(rounds) > 5 and rounds[-1][0] == rounds[-1][1] and rounds == sorted(rounds)
+
+
+def test_sharp_photos_are_called_sharp_and_stay_as_they_are(service, tmp_path):
+    sharp = np.random.default_rng(0).integers(0, 256, (200, 220, 3), dtype=np.uint8)
+    imwrite(tmp_path / 'a.png', sharp)
+    found = service.deblur(tmp_path / 'a.png', 'a.png', 'plain', method='auto')
+    assert found.sharp and found.method == 'photo'
+    assert np.array_equal(imread(found.result), sharp)
+
+
+def test_the_network_of_the_repository_or_the_named_one_comes_first(weights, tmp_path):
+    assert list(Networks(weights=weights).files) == ['masked', 'plain']
+    assert list(Networks(str(weights / 'plain.pth'), weights).files) == ['plain', 'masked']
     folder = tmp_path / 'named'
     folder.mkdir()
     for name in ('another', DEFAULT):
         write_plain(folder / f'{name}.pth')
-    assert list(build(weights=folder).networks) == [DEFAULT, 'another']
+    assert list(Networks(weights=folder).files) == [DEFAULT, 'another']
     twin = write_masked(tmp_path / 'masked.pth')  # another file of a name that is taken
-    assert list(build(model=str(twin)).networks) == ['masked.pth', 'masked', 'plain']
+    assert list(Networks(str(twin), weights).files) == ['masked.pth', 'masked', 'plain']
+    assert method_of(DEFAULT) == 'auto' and method_of('another') == 'network'
 
 
-def test_network_files_of_every_kind_are_offered(build, tmp_path):
+def test_network_files_of_every_kind_are_offered(tmp_path):
     folder = tmp_path / 'named'
     folder.mkdir()
     write_plain(folder / 'b-half.safetensors')
     write_plain(folder / 'a.pth')
     (folder / 'a.log').write_text('no network')
-    service = build(weights=folder)
-    assert service.networks == {'a': folder / 'a.pth', 'b_half': folder / 'b-half.safetensors'}
-    assert service.about('b_half') == NetworkFacts(False, None, False)
+    networks = Networks(weights=folder)
+    assert networks.files == {'a': folder / 'a.pth', 'b_half': folder / 'b-half.safetensors'}
+    assert facts_of(networks.path('b_half')) == NetworkFacts(
+        False, None, False, 'NAFNet', facts_of(folder / 'a.pth').parameters
+    )
     write_plain(folder / 'a.safetensors')
-    named = build(weights=folder, model=str(folder / 'b-half.safetensors'))
-    assert list(named.networks.items()) == [
+    named = Networks(str(folder / 'b-half.safetensors'), folder)
+    assert list(named.files.items()) == [
         ('b_half', folder / 'b-half.safetensors'),
         ('a', folder / 'a.safetensors'),
     ]
 
 
-def test_the_network_of_the_repository_is_the_one_chosen_first(tmp_path):
+def test_the_network_of_the_repository_is_the_one_chosen_first():
     """With the folder that the page looks into when nobody says otherwise."""
-    service = Service(tmp_path, tmp_path, device='cpu')
-    assert service.problem == '' and next(iter(service.networks)) == DEFAULT
-    assert service.networks[DEFAULT] == find_weights()
+    networks = Networks()
+    assert networks.problem == '' and networks.first == DEFAULT
+    assert networks.path(DEFAULT) == find_weights()
 
 
-def test_without_any_network_the_page_says_what_to_do(build, tmp_path):
-    service = build(weights=tmp_path / 'nowhere')
-    assert service.networks == {}
-    assert '--model FILE' in service.problem
+def test_without_any_network_the_page_says_what_to_do(tmp_path):
+    networks = Networks(weights=tmp_path / 'nowhere')
+    assert networks.files == {} and networks.first is None
+    assert '--model FILE' in networks.problem
 
 
-def test_wrong_arguments_are_refused_at_the_start(build, tmp_path):
-    for arguments, kind in (
-        ({'model': 'gone'}, WeightsError),
-        ({'device': 'gpu'}, OptionError),
-        ({'max_megapixels': 0.0}, OptionError),
-        ({'max_megapixels': float('nan')}, OptionError),
-        ({'sam_checkpoint': str(tmp_path / 'gone.pth')}, WeightsError),
-    ):
-        with pytest.raises(kind):
-            build(**arguments)
+def test_wrong_arguments_are_refused_at_the_start(tmp_path, weights):
+    with pytest.raises(WeightsError):
+        Networks('gone', weights)
+    with pytest.raises(OptionError):
+        Service(tmp_path, device='gpu')
+    with pytest.raises(WeightsError):
+        Service(tmp_path, sam_checkpoint=str(tmp_path / 'gone.pth'), device='cpu')
 
 
-def test_damaged_and_unknown_networks_are_refused(build, weights, tmp_path):
+def test_damaged_and_unknown_networks_are_refused(service, weights, tmp_path):
     (tmp_path / 'damaged.pth').write_bytes(b'PK\x03\x04 no more')
-    service = build(model=str(tmp_path / 'damaged.pth'))
     with pytest.raises(WeightsError, match='damaged'):
-        service.about('damaged')
+        facts_of(tmp_path / 'damaged.pth')
     photo = write_deep(tmp_path / 'a.png')
     for network in ('../masked', str(weights / 'masked.pth')):
         with pytest.raises(OptionError, match=re.escape(repr(network))):
@@ -239,7 +270,6 @@ def test_damaged_and_unknown_networks_are_refused(build, weights, tmp_path):
 
 
 def test_segment_anything_without_weights_says_what_it_needs(service, tmp_path):
-    assert service.generators == ('felzenszwalb', 'sam', 'none')
     photo = write_deep(tmp_path / 'a.png')
     with pytest.raises(OptionError, match='--sam-checkpoint FILE'):
         service.deblur(photo, 'a.png', 'masked', 'sam')
@@ -247,7 +277,7 @@ def test_segment_anything_without_weights_says_what_it_needs(service, tmp_path):
 
 
 @pytest.mark.slow
-def test_segment_anything_with_weights_makes_the_masks_of_the_command(build, weights, tmp_path, monkeypatch):
+def test_segment_anything_with_weights_makes_the_masks_of_the_command(weights, tmp_path, monkeypatch):
     require('segment_anything')
     from segment_anything import sam_model_registry
 
@@ -255,7 +285,7 @@ def test_segment_anything_with_weights_makes_the_masks_of_the_command(build, wei
 
     monkeypatch.setitem(sam_model_registry, 'vit_h', tiny_sam.build)
     checkpoint = str(tiny_sam.write_sure(tmp_path / 'sam.pth'))
-    service = build(sam_checkpoint=checkpoint)
+    service = Page(tmp_path, weights, sam_checkpoint=checkpoint)
     photo = write_deep(tmp_path / 'a.png')
     outcome = service.deblur(photo, 'a.png', 'masked', 'sam')
     assert outcome.count >= 1
@@ -270,12 +300,11 @@ def test_bad_files_are_refused_in_words_without_their_path(name, service, tmp_pa
     data, words = bad_files()[name]
     upload = tmp_path / 'shown' / 'xyz.jpg'
     upload.write_bytes(data)
-    for work in (service.look, lambda path: service.deblur(path, name, MASKED)):
-        with pytest.raises(ImageFileError) as caught:
-            work(upload)
-        said = reason(caught.value, upload)
-        assert words in said
-        assert str(tmp_path) not in said and 'xyz' not in said
+    with pytest.raises(ImageFileError) as caught:
+        service.deblur(upload, name)
+    said = reason(caught.value, upload)
+    assert words in said
+    assert str(tmp_path) not in said and 'xyz' not in said
 
 
 def test_tiny_photos_are_deblurred_as_the_command_line_does(service, weights, tmp_path):
@@ -287,14 +316,7 @@ def test_tiny_photos_are_deblurred_as_the_command_line_does(service, weights, tm
 
 def test_uploads_that_are_gone_are_asked_for_again(service, tmp_path):
     with pytest.raises(ImageFileError, match='upload'):
-        service.look(tmp_path / 'gone.jpg')
-
-
-def test_a_look_shows_the_photo_and_its_facts(service, tmp_path):
-    shown, words = service.look(write_jpeg(tmp_path / 'a.jpg'))
-    assert imread(shown).shape == (120, 90, 3)
-    assert words == '90×120, JPEG, 8 bits'
-    assert service.look(write_deep(tmp_path / 'b.png'))[1] == '80×60, PNG, 16 bits'
+        service.deblur(tmp_path / 'gone.jpg', 'gone.jpg')
 
 
 @pytest.mark.parametrize(
@@ -315,6 +337,7 @@ def test_names_of_results_stay_in_their_folder(given, kept, service, tmp_path):
     assert safe_name(given) == kept
     outcome = service.deblur(write_deep(tmp_path / 'a.png'), given if given.endswith('.png') else 'a.png', MASKED)
     assert outcome.result.parent.parent == tmp_path / 'shown'
+    assert outcome.result.name.endswith('_deblurred.png')
 
 
 def test_errors_are_told_in_words_and_bugs_go_to_the_log(caplog):
@@ -331,13 +354,16 @@ def test_errors_are_told_in_words_and_bugs_go_to_the_log(caplog):
 
 
 @pytest.mark.slow
-def test_examples_are_made_the_same_each_time(tmp_path):
+def test_examples_are_made_the_same_each_time_and_have_words(tmp_path):
     first, again = make_examples(tmp_path / 'a'), make_examples(tmp_path / 'b')
-    assert [path.name for path in first] == [f'{name}_blurred.jpg' for name in PHOTOS]
+    assert [path.name for path in first] == [f'{name}_blurred.jpg' for name in CAPTIONS]
     assert sorted(path.name for path in (tmp_path / 'a').iterdir()) == sorted(path.name for path in first)
     for path, other in zip(first, again, strict=True):
         assert path.read_bytes() == other.read_bytes()
         assert 250 < min(imread(path).shape[:2]) <= 512 and path.stat().st_size < 200_000
+    shown = with_captions([*first, tmp_path / 'mine.png'])
+    assert [(one.caption, one.alt) for one in shown[:4]] == list(CAPTIONS.values())
+    assert shown[4].caption == 'mine.png' and 'mine.png' in shown[4].alt
 
 
 def test_examples_of_a_folder(tmp_path):
@@ -381,19 +407,19 @@ def test_folders_of_killed_pages_are_removed(tmp_path):
 
 def test_old_files_are_removed_and_others_stay(tmp_path):
     before = time.time() - 100
-    for name in ('a/old.jpg', 'a/new.jpg', 'b/old.jpg', 'examples/old.jpg'):
+    for name in ('a/old.jpg', 'a/new.jpg', 'b/old.jpg', 'examples/old.jpg', 'visits/a/old.jpg'):
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b'x')
         if 'old' in name:
             os.utime(path, (before, before))
-    kept = {tmp_path / 'examples/old.jpg'}
+    kept = {tmp_path / 'examples/old.jpg', tmp_path / 'visits'}
     remove_old(tmp_path, 50, kept)
     assert (tmp_path / 'b').is_dir()  # something has changed in it just now
     os.utime(tmp_path / 'b', (before, before))
     remove_old(tmp_path, 50, kept)
     left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*'))
-    assert left == ['a', 'a/new.jpg', 'examples', 'examples/old.jpg']
+    assert left == ['a', 'a/new.jpg', 'examples', 'examples/old.jpg', 'visits', 'visits/a', 'visits/a/old.jpg']
     remove_old(tmp_path / 'gone', 50)
 
 

@@ -14,7 +14,7 @@ from basicsr.archs.contract import contract_of, export_obstacle, restored
 from basicsr.archs.input_rule import InputRule
 from basicsr.inference.restoring import restore_image
 from basicsr.interchange import exporting, program_files
-from basicsr.utils.errors import ArgumentError
+from basicsr.utils.errors import ArgumentError, ShapeError
 from basicsr.utils.registry import ARCH_REGISTRY
 from tests.helpers import training_runs as runs
 from tests.helpers.small_networks import SMALL, small
@@ -55,7 +55,52 @@ class Gated(nn.Module):
         return [inp, result]
 
 
-@pytest.fixture(params=[Plain, Gated])
+class Strided(Plain):
+    """Needs multiples of 8, and does not pad."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up = nn.Conv2d(3, 6, 8, 8), nn.ConvTranspose2d(6, 3, 8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + 0.1 * self.up(self.down(x))
+
+
+class Asserting(Strided):
+    """Checks its sizes itself, as window transformers do, and returns the sizes that its strides give."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert x.shape[-1] % 2 == 0
+        return self.up(self.down(x))
+
+
+class Doubling(nn.Upsample):
+    """Returns an image of twice the size."""
+
+    def __init__(self) -> None:
+        super().__init__(scale_factor=2)
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(self.weight * x)
+
+
+class Scoring(Plain):
+    """Returns a number after the image."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        result = super().forward(x)
+        return result, result.mean()
+
+
+class FourChannels(nn.Sequential):
+    """Takes a gray mask as fourth channel, but does not declare it."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(4, 3, 3, padding=1))
+
+
+@pytest.fixture(params=[Plain, Gated, Strided])
 def foreign(request, monkeypatch):
     """The class, registered for the length of a test."""
     monkeypatch.setitem(ARCH_REGISTRY._entries, request.param.__name__, request.param)
@@ -101,11 +146,16 @@ def test_what_the_networks_of_this_project_declare(name):
     assert (gray.prior_kind, gray.img_channel, gray.in_channels) == ('gray', 3, 4)
 
 
-def test_training_and_validation(foreign, recipe, tmp_path):
-    content = recipe(network_g={'type': foreign.__name__})
+def without_masks(content):
+    """The recipe with data sets that read no masks."""
     for block in content['datasets'].values():
         block['type'] = 'PairedImageDataset'
         del block['dataroot_mask']
+    return content
+
+
+def test_training_and_validation(foreign, recipe, tmp_path):
+    content = without_masks(recipe(network_g={'type': foreign.__name__}))  # validated images have 28 × 24 pixels
     assert runs.train(tmp_path, content) == 0
     log = runs.log_of(tmp_path, content['name'])
     assert any('l_pix' in line for line in log) and any(np.isfinite(line['psnr']) for line in log if 'psnr' in line)
@@ -126,6 +176,60 @@ def test_tiles_and_a_photo(foreign):
     assert done.labels is None
 
 
+@pytest.mark.parametrize('kind', [Strided, Asserting])
+@pytest.mark.parametrize('size', [(101, 90), (3, 5), (128, 64), (389, 431)])
+def test_networks_that_need_multiples_get_padded_images_only_where_they_need_them(kind, size):
+    net, seen = kind().eval(), []
+    net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[-2:]))
+    lq = torch.rand(1, 3, *size)
+    done = restore_image(net, lq, tile=None)
+    rule = InputRule(multiple=(64, 64), padding='reflect')
+    expected = rule.crop(net(rule.pad(lq)), *size)
+    torch.testing.assert_close(done.image, expected, rtol=0, atol=0)
+    assert (len(seen) == 2) == (size == (128, 64))
+    tiled = restore_image(net, lq, tile=200).image
+    torch.testing.assert_close(
+        tiled[..., : size[0] - 64, : size[1] - 64], done.image[..., : size[0] - 64, : size[1] - 64]
+    )
+
+
+def test_networks_that_declare_their_multiples_need_not_pad():
+    net = Strided().eval()
+    net.input_rule = rule = InputRule(multiple=(8, 8))
+    lq = torch.rand(1, 3, 301, 290)
+    whole = restore_image(net, lq, tile=None).image
+    torch.testing.assert_close(whole, rule.crop(net(rule.pad(lq)), 301, 290), rtol=0, atol=0)
+    torch.testing.assert_close(restore_image(net, lq, tile=200).image, whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'reason'), [(Doubling, r'\(1, 3, 202, 180\)'), (Scoring, r'shape \(\)'), (FourChannels, '4 channels')]
+)
+def test_networks_that_restore_no_image_are_named(kind, reason, recipe, tmp_path, monkeypatch):
+    with pytest.raises(ShapeError, match=f'{kind.__name__} .*{reason}.*InputRule'):
+        Deblurrer(kind(), device='cpu').deblur(np.zeros((101, 90, 3), np.uint8))
+    if kind is FourChannels:
+        return
+    monkeypatch.setitem(ARCH_REGISTRY._entries, kind.__name__, kind)
+    with pytest.raises(ShapeError, match=f'{kind.__name__}: '):
+        runs.train(tmp_path, without_masks(recipe(network_g={'type': kind.__name__})))
+
+
+def test_memory_errors_and_errors_of_networks_with_a_rule_stay_as_they_are():
+    class Failing(Plain):
+        message = "DefaultCPUAllocator: can't allocate memory"
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError(self.message)
+
+    with pytest.raises(RuntimeError, match='allocate'):
+        restore_image(Failing(), torch.rand(1, 3, 90, 90), tile=None)
+    net = Failing()
+    net.input_rule, net.message = InputRule(), 'a bug'
+    with pytest.raises(RuntimeError, match='a bug'):
+        restore_image(net, torch.rand(1, 3, 90, 90))
+
+
 def test_export(foreign, tmp_path):
     net = foreign().eval()
     assert export_obstacle(net) is None
@@ -134,6 +238,14 @@ def test_export(foreign, tmp_path):
     run, about = program_files.read_pt2(tmp_path / 'x.pt2')
     assert exporting.largest_difference(program, run) < 1e-5
     assert about['network'] == foreign.__name__
+
+
+@pytest.mark.filterwarnings('ignore:.torch.jit')
+def test_scripted_networks_are_not_exported():
+    net = torch.jit.script(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1)))
+    for refused in (net, nn.Sequential(net)):
+        with pytest.raises(ArgumentError, match='TorchScript'):
+            exporting.program_of(refused)
 
 
 def test_masks_without_a_way_to_tile_are_refused():

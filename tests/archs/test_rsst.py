@@ -95,6 +95,8 @@ def test_blocks(vector, name):
     seen: dict[str, torch.Tensor] = {}
     block.attn.register_forward_hook(lambda _, given, out: seen.update(attn_in=given[0], attn_out=out))
     block.mlp.register_forward_hook(lambda _, given, out: seen.update(mlp_in=given[0], mlp_out=out))
+    beside = block._beside
+    block._beside = lambda x: seen.setdefault('spec_out', beside(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     y = block(case.tensor('in/x').permute(0, 2, 3, 1), mask).permute(0, 3, 1, 2)
     torch.testing.assert_close(y, case.tensor('out/y'), **tolerance_of(case))
     for key, value in seen.items():
@@ -156,6 +158,13 @@ def loss_of(outputs: list[torch.Tensor], gt: torch.Tensor) -> torch.Tensor:
     return torch.stack([loss(*pair) for pair in zip(outputs, targets_of(outputs, gt), strict=True)]).sum()
 
 
+def assert_parts(case: Vector, outputs: list[torch.Tensor], targets: list[torch.Tensor], rel: float) -> None:
+    """The sums of each loss over the scales; the original adds a tenth of the second."""
+    for loss, key, share in zip(build_loss(LOSSES).losses.values(), ('content', 'fft'), (1, 0.1), strict=True):
+        total = sum(loss(*pair).item() for pair in zip(outputs, targets, strict=True))
+        assert total == pytest.approx(share * float(case[f'out/loss_{key}']), rel=rel)
+
+
 @pytest.mark.vectors
 def test_losses_at_four_scales(vector):
     case = vector('rsst', 'loss')
@@ -171,6 +180,7 @@ def test_losses_at_four_scales(vector):
         assert fft(output, target).item() == pytest.approx(0.1 * float(case[f'out/fft{k}']), rel=1e-4)
     total = loss_of(outputs, label)
     assert total.item() == pytest.approx(float(case['out/loss_total']), rel=1e-4)
+    assert_parts(case, outputs, targets, rel=1e-4)
     total.backward()
     for k, output in enumerate(outputs):
         # This file holds every gradient twice over, as if two backward passes had added up: half of it is the
@@ -197,13 +207,16 @@ def test_gradients_of_all_parameters(vector):
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('basicsr.archs.rsst_arch._DROP_SCALE', 0.0)
-        total = loss_of(net(case.tensor('in/image')), case.tensor('in/label'))
+        outputs, gt = net(case.tensor('in/image')), case.tensor('in/label')
+    total = loss_of(outputs, gt)
     assert total.item() == pytest.approx(float(case['out/loss_total']), rel=1e-3)
+    assert_parts(case, outputs, targets_of(outputs, gt), rel=1e-3)
     total.backward()
     parameters = dict(net.named_parameters())
     assert list(parameters) == case.meta['param_order']
     norms = torch.stack([p.grad.norm() for p in parameters.values()])
     torch.testing.assert_close(norms.double(), case.tensor('out/grad_norm_per_param'), rtol=1e-2, atol=1e-6)
+    assert norms.norm().item() == pytest.approx(float(case['out/total_grad_norm']), rel=1e-3)
     for key in (key for key in case.arrays if key.startswith('out/grad/')):
         expected, own = case.tensor(key), parameters[key.removeprefix('out/grad/')].grad
         assert (own - expected).norm() <= 1e-3 * expected.norm() + 1e-7, key

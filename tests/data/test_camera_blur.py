@@ -8,7 +8,7 @@ import pytest
 
 from basicsr.data import build_dataset
 from basicsr.data.camera_shake import CameraShake, expose, smooth_path
-from basicsr.data.exposure import grey_of, light_of, to_uint8
+from basicsr.data.exposure import gray_of, light_of, to_uint8
 from basicsr.data.frame_motion import FramePair, times_of
 from basicsr.metrics import calculate_psnr
 from basicsr.utils.errors import ArgumentError, BasicsrError, DataError
@@ -93,12 +93,12 @@ def test_a_flat_image_stays_flat_and_a_still_camera_changes_nothing():
     assert np.abs(still - light[10:60, 20:80]).max() < 1e-5
 
 
-def test_highlights_leave_streaks_that_averaged_grey_values_would_not():
+def test_highlights_leave_streaks_that_averaged_gray_values_would_not():
     image = np.zeros((*SIZE, 3), np.uint8)
     image[118:122, 158:162] = 255
     shake = CameraShake(SIZE, 30.0, np.random.default_rng(3), translation_only=True)
     window = (60, 80, 120, 160)
-    plain, bright = (grey_of(expose(light_of(image, 2.2, gain), shake, window), 2.2) for gain in (1.0, 6.0))
+    plain, bright = (gray_of(expose(light_of(image, 2.2, gain), shake, window), 2.2) for gain in (1.0, 6.0))
     assert plain.max() < bright.max() <= 1
     assert bright.sum() > 1.5 * plain.sum()
     same = light_of(np.full((2, 2, 3), 100, np.uint8), 2.2)
@@ -113,12 +113,12 @@ def test_frames_between_two_frames_of_a_pan():
     window = (40, 60, 120, 160)
     assert pair.agreement(window) > 0.99
     (middle,) = pair.between(lights, np.array([0.5]), window)
-    assert calculate_psnr(to_uint8(grey_of(middle, 2.0)), large[60:180, 106:266]) > 32
+    assert calculate_psnr(to_uint8(gray_of(middle, 2.0)), large[60:180, 106:266]) > 32
     times = times_of(1.0, 12.0)
     assert times.mean() == pytest.approx(0.5)
-    blurred = grey_of(pair.between(lights, times, window).mean(0), 2.0)
+    blurred = gray_of(pair.between(lights, times, window).mean(0), 2.0)
     light = light_of(large, 2.0)
-    expected = grey_of(np.mean([light[60:180, 100 + k : 260 + k] for k in range(13)], axis=0), 2.0)
+    expected = gray_of(np.mean([light[60:180, 100 + k : 260 + k] for k in range(13)], axis=0), 2.0)
     assert calculate_psnr(to_uint8(blurred), to_uint8(expected)) > 32
 
 
@@ -132,7 +132,7 @@ def test_a_thing_before_a_still_background_is_seen_whole_in_the_middle():
 
     pair = FramePair(frame(100), frame(112))
     (middle,) = pair.between((light_of(frame(100), 1.0), light_of(frame(112), 1.0)), np.array([0.5]), (0, 0, 200, 300))
-    result, expected = to_uint8(grey_of(middle, 1.0)), frame(106)
+    result, expected = to_uint8(gray_of(middle, 1.0)), frame(106)
     assert calculate_psnr(result[75:125, 112:160], expected[75:125, 112:160]) > 30
     assert calculate_psnr(result[:60], expected[:60]) > 40
     assert calculate_psnr(result, expected) > 22  # covered and uncovered pixels at the sides included

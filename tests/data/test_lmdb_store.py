@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 
 import cv2
 import lmdb
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader
 from basicsr.data import build_dataset, collate
 from basicsr.data.stores.base import FolderStore
 from basicsr.data.stores.lmdb import LmdbStore, write_lmdb
+from basicsr.data.stores.lmdb_pages import check_pages
 from basicsr.masks.files import write_label_map
 from basicsr.utils.errors import DataError, ImageFileError
 
@@ -123,10 +125,17 @@ def test_damaged_ones_are_refused(folders):
     meta.write_text(lines + 'ghost.png (1,1,3) 1\n', encoding='utf-8')
     with pytest.raises(DataError, match=r"lq\.lmdb: .*'ghost'.*meta_info\.txt"):
         LmdbStore(root / 'lq.lmdb').read('ghost')
-    for text, message in (('\n', r'meta_info\.txt: .*files'), (lines * 2, r'meta_info\.txt: .*twice')):
+    for text, message in (
+        ('\n', r'meta_info\.txt: .*files'),
+        (lines * 2, r'meta_info\.txt: .*twice'),
+        ('/ (1,1,3) 1', 'name'),
+    ):
         meta.write_text(text, encoding='utf-8')
         with pytest.raises(DataError, match=message):
             LmdbStore(root / 'lq.lmdb')
+    meta.write_bytes(b'\xff\xfe.png (1,1,3) 1\n')
+    with pytest.raises(DataError, match=r'meta_info\.txt: .*UTF-8'):
+        LmdbStore(root / 'lq.lmdb')
     meta.unlink()
     with pytest.raises(DataError, match=r'lq\.lmdb: .*meta_info\.txt'):
         LmdbStore(root / 'lq.lmdb')
@@ -143,6 +152,55 @@ def test_one_that_was_cut_off_is_refused_before_it_is_read(folders, share):
     data.write_bytes(whole[: max(8192, int(share * len(whole)))])
     with pytest.raises(DataError, match=rf'data\.mdb: .*{data.stat().st_size} .*{len(whole)} '):
         LmdbStore(root / 'gt.lmdb').read('a.1')
+
+
+@pytest.mark.parametrize(
+    ('place', 'value', 'message'),
+    [
+        (40, struct.pack('<I', 0), 'first page'),  # of the last transaction: the size of pages
+        (40, struct.pack('<I', 3000), 'first page'),
+        (92, b'\x04', 'first page'),  # flags
+        (94, b'\x07', 'page [0-9]+ makes no sense'),  # depth of the tree
+        (128, struct.pack('<Q', 10**6), 'refers to page 1000000'),  # its root
+        (136, struct.pack('<Q', 10**6), 'cut off'),  # the last page
+    ],
+)
+def test_a_first_page_that_lies_is_refused(folders, place, value, message):
+    """The library would read memory that it does not have, which ends the process."""
+    root, *_ = folders
+    data = root / 'gt.lmdb' / 'data.mdb'
+    content = bytearray(data.read_bytes())
+    for page in (0, 4096):
+        content[page + place : page + place + len(value)] = value
+    data.write_bytes(content)
+    with pytest.raises(DataError, match=rf'data\.mdb: .*{message}'):
+        LmdbStore(root / 'gt.lmdb').read('a.1')
+
+
+def test_pages_that_lie_are_refused(tmp_path):
+    """Two hundred changed bytes in pages of keys: each is refused, or changes no more than the bytes of a key."""
+    (tmp_path / 'lq').mkdir()
+    for index in range(300):
+        cv2.imwrite(str(tmp_path / 'lq' / f'{index:04}.png'), np.full((2, 2, 3), index % 256, np.uint8))
+    cv2.imwrite(str(tmp_path / 'lq' / 'large.png'), np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8))
+    write_lmdb(tmp_path / 'lq', tmp_path / 'a.lmdb')
+    data = tmp_path / 'a.lmdb' / 'data.mdb'
+    content = data.read_bytes()
+    pages = [page for page in range(2, len(content) // 4096) if content[4096 * page + 10] in (1, 2)]
+    assert len(pages) > 3
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(200):
+        page = 4096 * int(rng.choice(pages))
+        changed = bytearray(content)
+        changed[page + int(rng.integers(10, 80))] ^= int(rng.integers(1, 256))
+        data.write_bytes(changed)
+        try:
+            check_pages(data)
+        except DataError as error:
+            refused += 'damaged' in str(error)
+    assert refused > 60  # the others change an older page, or the order of keys
+    data.write_bytes(content)
+    check_pages(data)
 
 
 def test_names_are_counted_in_bytes(tmp_path):

@@ -128,7 +128,7 @@ def test_motion_keeps_the_light() -> None:
     lq, gt = render([front, back], (60, 60), [path, None], gamma=2.2)
     light = [((image / 255) ** 2.2).sum((0, 1)) for image in (lq, gt)]
     np.testing.assert_allclose(light[0], light[1], rtol=0.01)
-    assert (lq.astype(float).sum((0, 1)) > 1.01 * gt.astype(float).sum((0, 1)))[:2].all()  # as grey values it grows
+    assert (lq.astype(float).sum((0, 1)) > 1.01 * gt.astype(float).sum((0, 1)))[:2].all()  # as gray values it grows
 
 
 def test_region_map_is_what_one_sees() -> None:
@@ -245,21 +245,21 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(photos: Path) -> None:
 
 
 def test_a_range_of_gamma_gives_each_sample_its_own(tmp_path: Path) -> None:
-    """Stripes of black and white, moved far: their mean is grey 0.5 if grey values are averaged, lighter else."""
+    """Stripes of black and white, moved far: their mean is gray 0.5 if gray values are averaged, lighter else."""
     stripes = np.tile(np.repeat(np.array([0, 255], np.uint8), 4), (128, 16))
     cv2.imwrite(str(tmp_path / 'stripes.png'), stripes)
     still = {'moving_share': 1.0, 'straight_share': 1.0, 'directions': [0.0], 'path_range': (16.0, 16.0)}
     quiet = {'shake_length': 0.0, 'noise': (0.0, 0.0), 'masks': 'none', 'gt_size': 48, 'length': 40}
 
-    def greys(gamma: float | tuple[float, float]) -> np.ndarray:
+    def grays(gamma: float | tuple[float, float]) -> np.ndarray:
         dataset = SyntheticBlurDataset(str(tmp_path), 1.0, gamma=gamma, **still, **quiet)
         return np.array([item['lq'].numpy().mean() / 255 for item in (dataset[i] for i in range(40))])
 
-    assert np.abs(greys(1.0) - 0.5).max() < 0.02
+    assert np.abs(grays(1.0) - 0.5).max() < 0.02
     light = 0.5 ** (1 / 2.2)
-    assert np.abs(greys(2.2) - light).max() < 0.02
-    assert np.array_equal(greys((2.2, 2.2)), greys(2.2))
-    between = greys((1.0, 2.2))
+    assert np.abs(grays(2.2) - light).max() < 0.02
+    assert np.array_equal(grays((2.2, 2.2)), grays(2.2))
+    between = grays((1.0, 2.2))
     assert between.min() < 0.55
     assert between.max() > light - 0.05
     assert np.std(between) > 0.03

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,15 +13,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 
+from basicsr.evaluation.scoring import evaluate as score_all
+from basicsr.evaluation.scoring import helpers_of, record_of
 from basicsr.evaluation.testing import metrics_of
 from basicsr.images.files import imread
-from basicsr.metrics import calculate_psnr, calculate_ssim
+from basicsr.inference.baselines import deconvolved_by_richardson_lucy, sharpened
+from basicsr.inference.restoring import Restored
+from basicsr.metrics import build_metric, calculate_psnr, calculate_ssim
 from basicsr.options import load_options
+from basicsr.options.schema_train import ValOptions
 from basicsr.reporting import read_report
 from basicsr.reporting.published import METHODS, SETS, published_scores
-from basicsr.utils.errors import DataError, MetricError, OptionError
+from basicsr.training.distributed import Processes
+from basicsr.utils.errors import DataError, MetricError, OptionError, WeightsError
 from basicsr.weights.files import read_weights
 from tests.helpers.evaluations import NETWORK, write_network, write_pairs
 from tests.helpers.project import ROOT
@@ -56,6 +64,41 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_baselines_are_scored_by_the_code_of_the_benchmark(place, capsys):
+    assert evaluate(['-opt', 'trial.yml', '--baselines', 'usm', 'rl', '--output', 'with']) == 0
+    report = read_report(place / 'with/noise.json')
+    assert report.baselines == ('unsharp mask', 'Richardson-Lucy')
+    for name, method in (('unsharp mask', sharpened), ('Richardson-Lucy', deconvolved_by_richardson_lucy)):
+        for row in report.rows:
+            gt, lq = (imread(place / 'data' / kind / f'{row.name}.png') for kind in ('target', 'input'))
+            output = np.rint(method(lq.astype(np.float32) / 255).clip(0, 1) * 255).astype(np.uint8)
+            assert row.baselines[name]['psnr'] == pytest.approx(calculate_psnr(output, gt, 0), abs=1e-9)
+            assert row.baselines[name]['mcr'] == 0
+    lines = [
+        line.split('  ')[0]
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith(('bl', 'un', 'Ri', 'tr'))
+    ]
+    assert lines == ['blurred input', 'unsharp mask', 'Richardson-Lucy', 'trial']
+    head = (place / 'with/noise.csv').read_text().splitlines()[0].split(',')
+    assert head[-4:] == ['psnr_unsharp_mask', 'ssim_unsharp_mask', 'psnr_richardson-lucy', 'ssim_richardson-lucy']
+    assert evaluate(['-opt', 'trial.yml']) == 0
+    assert read_report(place / 'results/trial/noise.json').baselines == ()
+
+
+def test_all_baselines_run_on_16_bit_images(place):
+    for kind in ('input', 'target'):
+        for path in (place / 'data' / kind).iterdir():
+            cv2.imwrite(str(path), cv2.imread(str(path)).astype(np.uint16) * 257)
+    assert evaluate(['-opt', 'trial.yml', '--baselines', '--force_yml', 'val:max_images=1']) == 0
+    (row,) = read_report(place / 'results/trial/noise.json').rows
+    assert set(row.baselines) == {'unsharp mask', 'Richardson-Lucy', 'blur kernels'}
+    assert row.baselines['blur kernels'] == row.input_scores  # too small for kernels, so unchanged
+    assert sharpened(np.full((9, 9, 1), 0.5, np.float32)).shape == (9, 9, 1)
+    flat = deconvolved_by_richardson_lucy(np.full((9, 9, 1), 0.5, np.float32))
+    assert flat == pytest.approx(np.full((9, 9, 1), 0.5), abs=1e-3)
+
+
 def test_scores_are_those_of_the_pictures_written(place, capsys):
     assert evaluate(['-opt', 'trial.yml']) == 0
     report = read_report(place / 'results/trial/noise.json')
@@ -73,6 +116,43 @@ def test_scores_are_those_of_the_pictures_written(place, capsys):
     mean = np.mean([row.scores['psnr'] for row in report.rows])
     assert f'{mean:.2f}' in table and 'blurred input' in table and 'results/trial/gallery.html' in table
     assert (place / 'results/trial/gallery.html').is_file() and (place / 'results/trial/summary.md').is_file()
+
+
+def test_images_restored_together_score_as_alone(place):
+    write_pairs(place / 'data', ['large'], size=(40, 72))
+    for folder, more in (('alone', []), ('together', ['--force_yml', 'val:batch_size=4'])):
+        assert evaluate(['-opt', 'trial.yml', '--output', folder, *more]) == 0
+    alone, together = (read_report(place / folder / 'noise.json') for folder in ('alone', 'together'))
+    assert [row.name for row in together.rows] == [row.name for row in alone.rows]
+    for one, other in zip(alone.rows, together.rows, strict=True):
+        assert (other.height, other.width) == (one.height, one.width)
+        for label, value in one.scores.items():
+            assert other.scores[label] == pytest.approx(value, abs=1e-3)
+
+
+def test_images_that_do_not_fit_together_are_restored_one_by_one():
+    class Small:
+        prior, calls = 'none', []
+
+        def restore(self, batch, options):
+            self.calls.append(len(batch['lq']))
+            if len(batch['lq']) > 1:
+                raise torch.OutOfMemoryError('CUDA out of memory')
+            return Restored(batch['lq'])
+
+    items = [{key: torch.full((3, 16, 20), value, dtype=torch.uint8) for key in ('lq', 'gt')} for value in range(5)]
+    items[3] = {key: torch.zeros((3, 20, 16), dtype=torch.uint8) for key in ('lq', 'gt')}
+    model, options = Small(), ValOptions(batch_size=3)
+    metrics = {'psnr': build_metric({'type': 'psnr'})}
+    found = list(score_all(model, items, metrics, Processes(), options))
+    assert [image.row.index for image in found] == [0, 1, 2, 3, 4]
+    assert model.calls == [3, 1, 1, 1, 1, 1] and all(image.row.scores['psnr'] == math.inf for image in found)
+
+
+@pytest.mark.parametrize('options', [{'tile': 64}, {'grids': True, 'crop_size_h': 64, 'crop_size_w': 64}])
+def test_tiles_and_batches_contradict(options):
+    with pytest.raises(ValueError, match='batch_size'):
+        ValOptions(batch_size=2, **options)
 
 
 @pytest.mark.parametrize('deep', ['target', 'input'])
@@ -234,7 +314,8 @@ def test_what_cannot_be_evaluated_is_refused(place):
     plain = '{name: b, type: PairedImageDataset, dataroot_gt: data/target, dataroot_lq: data/input}'
     refused(OptionError, 'needs region masks', f'datasets={{test: {plain}}}')
     write_network(place / 'net.pth', NETWORK, residual=float('nan'))
-    refused(MetricError, 'image 0: .*finite', 'val:max_images=2')
+    refused(WeightsError, 'NaN', 'val:max_images=2')
+    write_network(place / 'net.pth', NETWORK)
     for path in (place / 'data/input').iterdir():
         path.unlink()
     refused(DataError, 'data/input: no files of type', 'val:max_images=1')
@@ -331,3 +412,27 @@ def test_published_scores_are_those_of_the_results_page():
 def test_the_csv_has_a_line_an_image(place):
     assert evaluate(['-opt', 'trial.yml', '--force_yml', 'val:save_img=false']) == 0
     assert len((place / 'results/trial/noise.csv').read_text().splitlines()) == 1 + 5
+
+
+def test_a_record_without_floats_has_the_same_rounded_output_and_knows_of_nan():
+    batch = {'gt': torch.randint(0, 256, (1, 3, 8, 9), dtype=torch.uint8)}
+    output = torch.rand(1, 3, 8, 9) * 1.2 - 0.1
+    output[0, 0, 0, :4] = torch.tensor([0.5, 1.5, 2.5, 254.5]) / 255  # half to even
+    with_floats, without = (record_of(batch, output, floats) for floats in (True, False))
+    assert without.output is None and np.array_equal(with_floats.output_uint8, without.output_uint8)
+    expected = np.rint(np.clip(output[0].numpy(), 0, 1).astype(np.float32) * np.float32(255)).transpose(1, 2, 0)
+    assert np.array_equal(without.output_uint8, expected)
+    metric = build_metric({'type': 'psnr'})
+    assert metric(with_floats).value == metric(without).value
+    output[0, 0, 0, 0] = torch.nan
+    for floats in (True, False):
+        with pytest.raises(MetricError, match='NaN'):
+            metric(record_of(batch, output, floats))
+
+
+def test_gpus_have_more_helpers_than_cpus(monkeypatch):
+    monkeypatch.setattr('os.sched_getaffinity', lambda pid: set(range(32)), raising=False)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 8)
+    assert helpers_of(Processes()) == (1, 2)
+    assert helpers_of(Processes(world=8, device=torch.device('cuda'))) == (2, 4)
+    assert helpers_of(Processes(device=torch.device('cuda'))) == (4, 8)

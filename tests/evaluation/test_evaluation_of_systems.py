@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from basicsr.archs import build_network
+from basicsr.data.blur_kernels import convolved
+from basicsr.data.exposure import to_uint8
 from basicsr.deconvolution.kernels import kernel_image
 from basicsr.images.files import imread, imwrite
 from basicsr.inference.deblurrer import Deblurrer
@@ -21,6 +23,7 @@ from basicsr.options import load_options
 from basicsr.reporting import read_report
 from basicsr.weights.files import save_weights
 from tests.helpers.project import ROOT
+from tests.helpers.scenes import scene
 from tests.helpers.tiny_pairs import TINY as PAIR
 
 evaluate = importlib.import_module('basicsr.test').main
@@ -212,6 +215,7 @@ def test_a_network_trained_on_real_pairs_is_evaluated(tmp_path, monkeypatch, pho
         'datasets:train:batch_size_per_gpu=2',
         'datasets:train:num_worker_per_gpu=0',
         'train:total_batch_size=2',
+        'train:stages=null',
         'train:optim_g:lr=3e-3',
         'train:scheduler={type: CosineAnnealingLR, T_max: 80}',
         'train:use_grad_clip=false',
@@ -233,3 +237,30 @@ def test_a_network_trained_on_real_pairs_is_evaluated(tmp_path, monkeypatch, pho
     before = mean_psnr('train:total_iter=1')
     shutil.rmtree('experiments')
     assert mean_psnr('train:total_iter=80') > before + 2
+
+
+def test_levin_and_koehler_with_the_pair(tmp_path, monkeypatch):
+    """Scores over the best shift; kernels of different sizes; the error ratio with its figure."""
+    monkeypatch.chdir(tmp_path)
+    for number, side in enumerate((5, 9)):
+        kernel = np.zeros((side, side), np.float32)
+        kernel[side // 2] = 1 / side
+        wide = scene(70 + side - 1, 80 + side - 1, number)
+        lq = to_uint8(convolved(wide.astype(np.float32) / 255, kernel))
+        for name in ('Levin', 'Kohler'):
+            save(tmp_path / f'datasets/{name}/test/input/{number}.png', lq)
+            save(tmp_path / f'datasets/{name}/test/target/{number}.png', wide[side // 2 :][:70, side // 2 :][:, :80])
+        (tmp_path / 'datasets/Levin/test/kernels').mkdir(exist_ok=True)
+        np.save(tmp_path / f'datasets/Levin/test/kernels/{number}.npy', kernel)
+    torch.manual_seed(0)
+    save_weights(tmp_path / 'pair.pth', build_network(PAIR))
+    force = [*TINY_PAIR, 'path:pretrain_network_g=pair.pth', 'path:param_key=params', 'val:batch_size=2']
+    report = run('Levin/AnalysisSynthesis.yml', force, monkeypatch)
+    assert {'psnr_shift', 'ssim_shift', 'error_ratio', 'similarity'} <= set(report.rows[0].scores)
+    for row in report.rows:
+        assert row.scores['error_ratio'] > row.input_scores['error_ratio'] > 1  # an untrained network
+        assert 0 < row.scores['similarity'] <= 1 and 'similarity' not in row.input_scores
+    assert next(Path('results').rglob('Levin_error_ratio.svg')).read_text(encoding='utf-8').startswith('<svg')
+    shutil.rmtree('results')
+    koehler = run('Kohler/AnalysisSynthesis.yml', force, monkeypatch)
+    assert set(koehler.rows[0].scores) == {'psnr_shift', 'ssim_shift', 'psnr', 'ssim', 'mcr'}

@@ -79,6 +79,9 @@ class Browser:
         ``asked`` are the addresses that it asks for.
         """
         phone = width < 600
+        self.run('(() => { try { sessionStorage.clear(); } catch { /* a blank page has none */ } })()')  # a new visitor
+        self._call('Page.navigate', url='about:blank')
+        self.run('1')  # reads what the last page reports at its end, such as a server that has ended
         self.problems.clear()
         self.asked.clear()
         self._call('Emulation.setEmulatedMedia', features=[{'name': 'prefers-color-scheme', 'value': scheme}])
@@ -86,7 +89,6 @@ class Browser:
             'Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=scale, mobile=phone
         )
         self._call('Emulation.setTouchEmulationEnabled', enabled=phone)
-        self._call('Page.navigate', url='about:blank')
         self._call('Page.navigate', url=address)
         self.wait(
             f'location.href !== "about:blank" && document.readyState === "complete" || {json.dumps(address)} === 0'
@@ -140,11 +142,17 @@ class Browser:
             self._call('Input.dispatchTouchEvent', type='touchMove' if number else 'touchStart', touchPoints=places)
         self._call('Input.dispatchTouchEvent', type='touchEnd', touchPoints=[])
 
-    def choose_file(self, selector: str, path: Path) -> None:
-        """Choose a file in a field for uploads."""
+    def choose_file(self, selector: str, *paths: Path) -> None:
+        """Choose files in a field for uploads."""
         root = self._call('DOM.getDocument')['root']['nodeId']
         node = self._call('DOM.querySelector', nodeId=root, selector=selector)['nodeId']
-        self._call('DOM.setFileInputFiles', files=[str(path)], nodeId=node)
+        self._call('DOM.setFileInputFiles', files=[str(path) for path in paths], nodeId=node)
+
+    def drop(self, x: float, y: float, *paths: Path) -> None:
+        """Drag files over a place of the page and let them fall."""
+        data = {'items': [], 'files': [str(path) for path in paths], 'dragOperationsMask': 1}
+        for kind in ('dragEnter', 'dragOver', 'drop'):
+            self._call('Input.dispatchDragEvent', type=kind, x=x, y=y, data=data)
 
     def download_to(self, folder: Path) -> None:
         """Let downloads go to a folder without asking."""

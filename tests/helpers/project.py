@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ class Script:
         self.name, self.monkeypatch = name, monkeypatch
         monkeypatch.chdir(folder)
         place = importlib.util.spec_from_file_location(f'script_{Path(name).stem}', ROOT / 'scripts' / name)
+        assert place is not None and place.loader is not None
         self.module: Any = importlib.util.module_from_spec(place)
         monkeypatch.setitem(sys.modules, self.module.__name__, self.module)  # dataclasses look their module up
         monkeypatch.setattr(sys, 'path', list(sys.path))  # which scripts mend
@@ -60,7 +62,21 @@ class Script:
 
     def __call__(self, *arguments: str) -> int:
         self.monkeypatch.setattr(sys, 'argv', [self.name, *arguments])
-        return self.module.main()
+        code: int = self.module.main()
+        return code
+
+
+def run_python(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments in a folder, as somebody whose environment sets no path."""
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env={**os.environ, 'PYTHONPATH': ''},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
 
 
 class Vector:
@@ -73,7 +89,8 @@ class Vector:
             self.meta = json.loads(str(file['meta']))
 
     def __getitem__(self, key: str) -> np.ndarray:
-        return self.arrays[key]
+        array: np.ndarray = self.arrays[key]
+        return array
 
     def tensor(self, key: str) -> Any:
         """An array as a tensor."""

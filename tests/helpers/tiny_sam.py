@@ -5,6 +5,7 @@ python tests/helpers/tiny_sam.py scripts/make_masks.py --generator sam --set mod
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -53,5 +54,6 @@ def write_sure(path: Path) -> Path:
 
 if __name__ == '__main__':
     sam_model_registry['vit_b'] = sam_model_registry['vit_h'] = build  # the latter where a file does not tell its size
+    os.environ['PYTHONPATH'] = str(Path(__file__).with_name('tiny_sam_site'))  # for processes that the script starts
     sys.argv = sys.argv[1:]
     runpy.run_path(sys.argv[0], run_name='__main__')

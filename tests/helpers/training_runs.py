@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import multiprocessing
@@ -21,18 +22,24 @@ import yaml
 
 from basicsr.masks.files import write_label_map
 
+PRELOADED = ['torch', 'tests.helpers.training_runs', 'basicsr.models', 'basicsr.evaluation.validation']
 CONTEXT = multiprocessing.get_context('forkserver')
-CONTEXT.set_forkserver_preload(
-    ['torch', 'tests.helpers.training_runs', 'basicsr.models', 'basicsr.evaluation.validation']
-)
+CONTEXT.set_forkserver_preload(PRELOADED)
 
 REGIONS: dict[str, Any] = {
     'type': 'SegNAFNet', 'width': 4, 'seg_channel': 2, 'mask_dropout': 0.5, 'enc_blk_nums': [1], 'dec_blk_nums': [1]
 }  # fmt: skip
 
 
-def write_pairs(folder: Path, count: int = 7, size: int = 24) -> dict[str, str]:
-    """Pairs of PNG files with region masks; the keys of a data set that reads them."""
+def write_pairs(folder: Path, count: int = 7, size: int = 24, growth: int = 0) -> dict[str, str]:
+    """Pairs of PNG files with region masks; the keys of a data set that reads them.
+
+    Args:
+        folder: for them.
+        count: number of pairs.
+        size: width of the first pair; heights have four pixels more.
+        growth: pixels by which each pair is larger than the one before; even.
+    """
     rng = np.random.default_rng(0)
     for name in ('gt', 'lq', 'masks'):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -42,6 +49,7 @@ def write_pairs(folder: Path, count: int = 7, size: int = 24) -> dict[str, str]:
         cv2.imwrite(str(folder / 'lq' / f'{index}.png'), cv2.blur(gt, (5, 1)))
         labels = rng.integers(1, 9, (1, 2, 2)).repeat((size + 4) // 2, 1).repeat(size // 2, 2)
         write_label_map(folder / 'masks' / f'{index}.png', labels.astype(np.int32))
+        size += growth
     return {f'dataroot_{name}': str(folder / key) for name, key in (('gt', 'gt'), ('lq', 'lq'), ('mask', 'masks'))}
 
 
@@ -115,7 +123,13 @@ def train(folder: Path, content: dict[str, Any], *arguments: str) -> int:
 def start(folder: Path, content: dict[str, Any], *arguments: str, prepare: Callable[[], None] | None = None) -> Any:
     """Train in a process of its own, whose output goes to ``output.txt``."""
     path = write_options(folder, content)
-    process = CONTEXT.Process(target=_train, args=(folder, ['-opt', str(path), *arguments], prepare, {}))
+    return start_command('basicsr.train', folder, '-opt', str(path), *arguments, prepare=prepare)
+
+
+def start_command(module: str, folder: Path, *arguments: str, prepare: Callable[[], None] | None = None) -> Any:
+    """Run a command of the package in a process of its own, whose output goes to ``output.txt`` in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    process = CONTEXT.Process(target=_command, args=(module, folder, list(arguments), prepare, {}))
     process.start()
     return process
 
@@ -126,12 +140,15 @@ def start_ranks(
     world: int,
     *arguments: str,
     prepare: Callable[[], None] | None = None,
+    **environment: str,
 ) -> list[Any]:
     """Train in several processes, as torchrun would start them; outputs go to ``output_<rank>.txt``."""
     path = write_options(folder, content)
-    environments = ranks(world)
-    arguments = ('-opt', str(path), '--launcher', 'pytorch', *arguments)
-    processes = [CONTEXT.Process(target=_train, args=(folder, list(arguments), prepare, e)) for e in environments]
+    given = ['-opt', str(path), '--launcher', 'pytorch', *arguments]
+    processes = [
+        CONTEXT.Process(target=_command, args=('basicsr.train', folder, given, prepare, {**one, **environment}))
+        for one in ranks(world)
+    ]
     for process in processes:
         process.start()
     return processes
@@ -173,7 +190,13 @@ def _call(function: Callable[..., None], arguments: Any, environment: dict[str, 
     function(*arguments)
 
 
-def _train(folder: Path, arguments: list[str], prepare: Callable[[], None] | None, environment: dict[str, str]) -> None:
+def _command(
+    module: str,
+    folder: Path,
+    arguments: list[str],
+    prepare: Callable[[], None] | None,
+    environment: dict[str, str],
+) -> None:
     os.environ.update(environment)
     multiprocessing.set_start_method('fork', force=True)  # as in a command: workers end with their parent
     torch.set_num_threads(1)
@@ -186,10 +209,10 @@ def _train(folder: Path, arguments: list[str], prepare: Callable[[], None] | Non
     os.chdir(folder)
     if prepare is not None:
         prepare()
-    from basicsr.train import main
     from basicsr.utils.console import run
 
-    sys.exit(run(lambda: main(arguments)))
+    sys.argv = [module, *arguments]
+    sys.exit(run(importlib.import_module(module).main))
 
 
 def in_step(step: int, rank: int, action: Callable[[Any], None]) -> None:

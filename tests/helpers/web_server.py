@@ -22,7 +22,13 @@ from tests.helpers.project import ROOT, absent
 API = '/gradio_api'
 BUTTON = "document.querySelector('button#start')"
 SAID = "(document.querySelector('#said')?.innerText ?? '')"
-LOADED = "[...document.querySelectorAll('#slider img')].every((one) => one.complete && one.naturalWidth)"
+RESULT = "document.querySelector('#result [data-fresh]')"
+IMAGES = "[...document.querySelectorAll('#result .compare img')]"
+LOADED = f'({IMAGES}.length === 2 && {IMAGES}.every((one) => one.complete && one.naturalWidth))'
+ROWS = "[...document.querySelectorAll('#photos .row')].map((one) => one.innerText.replaceAll('\\n', ' '))"
+UPLOAD = 'input[data-testid="Choose photos-upload-button"]'
+OWN = 'input[data-testid="Use your own network file-upload-button"]'
+SIZES = ((1280, 900), (390, 844))
 
 
 class Server:
@@ -75,10 +81,24 @@ class Server:
         body = head + data + b'\r\n--x--\r\n'
         return self.ask('POST', f'{API}/upload', body, **{'Content-Type': 'multipart/form-data; boundary=x'})
 
-    def join(self, *data: Any, function: int = 3) -> tuple[int, bytes]:
+    def function(self, name: str) -> int:
+        """Number of a function of the page."""
+        config = json.loads(self.ask('GET', '/config')[1])
+        number: int = next(one['id'] for one in config['dependencies'] if one['api_name'] == name and one['backend_fn'])
+        return number
+
+    def join(self, *data: Any, function: int | str = 'deblur', session: str = 'test') -> tuple[int, bytes]:
         """Ask one of the page's functions."""
-        body = json.dumps({'data': data, 'fn_index': function, 'session_hash': 'test'}).encode()
+        number = self.function(function) if isinstance(function, str) else function
+        body = json.dumps({'data': data, 'fn_index': number, 'session_hash': session}).encode()
         return self.ask('POST', f'{API}/queue/join', body, **{'Content-Type': 'application/json'})
+
+    def add(self, photo: Path, session: str = 'test') -> None:
+        """Upload a photo as the visitor of a session, without a browser."""
+        status, answer = self.upload(photo.name, photo.read_bytes())
+        assert status == 200
+        file = {'path': json.loads(answer)[0], 'meta': {'_type': 'gradio.FileData'}}
+        assert self.join([file], {'names': [photo.name]}, function='add', session=session)[0] == 200
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal; the exit code."""
@@ -100,15 +120,26 @@ def running(folder: Path, *arguments: str | Path, **more: Any) -> Iterator[Serve
         server.process.communicate()
 
 
-def opened(browser: Browser, server: Server, *size: int) -> Browser:
-    browser.open(server.address, *size)
-    browser.wait(f"{BUTTON} && document.querySelector('[role=tab]')", 60)
+def opened(browser: Browser, server: Server, width: int = 1280, height: int = 800) -> Browser:
+    browser.open(server.address, width, height)
+    browser.wait(f"{BUTTON} && window.askPage && document.querySelector('#examples img')?.complete", 60)
     return browser
 
 
-def upload(page: Browser, path: Path) -> None:
-    page.wait("document.querySelector('#photo input[type=file]')")
-    page.choose_file('#photo input[type=file]', path)
+def upload(page: Browser, *paths: Path) -> None:
+    """Choose photos, as the button of the page does."""
+    page.wait(f"document.querySelector('{UPLOAD}')")
+    page.choose_file(UPLOAD, *paths)
+
+
+def chosen(page: Browser, *photos: Path) -> None:
+    """Upload photos and wait until they are in the list."""
+    upload(page, *photos)
+    page.wait(
+        f'({ROWS}).filter((row) => {json.dumps([one.name for one in photos])}.some((name) => row.includes(name)))'
+        f'.length >= {len(photos)}',
+        60,
+    )
 
 
 def choose(page: Browser, selector: str, choice: str) -> None:
@@ -146,35 +177,51 @@ def enter(page: Browser, selector: str, number: float) -> None:
 
 
 def show_settings(page: Browser) -> None:
-    """Unfold the choice of network and masks."""
+    """Unfold the choice of method, network and masks."""
     page.wait("document.querySelector('#settings button')")
     page.run("document.querySelector('#settings button').click()")
     page.wait("document.querySelector('#network input')?.checkVisibility()")
 
 
-def show_tab(page: Browser, name: str) -> None:
-    """Show the results of that name."""
-    page.run(f"[...document.querySelectorAll('[role=tab]')].find((one) => one.innerText === '{name}').click()")
+def choose_method(page: Browser, name: str) -> None:
+    """Choose a method; ``name`` is its value: auto, kernel or network."""
+    if not page.run("document.querySelector('#method input')?.checkVisibility()"):
+        show_settings(page)
+    page.wait(f"document.querySelector('#method input[value={name}]')")
+    page.run(f"document.querySelector('#method input[value={name}]').click()")
 
 
-def deblur(page: Browser) -> None:
+def act(page: Browser, what: str, number: int = 0) -> None:
+    """Press a button of our own, by what it does."""
+    selector = f"[data-do='{what}']"
+    page.wait(f'document.querySelectorAll("{selector}").length > {number}')
+    page.run(f'document.querySelectorAll("{selector}")[{number}].click()')
+
+
+def start(page: Browser) -> None:
     page.wait(f'!{BUTTON}.disabled')
     page.run(f'{BUTTON}.click()')
-    page.wait(f"{SAID}.includes(' s ')", 120)
-    page.wait(f"document.querySelectorAll('#slider img').length === 2 && {LOADED}")
 
 
-def download(page: Browser, folder: Path) -> Path:
-    """What the button of the page saves."""
+def deblur(page: Browser, seconds: float = 120) -> None:
+    """Press the button and wait for the result of all photos."""
+    before = page.run(f"{RESULT}?.dataset.fresh ?? ''")
+    start(page)
+    page.wait(
+        f'{RESULT} && {RESULT}.dataset.fresh && {RESULT}.dataset.fresh !== {json.dumps(before)} && {LOADED}', seconds
+    )
+
+
+def download(page: Browser, folder: Path, what: str = 'save') -> Path:
+    """What a button of the page saves: ``save`` or ``zip``."""
+    folder.mkdir()
     page.download_to(folder)
-    page.wait("document.querySelector('#download')")
-    end, clicked = time.monotonic() + 30, 0.0
+    act(page, what)
+    end = time.monotonic() + 30
     while time.monotonic() < end:
-        if time.monotonic() > clicked + 5:  # a click on a button whose file is still being named does nothing
-            page.run("document.querySelector('#download').click()")
-            clicked = time.monotonic()
-        files = [path for path in folder.iterdir() if path.suffix != '.crdownload'] if folder.is_dir() else []
+        files = [path for path in folder.iterdir() if path.suffix != '.crdownload']
         if files and files[0].stat().st_size:
             return files[0]
+        page.run('1')  # reads what the browser reports
         time.sleep(0.05)
-    raise AssertionError('nothing was downloaded')
+    raise AssertionError(f'nothing was downloaded; {page.problems}')

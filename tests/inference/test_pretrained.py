@@ -28,7 +28,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 @pytest.fixture(scope='module')
 def deblurrer() -> Deblurrer:
-    return Deblurrer.load(device='cpu', dtype='fp32')
+    return Deblurrer.load(device='cpu', dtype='fp32', method='network')
 
 
 def scores(deblurrer: Deblurrer, pairs: list[Pair]) -> tuple[list[float], list[float]]:
@@ -113,7 +113,7 @@ def test_the_command_on_real_blurry_photos(shared_data, tmp_path):
         '--device',
         'cpu',
     ]
-    words += ['--mask-cache', 'none', '--contact-sheet', str(tmp_path / 'sheet.jpg')]
+    words += ['--method', 'network', '--mask-cache', 'none', '--contact-sheet', str(tmp_path / 'sheet.jpg')]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert '20 of 20 in' in done.stdout
@@ -125,5 +125,5 @@ def test_the_command_on_real_blurry_photos(shared_data, tmp_path):
         assert before.shape == after.shape
         change = float(np.sqrt(np.square(after - before).mean()))
         assert 0.1 < change < 12, path.name
-        assert -3 < after.mean() - before.mean() < 1, path.name  # means of light are brighter than means of grey values
+        assert -3 < after.mean() - before.mean() < 1, path.name  # means of light are brighter than means of gray values
     assert imread(tmp_path / 'sheet.jpg').shape[0] > 20 * 200

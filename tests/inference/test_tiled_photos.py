@@ -96,9 +96,10 @@ def test_the_gradient_where_tiles_meet_is_that_of_the_whole_photo():
     """
     image, tile = cv2.blur(picture(512, 512), (9, 1)), 480
     labels = diagonal(512, 512)
-    whole = Deblurrer.load(device='cpu', dtype='fp32', tile=None, guard='off')
+    options = {'device': 'cpu', 'dtype': 'fp32', 'method': 'network', 'guard': 'off'}
+    whole = Deblurrer.load(**options, tile=None)
     wanted = whole.deblur(image, labels).image
-    tiled = Deblurrer.load(device='cpu', dtype='fp32', tile=tile, guard='off').deblur(image, labels)
+    tiled = Deblurrer.load(**options, tile=tile).deblur(image, labels)
     assert tiled.tile == tile and not np.array_equal(tiled.image, wanted)
     for axis in (0, 1):
         assert (steps(tiled.image, axis) / steps(wanted, axis)).max() <= 1.1

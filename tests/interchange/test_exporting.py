@@ -32,6 +32,7 @@ EXPORTED: list[tuple[str, dict[str, Any]]] = [
     ('NAFNetLocal', {**TINY, 'train_size': [1, 3, 80, 32]}),
     ('SegNAFNet', {**TINY, 'seg_channel': 2, 'mask_value': 1 / 255}),
     ('SAMDeblur', {'backbone': {'type': 'PlainUNet', 'width': 2}}),
+    ('SAMDeblur', {'backbone': {'type': 'PlainUNet', 'width': 2}, 'prior_features': 'energies'}),
     ('PhotoUNet', {'width': 4, 'blocks': [1, 1, 1]}),
     ('LaKDNet', {'num_blocks': [1, 0, 1, 0], 'LayerNorm_type': 'BiasFree'}),
     ('RSST', {**GROUPS, 'win_size': [2, 4], 'trans_type': 'rsst'}),

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from basicsr.archs import ARCH_REGISTRY, build_network
-from basicsr.interchange.recognising import network_of
+from basicsr.interchange.recognising import described_network, network_of
 from basicsr.options import load_options
-from basicsr.utils.errors import UnsafeWeightsError, WeightsError
+from basicsr.utils.errors import ArgumentError, UnsafeWeightsError, WeightsError
 from basicsr.weights.files import load_weights, read_any_weights, save_weights
 from tests.helpers.project import ROOT, find_vector
 from tests.helpers.small_networks import SMALL, inputs, result_of, small
@@ -37,6 +37,8 @@ VARIANTS = [
     ('RSST', {'win_size': [4, 16], 'base_channel': 8, 'token_projection': 'linear_concat'}, 3),
     ('RSST', {'win_size': [4, 4], 'token_mlp': 'ffn', 'qkv_bias': False, 'mlp_ratio': 2.5, 'prior_channels': 1}, 4),
     ('RSST', {'trans_type': 'LeWin', 'win_size': [4, 4], 'base_channel': 16, 'se_layer': True}, 3),
+    ('RSST', {'row_channel': False}, 3),
+    ('RSST', {'row_channel': False, 'prior_channels': 2}, 5),
     ('RSST', {'num_heads': [2, 4, 4, 2, 1, 2, 4, 2], 'depths': [1, 2, 1, 1, 0, 1, 2, 1]}, 3),
 ]
 
@@ -159,11 +161,20 @@ def test_the_networks_of_all_option_files(path):
     with torch.device('meta'):
         block = network_of(build_network(wanted).state_dict())
     assert block.pop('type') == wanted.pop('type').replace('Local', '')
-    for untold in ('train_size', 'fast_imp', 'mask_dropout', 'mask_value', 'clip_output', 'drop_path_rate'):
+    if wanted.get('row_channel') and 'mask' in block:  # NAFNet: one more channel is taken for the gray mask
+        assert block.pop('mask') is wanted.pop('row_channel')
+    for untold in ('train_size', 'fast_imp', 'mask_dropout', 'mask_value', 'clip_output', 'drop_path_rate', 'row_unit'):
         wanted.pop(untold, None)
     if 'prior_channels' not in block:
         assert wanted.pop('prior_channels', 0) == 0
-    assert {key: _as_list(block.get(key)) for key in wanted} == {key: _as_list(v) for key, v in wanted.items()}
+    assert _chosen(block, wanted) == _as_list(wanted)
+
+
+def _chosen(found: Any, wanted: Any) -> Any:
+    """The arguments that a file names, in nested networks as well."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return {key: _chosen(found.get(key), value) for key, value in wanted.items()}
+    return _as_list(found)
 
 
 def _as_list(value: Any) -> Any:
@@ -282,3 +293,23 @@ def test_a_file_with_code_is_refused(tmp_path):
     with pytest.raises(UnsafeWeightsError):
         read_any_weights(tmp_path / 'evil.pth')
     assert not (tmp_path / 'made').exists()
+
+
+@pytest.mark.parametrize(
+    'block',
+    [
+        {'type': 'NAFNet', 'width': 4, 'enc_blk_nums': [10**9], 'dec_blk_nums': [1]},
+        {'type': 'PlainUNet', 'width': 4, 'levels': 10**9},
+    ],
+)
+def test_a_network_without_end_is_not_built(block):
+    with pytest.raises((RuntimeError, OverflowError, ArgumentError)):
+        described_network(block, 20)
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_the_limit_of_modules_is_far_from_networks(name):
+    block = {'type': name, **SMALL[name]}
+    net = build_network(block)
+    assert sum(1 for _ in net.modules()) < 4 * len(net.state_dict())
+    described_network(block, len(net.state_dict()))

@@ -41,6 +41,14 @@ def contents(folder):
 
 
 @pytest.mark.slow
+def test_several_processes_make_the_same_files(photos, tmp_path):
+    for folder, more in (('one', ()), ('several', ('--workers', '2', '--batch-size', '5'))):
+        done = subprocess.run(command(photos, tmp_path / folder, *more), capture_output=True, text=True, check=True)
+        assert '12 made, 0 kept, 0 failed' in done.stdout
+    assert contents(tmp_path / 'one') == contents(tmp_path / 'several')
+
+
+@pytest.mark.slow
 def test_killed_and_resumed_and_sharded_runs_make_the_same_files(photos, tmp_path):
     whole = subprocess.run(command(photos, tmp_path / 'whole'), capture_output=True, text=True, check=True)
     assert '12 made, 0 kept, 0 failed' in whole.stdout

@@ -210,6 +210,29 @@ def test_masks_of_a_folder_are_made_once(photos, tmp_path):
     assert (again.made, again.kept, generator.calls) == (0, 3, 3)
 
 
+@pytest.mark.parametrize(('batch_size', 'threads'), [(2, 1), (1, 3), (2, 2)])
+def test_images_in_batches_and_in_threads_get_the_same_files(photos, tmp_path, batch_size, threads):
+    (photos / 'broken.png').write_bytes(b'no image')
+    generator = Halves()
+    make_masks(photos, tmp_path / 'one by one', generator)
+    generator.threads, generator.calls, shown = threads, 0, []
+
+    def progress(names):
+        for name in names:
+            shown.append(name)
+            yield name
+
+    summary = make_masks(photos, tmp_path / 'masks', generator, batch_size=batch_size, progress=progress)
+    assert (summary.made, list(summary.failed), len(shown)) == (3, ['broken.png'], 4)
+    assert generator.calls == 3 and len(summary.seconds) == 3
+    files = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob('*.png')}
+        for folder in (tmp_path / 'one by one', tmp_path / 'masks')
+    ]
+    assert files[0] == files[1]
+    assert make_masks(photos, tmp_path / 'masks', generator, batch_size=batch_size).kept == 3
+
+
 def test_folders_behind_links_and_photos_on_their_side(photos, tmp_path):
     elsewhere = tmp_path / 'elsewhere'
     elsewhere.mkdir()
@@ -266,9 +289,10 @@ def test_settings_are_recorded_and_never_mixed(photos, tmp_path):
     assert forced.calls == 1
     # the files of the old settings do not pass for those of the new ones
     assert make_masks(photos, target, Halves(0.2)).made == 2
-    (target / 'masks.json').write_text('{')
-    with pytest.raises(MaskError, match=r'masks\.json: damaged'):
-        make_masks(photos, target, Halves(0.2))
+    for text in ('{', '[' * 100_000, '{"settings": 3}'):
+        (target / 'masks.json').write_text(text)
+        with pytest.raises(MaskError, match=r'masks\.json: '):
+            make_masks(photos, target, Halves(0.2))
 
 
 def test_shards_share_the_work_and_give_the_same_files(photos, tmp_path):

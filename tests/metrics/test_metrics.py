@@ -21,6 +21,8 @@ from basicsr.metrics import (
     luma_of_bgr,
     mode_collapse_rate,
 )
+from basicsr.metrics.ssim import ssim_map
+from basicsr.metrics.ssim_device import ssim_map_on
 from basicsr.utils.errors import MetricError
 from benchmarks.transcriptions_metrics import gaussian_cube, psnr_numpy, ssim_3d_dense
 
@@ -190,6 +192,18 @@ def test_2d_ssim_and_psnr_equal_scikit_image(dtype):
     assert calculate_ssim(noisy, clean, ssim3d=False) == pytest.approx(expected, abs=1e-5)
     expected = peak_signal_noise_ratio(clean, noisy, data_range=peak)
     assert calculate_psnr(noisy, clean) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize('size', [(40, 57, 3), (7, 5, 3), (33, 20, 1), (20, 24, 6)], ids=str)
+def test_the_map_of_gpus_equals_that_of_cpus(size, dtype):
+    rng = np.random.default_rng(0)
+    peak = {np.uint8: 255, np.uint16: 65535, np.float32: 1.0}[dtype]
+    first, second = ((peak * rng.random(size)).astype(dtype) for _ in range(2))
+    for volume in (True, False):
+        here = ssim_map(first, second, peak, volume)
+        there = ssim_map_on('cpu', first, second, peak, volume, gaussian_taps()).permute(1, 2, 0).numpy()
+        assert np.abs(here - there).max() < 1e-9  # of differences of squares up to 65535²
 
 
 def test_luma_ssim_takes_the_range_it_is_given():

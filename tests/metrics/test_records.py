@@ -241,7 +241,7 @@ def test_an_accumulator_is_the_plain_mean(name):
     scores += [half.update(one).value for one in records[2:]]
     whole.merge(half.state())
     assert whole.count == 4
-    assert whole.sum == pytest.approx(sum(scores), rel=1e-14)
+    assert whole.average == average(reversed(scores)) and whole.sum == whole.average.sum
     assert whole.compute() == pytest.approx(np.mean(scores), rel=1e-14)
 
 
@@ -263,8 +263,8 @@ def test_an_accumulator_refuses_what_would_spoil_the_mean():
         total.add(Score(float('nan')))
     with pytest.raises(MetricError, match='strange'):
         total.add(Score(1.0, ('strange',)))
-    with pytest.raises(MetricError, match=r'psnr: .*\(3,\).*\(7,\)'):
-        total.merge(torch.zeros(7, dtype=torch.float64))
+    with pytest.raises(MetricError, match='strange'):
+        total.merge([Score(1.0, ('strange',))])
     assert total.count == 0
 
 

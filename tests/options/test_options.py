@@ -92,6 +92,12 @@ def test_options_do_not_change(file: Path) -> None:
     assert options.network_g.arguments == {'seg_channel': 2, 'enc_blk_nums': [1], 'dec_blk_nums': [1]}
 
 
+@pytest.mark.parametrize('mark', ['_delete_: true, ', '_delete_: false, ', ''])
+def test_a_block_from_the_command_line_replaces_that_of_the_file(file: Path, mark: str) -> None:
+    options = load_options(file, [f'network_g={{{mark}type: NAFNet, width: 8}}'])
+    assert (options.network_g.type, options.network_g.arguments) == ('NAFNet', {'width': 8})
+
+
 def test_all_problems_at_once_sorted_by_line(file: Path) -> None:
     edit(
         file,
@@ -175,7 +181,6 @@ REFUSED = [
         'datasets:train:type=PairedImageMaskDataset',
         r"datasets\.train: .*PairedImageMaskDataset.*'dataroot_mask'",
     ),
-    ('datasets:train:prefetch_mode=cuda', r"datasets\.train: .*'prefetch_mode: cuda'.*'pin_memory: true'"),
     ('datasets:train:dataroot_gt=""', r'datasets\.train\.dataroot_gt: '),
     ('train:optim_g:lr:x=1', r'train\.optim_g\.lr .*0\.001'),
     ('train:optimg:lr=1', r"train\.optimg: .*'optim_g'"),
@@ -189,6 +194,12 @@ def test_refused(file: Path, force: str, message: str) -> None:
     (problem,) = problems_of(file, force)
     assert problem.startswith((f"--force_yml '{force}': ", 'x.yml:'))
     assert re.search(message, problem)
+
+
+def test_a_side_stream_needs_page_locked_memory(file: Path) -> None:
+    load_options(file, ['datasets:train:prefetch_mode=cuda'])
+    (problem,) = problems_of(file, 'datasets:train:prefetch_mode=cuda', 'datasets:train:pin_memory=false')
+    assert re.search(r"datasets\.train: .*'prefetch_mode: cuda'.*'pin_memory: true'", problem)
 
 
 def test_phases_and_masks(file: Path) -> None:
@@ -215,8 +226,11 @@ def test_every_key_of_the_schema_is_protected_against_typing_errors(file: Path, 
             if typo in keys:
                 continue
             where = '.'.join([*path, typo])
-            wanted = re.escape(f"--force_yml '{where.replace('.', ':')}=1': {where}: ") + f".*'{key}'"
-            assert any(re.match(wanted, problem) for problem in problems_of(file, f'{where.replace(".", ":")}=1'))
+            force = f'{where.replace(".", ":")}=1'
+            if path[-1:] == ['*']:  # an item of a list, which is set as a whole
+                where, force = f'{".".join(path[:-1])}[0].{typo}', f'{":".join(path[:-1])}=[{{{typo}: 1}}]'
+            wanted = re.escape(f"--force_yml '{force}': {where}: ") + f".*'{key}'"
+            assert any(re.match(wanted, problem) for problem in problems_of(file, force))
 
 
 def test_keys_of_data_sets_are_protected_too(file: Path) -> None:

@@ -455,7 +455,7 @@ def test_one_run_at_a_time(raw, tmp_path):
 
 def test_a_damaged_record_is_named(raw, tmp_path):
     (tmp_path / 'out').mkdir()
-    for text in ('{', '[]', '{"stages": 3}'):
+    for text in ('{', '[]', '{"stages": 3}', '[' * 100_000):
         (tmp_path / 'out' / 'dataset.json').write_text(text)
         with pytest.raises(DataError, match=r'dataset\.json'):
             prepare(Plan(SETS['gopro'], tmp_path / 'out', raw, allow_partial=True), ['convert'])

@@ -10,9 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from basicsr.archs import build_network
+from basicsr.images.files import imwrite
 from basicsr.inference.pretrained import DEFAULT, FOLDER, named_weights
 from basicsr.options import load_options
 from basicsr.preparation.benchmark_sets import SETS
@@ -27,17 +29,19 @@ NOT_RUN = {  # commands that this test is run by, or that measure for minutes
     'bash scripts/run_tests.sh',
     'bash scripts/quickstart.sh',  # run with few steps by project/test_quickstart.py
     '.venv/bin/python basicsr/app/web.py',  # runs until it is ended; started by app/test_page.py
-    'python -m benchmarks.map_unit',
-    'python -m benchmarks.networks',
-    'python -m benchmarks.metrics',
-    'python -m benchmarks.training_step',
-    'python -m benchmarks.data_path',
-    'python -m benchmarks.sam',
+    'python -m benchmarks',
+    'python -m benchmarks --quick',
+    'python -m benchmarks --only MAP step',
+    'python -m benchmarks --only SAM',
     'python -m benchmarks.photo',
+    'python -m tests.torture',  # run by torture/test_torture.py
+    'python -m tests.torture --full',
     '.venv/bin/python scripts/make_masks.py --input photos --output masks --generator sam '
     '--checkpoint sam_vit_h_4b8939.pth',
-    # run on two small runs by reporting/test_comparison.py
+    # run on small runs by reporting/test_comparison.py
     '.venv/bin/python scripts/compare_runs.py results/NAFNet results/SAMDeblur',
+    '.venv/bin/python scripts/compare_runs.py results/NAFNet results/MAP results/SAMDeblur '
+    '--scores psnr ssim --output results/four.html',
     '.venv/bin/python scripts/compare_runs.py results/NAFNet results/SAMDeblur '
     '--dataset GoPro --output results/both.html',
 }
@@ -50,6 +54,8 @@ IN_ORDER = [
     'tutorial.md',
     'export.md',
     'train_photos.md',  # by project/test_train_photos.py
+    'row_blur.md',
+    'train_pair.md',  # by project/test_train_pair.py
 ]  # pages whose commands build upon each other; they run in a folder of their own
 
 
@@ -70,8 +76,8 @@ def test_commands_run(page, command, tmp_path):
         if re.fullmatch(r'[\w./-]+/[\w.-]+\.(py|sh|yml)', word):
             assert (ROOT / word).is_file(), f'{page}: {word}'
     if command in NOT_RUN:
-        module = words[-1].replace('.', '/') + '.py' if '-m' in words else words[1]
-        assert (ROOT / module).is_file()
+        module = words[words.index('-m') + 1].replace('.', '/') if '-m' in words else words[1]
+        assert any((ROOT / name).is_file() for name in (module, f'{module}.py', f'{module}/__main__.py'))
         return
     if 'basicsr/deblur.py' in words and '--model' not in words:
         require_shipped_network()
@@ -98,7 +104,8 @@ def run_in_order(page, folder):
         words = shlex.split(command)
         scripts = [word for word in words if word.endswith('.py')]
         assert words[0] == '.venv/bin/python' and all((folder / script).is_file() for script in scripts)
-        partial = ['--allow-partial'] if words[1] == 'scripts/prepare_data.py' else []
+        benchmark = words[1] == 'scripts/prepare_data.py' and words[2] != 'grr-synth'
+        partial = ['--allow-partial'] if benchmark else []
         done = subprocess.run(
             [sys.executable, *words[1:], *partial],
             cwd=folder,
@@ -118,7 +125,7 @@ def test_the_commands_of_the_evaluation_page_run(tmp_path):
     for method in ('SAMDeblur', 'NAFNet'):
         block = load_options(ROOT / f'options/test/REDS/{method}.yml').network_g.as_dict()
         write_network(tmp_path / f'experiments/{method}-GoPro/models/net_g_latest.pth', block, residual=0.002)
-    assert len(run_in_order('evaluation.md', tmp_path)) == 4
+    assert len(run_in_order('evaluation.md', tmp_path)) == 5
     assert len(read_report(tmp_path / 'results/SAMDeblur-REDS/REDS-val.json').rows) == 2
     rows = read_report(tmp_path / 'results/NAFNet-REDS/REDS-val.json').rows
     assert len(rows) == 2  # the table evaluated it again, on all images
@@ -137,9 +144,9 @@ def test_the_tutorial_leads_from_a_download_to_table_and_gallery(tmp_path):
 @pytest.mark.slow
 def test_the_commands_of_the_training_page_run(tmp_path):
     commands = run_in_order('training.md', tmp_path)
-    assert len(commands) == 3
+    assert len(commands) == 4
     names = sorted(path.name for path in (tmp_path / 'experiments').iterdir())
-    assert names == ['docs-resume', 'docs-two_debug', 'small-synthetic_debug']
+    assert names == ['docs-resume', 'docs-two_debug', 'small-synthetic_debug', 'small_LaKDNet-synthetic_debug']
 
 
 @pytest.mark.slow
@@ -153,20 +160,54 @@ def test_the_commands_of_the_data_page_run_in_their_order(tmp_path):
         ('reds300', 'REDS_jpeg', (64, 96)),
         ('reloblur', 'ReLoBlur', (359, 538)),
         ('hide', 'HIDE_dataset', (64, 96)),
+        ('grr_real', 'GRR_real', (64, 96)),
+        ('levin', 'Levin', (255, 255)),
+        ('kohler', 'Kohler', (800, 800)),
     ):
         make_standin(SETS[key], downloads / folder, size=size)
     options = load_options(ROOT / 'options' / 'train' / 'GoPro' / 'NAFNet.yml')
     save_weights(downloads / 'NAFNet-GoPro.pth', build_network(options.network_g))
     commands = run_in_order('data.md', tmp_path)
-    assert len([line for line in commands if 'prepare_data.py' in line]) == 8
+    assert len([line for line in commands if 'prepare_data.py' in line]) == 11
     text = (ROOT / 'docs' / 'data.md').read_text(encoding='utf-8')
     table = text[text.index('| folder in `datasets/GoPro`') :].split('\n\n')[0]
     named = [name for row in table.splitlines()[2:] for name in re.findall(r'`([^`]+)`', row.split('|')[1])]
     assert len(named) == 17
     assert not [name for name in named if not (tmp_path / 'datasets' / 'GoPro' / name).exists()]
-    for folder in ('RealBlurJ/test', 'RealBlurR/test', 'REDS/val', 'REDS300/val', 'ReLoBlur/test', 'HIDE/test'):
+    for folder in (
+        'RealBlurJ/test',
+        'RealBlurR/test',
+        'REDS/val',
+        'REDS300/val',
+        'ReLoBlur/test',
+        'HIDE/test',
+        'Levin/test',
+        'Kohler/test',
+    ):
         for name in ('input', 'target', 'grouped_masks', 'input_mask'):
             assert len(list((tmp_path / 'datasets' / folder / name).glob('*.png'))) == 2, f'{folder}/{name}'
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_about_row_blur_run(tmp_path):
+    rng = np.random.default_rng(0)
+    for folder, names, size in (
+        ('clips', [f'{number:03}' for number in range(14)], (48, 64)),
+        ('photos', ['a'], (340, 150)),
+        ('other_photos', ['b'], (330, 260)),
+    ):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            imwrite(tmp_path / folder / f'{name}.png', rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+    for network in ('RSST_tiny', 'NAFNet_tiny'):
+        block = load_options(ROOT / f'options/test/GRR_synth/{network}.yml').network_g
+        path = tmp_path / f'experiments/{network}-GRR_synth/models/net_g_latest.pth'
+        path.parent.mkdir(parents=True)
+        save_weights(path, build_network(block))
+    assert len(run_in_order('row_blur.md', tmp_path)) == 7
+    report = read_report(tmp_path / 'results/RSST_tiny-GRR_synth-test/GRR_synth-test.json')
+    assert [row.name for row in report.rows] == ['clips/000000', 'clips/000001']
+    assert (tmp_path / 'rows.svg').read_text().count('<path') > 5
 
 
 @pytest.mark.slow

@@ -160,6 +160,20 @@ def test_model_info_says_what_is_wrong_without_a_traceback(arguments, message, t
 
 
 @pytest.mark.slow
+def test_the_picture_of_the_readme_is_the_result_of_the_command(tmp_path):
+    """The shake, the blurred photo and the gain can be made again."""
+    import cv2
+
+    from basicsr.metrics import calculate_psnr
+
+    done = run(sys.executable, ROOT / 'scripts/make_before_after.py', '-o', tmp_path / 'new', cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith('kernel: '), done.stderr
+    for name in ('shaken.jpg', 'before_after.jpg'):
+        ours, shipped = (cv2.imread(str(folder / name)) for folder in (tmp_path / 'new', ROOT / 'docs/images'))
+        assert calculate_psnr(ours, shipped) > 35
+
+
+@pytest.mark.slow
 def test_the_readmes_picture_is_drawn_again(tmp_path):
     import cv2
 

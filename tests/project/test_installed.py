@@ -153,9 +153,10 @@ def test_the_package_is_that_of_the_wheel_and_loads_its_network(environment):
 @pytest.mark.slow
 def test_the_commands_of_the_wheel(environment):
     photo, work = photo_file('chelsea'), environment.work
-    done = environment('basicsr-deblur', '-i', photo, '-o', 'sharp', '--device', 'cpu')
+    shutil.copy(photo, work / 'photo.png')
+    done = environment('basicsr-deblur', 'photo.png')
     assert done.returncode == 0, done.stderr
-    (result,) = (work / 'sharp').iterdir()
+    (result,) = (work / 'results/deblurred').iterdir()
     assert imread(result).shape == imread(photo).shape
 
     options = ['num_gpu=0', 'datasets:train:num_worker_per_gpu=0', 'name=two']
@@ -174,6 +175,8 @@ def test_the_commands_of_the_wheel(environment):
     assert sorted(path.name for path in (work / 'masks').glob('*.png')) == ['a.png', 'b.png']
     done = environment('basicsr-web', '--help')
     assert done.returncode == 0 and 'usage: basicsr-web' in done.stdout and 'python basicsr' not in done.stdout
+    assert f"pip install '{OURS}[demo]'" in done.stdout and ' -e ' not in done.stdout
+    assert 'docs/web.md of the source repository' in ' '.join(done.stdout.split())
 
 
 @pytest.mark.slow

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +11,7 @@ import pytest
 from basicsr.images.files import imread
 from basicsr.inference.pretrained import load_network
 from tests.helpers.doc_pages import commands_of
-from tests.helpers.project import ROOT
+from tests.helpers.project import ROOT, run_python
 from tests.helpers.scenes import scene, write_images
 
 SMALLER = {  # what the page says, and what the test says in its place
@@ -50,15 +47,7 @@ def test_the_commands_lead_from_photos_to_a_network(tmp_path):
         if found is not None:
             command = command.replace(found, SMALLER[found].format(common=COMMON))
             replaced += 1
-        done = subprocess.run(
-            [sys.executable, *shlex.split(command)[1:]],
-            cwd=tmp_path,
-            env={**os.environ, 'PYTHONPATH': ''},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        done = run_python(shlex.split(command)[1:], tmp_path)
         assert done.returncode == 0, f'{command}\n{done.stdout}\n{done.stderr}'
     assert replaced == 4
     log = (tmp_path / 'experiments/photo_unet/log/photo_unet.log').read_text()

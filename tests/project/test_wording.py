@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,14 @@ import pytest
 from tests.helpers.project import ROOT
 
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]
-ROOMS = [ROOT / 'basicsr', ROOT / 'scripts', *sorted(file.parent for file in (ROOT / 'basicsr').glob('*/__init__.py'))]
+FILES = [ROOT / 'basicsr_commands.py', ROOT / 'setup.py', ROOT / '.ci/run', ROOT / 'pyproject.toml']
+KEPT = {'kind of blur not told by this layout'}  # in the records of version 0.1
+ROOMS = [
+    *FILES,
+    ROOT / 'basicsr',
+    ROOT / 'scripts',
+    *sorted(file.parent for file in (ROOT / 'basicsr').glob('*/__init__.py')),
+]
 PATTERNS = {  # pattern: what to write
     r'\bpictures?\b': 'image',
     r'\bdata bases?\b': 'database',
@@ -28,6 +37,9 @@ PATTERNS = {  # pattern: what to write
     r'\bfound out\b': 'detected',
     r'(?:^|[,;:*-] )who (?:waits|passes|needs|wants)\b[^?]*$': 'users, if you',
     r'\bmade-up\b': 'synthetic, simulated',
+    r'\bgreys?\b': 'gray',
+    r'\bmak(?:e|es|ing)\b[^.;]* again\b': 'recreate',
+    r'\banother (?:shape|dtype|type|format|recipe|number|optimizer)\b': 'a different ...',
 }
 
 
@@ -55,8 +67,16 @@ def test_pages_are_free_of_slips(page):
 
 
 def texts(module: Path) -> Iterator[tuple[int, str]]:
-    """Every text of at least three words in a module: docstrings, messages, help; f-strings with X for a value."""
-    tree = ast.parse(module.read_text(encoding='utf-8'))
+    """Every text of a file: comments; in a module also docstrings, messages, help; f-strings with X for a value."""
+    source = module.read_text(encoding='utf-8')
+    if module.suffix != '.py':
+        lines = enumerate(source.splitlines(), 1)
+        yield from ((number, comment) for number, line in lines for comment in re.findall(r'(?:^|\s)#(.*)', line))
+        return
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], re.sub(r'^#\s*(?:noqa:? ?[A-Z\d, ]*|type: ignore\S*)?(?: - )?', '', token.string)
+    tree = ast.parse(source)
     inside: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
@@ -70,12 +90,16 @@ def texts(module: Path) -> Iterator[tuple[int, str]]:
 
 @pytest.mark.parametrize('room', ROOMS, ids=lambda room: room.name)
 def test_code_speaks_free_of_slips(room):
-    modules = sorted(room.glob('*.py') if room.name in ('basicsr', 'scripts') else room.rglob('*.py'))
+    modules = (
+        [room]
+        if room.is_file()
+        else sorted(room.glob('*.py') if room.name in ('basicsr', 'scripts') else room.rglob('*.py'))
+    )
     found = [
         f'{module.relative_to(ROOT)}:{line}: {slip}'
         for module in modules
         for line, text in texts(module)
-        if len(text.split()) > 2
+        if len(text.split()) > 2 and text not in KEPT
         for slip in slips(text)
     ]
     assert not found, '\n'.join(found)
@@ -93,6 +117,9 @@ def test_code_speaks_free_of_slips(room):
         '| file | no image that can be read |',
         'Its state is given\nup.',
         '* a made-up photo',
+        'A grey image.',
+        'Make the store again.',
+        'The mask has another shape.',
     ],
 )
 def test_slips_are_found(text):

@@ -64,7 +64,7 @@ def test_intervals_cover_the_mean_as_often_as_they_say():
 def test_the_seed_decides_and_chunks_do_not_matter(monkeypatch):
     first = bootstrap_interval(SKEWED, seed=3)
     assert bootstrap_interval(SKEWED, seed=3) == first != bootstrap_interval(SKEWED, seed=4)
-    monkeypatch.setattr('basicsr.reporting.comparison._CHUNK', 700)
+    monkeypatch.setattr('basicsr.reporting.statistics._CHUNK', 700)
     assert bootstrap_interval(SKEWED, seed=3) == first
 
 
@@ -124,7 +124,7 @@ def test_scores_of_other_meaning_or_other_pictures_are_not_compared():
     with pytest.raises(ReportError, match=r"'psnr'.*4"):
         compare(first, report([30.0, 29.0], OTHER, cropped))
     rows = (first.rows[0], replace(first.rows[1], input_scores={'psnr': 24.0}))
-    with pytest.raises(ReportError, match=r"'image1'.*'psnr'"):
+    with pytest.raises(ReportError, match=r"'psnr'.*'image1'"):
         compare(first, replace(first, facts=OTHER, rows=rows))
 
 
@@ -160,8 +160,8 @@ def test_the_script_prints_the_table_and_writes_the_gallery(tmp_path):
     evaluate(tmp_path / 'b', [1.5, 2.5, 0.0], OTHER)
     done = compare_runs(tmp_path / 'a', tmp_path / 'b')
     assert done.returncode == 0, done.stderr
-    cells = done.stdout.splitlines()[2].split()
-    assert cells[:6] == ['PSNR,', 'dB', '3', '24.67', '26.33', '+1.667']
+    cells = done.stdout.splitlines()[4].split()
+    assert cells[:6] == ['run', 'b', 'PSNR,', 'dB', '26.33', '+1.667']
     page = tmp_path / 'b' / 'compared_with_a.html'
     assert f'gallery: {page}' in done.stdout
     assert '../a/pictures/GoPro/00000_image0_output.png' in page.read_text(encoding='utf-8')
@@ -175,16 +175,18 @@ def test_the_script_prints_the_table_and_writes_the_gallery(tmp_path):
 
 @pytest.mark.slow
 def test_the_documented_commands_run(tmp_path):
-    for name, gain in (('NAFNet', 1.0), ('SAMDeblur', 2.0)):
+    for name, gain in (('NAFNet', 1.0), ('MAP', 1.5), ('SAMDeblur', 2.0)):
         evaluate(tmp_path / 'results' / name, [gain, gain + 1], replace(FACTS, run=name, network=name))
     commands = re.findall(r'^\.venv/bin/python (scripts/.+)$', (ROOT / 'docs/reports.md').read_text(), re.M)
-    assert len(commands) == 2
+    assert len(commands) == 3
     for command in commands:
         script, *arguments = command.split()
         done = compare_runs(*arguments, cwd=tmp_path)
         assert (script, done.returncode) == ('scripts/compare_runs.py', 0), done.stderr
     assert (tmp_path / 'results/both.html').is_file()
-    assert (tmp_path / 'results/SAMDeblur/compared_with_NAFNet.html').is_file()
+    for ending in ('.html', '.md', '.tex', '_GoPro_gain.svg'):
+        assert (tmp_path / f'results/SAMDeblur/compared_with_NAFNet{ending}').is_file()
+    assert 'MAP' in (tmp_path / 'results/four.md').read_text()
 
 
 @pytest.mark.slow

@@ -345,6 +345,24 @@ def test_data_sets_are_chosen(gallery):
     assert sorted(names(gallery)) == ['image0', 'image1', 'image2']
 
 
+@pytest.mark.parametrize('page', ['a/gallery.html', 'both.html'])
+@pytest.mark.parametrize('size', [(1280, 900), (390, 844)], ids=['laptop', 'phone'])
+def test_tables_are_whole_on_a_laptop_and_keep_their_names_in_sight_on_a_phone(browser, folder, page, size):
+    browser.open((folder / page).as_uri(), *size)
+    assert browser.run('document.documentElement.scrollWidth') <= size[0]
+    scrolled = "[...document.querySelectorAll('main .scroll')]"
+    assert browser.run(f'{scrolled}.every((one) => one.tabIndex === 0 && one.ariaLabel)')
+    if size[0] == 1280:
+        assert browser.run(f'{scrolled}.every((one) => one.scrollWidth <= one.clientWidth)')
+        return
+    browser.run(f'{scrolled}.forEach((one) => {{ one.scrollLeft = 1000; }})')
+    left = browser.run(
+        f"{scrolled}.map((one) => (one.querySelector('tbody .name') ?? one.querySelector('tbody th'))"
+        '.getBoundingClientRect().left)'
+    )
+    assert len(left) >= 2 and all(0 <= one < 30 for one in left)
+
+
 def test_fingers_move_the_divider_and_pinch(browser, folder):
     browser.open((folder / 'a/gallery.html').as_uri(), 390, 844, scale=2)
     assert browser.run('document.documentElement.scrollWidth') <= 390

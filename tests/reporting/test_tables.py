@@ -167,6 +167,8 @@ def test_csv_has_stable_columns_and_reads_back_to_the_same_numbers(tmp_path):
     ('content', 'message'),
     [
         (b'{', 'damaged'),
+        (b'[' * 100_000, 'damaged'),
+        (b'\xff\xfe\0', 'damaged'),
         (b'[1]', 'report'),
         (b'{"format": "basicsr report 1"}', 'damaged'),
         (b'{"format": "basicsr report 1", "not_finite": {"/x/y": "inf"}, "report": {}}', 'damaged'),

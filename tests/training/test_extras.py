@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -285,3 +286,14 @@ def test_an_evaluation_says_that_there_is_a_moving_average(tmp_path, recipe, cap
         saved = torch.load(file, weights_only=True)[key]
         assert all(torch.equal(saved[name], value) for name, value in model.net.state_dict().items())
         assert (told in caplog.text) == expected
+
+
+def test_profile_writes_a_trace_and_ten_lines(tmp_path, recipe, caplog):
+    assert runs.train(tmp_path, recipe(val__validate_first=False), '--profile') == 0
+    trace = json.loads((tmp_path / 'experiments/run/profile/trace.json').read_text())
+    assert any('convolution' in str(event.get('name')) for event in trace['traceEvents'])
+    (text,) = [message for message in caplog.messages if message.startswith('profile of 4 steps')]
+    lines = text.splitlines()[1:-1]
+    assert len(lines) == 10
+    times = [float(line.split()[0]) for line in lines]
+    assert times == sorted(times, reverse=True) and times[0] > 0

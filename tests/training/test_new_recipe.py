@@ -216,7 +216,7 @@ def test_average_seed_and_batch_of_the_new_recipe_are_used(tmp_path, roots):
         torch.testing.assert_close(average, 0.5 * old[name] + 0.5 * new['params'][name], rtol=1e-6, atol=1e-7)
     state = state_of(tmp_path, 5)
     assert state['recipe']['manual_seed'] == 4
-    assert state['consumed'] == 8 + 3  # two steps of four of this epoch, and one of three
+    assert state['consumed'] == 3  # all seven pairs were used in two steps of four, so an epoch begins
     other['manual_seed'] = 3
     assert runs.train(copy, other, *WANTED) == 0
     assert runs.log_of(copy)[-1]['l_pix'] != runs.log_of(tmp_path)[-1]['l_pix']
@@ -248,7 +248,7 @@ def test_the_best_by_another_metric_is_chosen_afresh(tmp_path, roots, caplog):
     first['logger']['best_metric'] = 'ssim'
     first['train'] = {**first['train'], 'total_iter': 6}
     assert runs.train(tmp_path, first, *WANTED) == 0
-    assert 'another metric' in caplog.text
+    assert 'different metric' in caplog.text
     assert best.is_file()
     assert 0 < state_of(tmp_path, 6)['best'] <= 1
 

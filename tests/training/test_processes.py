@@ -26,6 +26,7 @@ from basicsr.training.batches import TrainingData
 from basicsr.training.batching import share_batch
 from basicsr.training.distributed import start_processes
 from basicsr.training.launching import first_host
+from basicsr.training.stages import Stage
 from basicsr.utils.errors import OptionError
 from tests.helpers import training_runs as runs
 from tests.helpers.project import ROOT
@@ -45,7 +46,7 @@ def ten_steps(options_file: Path, dtype: torch.dtype, at_once: int, result: Path
                         parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
         train, val = (build_dataset(options.datasets[key], phase=key, seed=3) for key in ('train', 'val'))
         data = TrainingData(
-            train, options.datasets['train'], share_batch(4, at_once, processes.world), processes, seed=3
+            [train], options.datasets['train'], [Stage(share_batch(4, at_once, processes.world))], processes, seed=3
         )
         losses = []
         for _, batches in zip(range(10), data.steps(), strict=False):

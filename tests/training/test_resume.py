@@ -156,7 +156,7 @@ def test_half_broken_and_mixed_pairs_are_skipped_and_named(tmp_path, roots, capl
         ('net_g_8.pth', 'state'),
         ('7.state', 'missing'),
         ('6.state', 'damaged'),
-        ('5.state', 'pair'),
+        ('5.state', 'belong together'),
         ('net_g_4.pth', 'NaN'),
     ):
         assert any(name in line and reason in line for line in caplog.messages), name

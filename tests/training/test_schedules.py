@@ -20,6 +20,7 @@ BLOCKS = [
     {'type': 'MultiStepRestartLR', 'milestones': [40, 90], 'restarts': [0, 60], 'restart_weights': [1, 0.5]},
     {'type': 'CosineAnnealingRestartLR', 'periods': [50, 150], 'restart_weights': [1, 0.5], 'eta_min': 1e-7},
     {'type': 'WarmupCosineLR', 'warmup': 20, 'eta_min': 1e-7},
+    {'type': 'ConstantCosineLR', 'constant': 20, 'eta_min': 1e-7},
     {'type': 'LinearLR'},
     {'type': 'VibrateLR'},
 ]
@@ -218,3 +219,12 @@ def test_each_period_may_have_its_own_lowest_rate():
     np.testing.assert_allclose(rates, [3e-4] * 5 + list(cosine), rtol=1e-12)
     with pytest.raises(ArgumentError, match='eta_min'):
         build_scheduler(optimizer, {**block, 'eta_min': [1e-6]}, 10)
+
+
+def test_a_constant_rate_then_a_cosine():
+    optimizer = sgd()
+    scheduler = build_scheduler(optimizer, {'type': 'ConstantCosineLR', 'constant': 30, 'eta_min': 1e-6}, 100)
+    found = rates(optimizer, scheduler, range(1, 121))
+    assert found[1] == found[31] == 1e-3 > found[32]
+    assert found[66] == pytest.approx((1e-3 + 1e-6) / 2)  # half of the 70 steps after the constant ones
+    assert found[101] == found[120] == pytest.approx(1e-6)

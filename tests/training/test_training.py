@@ -123,7 +123,7 @@ def test_the_average_follows_the_weights_and_buffers():
         net.weight.fill_(5)
         net.running_mean.fill_(8)
         net.num_batches_tracked.fill_(6)
-    average.update(net)
+    average.update()
     assert average.net.weight.tolist() == [2, 2]  # 0.75 · 1 + 0.25 · 5
     assert average.net.running_mean.tolist() == [2, 2]
     assert average.net.num_batches_tracked == 6
@@ -408,7 +408,7 @@ def test_a_training_on_a_cpu_leaves_the_gpus_of_its_machine_alone(tmp_path, reci
     content = recipe(num_gpu=0, datasets__train__pin_memory=True)
     assert runs.train(tmp_path, content, '--force_yml', 'train:total_iter=3', 'train:scheduler:T_max=3') == 0
     assert runs.train(tmp_path, content, '--auto_resume', '--force_yml', 'path:resume_with_changes=true') == 0
-    assert [options['pin_memory'] for options in made] == [False, False]
+    assert made and not any(options['pin_memory'] for options in made)
 
 
 def spy(original, seen):

@@ -19,7 +19,7 @@ import torch
 from basicsr.archs.input_rule import InputRule
 from basicsr.images.files import imread, imwrite
 from basicsr.masks import label_map_from_masks, masks_from_label_map
-from basicsr.utils import console
+from basicsr.utils import console, installation
 from basicsr.utils.device import select_device
 from basicsr.utils.errors import ArgumentError, ImageFileError, MaskError, OptionError, UnknownNameError
 from basicsr.utils.files import whole_file, whole_folder, whole_group
@@ -196,6 +196,26 @@ def test_what_a_user_can_mend_about_files_is_a_message_and_other_failures_are_bu
     assert capsys.readouterr().err.startswith(os.strerror(errno.ENOSPC))
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
         fail(errno.EBADF)
+
+
+def test_messages_of_an_installed_package_name_its_own_commands(monkeypatch, capsys):
+    def main():
+        raise OptionError(
+            "run `python basicsr/train.py -opt x` or pip install -e '.[demo]'; docs/data.md, scripts/a.sh"
+        )
+
+    console.run(main)
+    in_clone = capsys.readouterr().err
+    assert in_clone.startswith('run `python basicsr/train.py -opt x`') and "'.[demo]'" in in_clone
+    monkeypatch.setattr(installation, 'IS_CLONE', False)
+    console.run(main)
+    elsewhere = 'of the source repository'
+    assert capsys.readouterr().err == (
+        f"run `basicsr-train -opt x` or pip install 'basicsr-region-deblur[demo]'; docs/data.md {elsewhere}, "
+        f'scripts/a.sh {elsewhere}\n'
+    )
+    for own in ('docs/x.md: not an image', 'cannot read /home/docs/x.md'):
+        assert installation.with_commands(own) == own
 
 
 def test_failed_writing_names_the_file_and_leaves_nothing(tmp_path):

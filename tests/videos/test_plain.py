@@ -95,7 +95,7 @@ OTHERS = {
     'hd.avi': ({'codec': 'mpeg4', 'size': (720, 1280), 'times': 2}, 'matrix'),
     'h264.avi': ({'options': {'bf': '0'}}, r'\(H264\).* 8 bits'),
     'raw.avi': ({'codec': 'rawvideo'}, r'\(I420\).* 8 bits'),
-    'parts.mp4': ({'container': {'movflags': 'frag_keyframe+empty_moov'}}, 'fragments'),
+    'parts.mp4': ({'container': {'movflags': 'frag_keyframe+empty_moov'}}, 'fragmented'),
     'any.mkv': ({}, 'colours .*times'),
     'any.webm': ({'codec': 'libvpx-vp9'}, 'colours .*times'),
 }

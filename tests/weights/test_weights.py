@@ -5,11 +5,13 @@ from __future__ import annotations
 import decimal
 import fractions
 import logging
+import math
 import os
 import pathlib
 import pickle
 import random
 import re
+import zipfile
 from collections import Counter, OrderedDict
 
 import numpy as np
@@ -329,6 +331,29 @@ def test_a_key_that_is_no_string_is_answered_too(tmp_path):
 def test_a_folder_is_no_network_file(tmp_path):
     with pytest.raises(WeightsError, match='folder'):
         read_weights(tmp_path)
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize('name', ['net.pth', 'net.safetensors'])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value, name):
+    net = nn.Conv2d(1, 1, 3)
+    net.weight.data[0, 0, 1, 1] = value
+    save_weights(tmp_path / name, net)
+    with pytest.raises(WeightsError, match=rf'{name}: weight .*NaN'):
+        read_weights(tmp_path / name)
+
+
+def test_small_files_that_become_large_are_refused_before_that(tmp_path):
+    path = tmp_path / 'net.pth'
+    save_weights(path, nn.Conv2d(1, 1, 3))
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(tmp_path / 'bomb.pth', 'w') as bomb:
+        for name in source.namelist():
+            bomb.writestr(name, bytes(10**7) if name.endswith('data/0') else source.read(name), zipfile.ZIP_DEFLATED)
+    with pytest.raises(WeightsError, match=r'bomb\.pth .*bytes'):
+        load_plain(tmp_path / 'bomb.pth')
+    torch.save({'params': {'weight': torch.zeros(1).expand(10**5, 10**6)}}, path)
+    with pytest.raises(WeightsError, match=r'net\.pth .*100000'):
+        load_plain(path)
 
 
 def test_damaged_files_load_or_raise_our_error(tmp_path):

@@ -72,7 +72,7 @@ class Store(ABC):
 
         Raises:
             DataError: it cannot be read; it is named.
-            MaskError: it is broken, not a label map, or has another size.
+            MaskError: it is broken, not a label map, or has a different size.
         """
 
     @abstractmethod

@@ -16,11 +16,12 @@ import cv2
 import numpy as np
 
 from basicsr.data.stores.base import FileStore, FolderStore
+from basicsr.data.stores.lmdb_pages import check_pages
 from basicsr.images.files import IMAGE_SUFFIXES, decode_image
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.masks.files import decode_masks, encode_label_map
 from basicsr.utils.errors import DataError
-from basicsr.utils.files import refuse_existing, whole_folder
+from basicsr.utils.files import new_path, read_file, whole_folder
 
 logger = logging.getLogger(__name__)
 
@@ -56,13 +57,12 @@ class LmdbStore(FileStore):
             raise DataError(f"{self.root}: an LMDB is a folder whose name ends with '.lmdb'")
         for name in ('data.mdb', 'meta_info.txt'):
             if not (self.root / name).is_file():
-                raise DataError(f'{self.root}: no {name} in this folder; make the LMDB again')
-        lines = (self.root / 'meta_info.txt').read_text(encoding='utf-8').splitlines()
-        names = [_name_of_meta_line(line) for line in lines if line.strip()]
+                raise DataError(f'{self.root}: no {name} in this folder; recreate the LMDB')
+        names = _names_in(self.root / 'meta_info.txt')
         self._names = {str(PurePosixPath(name).with_suffix('')): name for name in names}
         if not names or len(self._names) < len(names):
             problem = 'the same key twice' if names else 'no files'
-            raise DataError(f'{self.root / "meta_info.txt"}: lists {problem}; make the LMDB again')
+            raise DataError(f'{self.root / "meta_info.txt"}: lists {problem}; recreate the LMDB')
         self.keys = sorted(self._names)
 
     def file_name(self, key: str) -> str:
@@ -79,9 +79,9 @@ class LmdbStore(FileStore):
             with environment.begin() as transaction:
                 value = transaction.get(key.encode())
         except lmdb.Error as error:
-            raise DataError(f'{self.root}: cannot be read ({error}); make the LMDB again') from error
+            raise DataError(f'{self.root}: cannot be read ({error}); recreate the LMDB') from error
         if value is None:
-            raise DataError(f"{self.root}: has no key '{key}', which its meta_info.txt lists; make the LMDB again")
+            raise DataError(f"{self.root}: has no key '{key}', which its meta_info.txt lists; recreate the LMDB")
         return bytes(value)
 
 
@@ -106,14 +106,11 @@ def write_lmdb(
         number of files.
 
     Raises:
-        DataError: the target exists or has another ending, the folder has no files, or two files share a key.
+        DataError: the target exists or has a different ending, the folder has no files, or two files share a key.
         ImageFileError: an image cannot be read.
         MaskError: a mask file cannot be read.
     """
-    target = Path(target).expanduser()
-    if target.suffix != '.lmdb':
-        raise DataError(f"{target}: the name of an LMDB ends with '.lmdb'")
-    refuse_existing(target)
+    target = new_path(target, '.lmdb')
     store = FolderStore(source, IMAGE_SUFFIXES if kind == 'images' else MASK_SUFFIXES)
     stems = [store.stem(key) for key in store.keys]
     twice = sorted(stem for stem, count in Counter(stems).items() if count > 1)
@@ -132,6 +129,17 @@ def write_lmdb(
             raise DataError(f'{target}: cannot be written ({reason}); is the disk full?') from error
     logger.info('%s: %d %s from %s', target, len(stems), kind, store.root)
     return len(stems)
+
+
+def _names_in(path: Path) -> list[str]:
+    try:
+        lines = read_file(path).decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f'{path}: not UTF-8 text (byte {error.start}); recreate the LMDB') from error
+    names = [_name_of_meta_line(line) for line in lines.splitlines() if line.strip()]
+    if wrong := [name for name in names if not PurePosixPath(name).name]:
+        raise DataError(f'{path}: {wrong[0]!r} is not the name of a file; recreate the LMDB')
+    return names
 
 
 def _name_of_meta_line(line: str) -> str:
@@ -160,14 +168,9 @@ def _open(root: Path) -> Any:
     if known is not None:
         if known[:2] == (process, identity):
             return known[2]
-        known[2].close()  # of the process that forked this one, or of a data base that was replaced
+        known[2].close()  # of the process that forked this one, or of a database that was replaced
+    check_pages(root / 'data.mdb')
     environment = lmdb.open(path, readonly=True, lock=False, readahead=False, meminit=False)
-    needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
-    if status.st_size < needed:  # reading beyond the end of a mapped file kills the process
-        environment.close()
-        raise DataError(
-            f'{root / "data.mdb"}: cut off, it has {status.st_size} of {needed} bytes; copy it or make the LMDB again'
-        )
     _environments[path] = process, identity, environment
     return environment
 

@@ -11,7 +11,7 @@ from basicsr.data.stores.lmdb import LmdbStore
 from basicsr.data.stores.raw import RawStore
 from basicsr.images.files import IMAGE_SUFFIXES
 from basicsr.utils.errors import ArgumentError
-from basicsr.utils.files import inside, refuse_existing, whole_folder
+from basicsr.utils.files import inside, new_path, whole_folder
 
 
 def open_store(root: str | Path, io_backend: IoBackend = DISK, suffixes: Collection[str] = IMAGE_SUFFIXES) -> Store:
@@ -23,7 +23,7 @@ def open_store(root: str | Path, io_backend: IoBackend = DISK, suffixes: Collect
         suffixes: file types to take from a folder.
 
     Raises:
-        ArgumentError: another back-end.
+        ArgumentError: a different back-end.
         DataError: there is no such store.
     """
     kind = io_backend.get('type') if isinstance(io_backend, Mapping) else None
@@ -48,8 +48,7 @@ def unpack(store: Store, target: str | Path, progress: Callable[[Iterable[str]],
     Raises:
         DataError: the target exists, the store is damaged, or one of its names is outside of the folder.
     """
-    target = Path(target).expanduser()
-    refuse_existing(target)
+    target = new_path(target)
     with whole_folder(target) as temporary:
         for key in progress(store.keys):
             path = inside(temporary, store.file_name(key), store.root)

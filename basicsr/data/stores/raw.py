@@ -21,10 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from basicsr.data.stores.base import FileStore, Store
 from basicsr.images.arrays import Array
 from basicsr.images.files import imwrite
-from basicsr.masks.files import write_label_map
+from basicsr.masks.files import of_size, write_label_map
 from basicsr.masks.label_map import small_labels
-from basicsr.utils.errors import DataError, MaskError
-from basicsr.utils.files import refuse_existing, whole_folder
+from basicsr.utils.errors import DataError
+from basicsr.utils.files import new_path, whole_folder
 from basicsr.utils.signature import NotNegative, Positive
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class RawStore(Store):
         index = _read_index(self.root)
         data = self.root / 'data.bin'
         if not data.is_file() or data.stat().st_size != index.bytes:
-            raise DataError(f'{data}: missing or truncated, expected {index.bytes} bytes; make the store again')
+            raise DataError(f'{data}: missing or truncated, expected {index.bytes} bytes; recreate the store')
         self.kind: StoreKind = index.kind
         self._entries = index.entries
         self.keys = sorted(self._entries)
@@ -84,17 +84,11 @@ class RawStore(Store):
 
     def labels(self, key: str, size: tuple[int, int] | None = None) -> Array:
         """Return a view (L, H, W) of the file; see :meth:`Store.labels`."""
-        labels = self._array(key, 'masks')
-        if size is not None and labels.shape[1:] != tuple(size):
-            raise MaskError(f'{self.path(key)}: the masks have {labels.shape[1:]} pixels (H, W), the image {size}')
-        return labels
+        return of_size(self._array(key, 'masks'), self.path(key), size)
 
     def gray(self, key: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """Return a view (H, W) of the file; see :meth:`Store.gray`."""
-        gray = self._array(key, 'gray')[..., 0]
-        if size is not None and gray.shape != tuple(size):
-            raise MaskError(f'{self.path(key)}: the gray image has {gray.shape} pixels (H, W), the image {size}')
-        return gray
+        return of_size(self._array(key, 'gray')[..., 0], self.path(key), size)
 
     def _array(self, key: str, *kinds: StoreKind) -> Array:
         if self.kind not in kinds:
@@ -102,9 +96,7 @@ class RawStore(Store):
         if self._bytes is None:
             self._bytes = _map(self.root)
         offset, dtype, shape = self._entries[key]
-        kind = np.dtype(dtype)
-        end = offset + kind.itemsize * int(np.prod(shape))
-        return self._bytes[offset:end].view(kind).reshape(shape)
+        return np.frombuffer(self._bytes, dtype, math.prod(shape), offset).reshape(shape)
 
 
 def write_raw(
@@ -130,15 +122,12 @@ def write_raw(
         number of files.
 
     Raises:
-        DataError: the target exists or has another ending.
+        DataError: the target exists or has a different ending.
         ImageFileError: an image cannot be read.
         MaskError: a mask file cannot be read.
         OSError: the disk is full or the folder cannot be written.
     """
-    target = Path(target).expanduser()
-    if target.suffix != '.raw':
-        raise DataError(f"{target}: the name of a raw store ends with '.raw'")
-    refuse_existing(target)
+    target = new_path(target, '.raw')
     entries: dict[str, Any] = {}
     with whole_folder(target) as temporary, (temporary / 'data.bin').open('wb') as file:
         for key, array in _decoded(source, kind, threads, progress):
@@ -201,7 +190,7 @@ def _read_index(root: Path) -> _Index:
     except ValidationError as error:
         first = error.errors()[0]
         where = '.'.join(map(str, first['loc']))
-        raise DataError(f'{path}: damaged ({where}: {first["msg"]}); make the store again') from error
+        raise DataError(f'{path}: damaged ({where}: {first["msg"]}); recreate the store') from error
 
 
 def _map(root: Path) -> NDArray[np.uint8]:
@@ -209,5 +198,5 @@ def _map(root: Path) -> NDArray[np.uint8]:
     try:
         mapped = np.memmap(path, np.uint8, mode='r')
     except (OSError, ValueError) as error:
-        raise DataError(f'{path}: cannot be read ({error}); make the store again') from error
+        raise DataError(f'{path}: cannot be read ({error}); recreate the store') from error
     return mapped.view(np.ndarray)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -60,10 +61,10 @@ class FastAutomaticMasks:
         box_nms_thresh: float = 0.7,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        from segment_anything import SamPredictor
+        from segment_anything.utils.transforms import ResizeLongestSide
 
         self.sam, self.dtype = sam, dtype
-        self._predictor = SamPredictor(sam)
+        self._resize = ResizeLongestSide(sam.image_encoder.img_size)
         self.decoder = PromptDecoder(sam, dtype)
         self.points_per_batch = points_per_batch
         self.min_quality = pred_iou_thresh if pred_iou_thresh > 0 else -torch.inf
@@ -72,11 +73,32 @@ class FastAutomaticMasks:
         middles = np.linspace(1 / (2 * points_per_side), 1 - 1 / (2 * points_per_side), points_per_side)
         self._grid = np.stack(np.meshgrid(middles, middles), -1).reshape(-1, 2)
 
-    @torch.no_grad()
     def generate(self, image: NDArray[np.uint8]) -> AutomaticMasks:
         """Make the masks of a photo (H, W, 3) RGB uint8."""
+        return self.generate_all([image])[0]
+
+    @torch.no_grad()
+    def generate_all(self, images: Sequence[NDArray[np.uint8]]) -> list[AutomaticMasks]:
+        """Make the masks of photos (H, W, 3) RGB uint8 of any sizes, which are encoded together."""
+        features, sizes = self._encode(images)
+        return [self._masks(image, one[None], size) for image, one, size in zip(images, features, sizes, strict=True)]
+
+    def _encode(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, list[tuple[int, int]]]:
+        """Return the features (N, 256, 64, 64) of photos, and their (H, W) in the network's input."""
+        device = self.sam.device
+        inputs = [
+            torch.from_numpy(self._resize.apply_image(image)).permute(2, 0, 1).to(device, non_blocking=True)
+            for image in images
+        ]
+        batch = torch.stack([self.sam.preprocess(image) for image in inputs])
+        with torch.autocast(device.type, self.dtype) if self.dtype != torch.float32 else nullcontext():
+            features = self.sam.image_encoder(batch)
+        return features, [(image.shape[1], image.shape[2]) for image in inputs]
+
+    def _masks(self, image: NDArray[np.uint8], features: Tensor, input_size: tuple[int, int]) -> AutomaticMasks:
+        """Make the masks of a photo with these features."""
+        self.decoder.set_image(features)
         height, width = image.shape[:2]
-        input_size = self._set_image(image)
         kind = RegionUpsampler if self.sam.device.type == 'cpu' else Upsampler
         upsampler = kind(self.sam, input_size, (height, width))
         points = self._grid * (width, height)
@@ -94,16 +116,6 @@ class FastAutomaticMasks:
             boxes[kept].cpu().numpy(),
             points[prompt[kept].cpu().numpy()],
         )
-
-    def _set_image(self, image: NDArray[np.uint8]) -> tuple[int, int]:
-        """Encode a photo; return its (H, W) in the network's input."""
-        half = self.dtype != torch.float32
-        with torch.autocast(self.sam.device.type, self.dtype, enabled=True) if half else nullcontext():
-            self._predictor.set_image(image)
-        self.decoder.set_image(self._predictor.features)
-        height, width = self._predictor.input_size
-        self._predictor.reset_image()
-        return height, width
 
     def _stable_masks(self, points: Tensor, start: int, upsampler: Upsampler) -> tuple[Tensor, ...]:
         """Return logits, quality, stability, boxes and index of the point for the stable masks of a batch of points."""

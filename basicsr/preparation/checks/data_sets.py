@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from basicsr.data.grr_dataset import frame_keys, frames_of
 from basicsr.data.pairing import fill_template, find_pairs
 from basicsr.data.stores.base import Store
 from basicsr.images.files import IMAGE_SUFFIXES
@@ -95,9 +96,14 @@ def _check_one(folders: DataSetFolders, quick: bool, pool: Pool) -> CheckedDataS
     masks = [(_open(root, folders.io, MASK_SUFFIXES, done), gray) for root, gray in folders.masks]
     if lq is None or (folders.gt is not None and gt is None):
         return done
-    pairs = [(None, key) for key in lq.keys] if gt is None else _pairs(folders, lq, gt, done)
-    if folders.expected is not None and len(pairs) != folders.expected:
-        done.fault('count', folders.lq, f'found {len(pairs)} pairs, expected {folders.expected} ({folders.note})')
+    if folders.sequences:
+        pairs, count = _frames(folders, lq, done)
+    else:
+        pairs = [(None, key) for key in lq.keys] if gt is None else _pairs(folders, lq, gt, done)
+        count = len(pairs)
+    if folders.expected is not None and count != folders.expected:
+        unit = 'sequences' if folders.sequences else 'pairs'
+        done.fault('count', folders.lq, f'found {count} {unit}, expected {folders.expected} ({folders.note})')
     mask_keys = [_mask_keys(lq, [key for _, key in pairs], store, done) if store else {} for store, _ in masks]
     for number, (gt_key, key) in enumerate(pairs):
         found = [
@@ -143,6 +149,16 @@ def _pairs(folders: DataSetFolders, lq: Store, gt: Store, done: CheckedDataSet) 
     if len(done.faults) == before:  # another reason: two files with the same name, a list with missing files
         done.fault('missing', folders.lq, reason)
     return [(sharp[stem], blurred[name]) for stem, name in sorted(partner.items()) if name in blurred]
+
+
+def _frames(folders: DataSetFolders, store: Store, done: CheckedDataSet) -> tuple[list[tuple[str | None, str]], int]:
+    """Return the pairs and the number of sequences, and add a fault for everything that the data set would refuse."""
+    frames, problems = frames_of(store, folders.allow_gaps)
+    for reason, names in problems.items():
+        for name in names:
+            done.fault('missing', store.path(name), reason)
+    keys = [frame_keys(*frame) for frame in frames]
+    return [(gt, lq) for lq, gt in keys], len({sequence for sequence, _ in frames})
 
 
 def _mask_keys(lq: Store, used: Iterable[str], masks: Store, done: CheckedDataSet) -> dict[str, str]:

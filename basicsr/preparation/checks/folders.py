@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from basicsr.preparation.benchmark_sets import PARTS, SETS
+from basicsr.preparation.benchmark_sets import PARTS, SETS, BenchmarkSet
 from basicsr.preparation.dataset_record import read_dataset_record
 from basicsr.preparation.plan import CROPS, LABELS, TRAIN_GRAY
 from basicsr.preparation.stages.crops import crop_windows
 from basicsr.utils.errors import DataError
 
 GRAY_TYPES = ('PairedImageMaskDataset',)
+SEQUENCE_TYPES = ('GRRDataset',)
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,12 @@ class DataSetFolders:
         pairing: as for the data sets.
         filename_tmpl: as for the data sets.
         meta_info_file: as for the data sets.
-        expected: number of pairs; None if unknown.
+        expected: number of pairs, or of sequences; None if unknown.
         note: name and state of the benchmark, for the report.
         family: data sets of a family must not share images.
+        sequences: ``lq`` and ``gt`` are one folder of sequences, as :class:`~basicsr.data.grr_dataset.GRRDataset`
+            reads them.
+        allow_gaps: as for that data set.
     """
 
     name: str
@@ -45,6 +49,8 @@ class DataSetFolders:
     expected: int | None = None
     note: str = ''
     family: str = ''
+    sequences: bool = False
+    allow_gaps: bool = False
 
 
 def folders_of_options(datasets: Mapping[str, Mapping[str, Any]]) -> list[DataSetFolders]:
@@ -58,6 +64,9 @@ def folders_of_options(datasets: Mapping[str, Mapping[str, Any]]) -> list[DataSe
     """
     found = []
     for phase, block in datasets.items():
+        if block.get('type') in SEQUENCE_TYPES:
+            found.append(_sequences(str(block.get('name') or phase), Path(block['dataroot']), block.get('allow_gaps')))
+            continue
         lq, gt, mask = (
             Path(block[key]).expanduser() if block.get(key) is not None else None
             for key in ('dataroot_lq', 'dataroot_gt', 'dataroot_mask')
@@ -70,6 +79,13 @@ def folders_of_options(datasets: Mapping[str, Mapping[str, Any]]) -> list[DataSe
             masks = ()
         expected, note = (None, '') if block.get('meta_info_file') else known_count(lq)
         name, io = str(block.get('name') or phase), str((block.get('io_backend') or {}).get('type') or 'disk')
+        views = [Path(block[key]).expanduser() for key in ('dataroot_left', 'dataroot_right') if block.get(key)]
+        if views:  # the files of dual-pixel sets belong together by their order
+            block = {**block, 'pairing': 'natural_order'}
+            found += [
+                DataSetFolders(f'{name}, {view.parent.name}/{view.name}', view, None, io=io, **_expected(view))
+                for view in views
+            ]
         pairing = {key: block[key] for key in ('pairing', 'filename_tmpl', 'meta_info_file') if block.get(key)}
         found.append(DataSetFolders(name, lq, gt, masks, io, **pairing, expected=expected, note=note))
     if not found:
@@ -85,6 +101,9 @@ def folders_of_root(root: Path) -> list[DataSetFolders]:
     """
     if not root.is_dir():
         raise DataError(f'{root}: no such folder')
+    archived = _folders_of_archive(root)
+    if archived:
+        return archived
     grays = sorted({folder for benchmark in SETS.values() for folder in benchmark.cat_test.values()})
     crops = CROPS['input'], CROPS['target'], {LABELS['train']: False, TRAIN_GRAY: True}
     whole = 'input', 'target', {LABELS['test']: False, **dict.fromkeys(grays, True)}
@@ -98,27 +117,50 @@ def folders_of_root(root: Path) -> list[DataSetFolders]:
             sharp, io = root / part / f'{gt}{ending}', 'lmdb' if ending else 'disk'
             places = ((root / part / f'{name}{ending}', gray) for name, gray in masks.items())
             there = tuple((path, gray) for path, gray in places if path.is_dir())
-            known: dict[str, Any] = dict(zip(('expected', 'note'), known_count(folder), strict=True))
-            found.append(DataSetFolders(f'{part}/{lq}{ending}', folder, sharp, there, io, **known, family=folder.name))
+            name = f'{part}/{lq}{ending}'
+            found.append(DataSetFolders(name, folder, sharp, there, io, **_expected(folder), family=folder.name))
+    found += [_sequences(part, root / part) for part in PARTS if any((root / part).glob('*/RSGR/PNG'))]
     if not found:
         raise DataError(
-            f'{root}: no prepared data set found. Expected <part>/input with <part>/target, or '
-            f'<part>/{CROPS["input"]} with <part>/{CROPS["target"]}, where <part> is {", ".join(PARTS)}. '
+            f'{root}: no prepared data set found. Expected <part>/input with <part>/target, '
+            f'<part>/{CROPS["input"]} with <part>/{CROPS["target"]}, or <part>/<sequence>/RSGR/PNG with '
+            f'<part>/<sequence>/GS/PNG, where <part> is {", ".join(PARTS)}. '
             'Run scripts/prepare_data.py first; for other folders write an option file and use -opt'
         )
     return found
 
 
+def _folders_of_archive(root: Path) -> list[DataSetFolders]:
+    """Return the folders of a set that is read in the folders of its archive; none for other sets."""
+    benchmark, found = _benchmark_of(root), list[DataSetFolders]()
+    if benchmark is None or benchmark.archive is None:
+        return found
+    for part in benchmark.counts:
+        lq, gt, *views = (root / name for name in benchmark.archive.folders(part))
+        if lq.is_dir():
+            name, pairing = str(lq.relative_to(root)), benchmark.archive.pairing
+            found.append(DataSetFolders(name, lq, gt, pairing=pairing, family='blurred', **_expected(lq)))
+            found += [DataSetFolders(str(view.relative_to(root)), view, None, **_expected(view)) for view in views]
+    return found
+
+
+def _expected(folder: Path) -> dict[str, Any]:
+    return dict(zip(('expected', 'note'), known_count(folder), strict=True))
+
+
 def known_count(folder: Path) -> tuple[int | None, str]:
     """Return the expected number of pairs in ``<root>/<part>/<name>``, from its record or else from the names.
+
+    The folders of an archive, such as ``<root>/train_c/source``, are known as well.
 
     Returns:
         the number, or None if it is unknown; and a line about the set.
     """
     root, part, name = folder.parent.parent, folder.parent.name, folder.name.removesuffix('.lmdb')
-    record = read_dataset_record(root)
-    by_name = {benchmark.folder: benchmark for benchmark in SETS.values()}
-    benchmark = SETS.get(str(record.get('set'))) or by_name.get(root.name)
+    record, benchmark = read_dataset_record(root), _benchmark_of(root)
+    if benchmark is not None and benchmark.archive is not None:
+        folders = {each: benchmark.archive.folders(each) for each in benchmark.counts}
+        part, name = next((each for each in folders if f'{part}/{name}' in folders[each]), ''), 'input'
     crops = name == CROPS['input']
     if benchmark is None or part not in benchmark.counts or not (crops or name == 'input'):
         return None, ''
@@ -129,6 +171,27 @@ def known_count(folder: Path) -> tuple[int | None, str]:
     if not entry['complete']:
         note += f', PARTIAL: prepared from {entry["pairs"]} of {entry["expected"]} pairs'
     return _crops_of(record, part) if crops else int(entry['pairs']), note
+
+
+def _sequences(name: str, folder: Path, allow_gaps: Any = False) -> DataSetFolders:
+    """Return the folders of one part of a set of sequences, with the expected number of sequences if it is known."""
+    folder = folder.expanduser()
+    benchmark = _benchmark_of(folder.parent)
+    expected, note = None, ''
+    if benchmark is not None and benchmark.unit == 'sequences' and folder.name in benchmark.counts:
+        expected, note = benchmark.counts[folder.name], benchmark.name
+        entry = read_dataset_record(folder.parent).get('parts', {}).get(folder.name)
+        if entry is not None and not entry['complete']:
+            note += f', PARTIAL: prepared from {entry["found"]} of {expected} sequences'
+            expected = int(entry['found'])
+    more: dict[str, Any] = {'expected': expected, 'note': note, 'family': 'sequences'}
+    return DataSetFolders(name, folder, folder, **more, sequences=True, allow_gaps=bool(allow_gaps))
+
+
+def _benchmark_of(root: Path) -> BenchmarkSet | None:
+    """Return the benchmark in a folder, by its record or else by its name."""
+    by_name = {benchmark.folder: benchmark for benchmark in SETS.values()}
+    return SETS.get(str(read_dataset_record(root).get('set'))) or by_name.get(root.name)
 
 
 def _crops_of(record: Mapping[str, Any], part: str) -> int | None:

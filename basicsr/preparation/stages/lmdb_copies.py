@@ -43,7 +43,7 @@ def _copy(source: Path, kind: Literal['images', 'masks'], again: bool) -> StageC
         if target.exists() and not again:
             store = FolderStore(source, IMAGE_SUFFIXES if kind == 'images' else MASK_SUFFIXES)
             if LmdbStore(target).keys != sorted(map(store.stem, store.keys)):
-                raise DataError(f'{target}: its keys differ from the files in {source}; write it again with --force')
+                raise DataError(f'{target}: its keys differ from the files in {source}; recreate it with --force')
             return StageCounts(0, 1, {})
         with writing(target):
             if target.exists():

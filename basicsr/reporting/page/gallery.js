@@ -180,7 +180,7 @@ function showCards() {
   const ranked = set.rows.filter((row) => merit(set, row) !== null).sort((a, b) => merit(set, a) - merit(set, b) || a.index - b.index);
   const collapsed = sorted(set, null).filter(isCollapsed);
   const several = set.runs.length > 1;
-  const what = several ? `${set.runs[1]} against ${set.runs[0]}` : 'gain over the input';
+  const what = several ? `${set.runs.at(-1)} against ${set.runs[0]}` : 'gain over the input';
   let [worst, best] = [ranked.filter((row) => merit(set, row) < 0), ranked.filter((row) => merit(set, row) > 0)];
   if (!several) { // a ranking; the collapsed images stand above already
     const others = ranked.filter((row) => !isCollapsed(row));

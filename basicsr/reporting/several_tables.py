@@ -1,0 +1,159 @@
+"""Tables and files of a comparison of several runs: Markdown, LaTeX, and the gain against the blurred input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from basicsr.reporting.files import file_stem
+from basicsr.reporting.line_chart import COLOURS, Line, line_chart
+from basicsr.reporting.several_runs import RunsComparison
+from basicsr.reporting.tables import Table, markdown_text, number, summaries, title_of, with_sign
+from basicsr.utils.files import write_whole
+
+_SMALLEST_P = 1e-4
+
+
+def runs_table(comparison: RunsComparison) -> Table:
+    """Return the differences of all runs from the reference, grouped by score."""
+    percent = f'{100 * comparison.pairs[0].confidence:g} % interval'
+    head = ('run', 'score', 'mean', 'difference', percent, 'p', 'p, Holm', 'better : worse')
+    rows, place = [], {name: index for index, name in enumerate(comparison.names)}
+    for label in dict.fromkeys(change.definition.label for change in comparison.changes):
+        changes = [change for change in comparison.changes if change.definition.label == label]
+        score = changes[0].definition
+        pairs = [comparison.pairs[place[change.run] - 1].difference(label) for change in changes]
+        rows.append((comparison.names[0], title_of(score), number(pairs[0].first, score), *[''] * 5))
+        for change, pair in zip(changes, pairs, strict=True):
+            estimate = change.estimate
+            rows.append(
+                (
+                    change.run,
+                    title_of(score),
+                    number(pair.second, score),
+                    with_sign(estimate.mean, score, 1),
+                    f'{with_sign(estimate.low, score, 1)} to {with_sign(estimate.high, score, 1)}',
+                    p_text(estimate.p_value),
+                    p_text(change.adjusted),
+                    f'{pair.wins} : {pair.losses}',
+                )
+            )
+    return Table(head, tuple(rows))
+
+
+def p_text(value: float) -> str:
+    """Format a p-value."""
+    return f'< {_SMALLEST_P:.4f}' if value < _SMALLEST_P else f'{value:.4f}'
+
+
+def scene_table(comparison: RunsComparison) -> Table | None:
+    """Return the main score of each scene, with the interval of each difference; None if scenes are single images."""
+    if not comparison.scenes:
+        return None
+    score = comparison.main
+    head = ['scene', 'images', 'blurred input', comparison.names[0]]
+    head += [f'{name} - {comparison.names[0]}' for name in comparison.names[1:]]
+    rows = []
+    for scene in comparison.scenes:
+        changes = []
+        for mean, low, high in scene.changes:
+            span = '' if low == high else f' ({with_sign(low, score, 1)} to {with_sign(high, score, 1)})'
+            changes.append('' if math.isnan(mean) else with_sign(mean, score, 1) + span)
+        reference = '' if math.isnan(scene.reference) else number(scene.reference, score)
+        rows.append((scene.name, str(scene.images), number(scene.blurred, score), reference, *changes))
+    return Table(tuple(head), tuple(rows))
+
+
+def runs_notes(comparison: RunsComparison, tests: int) -> list[str]:
+    """Return the notes below the table of differences.
+
+    Args:
+        comparison: of the runs.
+        tests: number of p-values that were corrected together.
+    """
+    pair, first = comparison.pairs[0], comparison.names[0]
+    method = {'bca': 'bias-corrected accelerated (BCa)', 'percentile': 'percentile'}[pair.method]
+    count = len(comparison.scenes) or len(comparison.reports[0].rows)
+    unit = f'{count} scenes, each counted once' if comparison.scenes else f'{count} images, treated as independent'
+    notes = [
+        f'Difference: run minus {first}, over {unit}. Paired bootstrap, {method}, {pair.resamples} resamples, seed '
+        f'{pair.seed}; each interval is for itself. p: sign-flip test; Holm: corrected for {tests} tests. '
+        'Means, better and worse: over images.'
+    ]
+    if comparison.scenes:
+        notes.append(
+            f'Scenes: {title_of(comparison.main)}; intervals over the images of a scene, which resemble each other.'
+        )
+    for name, one in zip(comparison.names[1:], comparison.pairs, strict=True):
+        notes += [
+            f'{name}, {item.label}: {len(item.left_out)} images without a finite score in both runs excluded.'
+            for item in one.differences
+            if item.left_out
+        ]
+    return notes
+
+
+def gain_chart(comparison: RunsComparison) -> str | None:
+    """Draw the gain of each run over the blurred input against the score of the input, one point per image.
+
+    Returns:
+        an SVG document of the first seven runs; None if the blurred input was not scored.
+    """
+    score, lines = comparison.main, []
+    for name, report in list(zip(comparison.names, comparison.reports, strict=True))[: len(COLOURS)]:
+        gains = [(row.input_scores.get(score.label, math.nan), row.gain(score.label)) for row in report.rows]
+        known = [(x, y) for x, y in gains if y is not None and math.isfinite(x) and math.isfinite(y)]
+        if known:
+            lines.append(Line(name, [x for x, _ in known], [y for _, y in known], points=True))
+    if not lines:
+        return None
+    unit = f', {score.unit}' if score.unit else ''
+    title = f'{comparison.dataset}: gain over the blurred input'
+    return line_chart(lines, f'{score.variant} of the blurred input{unit}', f'gain{unit}', title)
+
+
+def tables_of(comparison: RunsComparison) -> list[Table]:
+    """Return the tables of a data set: differences, averages, scenes."""
+    tables = runs_table(comparison), summaries(comparison.reports, comparison.names), scene_table(comparison)
+    return [table for table in tables if table is not None]
+
+
+def family_size(comparisons: Sequence[RunsComparison]) -> int:
+    """Return the number of p-values that were corrected together."""
+    return sum(len(comparison.changes) for comparison in comparisons)
+
+
+def write_tables(page: Path, comparisons: Sequence[RunsComparison]) -> list[Path]:
+    """Write the tables beside a page as Markdown and LaTeX, and the charts as SVG, each file atomically.
+
+    Args:
+        page: whose name the files get, with other endings; its folder is created if needed.
+        comparisons: one per data set.
+
+    Returns:
+        paths of the files.
+
+    Raises:
+        OSError: the folder is not writable, or the disk is full.
+    """
+    tests = family_size(comparisons)
+    markdown, latex = [f'# {markdown_text(" · ".join(comparisons[0].names))}'], ['% needs \\usepackage{booktabs}']
+    files: dict[Path, str] = {}
+    for comparison in comparisons:
+        tables, notes = tables_of(comparison), runs_notes(comparison, tests)
+        markdown += [f'## {markdown_text(comparison.dataset)}', *(table.markdown() for table in tables)]
+        markdown += map(markdown_text, notes)
+        plain = ' '.join(f'{comparison.dataset}. {" ".join(notes)}'.split())
+        latex += [f'% {plain}', *(table.latex() for table in tables)]
+        chart = gain_chart(comparison)
+        if chart is not None:
+            name = f'{page.stem}_{file_stem(comparison.dataset)}_gain.svg'
+            files[page.with_name(name)] = chart
+            markdown.append(f'![Gain over the blurred input]({name})')
+    files[page.with_suffix('.md')] = '\n\n'.join(markdown) + '\n'
+    files[page.with_suffix('.tex')] = '\n\n'.join(latex) + '\n'
+    page.parent.mkdir(parents=True, exist_ok=True)
+    for path, text in files.items():
+        write_whole(path, text.encode())
+    return list(files)

@@ -1,0 +1,62 @@
+"""``--profile``: where the time of training steps or of evaluated images goes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+SKIPPED, RECORDED = 2, 4
+_LINES = 10
+
+
+@contextlib.contextmanager
+def profiled(folder: Path | None, device: torch.device) -> Iterator[Callable[[], None]]:
+    """Record a few steps, write ``trace.json`` for https://ui.perfetto.dev, and log the ten costliest operators.
+
+    The first two steps are not recorded: they compile, tune and allocate.
+
+    Args:
+        folder: for the trace; None records nothing.
+        device: whose time counts.
+
+    Yields:
+        a function to call after each step.
+    """
+    if folder is None:
+        yield lambda: None
+        return
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if device.type == 'cuda':
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    path = folder / 'trace.json'
+
+    def finish(profile: Any) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        profile.export_chrome_trace(str(path))
+        logger.info('profile of %d steps:\n%s\ntrace: %s', RECORDED, summary(profile, device), path.resolve())
+
+    schedule = torch.profiler.schedule(wait=SKIPPED - 1, warmup=1, active=RECORDED, repeat=1)
+    with torch.profiler.profile(activities=activities, schedule=schedule, on_trace_ready=finish) as profile:
+        yield profile.step
+
+
+def summary(profile: Any, device: torch.device) -> str:
+    """Return ten lines: the operators by their own time per step, on the device."""
+    on_gpu = device.type == 'cuda'
+    times: dict[str, tuple[float, int]] = {}
+    for event in profile.key_averages():
+        own = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        if not event.key.startswith('ProfilerStep'):
+            times[event.key] = own / 1e3 / RECORDED, event.count // RECORDED
+    total = sum(time for time, _ in times.values()) or 1.0
+    costliest = sorted(times.items(), key=lambda pair: -pair[1][0])[:_LINES]
+    return '\n'.join(
+        f'{time:9.2f} ms {time / total:6.1%} {count:6d} calls  {name}' for name, (time, count) in costliest
+    )

@@ -1,0 +1,1 @@
+"""The controlled experiment: does the mask prior help, or does mask dropout only regularise? See docs/prior.md."""

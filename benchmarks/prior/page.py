@@ -1,0 +1,238 @@
+"""The results of the experiment as tables and a figure, written into docs/prior.md."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from basicsr.reporting import Estimate, Table, holm, scene_estimate
+from basicsr.utils.errors import ReportError
+from basicsr.utils.files import write_whole
+from benchmarks.prior.arms import ARMS, SEEDS, Length, all_runs
+from benchmarks.prior.figure import Bar, draw
+from benchmarks.prior.running import BLURRED, SECONDS
+
+PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'prior.md'
+FIGURE = 'images/prior.svg'
+PLACES = {'in distribution': ('same',), 'out of distribution': ('longer', 'gamma', 'real')}
+PRIMARY = (4, 7, 'in distribution')
+SECONDARY = [(a, b, place) for a, b in ((4, 1), (9, 10), (9, 4)) for place in PLACES]
+_SETS = {'same': 'same motion', 'longer': 'longer paths', 'gamma': 'other exponent', 'real': 'real pairs'}
+_BLOCK = re.compile(r'(<!-- results:.*?-->\n).*?(<!-- end of results -->)', re.S)
+
+Scores = Mapping[str, Mapping[str, Sequence[float]]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All finished runs.
+
+    Args:
+        runs: content of their files, by arm, length and seed.
+        blurred: scores of the blurred images; empty if unknown.
+        seconds: of a training step, by arm; empty if not measured.
+    """
+
+    runs: Mapping[tuple[int, Length, int], Mapping[str, Any]]
+    blurred: Scores
+    seconds: Mapping[int, float]
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether no run is missing."""
+        return len(self.runs) == len(all_runs())
+
+    def seeds(self, arm: int, length: Length) -> list[int]:
+        """Return the seeds of the finished runs of an arm."""
+        return sorted(seed for number, own, seed in self.runs if (number, own) == (arm, length))
+
+    def of(self, arm: int, length: Length) -> list[Mapping[str, Any]]:
+        """Return the finished runs of an arm."""
+        return [self.runs[arm, length, seed] for seed in self.seeds(arm, length)]
+
+
+def read_results(folder: Path) -> Results:
+    """Read the files of all runs.
+
+    Raises:
+        ReportError: a file is not a result, or runs of one length have different numbers of steps.
+    """
+    runs: dict[tuple[int, Length, int], Mapping[str, Any]] = {}
+    for run in all_runs():
+        file = folder / f'{run.name}.json'
+        if file.is_file():
+            content = _read(file)
+            if (content.get('arm'), content.get('length'), content.get('seed')) != (
+                run.arm.number,
+                run.length,
+                run.seed,
+            ):
+                raise ReportError(f'{file}: is not the result of this run; delete it and repeat the run')
+            runs[run.arm.number, run.length, run.seed] = content
+    for length in ('long', 'short'):
+        steps = {content['steps'] for (_, own, _), content in runs.items() if own == length}
+        if len(steps) > 1:
+            raise ReportError(f'{folder}: {length} runs with {sorted(steps)} steps cannot be compared')
+    blurred, seconds = folder / BLURRED, folder / SECONDS
+    return Results(
+        runs,
+        _read(blurred)['scores'] if blurred.is_file() else {},
+        {int(key): value for key, value in _read(seconds).items()} if seconds.is_file() else {},
+    )
+
+
+def scene_means(scores: Scores, sets: Sequence[str]) -> dict[str, float]:
+    """Return the mean PSNR of each scene over its images in some sets. A scene in two sets counts once."""
+    images: dict[str, list[float]] = {}
+    for name in sets:
+        for scene, values in scores.get(name, {}).items():
+            images.setdefault(scene, []).extend(values)
+    return {scene: statistics.fmean(values) for scene, values in images.items()}
+
+
+def difference(results: Results, first: int, second: int, place: str, length: Length = 'long') -> Estimate | None:
+    """Return the mean difference first - second over the scenes of a place; None without a seed that both have.
+
+    Raises:
+        ReportError: the runs were tested on different scenes.
+    """
+    rows = []
+    for seed in SEEDS:
+        pair = [results.runs.get((arm, length, seed)) for arm in (first, second)]
+        if pair[0] is not None and pair[1] is not None:
+            a, b = (scene_means(run['scores'], PLACES[place]) for run in pair if run is not None)
+            if a.keys() != b.keys():
+                raise ReportError(f'arms {first} and {second} of seed {seed} were tested on different scenes')
+            rows.append([a[scene] - b[scene] for scene in a])
+    return scene_estimate(rows) if rows and rows[0] else None
+
+
+def comparisons(results: Results) -> Table:
+    """Return the primary and the secondary comparisons."""
+    found = {key: difference(results, *key) for key in (PRIMARY, *SECONDARY)}
+    names = {key: f'{key[0]} − {key[1]}, {key[2]}' for key in found}
+    corrected = holm({names[key]: one.p_value for key, one in found.items() if one and key != PRIMARY})
+    rows = []
+    for key, one in found.items():
+        title = names[key] + (' (primary)' if key == PRIMARY else '')
+        if one is None:
+            rows.append((title, '', '', '', '', '', '0'))
+            continue
+        adjusted = '' if key == PRIMARY else f'{corrected[names[key]]:.3g}'
+        spread = f'{one.spread:.3f}' if len(one.by_seed) > 1 else ''
+        interval = f'{one.low:+.3f} to {one.high:+.3f}'
+        rows.append(
+            (title, f'{one.mean:+.3f}', interval, f'{one.p_value:.2g}', adjusted, spread, str(len(one.by_seed)))
+        )
+    head = ('arms', 'difference, dB', '95 % interval', 'p', 'p, Holm', 'spread over seeds, dB', 'seeds')
+    return Table(head, tuple(rows))
+
+
+def arms_table(results: Results, length: Length) -> Table:
+    """Return mean PSNR by set, losses and their gap, and the time of all arms of a length."""
+    head = ('arm', 'seeds', *(f'{title}, dB' for title in _SETS.values()), 'training loss', 'test loss', 'gap, dB')
+    rows = []
+    if results.blurred:
+        rows.append(('blurred images', '', *_means([{'scores': results.blurred}]), '', '', '', ''))
+    for arm in ARMS.values():
+        if length not in arm.lengths:
+            continue
+        runs = results.of(arm.number, length)
+        losses = [statistics.fmean(run[key] for run in runs) for key in ('training_loss', 'test_loss')] if runs else []
+        shown = [*(f'{loss:.2f}' for loss in losses), f'{losses[1] - losses[0]:.2f}'] if runs else ['', '', '']
+        each = results.seconds.get(arm.number)
+        cost = '' if each is None else f'{1000 * each:.0f}'
+        rows.append((f'{arm.number} {arm.title}', str(len(runs)), *_means(runs), *shown, cost))
+    return Table((*head, 'ms a step'), tuple(rows))
+
+
+def short_table(results: Results) -> Table:
+    """Return the differences of the short arms to arm 4 of the same length."""
+    rows = []
+    for arm in ARMS.values():
+        if 'short' not in arm.lengths or arm.number == 4:
+            continue
+        cells = [f'{arm.number} − 4: {arm.title}']
+        for place in PLACES:
+            one = difference(results, arm.number, 4, place, 'short')
+            cells += ['', ''] if one is None else [f'{one.mean:+.3f}', f'{one.low:+.3f} to {one.high:+.3f}']
+        rows.append(tuple(cells))
+    head = ('arms', 'in distribution, dB', '95 % interval', 'out of distribution, dB', '95 % interval')
+    return Table(head, tuple(rows))
+
+
+def _means(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    cells = []
+    for name in _SETS:
+        means = [statistics.fmean(own.values()) for run in runs if (own := scene_means(run['scores'], [name]))]
+        cells.append(f'{statistics.fmean(means):.2f}' if means else '')
+    return cells
+
+
+def bars(results: Results) -> list[Bar]:
+    """Return the comparisons as bars of the figure."""
+    found = []
+    for key in (PRIMARY, *SECONDARY):
+        one = difference(results, *key)
+        if one is not None:
+            name = f'{key[0]} − {key[1]}, {key[2]}'
+            found.append(Bar(name, one.mean, one.low, one.high, one.by_seed, strong=key == PRIMARY))
+    return found
+
+
+def block(results: Results) -> str:
+    """Return the generated part of the page."""
+    done, every = len(results.runs), len(all_runs())
+    state = (
+        f'All {every} runs are finished.' if results.is_complete else f'So far: {done} of {every} runs are finished.'
+    )
+    parts = [f'**{state}**']
+    if bars(results):
+        parts += [f'![Differences between arms with 95 % intervals]({FIGURE})', comparisons(results).markdown()]
+    minutes: dict[Length, int] = {'long': 20, 'short': 6}
+    for length in minutes:
+        if any(own == length for _, own, _ in results.runs):
+            steps = next(content['steps'] for (_, own, _), content in results.runs.items() if own == length)
+            parts += [f'Arms with {steps:,} steps ({minutes[length]} minutes):', arms_table(results, length).markdown()]
+    if any(own == 'short' for _, own, _ in results.runs):
+        parts += ['Short arms, compared with arm 4 of the same length:', short_table(results).markdown()]
+    return '\n\n'.join(parts)
+
+
+def write_page(folder: Path, page: Path | None = None) -> Path:
+    """Write tables and figure into the page, between its two marks.
+
+    Args:
+        folder: of the results.
+        page: Markdown file with the marks; docs/prior.md if None.
+
+    Raises:
+        ReportError: the page has no marks.
+    """
+    page = page or PAGE
+    results = read_results(folder)
+    text = page.read_text(encoding='utf-8')
+    if not _BLOCK.search(text):
+        raise ReportError(f'{page}: the marks <!-- results: ... --> and <!-- end of results --> are missing')
+    new = _BLOCK.sub(lambda match: f'{match[1]}\n{block(results)}\n\n{match[2]}', text)
+    figure = page.parent / FIGURE
+    if drawn := bars(results):
+        figure.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(figure, draw(drawn).encode())
+    write_whole(page, new.encode())
+    return page
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise ReportError(f'{file}: cannot be read as a result ({error}); delete it and repeat the run') from error
+    if not isinstance(content, dict):
+        raise ReportError(f'{file}: is not a result; delete it and repeat the run')
+    return content
