@@ -28,6 +28,7 @@ from basicsr.evaluation.field_shape import (
 from basicsr.evaluation.receptive_field import ReceptiveField
 from basicsr.reporting.images import encode, error_colours
 from basicsr.reporting.line_chart import Line, line_chart
+from basicsr.utils.errors import ArgumentError
 from basicsr.utils.files import write_whole
 
 FORMS = ('absolute', 'without_skip', 'positive')
@@ -45,7 +46,7 @@ class FieldRow:
         form: of the gradient, see :class:`~basicsr.evaluation.receptive_field.ReceptiveField`.
         size: side of the map in pixels.
         images: number of images.
-        row, column: the fits of the central row and column.
+        row, column: the fits of the central row and column; None where no curve fits.
         squares: central squares.
     """
 
@@ -53,17 +54,16 @@ class FieldRow:
     form: str
     size: int
     images: int
-    row: GeneralisedNormal
-    column: GeneralisedNormal
+    row: GeneralisedNormal | None
+    column: GeneralisedNormal | None
     squares: tuple[CentralSquare, ...]
 
     def values(self) -> dict[str, str]:
         """Return the values by column."""
         found = {'network': self.network, 'form': self.form, 'size': str(self.size), 'images': str(self.images)}
         for axis, fit in (('', self.row), ('column_', self.column)):
-            numbers = {'sigma': fit.sigma, 'beta': fit.beta, 'r2': fit.r2, 'erf_score': fit.erf_score}
-            numbers |= {'mu': fit.mu, 'amplitude': fit.amplitude}
-            found |= {f'{axis}{name}': f'{number:.6g}' for name, number in numbers.items()}
+            for name in ('sigma', 'beta', 'r2', 'erf_score', 'mu', 'amplitude'):
+                found[f'{axis}{name}'] = '' if fit is None else f'{getattr(fit, name):.6g}'
         for square in self.squares:
             found |= {f'side_{square.share:.0%}': str(square.side), f'area_{square.share:.0%}': f'{square.area:.6g}'}
         return found
@@ -73,7 +73,7 @@ def rows_of(network: str, field: ReceptiveField) -> list[FieldRow]:
     """Return the numbers of all forms of a field."""
     rows = []
     for form, values in forms_of(field).items():
-        row, column = (fit_generalised_normal(profile(values, axis)) for axis in (0, 1))
+        row, column = (_fit(profile(values, axis)) for axis in (0, 1))
         squares = tuple(central_squares(values))
         rows.append(FieldRow(network, form, values.shape[1], field.images, row, column, squares))
     return rows
@@ -85,13 +85,18 @@ def forms_of(field: ReceptiveField) -> dict[str, Floats]:
 
 
 def text_table(rows: Sequence[FieldRow]) -> str:
-    """Return a Markdown table of the fits of the central row and of the areas; ``*`` marks fits with a low R²."""
+    """Return a Markdown table of the fits of the central row and of the areas.
+
+    ``*`` marks fits with a low R², ``-`` rows that no curve fits.
+    """
     shares = [f'{square.share:.0%}' for square in rows[0].squares]
     heads = ['network', 'form', 'σ', 'β', 'R²', 'erf_score', *(f'area of {share}' for share in shares)]
     lines = [heads, ['---'] * len(heads)]
     for row in rows:
-        mark = '' if row.row.r2 >= GOOD_FIT else ' *'
-        fit = [f'{row.row.sigma:.3f}', f'{row.row.beta:.3f}', f'{row.row.r2:.3f}{mark}', f'{row.row.erf_score:.3f}']
+        fit = ['-'] * 4
+        if row.row is not None:
+            mark = '' if row.row.r2 >= GOOD_FIT else ' *'
+            fit = [f'{row.row.sigma:.3f}', f'{row.row.beta:.3f}', f'{row.row.r2:.3f}{mark}', f'{row.row.erf_score:.3f}']
         lines.append([row.network, row.form, *fit, *(f'{square.area:.3%}' for square in row.squares)])
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
@@ -107,7 +112,7 @@ def write_fields(folder: Path, fields: Mapping[str, ReceptiveField]) -> list[Fie
         the rows of the table.
 
     Raises:
-        ArgumentError: a profile cannot be fitted.
+        ArgumentError: the central row or column of a map is zero.
         OSError: the folder is not writable.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,17 +149,19 @@ def figure(fields: Mapping[str, ReceptiveField], rows: Mapping[str, FieldRow]) -
     small = _PANEL * _CHART[1] // _CHART[0] + 32
     parts, profiles = [], []
     for number, (name, field) in enumerate(fields.items()):
-        left, row = number * (_PANEL + _GAP), rows[name]
+        left, fit = number * (_PANEL + _GAP), rows[name].row
         line, x = profile(field.absolute), positions(field.absolute.shape[1])
         pixels = np.arange(len(line)) - len(line) // 2
-        numbers = f'σ {row.row.sigma:.2f}, β {row.row.beta:.2f}, R² {row.row.r2:.2f}, score {row.row.erf_score:.2f}'
+        lines, numbers = [Line('central row', x, line)], 'no curve fits'
+        if fit is not None:
+            lines.append(Line('generalised normal fit', x, fit(x)))
+            numbers = f'σ {fit.sigma:.2f}, β {fit.beta:.2f}, R² {fit.r2:.2f}, score {fit.erf_score:.2f}'
         image = base64.b64encode(encode(_coloured(field.absolute), 'png')).decode()
         parts += [
             _text(left, 16, name),
             _text(left, 34, numbers),
             f'<image x="{left}" y="{_TITLE}" width="{_PANEL}" height="{_PANEL}" href="data:image/png;base64,{image}"/>',
         ]
-        lines = [Line('central row', x, line), Line('generalised normal fit', x, row.row(x))]
         parts.append(_placed(line_chart(lines, 'position', 'share of the row'), left, _TITLE + _PANEL + 12, _PANEL))
         profiles.append(Line(name, pixels, np.log10(np.maximum(line, line.max() * 10.0**-_DECADES))))
     top = _TITLE + _PANEL + small + 30
@@ -165,6 +172,14 @@ def figure(fields: Mapping[str, ReceptiveField], rows: Mapping[str, FieldRow]) -
     return '\n'.join(
         [f'{head} {style}>', f'<rect width="{width}" height="{height}" fill="#ffffff"/>', *parts, '</svg>\n']
     )
+
+
+def _fit(line: Floats) -> GeneralisedNormal | None:
+    """Fit a profile; one that no curve fits, such as that of an untrained network, does not end a comparison."""
+    try:
+        return fit_generalised_normal(line)
+    except ArgumentError:
+        return None
 
 
 def _coloured(field: Floats) -> NDArray[np.uint8]:

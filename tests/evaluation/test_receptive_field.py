@@ -258,6 +258,18 @@ def test_files_and_table(tmp_path):
     assert positions(61)[30] == 0
 
 
+def test_a_row_that_no_curve_fits_leaves_its_cells_empty(tmp_path):
+    """Networks without training can have such rows; the others of the comparison stay."""
+    flat = field_of([np.ones((3, 64, 64))], 3, 'flat')
+    good = field_of([centre_gradient(small('NAFNet'), torch.rand(1, 3, 64, 64)).paths[WHOLE]], 3, 'good')
+    rows = write_fields(tmp_path, {'flat': flat, 'good': good})
+    assert rows[0].row is None and rows[0].squares[0].side > 1
+    lines = list(csv.DictReader((tmp_path / 'erf.csv').open(newline='')))
+    assert lines[0]['sigma'] == '' and float(lines[-1]['sigma']) > 0
+    assert '| flat | absolute | - | - | - | - |' in text_table(rows)
+    assert (tmp_path / 'erf.svg').read_text().count('generalised normal fit') == 1
+
+
 @pytest.mark.slow
 def test_the_command_compares_networks(tmp_path):
     rng = np.random.default_rng(0)
