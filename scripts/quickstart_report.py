@@ -28,16 +28,18 @@ def main() -> int:
 
     folders = arguments.baseline, arguments.ours
     baseline, ours = (read_reports(folder)[0] for folder in folders)
-    (comparison,) = compare_runs([[baseline, ours]], scenes='image')  # of four photos only
+    (comparison,) = compare_runs([[baseline, ours]])
     print(summaries((baseline, ours), ('baseline', 'SAM-Deblur')).text())
-    print('\nSAM-Deblur - baseline, with the 95 % interval of a paired bootstrap over the images:')
+    unit = 'scenes' if comparison.scenes else 'images'
+    print(f'\nSAM-Deblur - baseline, with the 95 % interval of a paired bootstrap over the {unit}:')
     for change in comparison.changes:
         score, item, mean = change.definition, change.difference, change.estimate.mean
         print(
             f'  {title_of(score)}: {with_sign(mean, score, more=1)} ({interval(change.estimate, score)}), '
             f'{item.wins} of {item.count} images better, {item.losses} worse'
         )
-    print('  Images cut from one photo are similar, so for photos in general the intervals are too narrow.')
+    if not comparison.scenes:  # too few photos for an interval over them
+        print('  Images cut from one photo are similar, so for photos in general the intervals are too narrow.')
     page = write_runs_page(comparison_file(*folders), folders, [comparison])
     print('\nOpen in a browser:')
     for what, file in (
