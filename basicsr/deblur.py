@@ -138,12 +138,14 @@ def main(arguments: list[str] | None = None) -> int:
         if sheet is not None:
             require_free(sheet.path, args.overwrite, jobs)
         kernel = None if args.kernel is None else read_kernel(args.kernel, args.kernel_convention)
-        deblurrer = load_deblurrer(args)  # with Ray as well: errors appear before the first photo
         results: Iterator[tuple[str, str]] | None = None
+        # with Ray as well, errors appear before the first photo; this machine may lack the device of the tasks
+        here = {} if args.engine == 'local' else {'device': 'cpu', 'dtype': 'fp32'}
+        deblurrer = load_deblurrer(argparse.Namespace(**{**vars(args), **here}))
         if args.engine == 'ray':
             from basicsr.utils.ray_map import RayMap
 
-            engine = closing.enter_context(RayMap(gpus=deblurrer.device.type == 'cuda'))
+            engine = closing.enter_context(RayMap(args.device))
             results = engine(DeblurJob(args, kernel), [absolute(job) for job in jobs])
 
         def do(job: Any) -> None:

@@ -71,16 +71,26 @@ def parse() -> argparse.Namespace:
         parser.error('--workers is for --engine local, and not for --from')
     if arguments.input is None and arguments.source is None:
         parser.error('pass --input DIR (a folder of photos) or --from DIR (masks to convert)')
+    if arguments.engine == 'ray':  # its processes have other working folders
+        for name in ('input', 'output', 'overlay', 'gray', 'checkpoint'):
+            value = getattr(arguments, name)
+            setattr(arguments, name, None if value is None else Path(value).resolve())
     return arguments
 
 
 @contextmanager
-def engine_of(name: str, workers: int, gpus: bool) -> Iterator[Any]:
-    """Provide the engine of ``make_masks`` for several processes."""
+def engine_of(name: str, workers: int, device: str) -> Iterator[Any]:
+    """Provide the engine of ``make_masks`` for several processes.
+
+    Args:
+        name: ``ray`` or ``local``.
+        workers: number of processes, locally.
+        device: of the generator; ``cpu`` if it has none.
+    """
     if name == 'ray':
         from basicsr.utils.ray_map import RayMap
 
-        with RayMap(gpus=gpus) as cluster:
+        with RayMap(device) as cluster:
             yield cluster
     else:
         from basicsr.preparation.worker_pool import Pool
@@ -91,36 +101,34 @@ def engine_of(name: str, workers: int, gpus: bool) -> Iterator[Any]:
 
 def main() -> int:
     """Make the masks; return 1 if an image failed."""
-    import os
-
     arguments = parse()
     logging.basicConfig(format='%(message)s', level=logging.INFO)
     from basicsr.masks.converting import convert_masks
-    from basicsr.masks.generator import LateGenerator, block_of_flags, build_generator
+    from basicsr.masks.generator import LateGenerator, block_of_flags, build_generator, settings_of
     from basicsr.masks.making import make_masks, shards_of_environment, with_progress
     from basicsr.masks.mask_images import Companion, GrayImages, Overlays
-    from basicsr.utils.device import device_of_process, select_device
+    from basicsr.utils.device import device_of_process, local_rank
 
     companions: list[Companion] = [] if arguments.overlay is None else [Overlays(arguments.overlay)]
     if arguments.gray is not None:
         companions.append(GrayImages(arguments.gray, arguments.gray_coding))
     source, photos, target, force = arguments.source, arguments.input, arguments.output, arguments.force
+    by_ray, workers = arguments.engine == 'ray', arguments.workers
     if source is not None:
         summary = convert_masks(source, target, photos, companions, force, with_progress)
     else:
-        part = arguments.shard or shards_of_environment()
-        device = device_of_process(arguments.device, int(os.environ.get('LOCAL_RANK', 0)))
+        part = (0, 1) if by_ray else arguments.shard or shards_of_environment()
+        device = arguments.device if by_ray else device_of_process(arguments.device, local_rank())
         block = block_of_flags(arguments.generator, arguments.checkpoint, device, arguments.set)
-        generator = build_generator(block)
         how: dict[str, Any] = {'progress': with_progress, 'batch_size': arguments.batch_size}
-        if arguments.engine == 'local' and arguments.workers == 1:
-            summary = make_masks(photos, target, generator, part, companions, force, **how)
+        if by_ray or workers > 1:
+            with engine_of(arguments.engine, workers, block.get('device', 'cpu')) as engine:
+                # with Ray, this machine may lack the device, and precision may depend on it
+                settings = next(iter(engine(settings_of, [block]))) if by_ray else settings_of(block)
+                generator = LateGenerator(block, *settings)  # built in each process
+                summary = make_masks(photos, target, generator, part, companions, force, engine=engine, **how)
         else:
-            late = LateGenerator(block, generator.settings)  # built in each process, with Ray on its own GPU
-            with engine_of(arguments.engine, arguments.workers, select_device(device).type == 'cuda') as engine:
-                part = (0, 1) if arguments.engine == 'ray' else part
-                places = photos.resolve(), target.resolve()
-                summary = make_masks(*places, late, part, companions, force, engine=engine, **how)
+            summary = make_masks(photos, target, build_generator(block), part, companions, force, **how)
     print(summary.text())
     return 1 if summary.failed else 0
 

@@ -21,24 +21,26 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Print the report."""
     arguments = parse()
-    from basicsr.reporting import GALLERY, compare, read_reports, write_comparison
+    from basicsr.reporting import GALLERY, compare_runs, read_reports, write_runs_page
     from basicsr.reporting.gallery import comparison_file
-    from basicsr.reporting.tables import interval, summaries, title_of, with_sign
+    from basicsr.reporting.several_tables import interval
+    from basicsr.reporting.tables import summaries, title_of, with_sign
 
-    baseline, ours = (read_reports(folder)[0] for folder in (arguments.baseline, arguments.ours))
-    comparison = compare(baseline, ours)
+    folders = arguments.baseline, arguments.ours
+    baseline, ours = (read_reports(folder)[0] for folder in folders)
+    (comparison,) = compare_runs([[baseline, ours]])
     print(summaries((baseline, ours), ('baseline', 'SAM-Deblur')).text())
-    definitions = {definition.label: definition for definition in baseline.definitions}
-    print('\nSAM-Deblur - baseline, with the 95 % interval of a paired bootstrap over the images:')
-    for item in comparison.differences:
-        definition = definitions[item.label]
+    unit = 'scenes' if comparison.scenes else 'images'
+    print(f'\nSAM-Deblur - baseline, with the 95 % interval of a paired bootstrap over the {unit}:')
+    for change in comparison.changes:
+        score, item, mean = change.definition, change.difference, change.estimate.mean
         print(
-            f'  {title_of(definition)}: {with_sign(item.mean, definition, more=1)} ({interval(item, definition)}), '
+            f'  {title_of(score)}: {with_sign(mean, score, more=1)} ({interval(change.estimate, score)}), '
             f'{item.wins} of {item.count} images better, {item.losses} worse'
         )
-    print('  Images cut from one photo are similar, so for photos in general the intervals are too narrow.')
-    page = comparison_file(arguments.baseline, arguments.ours)
-    write_comparison(page, arguments.baseline, arguments.ours, [comparison])
+    if not comparison.scenes:  # too few photos for an interval over them
+        print('  Images cut from one photo are similar, so for photos in general the intervals are too narrow.')
+    page = write_runs_page(comparison_file(*folders), folders, [comparison])
     print('\nOpen in a browser:')
     for what, file in (
         ('both networks', page),

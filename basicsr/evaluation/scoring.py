@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +31,7 @@ from basicsr.reporting import ImageRow
 from basicsr.training.distributed import Processes
 from basicsr.utils.device import free_memory, is_out_of_memory
 from basicsr.utils.errors import MetricError
+from basicsr.utils.measure import timed
 
 logger = logging.getLogger(__name__)
 
@@ -114,8 +114,8 @@ def evaluate(
 ) -> Generator[ScoredImage | Unreadable, None, None]:
     """Restore and score the images of this process in order; process k mod world takes image k.
 
-    While the network restores an image, the next ones are read and the previous ones are scored, on a GPU by all CPUs
-    of the process. Metrics see the output in float32 and its rounded form, whatever the precision of the network.
+    While the network restores an image, the next ones are read and the previous ones are scored, by the threads of
+    :func:`helpers_of`. Metrics see the output in float32 and its rounded form, whatever the precision of the network.
 
     Args:
         model: with ``restore``, as ``ImageRestorationModel``.
@@ -135,7 +135,7 @@ def evaluate(
     """
     metrics = {label: metric for label, metric in metrics.items() if not metric.missing}
     indices = range(processes.rank, images_of(dataset, options), processes.world)
-    with_floats = processes.device.type == 'cpu' or any('output' in metric.reads for metric in metrics.values())
+    with_floats = processes.device.type == 'cpu' or any(metric.reads_floats for metric in metrics.values())
     readers, scorers = helpers_of(processes)
     waiting: deque[Future[ScoredImage]] = deque()
     with ThreadPoolExecutor(readers) as reader, ThreadPoolExecutor(scorers) as scorer:
@@ -158,7 +158,11 @@ def evaluate(
 
 
 def helpers_of(processes: Processes) -> tuple[int, int]:
-    """Return the number of threads that read images, and that score them: few where the network needs the CPUs."""
+    """Return the number of threads that read images, and that score them.
+
+    Few where the network needs the CPUs. Beside a GPU, one reads for two CPUs of the process, at most 4, and one scores
+    for each CPU, at most 8: each of them holds images.
+    """
     if processes.device.type == 'cpu':
         return 1, 2
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
@@ -188,20 +192,19 @@ def _restore(
     """Restore images of the same form together; one by one if they do not fit into memory together."""
     batch = collate([item for _, item in group])
     floats = to_floats(batch, device, gray_masks=model.prior == 'gray')
-    _synchronize(device)
-    start = time.perf_counter()
+    how = options if len(group) == 1 else options.model_copy(update={'tile': None})
     try:
-        restored = model.restore(floats, options if len(group) == 1 else options.model_copy(update={'tile': None}))
+        restored, seconds = timed(lambda: model.restore(floats, how), device)
     except (RuntimeError, MemoryError) as error:
         if len(group) == 1 or not is_out_of_memory(error):
             raise
-        del floats
+        restored = None
+    if restored is None:  # outside the handler, where the error no longer holds tensors
+        del batch, floats
         free_memory(device)
         for one in group:
             yield from _restore(model, [one], dataset, device, options, with_floats)
         return
-    _synchronize(device)
-    seconds = (time.perf_counter() - start) / len(group)
     groups = getattr(dataset, 'groups', ())
     for place, (index, item) in enumerate(group):
         image = restored.image[place : place + 1]
@@ -210,7 +213,7 @@ def _restore(
             name_of(dataset, index),
             height=image.shape[-2],
             width=image.shape[-1],
-            seconds=seconds,
+            seconds=seconds / len(group),
             tiled=restored.tile is not None,
             group=groups[index] if groups else '',
         )
@@ -262,34 +265,27 @@ def _score(image: ScoredImage, metrics: Mapping[str, Metric], with_input: bool) 
         return image
     try:
         scores = {label: metric(record) for label, metric in metrics.items()}
+        baseline = _scores_of_input(record, metrics) if with_input and record.lq is not None else {}
+        others = {name: _scores_of(output, record, metrics) for name, output in image.baselines.items()}
     except MetricError as error:
         raise MetricError(f'{image.row.name}: {error}') from error
-    baseline = {}
-    if with_input and record.lq is not None:
-        unchanged = Record(
-            unit_float(record.lq, 'lq'),
-            record.lq,
-            record.gt,
-            record.lq,
-            true_kernel=record.true_kernel,
-            device=record.device,
-        )
-        baseline = {label: metric(unchanged).value for label, metric in metrics.items() if metric.scores_input}
-    others = {name: _scores_of(output, record, metrics) for name, output in image.baselines.items()}
     marks = [f'{label}: {mark}' for label, score in scores.items() for mark in score.marks if mark != COLLAPSED]
     values = {label: score.value for label, score in scores.items()}
     row = replace(image.row, scores=values, input_scores=baseline, marks=tuple(marks), baselines=others)
     return replace(image, row=row, baselines={})
 
 
+def _scores_of_input(record: Record, metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """Score the blurred input as if it were the output."""
+    lq, scored = record.array('lq'), {label: metric for label, metric in metrics.items() if metric.scores_input}
+    floats = unit_float(lq, 'lq') if any(metric.reads_floats for metric in scored.values()) else None
+    unchanged = replace(record, output=floats, output_uint8=lq, kernel=None, finite=True)
+    return {label: metric(unchanged).value for label, metric in scored.items()}
+
+
 def _scores_of(output: Array, record: Record, metrics: Mapping[str, Metric]) -> dict[str, float]:
-    """Score the result of another method, float32 (H, W, C) in [0, 1]."""
-    lq = record.array('lq')
-    white = np.float32(np.iinfo(lq.dtype).max)
-    other = Record(output, np.rint(output * white).astype(lq.dtype), record.gt, lq, device=record.device)
-    return {label: metric(other).value for label, metric in metrics.items() if metric.scores_input}
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
+    """Score the result of another method, float32 (H, W, C) in [0, 1], by all metrics that need no estimated kernel."""
+    dtype = record.array('lq').dtype
+    rounded = np.rint(output * np.float32(np.iinfo(dtype).max)).astype(dtype)
+    other = replace(record, output=output, output_uint8=rounded, kernel=None, finite=True)
+    return {label: metric(other).value for label, metric in metrics.items() if 'kernel' not in metric.reads}

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from basicsr.masks.files import mask_files_below, read_masks, stem_of
-from basicsr.masks.making import Summary, begin, list_images, size_of_photo
+from basicsr.masks.making import begin, finished, list_images, size_of_photo
 from basicsr.masks.mask_images import Companion
 from basicsr.masks.other_tools import METADATA
+from basicsr.masks.summary import Summary
 from basicsr.utils.errors import MaskError
 from basicsr.utils.files import files_below, read_file
 
@@ -54,13 +55,9 @@ def convert_masks(
         stem, file = str(name), found[str(name)]
         photo = None if photos is None else photos / images[stem]
         with summary.attempt(name):
-            labels, _ = summary.keep_or_make(
-                target / f'{stem}.png',
-                photo,
-                _stamp(file),
-                force,
-                lambda: read_masks(file, size_of_photo(photo)),  # noqa: B023
-            )
+            path, stamp = target / f'{stem}.png', _stamp(file)
+            kept = None if force else finished(path, photo, stamp)
+            labels, _ = summary.keep_or_make(path, kept, stamp, lambda: read_masks(file, size_of_photo(photo)))  # noqa: B023
             for companion in companions:
                 assert photo is not None  # noqa: S101 - companions need the photos, see above
                 companion.write(images[stem], photo, labels, True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -75,7 +77,7 @@ def build_generator(opt: Mapping[str, Any]) -> MaskGenerator:
     return cast(MaskGenerator, MASK_GENERATOR_REGISTRY.build(opt))
 
 
-def block_of_flags(name: str, checkpoint: str | None, device: str, settings: Iterable[str]) -> dict[str, Any]:
+def block_of_flags(name: str, checkpoint: str | Path | None, device: str, settings: Iterable[str]) -> dict[str, Any]:
     """Return the block of a generator from command-line flags.
 
     Args:
@@ -92,7 +94,7 @@ def block_of_flags(name: str, checkpoint: str | None, device: str, settings: Ite
 
     block: dict[str, Any] = {'type': name}
     if checkpoint is not None:
-        block['checkpoint'] = checkpoint
+        block['checkpoint'] = str(checkpoint)
     if 'device' in parameters_of(MASK_GENERATOR_REGISTRY.get(name)):
         block['device'] = device
     for item in settings:
@@ -106,16 +108,26 @@ def block_of_flags(name: str, checkpoint: str | None, device: str, settings: Ite
     return block
 
 
+def settings_of(block: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return the settings and the number of threads of the generator of a block."""
+    generator = build_generator(block)
+    return generator.settings, generator.threads
+
+
+_building = threading.Lock()
+
+
 class LateGenerator(MaskGenerator):
     """A generator that is built where it is first used, such as in another process.
 
     Args:
         block: of the generator.
-        settings: of the generator, which is built elsewhere to know them.
+        settings: of the generator, which is built elsewhere to know them, see :func:`settings_of`.
+        threads: of the generator.
     """
 
-    def __init__(self, block: Any, settings: dict[str, Any]) -> None:
-        self._block, self._settings = block, settings
+    def __init__(self, block: Any, settings: dict[str, Any], threads: int = 1) -> None:
+        self._block, self._settings, self.threads = block, settings, threads
         self._generator: MaskGenerator | None = None
 
     def label_map(self, image: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
@@ -127,9 +139,14 @@ class LateGenerator(MaskGenerator):
         return self._built().all_of(images)
 
     def _built(self) -> MaskGenerator:
-        if self._generator is None:
-            self._generator = build_generator(self._block)
-        return self._generator
+        with _building:  # several threads may use it first
+            if self._generator is None:
+                generator = build_generator(self._block)
+                if generator.settings != self._settings:
+                    made = f'{generator.settings}, expected {self._settings}'
+                    raise MaskError(f'the mask generator of this machine would make other masks: {made}')
+                self._generator = generator
+            return self._generator
 
     @property
     def settings(self) -> dict[str, Any]:

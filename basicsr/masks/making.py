@@ -2,114 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from basicsr.images.files import IMAGE_SUFFIXES, image_size
-from basicsr.masks.files import read_masks, read_stamp, write_label_map
+from basicsr.masks.files import read_masks, read_stamp
 from basicsr.masks.generator import MaskGenerator
 from basicsr.masks.mask_images import Companion, read_photo
 from basicsr.masks.record import claim_mask_folder, stamp_of
+from basicsr.masks.summary import Summary
 from basicsr.utils.errors import BasicsrError, MaskError
 from basicsr.utils.files import files_below
 from basicsr.utils.ordered import in_threads
 
-logger = logging.getLogger(__name__)
+_BATCHES_OF_THREAD = 4
+"""Batches that each thread of another process makes in one call; more keep its network busy, fewer share better."""
 
 Engine = Callable[[Callable[[Sequence[Path]], 'Summary'], Sequence[Sequence[Path]]], Iterable['Summary']]
-
-
-@dataclass
-class Summary:
-    """The result of :func:`make_masks`.
-
-    Args:
-        made: number of images whose masks were made.
-        kept: number of images whose existing masks were kept.
-        failed: images without masks, by file, with the reason.
-        masks: number of masks of each image.
-        coverage: share of pixels of each image in at least one mask.
-        seconds: time for each image whose masks were made.
-    """
-
-    made: int = 0
-    kept: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-    masks: list[int] = field(default_factory=list)
-    coverage: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-
-    @contextmanager
-    def attempt(self, name: Path | str) -> Iterator[None]:
-        """Count an image as failed if the block raises an error of this package."""
-        try:
-            yield
-        except BasicsrError as error:
-            logger.warning('%s: no masks: %s', name, error)
-            self.failed[str(name)] = str(error)
-
-    def keep_or_make(
-        self,
-        path: Path,
-        photo: Path | None,
-        stamp: str,
-        force: bool,
-        make: Callable[[], NDArray[Any]],
-        spent: float = 0.0,
-    ) -> tuple[NDArray[Any], bool]:
-        """Read the label map (L, H, W) in a file, or make and write it.
-
-        Args:
-            path: the file.
-            photo: the image, if known.
-            stamp: stamp of the file; changes with the masks.
-            force: make it in any case.
-            make: returns the label map.
-            spent: seconds that were already spent on it.
-
-        Returns:
-            the label map, and whether it was made.
-        """
-        labels, start = None if force else _finished(path, photo, stamp), time.perf_counter()
-        made = labels is None
-        if labels is None:
-            labels = make()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_label_map(path, labels, stamp)
-            self.seconds.append(time.perf_counter() - start + spent)
-        self.made, self.kept = self.made + made, self.kept + (not made)
-        self.masks.append(len(np.unique(labels[labels > 0])))
-        self.coverage.append(float((labels > 0).any(0).mean()))
-        return labels, made
-
-    def add(self, other: Summary) -> None:
-        """Add the images of another summary."""
-        self.made, self.kept = self.made + other.made, self.kept + other.kept
-        self.failed |= other.failed
-        self.masks += other.masks
-        self.coverage += other.coverage
-        self.seconds += other.seconds
-
-    def text(self) -> str:
-        """Return a few lines to print."""
-        lines = [f'{self.made} made, {self.kept} kept, {len(self.failed)} failed']
-        if self.masks:
-            low, high = min(self.masks), max(self.masks)
-            mean, covered = sum(self.masks) / len(self.masks), 100 * sum(self.coverage) / len(self.coverage)
-            lines.append(f'masks per image {mean:.1f} ({low} to {high}), coverage {covered:.1f} %')
-        if self.seconds:
-            lines.append(f'{sum(self.seconds) / len(self.seconds):.2f} s per generated image')
-        return '\n'.join([*lines, *(f'failed: {name}: {reason}' for name, reason in self.failed.items())])
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -158,8 +75,8 @@ def make_masks(
         force: recreate all masks, even if the folder contains masks of other settings.
         progress: wraps the list of images, to show the progress.
         names: images to process, relative to ``source``; None for all.
-        engine: calls a function for each batch of images, such as :class:`~basicsr.utils.ray_map.RayMap`; None is
-            this process, with as many threads as the generator uses.
+        engine: calls a function for parts of the images, such as :class:`~basicsr.utils.ray_map.RayMap`; None is this
+            process. In each process, as many threads work as the generator uses.
         batch_size: images that a network encodes together.
 
     Raises:
@@ -171,13 +88,16 @@ def make_masks(
         raise MaskError(f'shard {index}/{count} does not exist; it goes from 0/{count} to {count - 1}/{count}')
     images = (list_images(source) if names is None else names)[index::count]
     summary = begin(target, generator.settings, companions, force)
-    work = MaskMaker(source, target, generator, stamp_of(generator.settings), tuple(companions), force)
-    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
-    results = (partial(in_threads, generator.threads) if engine is None else engine)(work, batches)
+    work = MaskMaker(source, target, generator, stamp_of(generator.settings), tuple(companions), force, batch_size)
+    together = batch_size  # images of a call
+    if engine is not None and generator.threads > 1:
+        together *= _BATCHES_OF_THREAD * generator.threads
+    parts = _split(images, together)
+    results = (partial(in_threads, generator.threads) if engine is None else engine)(work, parts)
     shown = iter(progress(images))
-    for batch, one in zip(batches, results, strict=True):
+    for part, one in zip(parts, results, strict=True):
         summary.add(one)
-        for _ in batch:
+        for _ in part:
             next(shown)
     next(shown, None)  # ends the bar
     return summary
@@ -185,7 +105,7 @@ def make_masks(
 
 @dataclass(frozen=True)
 class MaskMaker:
-    """Makes the masks of a batch of images; see :func:`make_masks`."""
+    """Makes the masks of images, in batches and with the threads of the generator; see :func:`make_masks`."""
 
     source: Path
     target: Path
@@ -193,17 +113,28 @@ class MaskMaker:
     stamp: str
     companions: tuple[Companion, ...]
     force: bool
+    batch_size: int = 1
 
     def __call__(self, names: Sequence[Path]) -> Summary:
         """Make or keep the masks of images."""
-        summary, start = Summary(), time.perf_counter()
-        ahead = self._together(names) if len(names) > 1 else {}
-        share = (time.perf_counter() - start) / max(1, len(ahead))
+        summary, batches = Summary(), _split(names, self.batch_size)
+        for one in in_threads(min(self.generator.threads, len(batches)), self._batch, batches):
+            summary.add(one)
+        return summary
+
+    def _batch(self, names: Sequence[Path]) -> Summary:
+        summary, kept = Summary(), dict[Path, NDArray[Any] | None]()
         for name in names:
+            with summary.attempt(name):
+                kept[name] = None if self.force else finished(self._target(name), self.source / name, self.stamp)
+        start, missing = time.perf_counter(), [name for name, labels in kept.items() if labels is None]
+        ahead = self._together(missing) if len(missing) > 1 else {}
+        share = (time.perf_counter() - start) / max(1, len(ahead))
+        for name, labels in kept.items():
             photo, path = self.source / name, self._target(name)
             make = partial(self._made, photo, ahead.get(name))
             with summary.attempt(name):
-                labels, made = summary.keep_or_make(path, photo, self.stamp, self.force, make, share * (name in ahead))
+                labels, made = summary.keep_or_make(path, labels, self.stamp, make, share * (name in ahead))
                 for companion in self.companions:
                     companion.write(name, photo, labels, made)
         return summary
@@ -212,18 +143,45 @@ class MaskMaker:
         return (self.target / name).with_suffix('.png')
 
     def _made(self, photo: Path, ready: NDArray[Any] | None) -> NDArray[Any]:
-        return self.generator(read_photo(photo)) if ready is None else ready
+        if ready is not None:
+            return ready
+        image = read_photo(photo)
+        try:
+            return self.generator(image)
+        except (RuntimeError, MemoryError) as error:
+            reason = _reason_if_out_of_memory(error)
+        advice = 'use a smaller photo, or for sam a smaller --set points_per_batch'
+        raise MaskError(f'{photo}: its masks do not fit into memory; {advice} ({reason})')
 
     def _together(self, names: Sequence[Path]) -> dict[Path, NDArray[Any]]:
-        """Make the masks of images in one call; an image with an error is left out, and makes its error alone."""
+        """Make the masks of images in one call; those with an error are left out, and make their error alone.
+
+        If the images do not fit into memory together, all are left out.
+        """
         photos = {}
         for name in names:
             with suppress(BasicsrError):
-                if self.force or _finished(self._target(name), self.source / name, self.stamp) is None:
-                    photos[name] = read_photo(self.source / name)
-        with suppress(BasicsrError):
+                photos[name] = read_photo(self.source / name)
+        try:
             return dict(zip(photos, self.generator.all_of(list(photos.values())), strict=True))
+        except BasicsrError:
+            return {}
+        except (RuntimeError, MemoryError) as error:
+            _reason_if_out_of_memory(error)
         return {}
+
+
+def _split(names: Sequence[Path], size: int) -> list[Sequence[Path]]:
+    return [names[start : start + size] for start in range(0, len(names), size)]
+
+
+def _reason_if_out_of_memory(error: Exception) -> str:
+    """Return the first line of an error that means too little memory; raise others."""
+    from basicsr.utils.device import is_out_of_memory  # imports torch, which other generators do not need
+
+    if not is_out_of_memory(error):
+        raise error
+    return str(error).split('\n')[0]
 
 
 def begin(target: Path, settings: dict[str, Any], companions: Sequence[Companion], force: bool) -> Summary:
@@ -234,8 +192,12 @@ def begin(target: Path, settings: dict[str, Any], companions: Sequence[Companion
     return Summary()
 
 
-def _finished(path: Path, image: Path | None, stamp: str) -> NDArray[Any] | None:
-    """Read the masks of a complete file with this stamp and the size of the image; None if there are none."""
+def finished(path: Path, image: Path | None, stamp: str) -> NDArray[Any] | None:
+    """Read the masks of a complete file with this stamp and the size of the image; None if there are none.
+
+    Raises:
+        MaskError: the image cannot be read.
+    """
     if not path.is_file() or read_stamp(path) != stamp:
         return None
     try:
@@ -257,8 +219,11 @@ def size_of_photo(photo: Path | None) -> tuple[int, int] | None:
 
 
 def shards_of_environment() -> tuple[int, int]:
-    """Return (rank, processes) under torchrun or Slurm, else (0, 1)."""
-    for rank, world in (('RANK', 'WORLD_SIZE'), ('SLURM_PROCID', 'SLURM_NTASKS')):
+    """Return (rank, processes) under torchrun or Slurm's srun, else (0, 1).
+
+    The number of tasks is that of the step: a batch script without srun is one process, whatever ``--ntasks`` it has.
+    """
+    for rank, world in (('RANK', 'WORLD_SIZE'), ('SLURM_PROCID', 'SLURM_STEP_NUM_TASKS')):
         if rank in os.environ and world in os.environ:
             return int(os.environ[rank]), int(os.environ[world])
     return 0, 1

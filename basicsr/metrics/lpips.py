@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from basicsr.metrics.arrays import image_pair
 from basicsr.metrics.metric import Metric, Score, pair_of
+from basicsr.metrics.on_device import on_device
 from basicsr.metrics.record import Record
 from basicsr.utils.installation import with_commands
 from basicsr.utils.registry import METRIC_REGISTRY
@@ -57,7 +58,12 @@ class LPIPS(Metric):
         """
         pair = image_pair(*pair_of(record, rounded=False), 0, 'HWC')
         first, second = (torch.from_numpy(image.transpose(2, 0, 1)[None]).float() for image in pair)
-        return Score(distance(_network(self._file, record.device), first.to(record.device), second.to(record.device)))
+        file = self._file
+
+        def on(device: str) -> float:
+            return distance(_network(file, device), first.to(device), second.to(device))
+
+        return Score(on_device(record.device, on))
 
     @property
     def _file(self) -> Path:
@@ -94,6 +100,6 @@ def distance(net: nn.Module, first: Tensor, second: Tensor) -> float:
         return float(net(2 * first - 1, 2 * second - 1))
 
 
-@functools.lru_cache(1)
+@functools.lru_cache(2)  # of the GPU, and of the CPU where its memory is too small
 def _network(file: Path, device: str) -> nn.Module:
     return network(read_weights(file, None).state).to(device)

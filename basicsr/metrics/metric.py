@@ -35,7 +35,7 @@ class Metric(ABC):
 
     The constructor arguments of a subclass are the keys of its block. Its class attributes describe it: ``name``
     (registry key), ``unit``, ``decimals`` (as in published tables), ``higher_is_better``, ``reads`` (required fields of
-    the record), ``scores_input`` (whether tables list the score of the blurred input as a baseline),
+    the record), ``scores_input`` (whether tables list the score of the blurred input),
     ``cumulative`` (whether reports draw its cumulative histogram) and ``possible_marks`` (all marks of its scores).
     """
 
@@ -52,6 +52,11 @@ class Metric(ABC):
     @abstractmethod
     def variant(self) -> str:
         """Exact name of the metric for table headers, such as 'SSIM 3-D'; subclasses may set a plain attribute."""
+
+    @property
+    def reads_floats(self) -> bool:
+        """Whether it scores the output before rounding."""
+        return 'output' in self.reads
 
     @property
     def missing(self) -> str:

@@ -141,6 +141,11 @@ class PSNR(DecibelMetric):
         """Name with the scored channels."""
         return 'PSNR luma' if self.test_y_channel else 'PSNR' if self._rounded else 'PSNR before rounding'
 
+    @property
+    def reads_floats(self) -> bool:
+        """Whether it scores the output before rounding."""
+        return not self._rounded
+
     def score(self, record: Record) -> Score:
         """Score the output against the ground truth."""
         pair = pair_of(record, self._rounded, self.data_range, self.test_y_channel)

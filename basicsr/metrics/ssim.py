@@ -141,11 +141,15 @@ def _mean(first: Array, second: Array, data_range: float, device: str, volume: b
     """Return the mean of the map without its border."""
     if device == 'cpu':
         return float(crop(ssim_map(first, second, data_range, volume), border).mean())
-    from basicsr.metrics.ssim_device import ssim_map_on
+    from basicsr.metrics.on_device import on_device
+    from basicsr.metrics.ssim_device import mean_ssim_on
 
-    values = ssim_map_on(device, first, second, data_range, volume, TAPS)
-    height, width = values.shape[-2:]
-    return float(values[:, border : height - border, border : width - border].mean())
+    def on(place: str) -> float:
+        if place == 'cpu':
+            return _mean(first, second, data_range, place, volume, border)
+        return mean_ssim_on(place, first, second, data_range, volume, TAPS, border)
+
+    return on_device(device, on)
 
 
 def _ssim_valid(first: Array, second: Array, data_range: float, device: str) -> float:

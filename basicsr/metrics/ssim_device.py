@@ -10,6 +10,42 @@ from torch import Tensor
 from basicsr.images.arrays import Array
 from basicsr.metrics.gaussian import channel_mixing_matrix
 
+BAND = 2**20
+"""Pixels of the map computed at once, so that its memory does not grow with the image (about 0.5 GB)."""
+
+
+def mean_ssim_on(
+    device: torch.device | str,
+    first: Array,
+    second: Array,
+    data_range: float,
+    volume: bool,
+    taps: Array,
+    border: int = 0,
+    band: int = BAND,
+) -> float:
+    """Return the mean of :func:`ssim_map_on` without its border, computed in bands of rows.
+
+    Args:
+        device: as for :func:`ssim_map_on`, as are the images.
+        first: array (H, W, C).
+        second: array (H, W, C).
+        data_range: distance between black and white.
+        volume: filter along the channels as well (3-D).
+        taps: of the Gaussian window.
+        border: number of pixels to leave out on each side.
+        band: number of pixels of the map to compute at once.
+    """
+    (height, width, channels), halo = first.shape, len(taps) // 2
+    rows, last = max(1, band // width), height - border
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    for start in range(border, last, rows):
+        end = min(start + rows, last)
+        top, bottom = max(0, start - halo), min(height, end + halo)  # replicated rows lie outside of start to end
+        values = ssim_map_on(device, first[top:bottom], second[top:bottom], data_range, volume, taps)
+        total += values[:, start - top : end - top, border : width - border].sum()
+    return float(total.item() / (channels * (last - border) * (width - 2 * border)))
+
 
 def ssim_map_on(
     device: torch.device | str, first: Array, second: Array, data_range: float, volume: bool, taps: Array

@@ -52,6 +52,11 @@ class SSIM(Metric):
             return f'SSIM luma, {self.luma_border} border'
         return ('SSIM 3-D' if self.ssim3d else 'SSIM 2-D') + ('' if self._rounded else ' before rounding')
 
+    @property
+    def reads_floats(self) -> bool:
+        """Whether it scores the output before rounding."""
+        return not self._rounded
+
     def score(self, record: Record) -> Score:
         """Score the output against the ground truth."""
         pair = pair_of(record, self._rounded, self.data_range, self.test_y_channel)

@@ -1,46 +1,52 @@
-"""Compare two runs on the same images, with confidence intervals."""
+"""Compare two runs on the same images, with confidence intervals over scenes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from basicsr.reporting.report import MCR, Definition, ImageRow, Report, listed
-from basicsr.reporting.statistics import Method, bootstrap_interval
+from basicsr.reporting.scenes import ScenesBy, scenes_of
+from basicsr.reporting.statistics import Estimate, Method, scene_estimate
 from basicsr.utils.errors import ReportError
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean difference (second - first) of one score.
+    """The difference (second - first) of one score.
 
     Args:
         label: key in the rows' scores.
-        count: number of images.
+        changes: difference of each image of the first run; zero for images that are perfect in both runs, NaN for
+            those left out.
         first: mean of the first run over images with finite scores in both runs.
         second: mean of the second run over the same images.
-        mean: mean difference; it is zero for images that are perfect in both runs.
-        low: lower end of the confidence interval.
-        high: upper end.
+        estimate: of the mean difference; each scene counts once, with the mean of its images.
         wins: number of images on which the second run is better.
-        ties: number of images with equal scores.
         left_out: images with a missing score, or with an infinite score in one run only.
     """
 
     label: str
-    count: int
+    changes: tuple[float, ...]
     first: float
     second: float
-    mean: float
-    low: float
-    high: float
+    estimate: Estimate
     wins: int
-    ties: int
     left_out: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Number of images that are compared."""
+        return len(self.changes) - len(self.left_out)
+
+    @property
+    def ties(self) -> int:
+        """Number of images with equal scores."""
+        return self.changes.count(0.0)
 
     @property
     def losses(self) -> int:
@@ -50,7 +56,7 @@ class Difference:
     @property
     def is_clear(self) -> bool:
         """Whether the interval excludes zero."""
-        return self.low > 0 or self.high < 0
+        return self.estimate.low > 0 or self.estimate.high < 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class Comparison:
         first: report of the first run.
         second: report of the second run; differences are positive if its scores are larger.
         differences: one per label of both runs, the mode collapse rate last.
+        scenes: positions of the images of each scene in the rows of the first run.
         confidence: of the intervals, 0 to 1.
         method: of the intervals.
         resamples: of the bootstrap.
@@ -70,6 +77,7 @@ class Comparison:
     first: Report
     second: Report
     differences: tuple[Difference, ...]
+    scenes: Mapping[str, Sequence[int]]
     confidence: float
     method: Method
     resamples: int
@@ -90,6 +98,7 @@ class Comparison:
 def compare(
     first: Report,
     second: Report,
+    scenes: ScenesBy = 'auto',
     confidence: float = 0.95,
     method: Method = 'bca',
     resamples: int = 10_000,
@@ -97,9 +106,12 @@ def compare(
 ) -> Comparison:
     """Compare two runs image by image.
 
+    Images of one scene resemble each other, so each scene counts once in means and intervals of differences.
+
     Args:
         first: report of the first run.
         second: report of the second run on the same images, in any order.
+        scenes: how scenes are found, see :func:`~basicsr.reporting.scenes.scenes_of`.
         confidence: of the intervals, between 0 and 1.
         method: 'bca' (bias-corrected and accelerated) or 'percentile'; Efron and Tibshirani 1993, chapters 13, 14.
         resamples: of the bootstrap.
@@ -116,38 +128,42 @@ def compare(
         _check_same_inputs(pairs, definition.label)
     definitions.sort(key=lambda item: item.label == MCR)
     how: dict[str, Any] = {'confidence': confidence, 'method': method, 'resamples': resamples, 'seed': seed}
+    members = scenes_of([row.name for row in first.rows], scenes)
     differences = [
-        _difference(definition, pairs, **how)
+        _difference(definition, pairs, members, **how)
         for definition in definitions
         if any(definition.label in a.scores and definition.label in b.scores for a, b in pairs)
     ]
     if not differences:
         raise ReportError(f'{first.dataset}: the two runs have no score in common; do they have ground truth?')
-    return Comparison(first, second, tuple(differences), **how)
+    return Comparison(first, second, tuple(differences), members, **how)
 
 
-def _difference(definition: Definition, pairs: Sequence[tuple[ImageRow, ImageRow]], **bootstrap: Any) -> Difference:
-    both = [(a.name, a.scores.get(definition.label), b.scores.get(definition.label)) for a, b in pairs]
-    finite = [(x, y) for _, x, y in both if x is not None and y is not None and math.isfinite(x) and math.isfinite(y)]
-    perfect = sum(x is not None and x == y and math.isinf(x) for _, x, y in both)  # no difference
-    left_out = [name for name, x, y in both if x is None or y is None or not (x == y or math.isfinite(y - x))]
-    if not finite:
-        raise ReportError(f"'{definition.label}': no image has a finite score in both runs")
-    x, y = np.array(finite).T
-    change = np.concatenate([y - x, np.zeros(perfect)])
-    low, high = bootstrap_interval(change, **bootstrap)
+def _difference(
+    definition: Definition,
+    pairs: Sequence[tuple[ImageRow, ImageRow]],
+    scenes: Mapping[str, Sequence[int]],
+    **bootstrap: Any,
+) -> Difference:
+    label = definition.label
+    x, y = np.array([[row.scores.get(label, math.nan) for row in pair] for pair in pairs], np.float64).T
+    finite = np.isfinite(x) & np.isfinite(y)
+    if not finite.any():
+        raise ReportError(f"'{label}': no image has a finite score in both runs")
+    with np.errstate(invalid='ignore'):
+        change = np.where(x == y, 0.0, y - x)  # also of images that are perfect in both runs
+    known = np.isfinite(change)
+    change[~known] = math.nan
+    parts = [change[places][known[places]] for places in map(list, scenes.values())]
     better = change > 0 if definition.higher_is_better else change < 0
     return Difference(
-        label=definition.label,
-        count=len(change),
-        first=float(x.mean()),
-        second=float(y.mean()),
-        mean=float(change.mean()),
-        low=low,
-        high=high,
+        label=label,
+        changes=tuple(change.tolist()),
+        first=float(x[finite].mean()),
+        second=float(y[finite].mean()),
+        estimate=scene_estimate([[float(part.mean()) for part in parts if part.size]], **bootstrap),
         wins=int(better.sum()),
-        ties=int((change == 0).sum()),
-        left_out=tuple(left_out),
+        left_out=tuple(pair[0].name for pair, counts in zip(pairs, known, strict=True) if not counts),
     )
 
 

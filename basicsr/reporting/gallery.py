@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from basicsr.reporting.comparison import Comparison
 from basicsr.reporting.figures import figures_of
 from basicsr.reporting.files import file_stem
 from basicsr.reporting.images import error_colours
@@ -23,12 +22,8 @@ from basicsr.reporting.several_tables import family_size, gain_chart, runs_notes
 from basicsr.reporting.tables import (
     Published,
     Table,
-    comparison_notes,
-    comparison_table,
     facts_lines,
-    names_of,
     notes_of,
-    summaries,
     summary_table,
 )
 from basicsr.reporting.training_curves import training_charts, training_of
@@ -73,35 +68,6 @@ def write_gallery(folder: Path, reports: Sequence[Report], published: Published 
     target = folder / GALLERY
     _write_page(target, reports[0].facts.run, sets, sections, [reports[0]], reports)
     return target
-
-
-def write_comparison(target: Path, first_folder: Path, second_folder: Path, comparisons: Sequence[Comparison]) -> Path:
-    """Write a gallery of two runs side by side, atomically.
-
-    Args:
-        target: the page; its folder is created if needed. It links to the images in both result folders by relative
-            paths, so move the three folders together.
-        first_folder: result folder of the first run.
-        second_folder: result folder of the second run.
-        comparisons: one per data set of both runs.
-
-    Returns:
-        ``target``.
-
-    Raises:
-        ReportError: no comparisons.
-        OSError: the folder is not writable, or the disk is full.
-    """
-    if not comparisons:
-        raise ReportError(f'{target}: a comparison needs at least one data set in both runs')
-    sections = []
-    for comparison in comparisons:
-        both, names = (comparison.first, comparison.second), names_of(comparison)
-        tables = [comparison_table(comparison), summaries(both, names)]
-        figures = figures_of(dict(zip(names, both, strict=True)))
-        sections.append(_Section(both, names, tables, comparison_notes(comparison), figures))
-    title = ' against '.join(sections[0].names[::-1])
-    return _write_sections(target, title, (first_folder, second_folder), sections)
 
 
 def write_runs_page(target: Path, folders: Sequence[Path], comparisons: Sequence[RunsComparison]) -> Path:
@@ -176,7 +142,7 @@ def _summary(title: str, tables: Sequence[Table], notes: Sequence[str], figures:
 
 
 def comparison_file(first_folder: Path, second_folder: Path) -> Path:
-    """Return the default path for the comparison of two runs, in the second run's folder."""
+    """Return the default path for a comparison, in the folder of the second (last) run."""
     return second_folder / f'compared_with_{file_stem(first_folder.resolve().name)}.html'
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from basicsr.reporting.comparison import Comparison, compare
+from basicsr.reporting.comparison import Comparison, Difference, compare
 from basicsr.reporting.report import MCR, Definition, Report, listed, ranking_label
-from basicsr.reporting.scenes import ScenesBy, scenes_of
-from basicsr.reporting.statistics import Estimate, Method, bootstrap_interval, holm, scene_estimate
+from basicsr.reporting.scenes import ScenesBy
+from basicsr.reporting.statistics import Estimate, Method, bootstrap_interval, holm
 from basicsr.utils.errors import ReportError
 
 
@@ -25,14 +25,19 @@ class Change:
     Args:
         definition: of the score.
         run: name of the run.
-        estimate: of the difference (run - reference), each scene counted once.
+        difference: of the run from the reference.
         adjusted: p-value after the correction of Holm for all changes that were compared together.
     """
 
     definition: Definition
     run: str
-    estimate: Estimate
+    difference: Difference
     adjusted: float = math.nan
+
+    @property
+    def estimate(self) -> Estimate:
+        """Return the mean difference (run - reference), each scene counted once."""
+        return self.difference.estimate
 
 
 @dataclass(frozen=True)
@@ -137,25 +142,25 @@ def _compared(
     if len(reports) < 2:
         raise ReportError(f'a comparison needs at least two runs, got {len(reports)}')
     names, first = unique_names(reports), reports[0]
-    pairs = tuple(compare(first, other, **how) for other in reports[1:])
+    pairs = tuple(compare(first, other, scenes, **how) for other in reports[1:])
     known = list(dict.fromkeys(item.label for pair in pairs for item in pair.differences))
     unknown = [label for label in labels or () if label not in known]
     if unknown:
         raise ReportError(f'{first.dataset}: {listed(unknown)}: not in two runs; use {listed(known)}')
-    members = scenes_of([row.name for row in first.rows], scenes)
     definitions = [item for item in first.definitions if item.label in (labels or known) and item.label in known]
     definitions.sort(key=lambda item: item.label == MCR)
     changes = tuple(
-        Change(definition, name, scene_estimate([_by_scene(_change(pair, definition.label), members)], **how))
+        Change(definition, name, item)
         for definition in definitions
         for name, pair in zip(names[1:], pairs, strict=True)
-        if any(item.label == definition.label for item in pair.differences)
+        for item in pair.differences
+        if item.label == definition.label
     )
     comparison = RunsComparison(names, tuple(reports), pairs, changes)
+    members = pairs[0].scenes
     if len(members) == len(first.rows):
         return comparison
-    label = comparison.main.label
-    table = tuple(_scene(name, places, comparison, label, how) for name, places in members.items())
+    table = tuple(_scene(name, places, comparison, how) for name, places in members.items())
     return replace(comparison, scenes=table)
 
 
@@ -165,31 +170,15 @@ def _values(report: Report, label: str, order: Sequence[str], blurred: bool = Fa
     return np.array([scores[name].get(label, math.nan) for name in order], np.float64)
 
 
-def _change(pair: Comparison, label: str) -> NDArray[np.float64]:
-    """Return the difference of each image; 0 for images perfect in both runs, NaN without a finite one."""
-    order = [row.name for row in pair.first.rows]
-    a, b = (_values(report, label, order) for report in (pair.first, pair.second))
-    with np.errstate(invalid='ignore'):
-        change = np.where(a == b, 0.0, b - a)
-    return np.where(np.isfinite(change), change, math.nan)
-
-
-def _by_scene(change: NDArray[np.float64], members: Mapping[str, Sequence[int]]) -> list[float]:
-    known = (part[np.isfinite(part)] for part in (change[places] for places in members.values()))
-    return [float(part.mean()) for part in known if part.size]
-
-
-def _scene(
-    name: str, places: Sequence[int], comparison: RunsComparison, label: str, how: Mapping[str, Any]
-) -> SceneScores:
-    reference = comparison.reports[0]
+def _scene(name: str, places: Sequence[int], comparison: RunsComparison, how: Mapping[str, Any]) -> SceneScores:
+    reference, label = comparison.reports[0], comparison.main.label
     order = [reference.rows[place].name for place in places]
     scores, blurred = (_values(reference, label, order, which) for which in (False, True))
     changes = []
     for pair in comparison.pairs:
-        change = _change(pair, label)[places]
-        change = change[np.isfinite(change)]
-        changes.append((float(change.mean()), *bootstrap_interval(change, **how)) if change.size else (math.nan,) * 3)
+        found = [item.changes[place] for item in pair.differences if item.label == label for place in places]
+        known = [change for change in found if math.isfinite(change)]
+        changes.append((float(np.mean(known)), *bootstrap_interval(known, **how)) if known else (math.nan,) * 3)
     blur = blurred[np.isfinite(blurred)]
     finite = scores[np.isfinite(scores)]
     return SceneScores(

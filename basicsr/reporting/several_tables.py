@@ -8,7 +8,9 @@ from pathlib import Path
 
 from basicsr.reporting.files import file_stem
 from basicsr.reporting.line_chart import COLOURS, Line, line_chart
+from basicsr.reporting.report import Definition
 from basicsr.reporting.several_runs import RunsComparison
+from basicsr.reporting.statistics import Estimate
 from basicsr.reporting.tables import Table, markdown_text, number, summaries, title_of, with_sign
 from basicsr.utils.files import write_whole
 
@@ -19,27 +21,31 @@ def runs_table(comparison: RunsComparison) -> Table:
     """Return the differences of all runs from the reference, grouped by score."""
     percent = f'{100 * comparison.pairs[0].confidence:g} % interval'
     head = ('run', 'score', 'mean', 'difference', percent, 'p', 'p, Holm', 'better : worse')
-    rows, place = [], {name: index for index, name in enumerate(comparison.names)}
+    rows = []
     for label in dict.fromkeys(change.definition.label for change in comparison.changes):
         changes = [change for change in comparison.changes if change.definition.label == label]
         score = changes[0].definition
-        pairs = [comparison.pairs[place[change.run] - 1].difference(label) for change in changes]
-        rows.append((comparison.names[0], title_of(score), number(pairs[0].first, score), *[''] * 5))
-        for change, pair in zip(changes, pairs, strict=True):
-            estimate = change.estimate
+        rows.append((comparison.names[0], title_of(score), number(changes[0].difference.first, score), *[''] * 5))
+        for change in changes:
+            difference, estimate = change.difference, change.estimate
             rows.append(
                 (
                     change.run,
                     title_of(score),
-                    number(pair.second, score),
+                    number(difference.second, score),
                     with_sign(estimate.mean, score, 1),
-                    f'{with_sign(estimate.low, score, 1)} to {with_sign(estimate.high, score, 1)}',
+                    interval(estimate, score),
                     p_text(estimate.p_value),
                     p_text(change.adjusted),
-                    f'{pair.wins} : {pair.losses}',
+                    f'{difference.wins} : {difference.losses}',
                 )
             )
     return Table(head, tuple(rows))
+
+
+def interval(estimate: Estimate, definition: Definition) -> str:
+    """Format a confidence interval."""
+    return f'{with_sign(estimate.low, definition, 1)} to {with_sign(estimate.high, definition, 1)}'
 
 
 def p_text(value: float) -> str:

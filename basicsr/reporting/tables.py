@@ -1,4 +1,4 @@
-"""Tables of averages and differences, as text and Markdown, and ``summary.md``."""
+"""Tables of averages, as text and Markdown, and ``summary.md``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from basicsr.metrics import Average
-from basicsr.reporting.comparison import Comparison, Difference
 from basicsr.reporting.files import figure_file
 from basicsr.reporting.report import Definition, Report
 from basicsr.utils.files import write_whole
@@ -108,41 +107,6 @@ def summaries(reports: Sequence[Report], names: Sequence[str]) -> Table:
     return Table(head, (*above, *((name, *table.rows[row][1:]) for name, table, row in found if table.head == head)))
 
 
-def comparison_table(comparison: Comparison) -> Table:
-    """Return the differences of two runs, one row per label."""
-    first, second = names_of(comparison)
-    head = ('', 'images', first, second, 'difference', f'{100 * comparison.confidence:g} % interval', 'better : worse')
-    definitions = {definition.label: definition for definition in comparison.first.definitions}
-    rows = []
-    for item in comparison.differences:
-        definition = definitions[item.label]
-        rows.append(
-            (
-                title_of(definition),
-                str(item.count),
-                number(item.first, definition),
-                number(item.second, definition),
-                with_sign(item.mean, definition, more=1),
-                interval(item, definition),
-                f'{item.wins} : {item.losses}',
-            )
-        )
-    return Table(head, tuple(rows))
-
-
-def comparison_notes(comparison: Comparison) -> list[str]:
-    """Return the notes below a comparison table."""
-    name = {'bca': 'bias-corrected accelerated (BCa)', 'percentile': 'percentile'}[comparison.method]
-    notes = [
-        f'Difference: {names_of(comparison)[1]} minus {names_of(comparison)[0]}. Paired bootstrap over images, {name}, '
-        f'{comparison.resamples} resamples, seed {comparison.seed}; frames of one scene are treated as independent.'
-    ]
-    for item in comparison.differences:
-        if item.left_out:
-            notes.append(f'{item.label}: {len(item.left_out)} images without a finite score in both runs excluded.')
-    return notes
-
-
 def summary_markdown(reports: Sequence[Report], published: Published | None = None) -> str:
     """Return the averages of all data sets of a run, with definitions and facts."""
     parts = [f'# {markdown_text(reports[0].facts.run)}']
@@ -222,12 +186,6 @@ def shown_definitions(report: Report) -> list[Definition]:
     return [item for item in report.definitions if report.average(item.label).count]
 
 
-def names_of(comparison: Comparison) -> tuple[str, str]:
-    """Return the names of two runs for tables, numbered if equal."""
-    first, second = comparison.first.facts.run, comparison.second.facts.run
-    return (first, second) if first != second else (f'{first} (1)', f'{second} (2)')
-
-
 def title_of(definition: Definition) -> str:
     """Return a column title: the exact name of the metric and its unit."""
     return f'{definition.variant}, {definition.unit}' if definition.unit else definition.variant
@@ -251,11 +209,6 @@ def number(value: float | None, definition: Definition) -> str:
 def with_sign(value: float, definition: Definition, more: int = 0) -> str:
     """Format a difference with its sign and optionally more decimals."""
     return f'{value:+.{definition.decimals + more}f}'
-
-
-def interval(item: Difference, definition: Definition) -> str:
-    """Format a confidence interval."""
-    return f'{with_sign(item.low, definition, 1)} to {with_sign(item.high, definition, 1)}'
 
 
 _LATEX = {**{sign: f'\\{sign}' for sign in '&%$#_{}'}, '\\': r'\textbackslash{}', '~': r'\textasciitilde{}'}

@@ -116,6 +116,11 @@ def device_of_process(name: str, index: int) -> str:
     return f'cuda:{index % count}' if count > 1 else name
 
 
+def local_rank() -> int:
+    """Return the number of this process on its machine under torchrun or Slurm (srun), else 0."""
+    return int(os.environ.get('LOCAL_RANK') or os.environ.get('SLURM_LOCALID') or 0)
+
+
 def signed(x: Tensor) -> Tensor:
     """Convert uint16 to int32 and uint32 to int64, with the same numbers, because few GPU operations support them.
 

@@ -29,6 +29,27 @@ def median_seconds(run: Callable[[], Any], device: torch.device, rounds: int = 5
     return statistics.median(seconds[1:])
 
 
+def timed(run: Callable[[], T], device: torch.device) -> tuple[T, float]:
+    """Return the result of ``run()`` and its seconds.
+
+    On a GPU, these are the seconds of the current stream from the first to the last kernel of ``run()``, so work of
+    other threads on other streams neither counts nor is waited for.
+    """
+    if device.type == 'cuda':
+        stream = torch.cuda.current_stream(device)
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record(stream)
+        result = run()
+        end.record(stream)
+        end.synchronize()
+        return result, begin.elapsed_time(end) / 1000
+    start = time.perf_counter()
+    result = run()
+    if device.type == 'mps':
+        torch.mps.synchronize()
+    return result, time.perf_counter() - start
+
+
 def peak_memory(run: Callable[[], T], device: torch.device, total: bool = False) -> tuple[T, float | None]:
     """Return the result of ``run()`` and the MiB it needed at its peak; None if unknown.
 

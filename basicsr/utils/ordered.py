@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
 
 T = TypeVar('T')
 R = TypeVar('R')
+R_co = TypeVar('R_co', covariant=True)
 
 
-def in_order(submit: Callable[[T], Future[R]], items: Iterable[T], ahead: int) -> Iterator[R]:
+class Pending(Protocol[R_co]):
+    """A call that was started, such as a :class:`~concurrent.futures.Future`."""
+
+    def result(self) -> R_co:
+        """Wait for the end of the call, and return its result or raise its error."""
+
+
+def in_order(submit: Callable[[T], Pending[R]], items: Iterable[T], ahead: int) -> Iterator[R]:
     """Return the results of ``submit(item)`` for each item, in their order.
 
     Args:
@@ -19,7 +27,7 @@ def in_order(submit: Callable[[T], Future[R]], items: Iterable[T], ahead: int) -
         items: read as they are needed.
         ahead: number of calls that may be started before the first of them is finished.
     """
-    waiting: deque[Future[R]] = deque()
+    waiting: deque[Pending[R]] = deque()
     for item in items:
         waiting.append(submit(item))
         if len(waiting) > ahead:

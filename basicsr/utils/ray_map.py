@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from basicsr.utils.errors import BasicsrError, OptionError
+from basicsr.utils.errors import BasicsrError, DataError, OptionError
 from basicsr.utils.installation import ROOT
+from basicsr.utils.ordered import in_order
 
 T = TypeVar('T')
 R = TypeVar('R')
@@ -25,14 +25,15 @@ class RayMap:
     tasks whose process or machine fails run again. All machines must see the same files, under the same paths.
 
     Args:
-        gpus: use one GPU per task.
+        device: of the tasks, as for :func:`~basicsr.utils.device.select_device` in their processes. With ``auto``, each
+            takes a GPU if the cluster has any; this machine needs none.
         workers: number of processes of a cluster on this machine; None is one per CPU or GPU.
 
     Raises:
         OptionError: Ray is not installed, or the cluster has no GPU.
     """
 
-    def __init__(self, gpus: bool = False, workers: int | None = None) -> None:
+    def __init__(self, device: str = 'cpu', workers: int | None = None) -> None:
         try:
             import ray
         except ImportError as error:
@@ -43,8 +44,10 @@ class RayMap:
         paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH', '')]))
         environment = {'env_vars': {'PYTHONPATH': paths}}
         ray.init(address=address, log_to_driver=False, logging_level='warning', runtime_env=environment, **here)
+        found = ray.cluster_resources()
+        gpus = device.startswith('cuda') or (device == 'auto' and found.get('GPU', 0) >= 1)
         kind = 'GPU' if gpus else 'CPU'
-        self._slots = int(ray.cluster_resources().get(kind, 0))
+        self._slots = int(found.get(kind, 0))
         if not self._slots:
             ray.shutdown()
             raise OptionError(f'--engine ray: the cluster has no {kind}')
@@ -65,33 +68,46 @@ class RayMap:
             items: all must be small.
 
         Returns:
-            an iterator; ``next`` raises the error of an item (of this package, or OSError) and goes on after it.
+            an iterator; ``next`` raises the error of an item (of this package, OSError, or out of memory) and goes on
+            after it.
         """
         task = self._ray.remote(_call).options(max_retries=_RETRIES, **self._options)
-        return _Results(self._ray, task, [self._ray.put(work)], iter(items), 2 * self._slots)
+        stored = [self._ray.put(work)]
+        outcomes = in_order(lambda item: _Task(self._ray, task.remote(stored, item)), items, 2 * self._slots)
+        return map(_value_of, outcomes)
 
 
-class _Results(Iterator[Any]):
-    """The results of tasks in order, with a limited number of tasks ahead."""
+@dataclass(frozen=True)
+class _Task:
+    """A task of Ray; if its process fails again and again, this is its error."""
 
-    def __init__(self, ray: Any, task: Any, stored: list[Any], items: Iterator[Any], ahead: int) -> None:
-        self._ray, self._task, self._stored, self._items, self._ahead = ray, task, stored, items, ahead
-        self._waiting: deque[Any] = deque()
+    ray: Any
+    reference: Any
 
-    def __next__(self) -> Any:
-        for item in itertools.islice(self._items, max(0, self._ahead - len(self._waiting))):
-            self._waiting.append(self._task.remote(self._stored, item))
-        if not self._waiting:
-            raise StopIteration
-        value, error = self._ray.get(self._waiting.popleft())
-        if error is not None:
-            raise error
-        return value
+    def result(self) -> tuple[Any, Exception | None]:
+        try:
+            outcome: tuple[Any, Exception | None] = self.ray.get(self.reference)
+        except self.ray.exceptions.RayTaskError:  # an error of the work itself, which is a bug
+            raise
+        except self.ray.exceptions.RayError as error:
+            reason = str(error).strip().split('\n')[0]
+            text = f'--engine ray: a process failed {_RETRIES + 1} times, perhaps for lack of memory: {reason}'
+            return None, DataError(text)
+        return outcome
+
+
+def _value_of(outcome: tuple[Any, Exception | None]) -> Any:
+    value, error = outcome
+    if error is not None:
+        raise error
+    return value
 
 
 def _call(stored: list[Any], item: Any) -> tuple[Any, Exception | None]:
-    """Run in a process of Ray; errors of this package are results, whose types and messages stay as they are."""
+    """Run in a process of Ray; expected errors are results, whose types and messages stay as they are."""
     import ray
+
+    from basicsr.utils.device import is_out_of_memory
 
     key = stored[0].hex()
     if key not in _work:
@@ -99,5 +115,7 @@ def _call(stored: list[Any], item: Any) -> tuple[Any, Exception | None]:
         _work[key] = ray.get(stored[0])
     try:
         return _work[key](item), None
-    except (BasicsrError, OSError) as error:
-        return None, error
+    except Exception as error:
+        if isinstance(error, (BasicsrError, OSError)) or is_out_of_memory(error):
+            return None, error
+        raise

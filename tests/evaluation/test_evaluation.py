@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import math
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -20,15 +23,16 @@ from basicsr.evaluation.scoring import evaluate as score_all
 from basicsr.evaluation.scoring import helpers_of, record_of
 from basicsr.evaluation.testing import metrics_of
 from basicsr.images.files import imread
-from basicsr.inference.baselines import deconvolved_by_richardson_lucy, sharpened
+from basicsr.inference.baselines import Outcome, deconvolved_by_richardson_lucy, sharpened
 from basicsr.inference.restoring import Restored
-from basicsr.metrics import build_metric, calculate_psnr, calculate_ssim
+from basicsr.metrics import Metric, Score, build_metric, calculate_psnr, calculate_ssim
 from basicsr.options import load_options
 from basicsr.options.schema_train import ValOptions
 from basicsr.reporting import read_report
 from basicsr.reporting.published import METHODS, SETS, published_scores
 from basicsr.training.distributed import Processes
 from basicsr.utils.errors import DataError, MetricError, OptionError, WeightsError
+from basicsr.utils.measure import timed
 from basicsr.weights.files import read_weights
 from tests.helpers.evaluations import NETWORK, write_network, write_pairs
 from tests.helpers.project import ROOT
@@ -132,12 +136,16 @@ def test_images_restored_together_score_as_alone(place):
 
 def test_images_that_do_not_fit_together_are_restored_one_by_one():
     class Small:
-        prior, calls = 'none', []
+        prior, calls, held = 'none', [], []
 
         def restore(self, batch, options):
             self.calls.append(len(batch['lq']))
             if len(batch['lq']) > 1:
+                large = torch.zeros(1000)
+                self.held.append(weakref.ref(large))
                 raise torch.OutOfMemoryError('CUDA out of memory')
+            gc.collect()
+            assert all(held() is None for held in self.held)  # the error no longer holds what did not fit
             return Restored(batch['lq'])
 
     items = [{key: torch.full((3, 16, 20), value, dtype=torch.uint8) for key in ('lq', 'gt')} for value in range(5)]
@@ -147,6 +155,82 @@ def test_images_that_do_not_fit_together_are_restored_one_by_one():
     found = list(score_all(model, items, metrics, Processes(), options))
     assert [image.row.index for image in found] == [0, 1, 2, 3, 4]
     assert model.calls == [3, 1, 1, 1, 1, 1] and all(image.row.scores['psnr'] == math.inf for image in found)
+
+
+def test_the_seconds_of_a_gpu_are_those_of_the_network(monkeypatch):
+    """Events on the stream of the network; nobody waits for the metrics of other images on other streams."""
+    log = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self, stream):
+            log.append(f'record on {stream}')
+
+        def synchronize(self):
+            log.append('wait')
+
+        def elapsed_time(self, end):
+            return 250.0
+
+    monkeypatch.setattr(torch.cuda, 'current_stream', lambda device: f'stream of {device}')
+    monkeypatch.setattr(torch.cuda, 'Event', Event)
+    monkeypatch.setattr(torch.cuda, 'synchronize', lambda device=None: log.append('wait for all'))
+    assert timed(lambda: log.append('network') or 7, torch.device('cuda:1')) == (7, 0.25)
+    assert log == ['record on stream of cuda:1', 'network', 'record on stream of cuda:1', 'wait']
+    result, seconds = timed(lambda: 7, torch.device('cpu'))
+    assert result == 7 and seconds >= 0
+
+
+def test_floats_of_the_input_are_computed_for_the_metrics_that_read_them():
+    class Notes(Metric):
+        name, variant, seen = 'notes', 'notes', []
+
+        def score(self, record):
+            self.seen.append(record.output is not None)
+            return Score(1.0)
+
+    class Floats(Notes):
+        reads, seen = ('output', 'gt'), []
+
+    model = SimpleNamespace(prior='none', restore=lambda batch, options: Restored(batch['lq']))
+    items = [{key: torch.zeros((3, 16, 20), dtype=torch.uint8) for key in ('lq', 'gt')}]
+    for metrics, expected in (([Notes()], [False]), ([Notes(), Floats()], [True])):
+        Notes.seen.clear()
+        named = {str(number): metric for number, metric in enumerate(metrics)}
+        assert len(list(score_all(model, items, named, Processes(), ValOptions(), with_input=True))) == 1
+        assert Notes.seen[1:] == expected
+
+
+def test_baselines_have_all_scores_but_that_of_the_estimated_kernel(place):
+    metrics = {'psnr': {'type': 'psnr'}, 'gain': {'type': 'psnr_gain'}, 'best': {'type': 'psnr_best_shift'}}
+    metrics['best'] |= {'crop_border': 6}
+    force = yaml.safe_dump(metrics, default_flow_style=True, width=10**6).strip()
+    assert evaluate(['-opt', 'trial.yml', '--baselines', 'usm', '--force_yml', f'val:metrics={force}']) == 0
+    for row in read_report(place / 'results/trial/noise.json').rows:
+        scores = row.baselines['unsharp mask']
+        assert set(scores) == {'psnr', 'gain', 'best', 'ssim', 'mcr'}
+        assert scores['gain'] == pytest.approx(scores['psnr'] - row.input_scores['psnr'])
+        assert 'gain' not in row.input_scores  # always 0
+
+
+def test_baselines_of_images_with_kernels_have_error_ratios():
+    class Net:
+        prior = 'none'
+
+        def restore(self, batch, options):
+            return Restored(batch['lq'], kernel=torch.full((1, 5, 5), 0.04))
+
+    rng = torch.Generator().manual_seed(0)
+    images = {key: torch.randint(0, 256, (3, 48, 56), dtype=torch.uint8, generator=rng) for key in ('lq', 'gt')}
+    item = {**images, 'kernel': torch.full((5, 5), 0.04)}
+    types = {'ratio': 'error_ratio', 'kernel': 'kernel_similarity'}
+    metrics = {label: build_metric({'type': kind}) for label, kind in types.items()}
+    how = {'with_input': True, 'baselines': {'same': lambda image: Outcome(image, 'input')}}
+    (done,) = score_all(Net(), [item], metrics, Processes(), ValOptions(), **how)
+    assert done.row.scores['kernel'] == pytest.approx(1)
+    assert done.row.baselines['same'] == done.row.input_scores == {'ratio': pytest.approx(done.row.scores['ratio'])}
 
 
 @pytest.mark.parametrize('options', [{'tile': 64}, {'grids': True, 'crop_size_h': 64, 'crop_size_w': 64}])

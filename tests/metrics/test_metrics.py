@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from basicsr.images.files import imread
 from basicsr.metrics import (
+    build_metric,
     calculate_mcr,
     calculate_psnr,
     calculate_ssim,
@@ -21,8 +25,9 @@ from basicsr.metrics import (
     luma_of_bgr,
     mode_collapse_rate,
 )
+from basicsr.metrics.on_device import on_device
 from basicsr.metrics.ssim import ssim_map
-from basicsr.metrics.ssim_device import ssim_map_on
+from basicsr.metrics.ssim_device import mean_ssim_on, ssim_map_on
 from basicsr.utils.errors import MetricError
 from benchmarks.transcriptions_metrics import gaussian_cube, psnr_numpy, ssim_3d_dense
 
@@ -204,6 +209,60 @@ def test_the_map_of_gpus_equals_that_of_cpus(size, dtype):
         here = ssim_map(first, second, peak, volume)
         there = ssim_map_on('cpu', first, second, peak, volume, gaussian_taps()).permute(1, 2, 0).numpy()
         assert np.abs(here - there).max() < 1e-9  # of differences of squares up to 65535²
+
+
+@pytest.mark.parametrize('border', [0, 5])
+def test_ssim_in_bands_of_rows_is_that_of_the_whole_map(border):
+    first, second = random_pair((67, 40, 3))
+    for volume in (True, False):
+        expected = ssim_map(first, second, 255, volume)[border : 67 - border, border : 40 - border].mean()
+        for band in (1, 40 * 7, 40 * 66, 40 * 67):
+            value = mean_ssim_on('cpu', first, second, 255, volume, gaussian_taps(), border, band)
+            assert value == pytest.approx(expected, abs=1e-12)
+    assert calculate_ssim(first, second, device='cpu:0') == pytest.approx(calculate_ssim(first, second), abs=1e-12)
+
+
+def test_a_device_scores_one_image_at_a_time():
+    inside, most = [], []
+
+    def compute(device):
+        inside.append(device)
+        most.append(len(inside))
+        time.sleep(0.01)
+        inside.remove(device)
+        return device
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: on_device('cpu:0', compute), range(12)))
+        assert found == ['cpu:0'] * 12 and max(most) == 1
+        barrier = threading.Barrier(2)  # on the CPU, nobody waits
+        assert list(pool.map(lambda _: on_device('cpu', lambda _: barrier.wait(30) >= 0), range(2))) == [True, True]
+
+
+def test_a_device_without_memory_leaves_the_image_to_the_cpu(monkeypatch):
+    first, second = random_pair((24, 30, 3))
+    asked = []
+
+    def full(device, *_):
+        asked.append(device)
+        raise torch.OutOfMemoryError('CUDA out of memory')
+
+    monkeypatch.setattr('basicsr.metrics.ssim_device.ssim_map_on', full)
+    assert calculate_ssim(first, second, device='cpu:0') == calculate_ssim(first, second)
+    assert asked == ['cpu:0']
+
+    def wrong(device):
+        raise RuntimeError(f'a bug on {device}')
+
+    with pytest.raises(RuntimeError, match='bug'):
+        on_device('cpu:0', wrong)
+
+
+@pytest.mark.parametrize('name', ['psnr', 'ssim', 'ssim_2d'])
+def test_metrics_before_rounding_say_that_they_read_floats(name):
+    assert not build_metric({'type': name}).reads_floats
+    assert build_metric({'type': name}, rounded=False).reads_floats
+    assert build_metric({'type': 'psnr_float'}).reads_floats
 
 
 def test_luma_ssim_takes_the_range_it_is_given():

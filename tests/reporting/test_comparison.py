@@ -17,14 +17,14 @@ from basicsr.reporting import (
     Report,
     bootstrap_interval,
     compare,
-    comparison_notes,
-    comparison_table,
+    compare_runs,
     definition_of,
     write_report,
 )
+from basicsr.reporting.several_tables import runs_notes, runs_table
 from basicsr.utils.errors import ReportError
 from tests.helpers.project import ROOT
-from tests.helpers.reports import DEFINITIONS, FACTS, evaluate, report
+from tests.helpers.reports import DEFINITIONS, FACTS, evaluate, report, row
 
 OTHER = replace(FACTS, run='run b', network='NetB')
 SKEWED = np.random.default_rng(1).exponential(1.0, 60) - 0.8
@@ -82,11 +82,11 @@ def test_differences_are_paired_by_name():
     second = replace(second, rows=second.rows[::-1])
     psnr = compare(first, second).difference('psnr')
     assert (psnr.count, psnr.wins, psnr.ties, psnr.losses) == (4, 2, 1, 1)
-    assert (psnr.first, psnr.second, psnr.mean) == (25.5, 26.875, 1.375)
-    assert psnr.low < 1.375 < psnr.high
+    assert (psnr.first, psnr.second, psnr.estimate.mean) == (25.5, 26.875, 1.375)
+    assert psnr.estimate.low < 1.375 < psnr.estimate.high
     assert not psnr.is_clear
     mcr = compare(first, second).difference('mcr')
-    assert (mcr.mean, mcr.wins, mcr.losses) == (-25.0, 1, 0)  # lower is better
+    assert (mcr.estimate.mean, mcr.wins, mcr.losses) == (-25.0, 1, 0)  # lower is better
 
 
 def test_a_small_steady_gain_is_clear():
@@ -94,14 +94,14 @@ def test_a_small_steady_gain_is_clear():
     values = rng.normal(28, 3, 200)
     gain = compare(report(list(values)), report(list(values + rng.normal(0.05, 0.1, 200)), OTHER)).difference('psnr')
     assert gain.is_clear
-    assert gain.high - gain.low < 0.04
+    assert gain.estimate.high - gain.estimate.low < 0.04
 
 
 def test_perfect_images_are_no_difference_and_one_sided_ones_are_left_out():
     first, second = report([30.0, math.inf, 28.0]), report([31.0, math.inf, math.inf], OTHER)
     psnr = compare(first, second).difference('psnr')
-    assert (psnr.count, psnr.mean, psnr.ties, psnr.left_out) == (2, 0.5, 1, ('image2',))
-    assert re.search(r'psnr: 1\b', ' '.join(comparison_notes(compare(first, second))))
+    assert (psnr.count, psnr.estimate.mean, psnr.ties, psnr.left_out) == (2, 0.5, 1, ('image2',))
+    assert re.search(r'psnr: 1\b', ' '.join(runs_notes(*compare_runs([[first, second]]), 1)))
     with pytest.raises(ReportError, match='finite'):
         compare(report([math.inf]), report([math.inf], OTHER))
 
@@ -144,12 +144,32 @@ def test_the_table_names_runs_by_what_tells_them_apart():
         (replace(FACTS, run='run b'), ('run a', 'run b')),
         (FACTS, ('run a (1)', 'run a (2)')),
     ):
-        assert comparison_table(compare(first, replace(second, facts=facts))).head[2:4] == names
-    row = comparison_table(compare(first, replace(second, facts=OTHER))).rows[0]
-    assert row == ('PSNR, dB', '2', '29.00', '30.00', '+1.000', '+1.000 to +1.000', '2 : 0')
+        (done,) = compare_runs([[first, replace(second, facts=facts)]])
+        assert tuple(row[0] for row in runs_table(done).rows[:2]) == names
 
 
-def compare_runs(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def test_frames_of_one_scene_count_once_between_two_runs():
+    """Twelve frames of one scene agree and four single images differ: twelve frames are no twelve images."""
+    names = [*(f'long_{frame:06d}' for frame in range(12)), *(f'clip{scene}_000001' for scene in range(5))]
+    gains = [1.0] * 12 + [-0.5, 0.25, -1.0, 0.5, -0.25]
+
+    def run(facts, values):
+        rows = tuple(
+            row(index, value, name=name) for index, (name, value) in enumerate(zip(names, values, strict=True))
+        )
+        return Report(facts, 'GoPro', DEFINITIONS, rows)
+
+    first, second = run(FACTS, [27.0] * 17), run(OTHER, [27.0 + gain for gain in gains])
+    estimate = compare(first, second).difference('psnr').estimate
+    assert (estimate.scenes, estimate.mean) == (6, 0.0)
+    assert estimate.low < 0 < estimate.high
+    by_image = compare(first, second, 'image').difference('psnr')
+    assert by_image.estimate.mean == pytest.approx(11 / 17) and by_image.is_clear
+    (page,) = compare_runs([[first, second]])
+    assert page.changes[0].difference == compare(first, second).difference('psnr')
+
+
+def run_script(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, ROOT / 'scripts/compare_runs.py', *arguments]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=cwd, timeout=300, check=False)
 
@@ -158,7 +178,7 @@ def compare_runs(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedPr
 def test_the_script_prints_the_table_and_writes_the_gallery(tmp_path):
     evaluate(tmp_path / 'a', [1.0, 2.0, -4.0])
     evaluate(tmp_path / 'b', [1.5, 2.5, 0.0], OTHER)
-    done = compare_runs(tmp_path / 'a', tmp_path / 'b')
+    done = run_script(tmp_path / 'a', tmp_path / 'b')
     assert done.returncode == 0, done.stderr
     cells = done.stdout.splitlines()[4].split()
     assert cells[:6] == ['run', 'b', 'PSNR,', 'dB', '26.33', '+1.667']
@@ -166,7 +186,7 @@ def test_the_script_prints_the_table_and_writes_the_gallery(tmp_path):
     assert f'gallery: {page}' in done.stdout
     assert '../a/pictures/GoPro/00000_image0_output.png' in page.read_text(encoding='utf-8')
     elsewhere = tmp_path / 'new folder' / 'page.html'
-    done = compare_runs(
+    done = run_script(
         tmp_path / 'a', tmp_path / 'b', '--output', elsewhere, '--confidence', '0.5', '--dataset', 'GoPro'
     )
     assert '50 % interval' in done.stdout
@@ -181,7 +201,7 @@ def test_the_documented_commands_run(tmp_path):
     assert len(commands) == 3
     for command in commands:
         script, *arguments = command.split()
-        done = compare_runs(*arguments, cwd=tmp_path)
+        done = run_script(*arguments, cwd=tmp_path)
         assert (script, done.returncode) == ('scripts/compare_runs.py', 0), done.stderr
     assert (tmp_path / 'results/both.html').is_file()
     for ending in ('.html', '.md', '.tex', '_GoPro_gain.svg'):
@@ -199,7 +219,7 @@ def test_the_script_says_what_is_missing_without_a_traceback(tmp_path):
         ((tmp_path / 'a', tmp_path / 'a', '--dataset', 'HIDE'), 'HIDE'),
         ((tmp_path / 'a', tmp_path / 'a', '--confidence', '95'), 'confidence 95.0'),
     ):
-        done = compare_runs(*arguments)
+        done = run_script(*arguments)
         assert done.returncode == 1
         assert message in done.stderr
         assert 'Traceback' not in done.stderr

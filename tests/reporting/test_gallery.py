@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from basicsr.images.files import imread
-from basicsr.reporting import KeptImages, RowWriter, compare, join, write_comparison, write_gallery
+from basicsr.reporting import KeptImages, RowWriter, compare_runs, join, write_gallery, write_runs_page
 from basicsr.utils.errors import ReportError
 from tests.helpers.project import ROOT, absent
 from tests.helpers.reports import DEFINITIONS, FACTS, add, evaluate, report
@@ -92,7 +92,7 @@ def test_record_of_runs_in_folders_with_odd_names_are_found(tmp_path):
     folders = tmp_path / 'a #1 %41', tmp_path / 'sub' / 'ü?'
     reports = [evaluate(folder, [1.0, 2.0], replace(FACTS, run=folder.name)) for folder in folders]
     target = tmp_path / 'pages' / 'both.html'
-    page = Page(write_comparison(target, *folders, [compare(*reports)]))
+    page = Page(write_runs_page(target, folders, compare_runs([reports])))
     assert len(links(page)) == 2 * 2 * 8
     for link in links(page):
         assert set(link).isdisjoint(' #?')
@@ -118,11 +118,15 @@ def test_names_from_outside_never_become_markup(tmp_path):
     done = replace(
         evaluate(tmp_path, [1.0], nasty, names=[INJECTION]), dataset=INJECTION, skipped={INJECTION: INJECTION}
     )
-    plain = Page(write_gallery(tmp_path, [evaluate(tmp_path, [1.0])]))
-    for page in (
-        Page(write_gallery(tmp_path, [done])),
-        Page(write_comparison(tmp_path / 'both.html', tmp_path, tmp_path, [compare(done, done)])),
+    usual = evaluate(tmp_path, [1.0])
+    for pages in (
+        [Page(write_gallery(tmp_path, [one])) for one in (done, usual)],
+        [
+            Page(write_runs_page(tmp_path / 'both.html', [tmp_path] * 2, compare_runs([[one, one]])))
+            for one in (done, usual)
+        ],
     ):
+        page, plain = pages
         assert {tag for tag, _ in page.tags} == {tag for tag, _ in plain.tags}
         assert len(page.scripts) == 2
         assert page.scripts[1] == plain.scripts[1]
@@ -158,8 +162,8 @@ def test_hundreds_of_collapsed_names_are_folded(tmp_path):
 
 def test_a_comparison_has_differences_and_both_checkpoints(tmp_path):
     other = replace(FACTS, run='run b', network='NetB', checkpoint='b.pth')
-    both = compare(report([30.0, 20.0, 28.0]), report([31.0, 26.0, 28.5], other))
-    page = Page(write_comparison(tmp_path / 'x.html', tmp_path, tmp_path, [both]))
+    both = compare_runs([[report([30.0, 20.0, 28.0]), report([31.0, 26.0, 28.5], other)]])
+    page = Page(write_runs_page(tmp_path / 'x.html', [tmp_path] * 2, both))
     for part in ('run b against run a', '+2.500', '95 % interval', '3 : 0', 'a.pth', 'b.pth', 'BCa'):
         assert part in page.text, part
     assert page.data['sets'][0]['runs'] == ['run a', 'run b']
@@ -169,7 +173,7 @@ def test_a_gallery_needs_reports(tmp_path):
     with pytest.raises(ReportError):
         write_gallery(tmp_path, [])
     with pytest.raises(ReportError):
-        write_comparison(tmp_path / 'x.html', tmp_path, tmp_path, [])
+        write_runs_page(tmp_path / 'x.html', [tmp_path] * 2, [])
 
 
 def test_an_older_page_survives_a_full_disk(tmp_path, monkeypatch):

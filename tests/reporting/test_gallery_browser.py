@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from basicsr.reporting import KeptImages, compare, write_comparison, write_gallery
+from basicsr.reporting import KeptImages, compare_runs, write_gallery, write_runs_page
 from tests.helpers.browser import Browser
 from tests.helpers.reports import FACTS, evaluate, report
 
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: Any) -> Path:
     other = replace(FACTS, run='run b', network='NetB')
     second = evaluate(root / 'b', [gain + (2.0 if index == 4 else -0.25) for index, gain in enumerate(GAINS)], other)
     write_gallery(root / 'a', [first, replace(first, dataset='REDS', rows=first.rows[:3])])
-    write_comparison(root / 'both.html', root / 'a', root / 'b', [compare(first, second)])
+    write_runs_page(root / 'both.html', [root / 'a', root / 'b'], compare_runs([[first, second]]))
     write_gallery(root / 'evil #<1>', [evaluate(root / 'evil #<1>', GAINS[:6], names=EVIL)])
     return root
 
@@ -357,8 +357,8 @@ def test_tables_are_whole_on_a_laptop_and_keep_their_names_in_sight_on_a_phone(b
         return
     browser.run(f'{scrolled}.forEach((one) => {{ one.scrollLeft = 1000; }})')
     left = browser.run(
-        f"{scrolled}.map((one) => (one.querySelector('tbody .name') ?? one.querySelector('tbody th'))"
-        '.getBoundingClientRect().left)'
+        f"{scrolled}.map((one) => one.querySelector('tbody .name') ?? one.querySelector('tbody th'))"
+        '.filter((one) => one).map((one) => one.getBoundingClientRect().left)'
     )
     assert len(left) >= 2 and all(0 <= one < 30 for one in left)
 
@@ -470,6 +470,46 @@ def test_two_runs_are_compared(browser, folder):
     assert browser.problems == []
 
 
+@pytest.fixture(scope='module')
+def four_runs(tmp_path_factory: Any) -> Path:
+    """The page of four runs on two data sets of six scenes, one run with a long name and one with a collapse."""
+    root: Path = tmp_path_factory.mktemp('four')
+    pictures, reports = [f'GOPR{380 + scene}_11_00/{frame:06d}' for scene in range(6) for frame in range(2)], []
+    for place, name in enumerate(('NAFNet', 'CAT', 'MAP_' + 'x' * 50, 'SAMDeblur-with-a-long-name')):
+        gains = [1 + np.sin(index) + 0.1 * place * np.cos(index) for index in range(12)]
+        gains[4] -= 9.0 if place == 1 else 0.0
+        few = KeptImages(best=1, worst=1, others=0)
+        reports.append(evaluate(root / f'run {place}', gains, replace(FACTS, run=name), few, pictures))
+    both = compare_runs([reports, [replace(report, dataset='REDS') for report in reports]], ['psnr', 'mcr'])
+    return write_runs_page(root / 'four.html', [root / f'run {place}' for place in range(4)], both)
+
+
+@pytest.mark.parametrize('size', [(1280, 900), (390, 844)], ids=['laptop', 'phone'])
+def test_the_page_of_four_runs_fits_and_shows_its_charts(browser, four_runs, size):
+    browser.open(four_runs.as_uri(), *size)
+    assert browser.run('document.documentElement.scrollWidth') <= size[0]
+    charts = "[...document.querySelectorAll('main .scroll svg')]"
+    shown = browser.run(f'{charts}.map((one) => [one.getBoundingClientRect().width, one.textContent])')
+    assert len(shown) == 2 and all(width >= 300 and 'SAMDeblur-with-a-long-name' in text for width, text in shown)
+    tables = 'main .scroll table:not(#table)'
+    broken = browser.run(
+        f"[...document.querySelectorAll('{tables} thead th')].filter((one) => !/\\s|x{{50}}/.test(one.textContent) &&"
+        ' one.textContent && (() => { const range = document.createRange(); range.selectNodeContents(one);'
+        ' return range.getClientRects().length > 1; })()).map((one) => one.textContent)'
+    )
+    assert broken == []  # no head breaks within a word
+    if size[0] == 1280:
+        widths = f"[...document.querySelectorAll('{tables}')].map((one) => one.parentNode)"
+        assert browser.run(f'{widths}.every((one) => one.scrollWidth <= one.clientWidth)')
+    browser.run("document.querySelector('#table .name').click()")
+    options = browser.run("[...byId('right').options].map((one) => one.textContent)")
+    assert len([text for text in options if text.startswith('output of ')]) == 4
+    browser.run("byId('close').click()")
+    browser.run("byId('set').value = '1'; byId('set').dispatchEvent(new Event('change'))")
+    assert len(names(browser)) == 12
+    assert browser.problems == []
+
+
 @pytest.mark.parametrize(
     ('changes', 'groups'),
     [
@@ -481,7 +521,8 @@ def test_two_runs_are_compared(browser, folder):
 def test_largest_losses_are_losses_and_largest_gains_are_gains(browser, tmp_path, changes, groups):
     first = report([26.0] * 4)
     second = report([26.0 + change for change in changes], replace(FACTS, run='run b'))
-    browser.open(write_comparison(tmp_path / 'both.html', tmp_path, tmp_path, [compare(first, second)]).as_uri())
+    page = write_runs_page(tmp_path / 'both.html', [tmp_path] * 2, compare_runs([[first, second]]))
+    browser.open(page.as_uri())
     shown = browser.run(
         "[...document.querySelectorAll('#notable > div')].map((group) => [group.querySelector('h2').textContent,"
         " [...group.querySelectorAll('.card-name')].map((one) => one.textContent)])"
