@@ -16,12 +16,16 @@ def exact_matmul(first: Tensor, second: Tensor) -> Tensor:
     The backward pass is as exact, although it runs outside of any context of the forward pass. To ``torch.compile``,
     the product is one operator.
     """
-    if not (first.is_cuda and torch.backends.cuda.matmul.allow_tf32):
+    if not _would_be_rounded(first):
         return first @ second
     batch = torch.broadcast_shapes(first.shape[:-2], second.shape[:-2])
     factors = (factor.expand(*batch, -1, -1).reshape(-1, *factor.shape[-2:]) for factor in (first, second))
     product: Tensor = _bmm_without_tf32(*factors)
     return product.reshape(*batch, *product.shape[-2:])
+
+
+def _would_be_rounded(factor: Tensor) -> bool:
+    return factor.is_cuda and torch.backends.cuda.matmul.allow_tf32
 
 
 @torch.library.custom_op('basicsr::bmm_without_tf32', mutates_args=(), schema=_SCHEMA)

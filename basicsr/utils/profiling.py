@@ -17,7 +17,7 @@ _LINES = 10
 
 
 @contextlib.contextmanager
-def profiled(folder: Path | None, device: torch.device) -> Iterator[Callable[[], None]]:
+def profiled(folder: Path | None, device: torch.device, steps: int) -> Iterator[Callable[[], None]]:
     """Record a few steps, write ``trace.json`` for https://ui.perfetto.dev, and log the ten costliest operators.
 
     The first two steps are not recorded: they compile, tune and allocate. If no step follows, there is no trace, which
@@ -26,6 +26,7 @@ def profiled(folder: Path | None, device: torch.device) -> Iterator[Callable[[],
     Args:
         folder: for the trace; None records nothing.
         device: whose time counts.
+        steps: number of steps to come, so that nothing after the last one is recorded.
 
     Yields:
         a function to call after each step.
@@ -46,7 +47,8 @@ def profiled(folder: Path | None, device: torch.device) -> Iterator[Callable[[],
             text = summary(profile, device, count)
             logger.info('profile of %d steps:\n%s\ntrace: %s', count, text, path.resolve())
 
-    schedule = torch.profiler.schedule(wait=SKIPPED - 1, warmup=1, active=RECORDED, repeat=1)
+    active = min(RECORDED, max(1, steps - SKIPPED))
+    schedule = torch.profiler.schedule(wait=SKIPPED - 1, warmup=1, active=active, repeat=1)
     with torch.profiler.profile(activities=activities, schedule=schedule, on_trace_ready=finish) as profile:
 
         def step_is_done() -> None:
