@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import sys
 from pathlib import Path
 from typing import Any
-
-runpy.run_path(str(Path(__file__).resolve().parents[2] / 'basicsr' / 'utils' / 'clone.py'))
 
 
 def main() -> int:
@@ -22,11 +19,12 @@ def main() -> int:
     from basicsr.train import command
 
     code = command()
-    has_context: Any = torch._C._cuda_hasPrimaryContext  # type: ignore[attr-defined]  # public functions would create one
-    found = [index for index in range(torch.cuda.device_count()) if has_context(index)]
+    torch_c: Any = torch._C  # its public functions would create a context
+    found = [index for index in range(torch.cuda.device_count()) if torch_c._cuda_hasPrimaryContext(index)]
     Path(f'contexts{os.environ.get("RANK", "0")}.json').write_text(json.dumps(found))
     return code
 
 
 if __name__ == '__main__':
+    sys.path[0] = str(Path(__file__).resolve().parents[2])  # not this folder, whose modules have names of Python's
     sys.exit(main())
