@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         with join_job(options, args.launcher) as processes:
             evaluation = Evaluation(options, processes, args.output, baselines)
             traces = evaluation.folder / 'profile' if args.profile and processes.is_first else None
-            with profiled(traces, processes.device) as evaluation.image_is_done:
+            with profiled(traces, processes.device, evaluation.images) as evaluation.image_is_done:
                 reports = evaluation.run()
     except PeerError as error:
         print(error, file=sys.stderr)

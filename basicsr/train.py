@@ -172,7 +172,7 @@ class Training:
         with (
             contextlib.closing(self.data),
             open_log(self.experiment, self.options, start, self.processes.is_first) as log,
-            profiled(traces, model.device) as step_is_recorded,
+            profiled(traces, model.device, self.recipe.total_iter - start) as step_is_recorded,
         ):
             self.announce()
             if self.validation.pending:

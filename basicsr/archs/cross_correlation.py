@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.utils.constants import constants
-from basicsr.utils.device import without_autocast, without_tf32
+from basicsr.utils.device import without_autocast
 from basicsr.utils.errors import ShapeError
+from basicsr.utils.exact_products import exact_matmul
 from basicsr.utils.export_hooks import exporting
 from basicsr.utils.signature import NotNegative
 
@@ -63,7 +64,7 @@ class CrossCorrelation(nn.Module):
             raise ShapeError(f'feature maps of {height}×{width} pixels are too small for shifts up to {most}')
         if x.shape[0] == 0:  # torch cannot transform empty tensors
             return x.new_zeros(0, self.out_channels(x.shape[1]), *(2 * shift + 1 for shift in self.max_shift))
-        with without_autocast(x), without_tf32(x):
+        with without_autocast(x):
             maps = _normalised(x if x.dtype == torch.float64 else x.float())
             windows = _windows_around_zero(maps, self.max_shift)
             if self.add_flips:
@@ -121,11 +122,11 @@ def _windows_of_rows(spectra: Tensor, conjugates: Tensor, rows: Tensor, plain: T
     """Correlate some i with all j ≥ the first i, and drop the results with j < i."""
     count = spectra.shape[1], conjugates.shape[1]
     products = _products(spectra, conjugates).flatten(-2).flatten(0, 2)
-    both = torch.bmm(rows.expand(len(products), -1, -1), products)  # (pairs, 2·my + 1, 2·(W/2 + 1))
+    both = exact_matmul(rows.expand(len(products), -1, -1), products)  # (pairs, 2·my + 1, 2·(W/2 + 1))
     del products
     middle = len(rows) // 2 + 1
-    even = torch.bmm(both[:, :middle], plain.expand(len(both), -1, -1))
-    odd = torch.bmm(both[:, middle:], turned.expand(len(both), -1, -1))
+    even = exact_matmul(both[:, :middle], plain.expand(len(both), -1, -1))
+    odd = exact_matmul(both[:, middle:], turned.expand(len(both), -1, -1))
     window = torch.cat([(even[:, 1:] - odd).flip(1), even[:, :1], even[:, 1:] + odd], 1)
     window = window.unflatten(0, (-1, count[0] * count[1]))
     if count[0] == 1:

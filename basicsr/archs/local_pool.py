@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basicsr.utils.device import without_autocast, without_tf32
+from basicsr.utils.device import without_autocast
 from basicsr.utils.errors import ShapeError
+from basicsr.utils.exact_products import exact_matmul
 from basicsr.utils.export_hooks import exporting, smaller
 
 # Two banded matrix products beat running sums on a CPU up to about this many multiplications a pixel, and always on
@@ -76,9 +77,8 @@ class LocalAvgPool2d(nn.Module):
         high, wide = height - rows + 1, width - columns + 1  # windows that fit
         if x.is_cuda or high + wide * high // height <= _BANDED_LIMIT:
             channels_last = x.permute(0, 2, 3, 1)  # rows of (W, C): both products read memory in order
-            with without_tf32(x):
-                means = _banded(high, rows, x) @ channels_last.flatten(2)
-                means = _banded(wide, columns, x) @ means.view(len(x), high, width, -1)
+            means = exact_matmul(_banded(high, rows, x), channels_last.flatten(2))
+            means = exact_matmul(_banded(wide, columns, x), means.view(len(x), high, width, -1))
             means = means.permute(0, 3, 1, 2)
         else:
             means = _window_means(_window_means(x, -2, rows), -1, columns)

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from basicsr.archs.mask_dropout import Masks, MaskSeeds, are_dropped, drop_masks, ids_as_indices
-from basicsr.utils.device import signed, without_autocast, without_tf32
+from basicsr.utils.device import signed, to_device, without_autocast
 from basicsr.utils.errors import MaskError, ShapeError
+from basicsr.utils.exact_products import exact_matmul
 from basicsr.utils.export_hooks import exporting
 
 _LABEL_TYPES = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64)
@@ -92,10 +93,10 @@ def mask_average_pooling(features: Tensor, masks: Masks, mask_value: float = 1.0
 def _pool(features: Tensor, masks: Masks, mask_value: float, checked: bool = False) -> Tensor:
     if not len(features):
         return features
-    with without_autocast(features), without_tf32(features):
+    with without_autocast(features):
         exact = features if features.dtype == torch.float64 else features.float()
         if isinstance(masks, Tensor):
-            labels = signed(masks.to(exact.device, non_blocking=True))
+            labels = signed(to_device(masks, exact.device))
             pooled: Tensor = _LabelPooling.apply(exact, _Regions.of(labels, checked), mask_value)
         else:
             pooled = _pool_stacks(exact, masks, mask_value)
@@ -299,7 +300,7 @@ def _pool_stacks(x: Tensor, stacks: Sequence[Tensor], value: float) -> Tensor:
 
 def _pool_dense(x: Tensor, masks: Tensor) -> Tensor:
     """Compute Algorithm 1 for x (B, C, N) and masks (B, M, N) of any real values."""
-    averages = x @ masks.mT / (masks.sum(-1) + EPSILON)[:, None]
+    averages = exact_matmul(x, masks.mT) / (masks.sum(-1) + EPSILON)[:, None]
     uncovered = 1 - masks.sum(1, keepdim=True).clamp(0, 1)
     rest = (x * uncovered).sum(-1, keepdim=True) / (uncovered.sum(-1, keepdim=True) + EPSILON)
-    return averages @ masks + rest * uncovered
+    return exact_matmul(averages, masks) + rest * uncovered

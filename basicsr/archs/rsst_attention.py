@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basicsr.utils.constants import constants
+from basicsr.utils.device import to_device
 from basicsr.utils.errors import ArgumentError, ShapeError
 from basicsr.utils.export_hooks import exporting
 
@@ -281,7 +282,7 @@ class WindowAttention(nn.Module):
             mixed = self._attend(queries, keys, values, bias)
         else:
             index, scores = forbidden
-            scores = scores.to(x.device, bias.dtype, non_blocking=True)
+            scores = to_device(scores, x.device, bias.dtype)
             # with linear_concat, each token has two keys
             biases = bias + scores.repeat_interleave(keys.shape[-2] // x.shape[-2], -1)[:, None]
             biases = biases.repeat(len(x), 1, 1, 1)
@@ -289,7 +290,7 @@ class WindowAttention(nn.Module):
                 mixed = self._attend(queries, keys, values, biases)
             else:  # compute the few windows with masked pairs again
                 batch, count = x.shape[:2]
-                index = index.to(x.device, non_blocking=True)
+                index = to_device(index, x.device)
                 index = (torch.arange(batch, device=x.device)[:, None] * count + index).flatten()
                 some = self._attend(queries[index], keys[index], values[index], biases)
                 mixed = self._attend(queries, keys, values, bias).index_copy(0, index, some)

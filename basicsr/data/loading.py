@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from basicsr.data.samplers import EnlargedSampler, EpochSampler
 from basicsr.data.training_masks import drop_in_data
-from basicsr.utils.device import signed
+from basicsr.utils.device import signed, to_device
 from basicsr.utils.errors import ShapeError
 from basicsr.utils.loader_options import LoaderOptions
 
@@ -82,7 +82,7 @@ def to_floats(batch: Batch, device: torch.device | str, gray_masks: bool = False
     moved = dict(batch)
     for key in ('lq', 'gt', 'masks', 'kernel'):
         if key in batch:
-            tensor = batch[key].to(device, non_blocking=True)
+            tensor = to_device(batch[key], torch.device(device))
             moved[key] = _unit(tensor) if key != 'masks' or gray_masks else signed(tensor)
     return moved
 

@@ -80,9 +80,13 @@ def fitted_kernels(
 
 
 def _centred(planes: Tensor, side: int) -> Tensor:
-    """Return the shifts from -side // 2 to side // 2 of a correlation (B, H, W) as (B, side, side), float64."""
+    """Return the shifts from -side // 2 to side // 2 of a correlation (B, H, W) as (B, side, side), float64.
+
+    They are few, and Apple GPUs lack float64: from there, they go to the CPU.
+    """
     half = side // 2
-    return planes.roll((half, half), (-2, -1))[..., :side, :side].double()
+    centre = planes.roll((half, half), (-2, -1))[..., :side, :side]
+    return (centre.cpu() if centre.device.type == 'mps' else centre).double()
 
 
 def _conjugate_gradients(matrix: Tensor, right: Tensor, kernels: Tensor) -> Tensor:
@@ -96,7 +100,7 @@ def _conjugate_gradients(matrix: Tensor, right: Tensor, kernels: Tensor) -> Tens
         convolved: Tensor = torch.fft.irfft2(spectrum * padded, s=(side, side))
         return convolved[..., :size, :size] + RIDGE * k
 
-    k = kernels.double()
+    k = kernels.to(right)
     residual = right - product(k)
     direction, norm = residual, (residual**2).sum((-2, -1), keepdim=True)
     for _ in range(ROUNDS):
@@ -105,7 +109,7 @@ def _conjugate_gradients(matrix: Tensor, right: Tensor, kernels: Tensor) -> Tens
         k, residual = k + step * direction, residual - step * moved
         new = (residual**2).sum((-2, -1), keepdim=True)
         direction, norm = residual + new / norm.clamp_min(1e-30) * direction, new
-    return k.to(kernels.dtype)
+    return k.to(kernels)
 
 
 def clean(kernels: Tensor) -> Tensor:

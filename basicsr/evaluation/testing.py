@@ -76,6 +76,13 @@ class Evaluation:
         self._baselines = {BASELINES[name]: method for name, method in methods.items()}
         self.image_is_done: Callable[[], None] = lambda: None  # called after each image
 
+    @property
+    def images(self) -> int:
+        """Number of images that this process evaluates."""
+        rank, world = self.processes.rank, self.processes.world
+        counts = (images_of(dataset, self.options.val) for dataset in self.datasets.values())
+        return sum(len(range(rank, count, world)) for count in counts)
+
     def run(self, published: Published | None = None) -> list[Report]:
         """Evaluate all data sets, and write reports and the gallery.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import threading
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from basicsr.metrics.arrays import image_pair
 from basicsr.metrics.metric import Metric, Score, pair_of
@@ -21,6 +23,7 @@ from basicsr.weights.files import Weights, load_weights, read_weights
 
 BACKBONE = 'alexnet-owt-7be5be79.pth'
 """The file of torchvision's AlexNet."""
+_BUILDING = threading.Lock()
 
 
 @METRIC_REGISTRY.register(name='lpips')
@@ -71,7 +74,7 @@ class LPIPS(Metric):
 
 
 def network(backbone: dict[str, Tensor]) -> nn.Module:
-    """Build LPIPS with the linear heads included in torchmetrics.
+    """Build LPIPS with the linear heads included in torchmetrics, without random numbers.
 
     Args:
         backbone: convolutions of AlexNet by torchvision's names (``features.0.weight``); other keys are ignored.
@@ -81,11 +84,25 @@ def network(backbone: dict[str, Tensor]) -> nn.Module:
     """
     from torchmetrics.functional.image.lpips import _LPIPS
 
-    net: Any = _LPIPS(pretrained=True, net='alex', pnet_rand=True)  # pretrained heads, random convolutions
+    with _WithoutDraws():  # type: ignore[no-untyped-call]
+        net: Any = _LPIPS(pretrained=True, net='alex', pnet_rand=True)  # pretrained heads, empty convolutions
     names = {key: f'features.{key.split(".", 1)[1]}' for key in net.net.state_dict()}
     own = {key: backbone[name] for key, name in names.items() if name in backbone}
     load_weights(net.net, Weights(Path(BACKBONE), own))
     return cast(nn.Module, net.eval())
+
+
+class _WithoutDraws(TorchDispatchMode):
+    """Leave out random initial values in this thread.
+
+    Metrics are built in threads beside a training. Drawing from PyTorch's only generator there, or restoring its state,
+    would make the random numbers of the training depend on timing.
+    """
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def distance(net: nn.Module, first: Tensor, second: Tensor) -> float:
@@ -100,6 +117,11 @@ def distance(net: nn.Module, first: Tensor, second: Tensor) -> float:
         return float(net(2 * first - 1, 2 * second - 1))
 
 
-@functools.lru_cache(2)  # of the GPU, and of the CPU where its memory is too small
 def _network(file: Path, device: str) -> nn.Module:
+    with _BUILDING:  # several threads score
+        return _built(file, device)
+
+
+@functools.lru_cache(2)  # of the GPU, and of the CPU where its memory is too small
+def _built(file: Path, device: str) -> nn.Module:
     return network(read_weights(file, None).state).to(device)

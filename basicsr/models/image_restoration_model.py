@@ -30,10 +30,10 @@ from basicsr.training.checkpoints import Checkpoint
 from basicsr.training.distributed import Processes
 from basicsr.training.ema import MovingAverage
 from basicsr.training.optimizers import build_optimizer
-from basicsr.training.precision import Arithmetic, Precision, autocast, step_unless
+from basicsr.training.precision import Arithmetic, Precision, autocast, computing_dtype, step_unless
 from basicsr.training.resuming import continue_anew, continue_exactly
 from basicsr.training.scheduling import advance, build_scheduler
-from basicsr.utils.device import prefers_channels_last, set_memory_format, use_tf32
+from basicsr.utils.device import prefers_channels_last, require_bfloat16, set_memory_format, tf32
 from basicsr.utils.errors import CheckpointError, OptionError, ShapeError
 from basicsr.utils.registry import MODEL_REGISTRY
 from basicsr.weights.files import Weights, load_weights, read_weights
@@ -73,10 +73,9 @@ class ImageRestorationModel:
                 text = '%s: not using its EMA weights; to use them: --force_yml path:param_key=params_ema'
                 logger.warning(text, weights.path)
         train = options.train
-        channels_last = train.channels_last if train is not None else False
-        if channels_last is None:
-            channels_last = prefers_channels_last(self.device)
-        self._memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        if options.val.precision == 'bf16':
+            require_bfloat16(self.device, 'val.precision', "'fp32'")
+        self._memory_format = _memory_format(train, self.device)
         set_memory_format(self.net.to(self.device, dtype), self._memory_format)
         self.ema: MovingAverage | None = None
         self._is_given_kernels = train is not None and train.true_kernels
@@ -87,7 +86,6 @@ class ImageRestorationModel:
 
     def _prepare_training(self, train: TrainOptions, find_unused_parameters: bool) -> None:
         self.recipe = train
-        use_tf32(train.tf32)
         if train.activation_checkpointing:
             checkpoint_activations(self.net)
         self.losses = {
@@ -112,7 +110,7 @@ class ImageRestorationModel:
                 find_unused_parameters=find_unused_parameters,
             )
         if train.compile:
-            self._forward = torch.compile(self._forward)  # type: ignore[assignment]
+            self._forward = torch.compile(self._forward, dynamic=False)  # type: ignore[assignment]  # few sizes
         self.optimizer = build_optimizer(self.net, train.optim_g, fuse=True)
         self.scheduler = build_scheduler(self.optimizer, train.scheduler, train.total_iter)
         self.arithmetic = Arithmetic('fp32' if train.precision == 'auto' else train.precision, self.device)
@@ -148,7 +146,10 @@ class ImageRestorationModel:
         keep_gradients = getattr(self._forward, 'no_sync', contextlib.nullcontext)
         for number, batch in enumerate(batches, 1):
             # until the last batch, gradients stay in this process
-            with keep_gradients() if number < len(batches) else contextlib.nullcontext():
+            with (
+                keep_gradients() if number < len(batches) else contextlib.nullcontext(),
+                tf32(self.recipe.tf32),
+            ):
                 loss, terms = self.loss_of(batch, self._forward)
                 self.arithmetic.backward(loss / len(batches))
             for name, value in terms.items():
@@ -168,7 +169,11 @@ class ImageRestorationModel:
         self.net.train()
         precision: Precision = 'fp32'
         if self.processes.is_first and self.contract.bf16_safe:
-            precision = measured_precision(self.net, lambda: self.loss_of(batch, self.net)[0], self.device)
+            net = self._forward if self.processes.world == 1 else self.net
+            if self.recipe.compile and self.processes.world > 1:  # alone, this process cannot exchange gradients
+                net = torch.compile(self.net, dynamic=False)  # type: ignore[assignment]
+            with tf32(self.recipe.tf32):
+                precision = measured_precision(self.net, lambda: self.loss_of(batch, net)[0], self.device)
         choices: tuple[Precision, ...] = 'fp32', 'bf16'
         precision = choices[self.processes.from_first(choices.index(precision))]
         self.arithmetic, self.chooses_precision = Arithmetic(precision, self.device), False
@@ -388,6 +393,16 @@ class ImageRestorationModel:
             ) from error
         self.iteration, self.bad_steps = checkpoint.iteration, int(state.get('bad_steps', 0))
         self.steps_taken = int(state.get('steps_taken', self.iteration))  # version 0.1 did not count them
+
+
+def _memory_format(train: TrainOptions | None, device: torch.device) -> torch.memory_format:
+    if train is None:
+        return torch.contiguous_format
+    channels_last = train.channels_last
+    if channels_last is None:
+        with tf32(train.tf32):
+            channels_last = prefers_channels_last(device, computing_dtype(train.precision, device))
+    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 def grid_of(options: ValOptions, height: int, width: int) -> Grid | None:

@@ -76,8 +76,8 @@ class TrainOptions(Section):
     )
     tf32: bool | None = Field(
         default=None,
-        description='Let GPUs compute fp32 products and convolutions in TF32. null is the default of PyTorch: '
-        'convolutions only.',
+        description='Let GPUs compute fp32 products and convolutions of training steps in TF32. null is the default of '
+        'PyTorch: convolutions only.',
     )
     activation_checkpointing: Annotated[bool, NotRecipe()] = Field(
         default=False,
@@ -85,7 +85,7 @@ class TrainOptions(Section):
         'steps with much less memory and the same result.',
     )
     channels_last: bool | None = Field(
-        default=None, description='Use the `channels_last` memory format. null chooses by device.'
+        default=None, description='Use the `channels_last` memory format. null chooses by device and precision.'
     )
     compile: bool = Field(
         default=False, description='Compile the network with `torch.compile`; on CPUs, this needs a C++ compiler.'
@@ -148,7 +148,9 @@ class ValOptions(Section):
         default=True, description='Must be true: the channel order is converted automatically.'
     )
     precision: Literal['fp32', 'bf16'] = Field(
-        default='fp32', description='Precision of the network; metrics are always computed in full precision.'
+        default='fp32',
+        description='Precision of the network; metrics are always computed in full precision. `bf16` needs a GPU '
+        'that supports it (from Ampere on), or a CPU, where it is slow without bf16 units.',
     )
     tile: Positive | Literal['auto'] | None = Field(
         default='auto',

@@ -37,7 +37,7 @@ class MovingAverage:
             torch._foreach_lerp_(averages, weights, 1 - self.decay)
         else:
             steps = torch._foreach_sub(weights, averages)
-            torch._foreach_mul_(steps, ((1 - self.decay) * (1 - skip.double())).to(averages[0].dtype))
+            torch._foreach_mul_(steps, (1 - self.decay) * (1 - skip.to(averages[0].dtype)))
             torch._foreach_add_(averages, steps)
         for average, weight in self._others:
             average.copy_(weight if skip is None else torch.where(skip > 0, average, weight))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from basicsr.utils.registry import OPTIMIZER_REGISTRY, BlockLike, plain_block
 
 _FUSED = ('AdamW', 'Adam', 'SGD')
+HOW_TO_STEP = ('fused', 'foreach', 'capturable', 'differentiable')  # of optimizers: only affects rounding
 
 for _optimizer in (
     torch.optim.AdamW,
@@ -32,7 +33,7 @@ def build_optimizer(
         params: a network, parameters, or parameter groups as for torch.
         opt: ``type`` ('AdamW') and keyword arguments.
         fuse: use the fused implementation if available and not set in the block; results agree up to
-            rounding.
+            rounding. CPUs and GPUs of CUDA have one that can skip steps on the device.
 
     Raises:
         ArgumentError: missing ``type``, unknown or invalid arguments.
@@ -43,11 +44,21 @@ def build_optimizer(
         >>> build_optimizer([torch.zeros(1, requires_grad=True)], block).defaults['lr']
         0.001
     """
-    params = params.parameters() if isinstance(params, torch.nn.Module) else params
+    weights: list[Any] = list(params.parameters() if isinstance(params, torch.nn.Module) else params)
     block = plain_block(opt, 'optimizer')
-    if fuse and block.get('type') in _FUSED and not {'fused', 'foreach', 'capturable', 'differentiable'} & set(block):
+    if fuse and _can_be_fused(block, weights):
         block['fused'] = True
-    return cast(torch.optim.Optimizer, OPTIMIZER_REGISTRY.build(block, params=list(params)))
+    return cast(torch.optim.Optimizer, OPTIMIZER_REGISTRY.build(block, params=weights))
+
+
+def _can_be_fused(block: Mapping[str, Any], params: Sequence[Any]) -> bool:
+    if block.get('type') not in _FUSED or set(HOW_TO_STEP) & set(block):
+        return False
+    if block.get('dampening'):  # after a skipped first step, the fused SGD would dampen the first gradient
+        return False
+    groups = params if params and isinstance(params[0], dict) else [{'params': params}]
+    tensors = (tensor for group in groups for tensor in group['params'])
+    return all(tensor.device.type in ('cpu', 'cuda') for tensor in tensors)
 
 
 def adopt_moments(

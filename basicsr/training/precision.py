@@ -9,12 +9,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from basicsr.utils.device import warn_of_slow_bfloat16
+from basicsr.utils.device import fast_bfloat16, require_bfloat16
 from basicsr.utils.errors import OptionError
 
 Precision = Literal['fp32', 'bf16', 'fp16']
 _HALF = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 _FIRST_SCALE, _GROWTH, _BACKOFF, _INTERVAL = 65536.0, 2.0, 0.5, 2000  # the defaults of torch.amp.GradScaler
+_LARGEST_SCALE = 2.0**127  # of float32
 
 
 class Arithmetic:
@@ -34,9 +35,7 @@ class Arithmetic:
         self.precision = precision
         self.device = device
         if precision == 'bf16':
-            if device.type == 'cuda' and not torch.cuda.is_bf16_supported(including_emulation=False):
-                raise OptionError("train.precision: this GPU does not support bf16; use 'fp16' or 'fp32'")
-            warn_of_slow_bfloat16(device, 'train.precision: bf16')
+            require_bfloat16(device, 'train.precision', "'fp16' or 'fp32'")
         if precision == 'fp16' and device.type == 'mps':
             raise OptionError("train.precision: 'fp16' is not supported on mps; use 'fp32'")
         self.scales_losses = precision == 'fp16'
@@ -74,7 +73,8 @@ class Arithmetic:
         count = torch.where(overflow, 0, self._good_steps + good)
         grown = good & (count == _INTERVAL)
         self._good_steps = torch.where(grown, 0, count).int()
-        self.scale = self.scale * torch.where(overflow, _BACKOFF, torch.where(grown, _GROWTH, 1.0))
+        factor = torch.where(overflow, _BACKOFF, torch.where(grown, _GROWTH, 1.0))
+        self.scale = (self.scale * factor).clamp(max=_LARGEST_SCALE)
         return overflow
 
     def state_dict(self) -> dict[str, Any]:
@@ -101,18 +101,42 @@ def autocast(precision: Precision, device: torch.device) -> contextlib.AbstractC
     return contextlib.nullcontext() if precision == 'fp32' else torch.autocast(device.type, _HALF[precision])
 
 
+def computing_dtype(precision: Precision | Literal['auto'], device: torch.device) -> torch.dtype:
+    """Return the dtype of products and convolutions in this precision; for ``auto``, that of the fastest units."""
+    if precision == 'auto':
+        return torch.bfloat16 if fast_bfloat16(device) else torch.float32
+    return _HALF.get(precision, torch.float32)
+
+
+@torch.no_grad()
 def step_unless(skip: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """Run an optimizer step unless ``skip``, a scalar on the device, is 1.
 
     Fused optimizers read it on the device, as they do for ``torch.amp.GradScaler``; for others, the host waits.
     """
     fused: Any = optimizer
-    if not optimizer.defaults.get('fused'):
+    if not all(group.get('fused') for group in optimizer.param_groups):
         if not skip:
             optimizer.step()
         return
+    without_momentum = _first_momenta(optimizer)
     fused.grad_scale, fused.found_inf = None, skip
     try:
         optimizer.step()
     finally:
         del fused.grad_scale, fused.found_inf
+    for parameter in without_momentum:  # a skipped step allocates them and writes nothing
+        optimizer.state[parameter]['momentum_buffer'].masked_fill_(skip > 0, 0)
+
+
+def _first_momenta(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Return the parameters for which the next step of SGD creates a momentum, which starts as the gradient."""
+    if not isinstance(optimizer, torch.optim.SGD):
+        return []
+    return [
+        parameter
+        for group in optimizer.param_groups
+        if group['momentum']
+        for parameter in group['params']
+        if parameter.grad is not None and optimizer.state.get(parameter, {}).get('momentum_buffer') is None
+    ]

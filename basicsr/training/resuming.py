@@ -16,14 +16,13 @@ from basicsr.options import Options
 from basicsr.options.fields import plain
 from basicsr.training.checkpoints import Checkpoint, CheckpointFolder, read_checkpoint
 from basicsr.training.distributed import Processes
-from basicsr.training.optimizers import adopt_moments
+from basicsr.training.optimizers import HOW_TO_STEP, adopt_moments
 from basicsr.training.scheduling import catch_up
 from basicsr.utils.errors import OptionError
 from basicsr.utils.registry import BlockLike
 
 logger = logging.getLogger(__name__)
 
-HOW_TO_STEP = ('fused', 'foreach', 'capturable', 'differentiable')  # of optimizers: only affects rounding
 PROGRESS = ('last_epoch', 'base_lrs', 'lr_lambdas', 'verbose')  # of schedules: progress, not settings
 
 
@@ -156,7 +155,9 @@ def continue_exactly(optimizer: torch.optim.Optimizer, scheduler: LRScheduler, c
     """
     built = _settings(optimizer.state_dict(), scheduler.state_dict())
     optimizer_state, scheduler_state = checkpoint.state['optimizers'][0], checkpoint.state['schedulers'][0]
-    optimizer.load_state_dict(optimizer_state)
+    how = [{key: group[key] for key in HOW_TO_STEP if key in group} for group in optimizer.param_groups]
+    groups = [{**group, **own} for group, own in zip(optimizer_state['param_groups'], how, strict=True)]
+    optimizer.load_state_dict({**optimizer_state, 'param_groups': groups})  # another device may step in another way
     _require_shapes(optimizer)
     scheduler.load_state_dict(scheduler_state)
     kept = _settings(optimizer_state, scheduler_state)

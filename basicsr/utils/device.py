@@ -79,6 +79,22 @@ def warn_of_slow_bfloat16(device: torch.device, what: str) -> None:
         logger.warning('%s: this %s and emulates them, about ten times slower than fp32', what, which)
 
 
+def require_bfloat16(device: torch.device, key: str, instead: str) -> None:
+    """Check that a GPU computes in bfloat16, for an option that requests it; log a warning on a CPU that emulates it.
+
+    Args:
+        device: the device. GPUs before Ampere would emulate bfloat16 as well.
+        key: of the option.
+        instead: values of the option to suggest.
+
+    Raises:
+        OptionError: the GPU does not support it.
+    """
+    if device.type == 'cuda' and not fast_bfloat16(device):
+        raise OptionError(f'{key}: this GPU does not support bf16; use {instead}')
+    warn_of_slow_bfloat16(device, f'{key}: bf16')
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that the device, or the machine, has too little memory for tensors of this size."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
@@ -140,31 +156,51 @@ def without_autocast(x: Tensor) -> contextlib.AbstractContextManager[object]:
     return torch.autocast(x.device.type, enabled=False)
 
 
-def prefers_channels_last(device: torch.device) -> bool:
-    """Return whether convolutions are faster in channels_last memory: on CPUs and tensor cores, not on Apple GPUs."""
-    return device.type in ('cpu', 'cuda')
+def prefers_channels_last(device: torch.device, dtype: torch.dtype) -> bool:
+    """Return whether convolutions are faster in channels_last memory: on CPUs and tensor cores.
 
+    Tensor cores compute in half precision (from Volta), and in TF32 (from Ampere, unless it is disabled); other
+    convolutions on GPUs, and Apple GPUs, are faster in contiguous memory.
 
-def use_tf32(enabled: bool | None) -> None:
-    """Let GPUs round the inputs of float32 products and convolutions to TF32, or not; None changes nothing.
-
-    By default, torch uses TF32 for convolutions and not for products.
+    Args:
+        device: of the network.
+        dtype: of the convolutions.
     """
-    if enabled is not None:
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = enabled
+    if device.type != 'cuda':
+        return device.type == 'cpu'
+    if dtype in (torch.bfloat16, torch.float16):
+        return torch.cuda.get_device_capability(device) >= (7, 0)
+    with_tf32 = dtype == torch.float32 and torch.backends.cudnn.allow_tf32
+    return with_tf32 and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def to_device(x: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """Copy a tensor to a device, without waiting where that is safe: Apple GPUs might read it before it is complete.
+
+    Args:
+        x: on any device. Copies to a GPU of CUDA overlap with the host if it is in page-locked memory.
+        device: target device.
+        dtype: of the result, converted before the copy; None keeps it.
+    """
+    return x.to(dtype or x.dtype).to(device, non_blocking=device.type == 'cuda')
 
 
 @contextlib.contextmanager
-def without_tf32(x: Tensor) -> Iterator[None]:
-    """Compute float32 products in full precision on the GPU of ``x``, for long sums and transforms."""
-    if not (x.is_cuda and torch.backends.cuda.matmul.allow_tf32):
+def tf32(enabled: bool | None) -> Iterator[None]:
+    """Let GPUs round the inputs of float32 products and convolutions to TF32, or not; None changes nothing.
+
+    By default, torch uses TF32 for convolutions and not for products. The setting is that of the process: a backward
+    pass must run inside as well. :func:`~basicsr.utils.exact_products.exact_matmul` never uses TF32.
+    """
+    if enabled is None:
         yield
         return
-    torch.backends.cuda.matmul.allow_tf32 = False
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = enabled
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def set_memory_format(net: nn.Module, memory_format: torch.memory_format) -> None:

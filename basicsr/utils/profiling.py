@@ -17,14 +17,16 @@ _LINES = 10
 
 
 @contextlib.contextmanager
-def profiled(folder: Path | None, device: torch.device) -> Iterator[Callable[[], None]]:
+def profiled(folder: Path | None, device: torch.device, steps: int) -> Iterator[Callable[[], None]]:
     """Record a few steps, write ``trace.json`` for https://ui.perfetto.dev, and log the ten costliest operators.
 
-    The first two steps are not recorded: they compile, tune and allocate.
+    The first two steps are not recorded: they compile, tune and allocate. If no step follows, there is no trace, which
+    a warning says.
 
     Args:
         folder: for the trace; None records nothing.
         device: whose time counts.
+        steps: number of steps to come, so that nothing after the last one is recorded.
 
     Yields:
         a function to call after each step.
@@ -35,26 +37,38 @@ def profiled(folder: Path | None, device: torch.device) -> Iterator[Callable[[],
     activities = [torch.profiler.ProfilerActivity.CPU]
     if device.type == 'cuda':
         activities.append(torch.profiler.ProfilerActivity.CUDA)
-    path = folder / 'trace.json'
+    path, done = folder / 'trace.json', 0
 
     def finish(profile: Any) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        profile.export_chrome_trace(str(path))
-        logger.info('profile of %d steps:\n%s\ntrace: %s', RECORDED, summary(profile, device), path.resolve())
+        count = done - SKIPPED
+        if count > 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            profile.export_chrome_trace(str(path))
+            text = summary(profile, device, count)
+            logger.info('profile of %d steps:\n%s\ntrace: %s', count, text, path.resolve())
 
-    schedule = torch.profiler.schedule(wait=SKIPPED - 1, warmup=1, active=RECORDED, repeat=1)
+    active = min(RECORDED, max(1, steps - SKIPPED))
+    schedule = torch.profiler.schedule(wait=SKIPPED - 1, warmup=1, active=active, repeat=1)
     with torch.profiler.profile(activities=activities, schedule=schedule, on_trace_ready=finish) as profile:
-        yield profile.step
+
+        def step_is_done() -> None:
+            nonlocal done
+            done += 1
+            profile.step()
+
+        yield step_is_done
+    if done <= SKIPPED:
+        logger.warning('--profile wrote no trace: it leaves out %d steps, and only %d were done', SKIPPED, done)
 
 
-def summary(profile: Any, device: torch.device) -> str:
-    """Return ten lines: the operators by their own time per step, on the device."""
+def summary(profile: Any, device: torch.device, steps: int) -> str:
+    """Return ten lines: the operators by their own time per step, on the device, of a profile of ``steps`` steps."""
     on_gpu = device.type == 'cuda'
     times: dict[str, tuple[float, int]] = {}
     for event in profile.key_averages():
         own = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         if not event.key.startswith('ProfilerStep'):
-            times[event.key] = own / 1e3 / RECORDED, event.count // RECORDED
+            times[event.key] = own / 1e3 / steps, event.count // steps
     total = sum(time for time, _ in times.values()) or 1.0
     costliest = sorted(times.items(), key=lambda pair: -pair[1][0])[:_LINES]
     return '\n'.join(

@@ -26,12 +26,18 @@ _CHANGES = (
 )  # fmt: skip
 
 
-def command(setting: Setting, steps: int, *more: str, launcher: tuple[str, ...] = (), cpu: bool = False) -> list[str]:
+def command(
+    setting: Setting,
+    steps: int,
+    *more: str,
+    launcher: tuple[str, ...] = (),
+    cpu: bool = False,
+    script: str = 'basicsr/train.py',
+) -> list[str]:
     """Return the command of a short training on synthetic images."""
     on_cpu = ['num_gpu=0'] if cpu or setting.device.type == 'cpu' else []
     force = [*_CHANGES, f'train:total_iter={steps}', *on_cpu, *more]
-    script = str(ROOT / 'basicsr' / 'train.py')
-    start = [sys.executable, *(launcher or ()), script] if launcher else [sys.executable, script]
+    start = [sys.executable, *launcher, str(ROOT / script)]
     options = ['-opt', 'Synthetic/small', '--force_yml', *force, '--auto_resume']
     return [*start, *options, *(['--launcher', 'pytorch'] if launcher else [])]
 
@@ -41,11 +47,19 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, 'CUBLAS_WORKSPACE_CONFIG': ':4096:8', 'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1', **more}
 
 
-def run(folder: Path, words: list[str], limit: float = 240) -> int:
-    """Run a command in a folder; its output goes to ``output.txt``."""
+def run(setting: Setting, folder: Path, words: list[str]) -> int:
+    """Run a command in a folder; its output goes to ``output.txt``.
+
+    Raises:
+        CheckFailed: it takes more than four minutes, or than the time that is left.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    limit = setting.seconds_left(240)
     with (folder / 'output.txt').open('a') as output:
-        done = subprocess.run(words, cwd=folder, env=environment(), stdout=output, stderr=output, timeout=limit)
+        try:
+            done = subprocess.run(words, cwd=folder, env=environment(), stdout=output, stderr=output, timeout=limit)
+        except subprocess.TimeoutExpired:
+            raise CheckFailed(f'a training of a few steps did not end within {limit:.0f} s') from None
     return done.returncode
 
 
@@ -73,12 +87,12 @@ def _flat(value: Any, place: str = '') -> dict[str, Any]:
 def resuming(setting: Setting) -> str:
     """Six steps are the same bits as three and three more, with EMA and different numbers of workers."""
     whole, parts = setting.folder / 'whole', setting.folder / 'parts'
-    _require_success(run(whole, command(setting, 6, 'datasets:train:num_worker_per_gpu=4')), whole)
+    _require_success(run(setting, whole, command(setting, 6, 'datasets:train:num_worker_per_gpu=4')), whole)
     shutil.copytree(whole / 'experiments', parts / 'experiments')
     for path in (parts / 'experiments' / 'run').rglob('*'):
         if path.stem in ('6', 'net_g_6', 'net_g_latest'):
             path.unlink()
-    _require_success(run(parts, command(setting, 6, 'datasets:train:num_worker_per_gpu=2')), parts)
+    _require_success(run(setting, parts, command(setting, 6, 'datasets:train:num_worker_per_gpu=2')), parts)
     compared = 0
     for name in ('models/net_g_6.pth', 'training_states/6.state'):
         one, two = (
@@ -110,10 +124,10 @@ def torchrun(count: int) -> tuple[str, ...]:
 
 @check(8, 'several processes')
 def processes(setting: Setting) -> str:
-    """torchrun with one and two processes trains as one process without it."""
+    """torchrun with one and two processes trains as one process without it; each uses its own GPU only."""
     alone = setting.folder / 'whole'
     if not (alone / 'experiments').is_dir():
-        _require_success(run(alone, command(setting, 6)), alone)
+        _require_success(run(setting, alone, command(setting, 6)), alone)
     expected, texts = losses_of(alone), []
     gpus = torch.cuda.device_count() if setting.device.type == 'cuda' else 2
     for count in (1, 2):
@@ -121,11 +135,29 @@ def processes(setting: Setting) -> str:
             setting.warn('only one GPU: two processes were not tried')
             continue
         folder = setting.folder / f'of{count}'
-        _require_success(run(folder, command(setting, 6, launcher=torchrun(count))), folder)
+        words = command(setting, 6, launcher=torchrun(count), script='benchmarks/checks/contexts.py')
+        _require_success(run(setting, folder, words), folder)
+        require_own_gpus(folder, count)
         found = losses_of(folder)
         worst = max(abs(a / b - 1) for a, b in zip(found, expected, strict=True))
         texts.append(require(worst, 1e-4, f'{count}: difference of the loss'))
     return ', '.join(texts)
+
+
+def require_own_gpus(folder: Path, count: int) -> None:
+    """Check that no process of a training has a context on the GPU of another one.
+
+    Args:
+        folder: with the files of :mod:`benchmarks.checks.contexts`.
+        count: number of processes.
+
+    Raises:
+        CheckFailed: one has.
+    """
+    for rank in range(count):
+        used = json.loads((folder / f'contexts{rank}.json').read_text())
+        if set(used) - {rank}:
+            raise CheckFailed(f'process {rank} of {count} has contexts on the GPUs {used}, not only on its own')
 
 
 @check(9, 'failures')
@@ -144,7 +176,7 @@ def failures(setting: Setting) -> str:
             subprocess.Popen(words, cwd=folder, env=environment(**own, MASTER_PORT=port), stdout=output, stderr=output)
         )
     try:
-        _wait_for(folder / 'experiments/run/models/net_g_3.pth', ranks[0])
+        _wait_for(setting, folder / 'experiments/run/models/net_g_3.pth', ranks[0])
         ranks[1].kill()
         start = time.perf_counter()
         code = ranks[0].wait(60)
@@ -160,7 +192,7 @@ def failures(setting: Setting) -> str:
         words = command(setting, 100000, launcher=torchrun(1))
         job = subprocess.Popen(words, cwd=folder, env=environment(), stdout=output, stderr=output)
     try:
-        _wait_for(folder / 'experiments/run/models/net_g_3.pth', job)
+        _wait_for(setting, folder / 'experiments/run/models/net_g_3.pth', job)
         job.send_signal(signal.SIGTERM)
         job.wait(60)
     finally:
@@ -171,8 +203,8 @@ def failures(setting: Setting) -> str:
     return f'{text}; TERM saved step {max(saved)}'
 
 
-def _wait_for(path: Path, process: subprocess.Popen[bytes], limit: float = 120) -> None:
-    end = time.monotonic() + limit
+def _wait_for(setting: Setting, path: Path, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + setting.seconds_left(120)
     while not path.exists():
         if process.poll() is not None or time.monotonic() > end:
             raise CheckFailed(f'{path.name} did not appear; exit code {process.poll()}')

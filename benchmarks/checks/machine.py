@@ -14,8 +14,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from basicsr.utils.device import fast_bfloat16
 from basicsr.utils.measure import median_seconds
 from benchmarks.checks.running import Setting, check
+
+_OWN_CONTEXT = 1.5  # GiB: more than the context of this process with its libraries
 
 
 def facts(device: torch.device) -> dict[str, str]:
@@ -37,7 +40,11 @@ def machine(setting: Setting) -> str:
     """Versions, bf16, links between GPUs, shared memory, open files, host name."""
     device, texts = setting.device, [f'{key} {value}' for key, value in facts(setting.device).items()]
     if device.type == 'cuda':
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        native = fast_bfloat16(device)
+        unused, total = torch.cuda.mem_get_info(device)
+        in_use = (total - unused - torch.cuda.memory_reserved(device)) / 2**30
+        if in_use > _OWN_CONTEXT:
+            setting.warn(f'{in_use:.1f} GiB of the GPU are in use already: other processes change the times')
         texts.append('bf16' if native else 'no bf16')
         if not native:
             setting.warn('no native bf16: use train.precision: fp16')

@@ -12,7 +12,7 @@ from torch import Tensor
 from basicsr.archs.contract import restored
 from basicsr.archs.map_unit import drop_masks, mask_average_pooling
 from basicsr.archs.rsst_blocks import SpectralBlock
-from basicsr.utils.device import fast_bfloat16
+from basicsr.utils.device import fast_bfloat16, tf32
 from benchmarks import transcriptions
 from benchmarks.checks.networks import FULL, PLAIN, TINY, random_network
 from benchmarks.checks.running import Setting, check, require
@@ -107,7 +107,7 @@ def networks(setting: Setting) -> str:
                 if name in PLAIN and size == sizes[0]:
                     worst[2] = max(worst[2], largest(result, restored(PLAIN[name](there, far[0])).cpu()))
                 if setting.device.type == 'cuda':
-                    with _tf32():
+                    with tf32(True):
                         rounded = min(rounded, psnr(restored(there(*far)), here))
                 if fast_bfloat16(setting.device):
                     with torch.autocast(setting.device.type, torch.bfloat16):
@@ -123,17 +123,6 @@ def networks(setting: Setting) -> str:
             setting.warn(f'{name}: bf16 gives {half:.1f} dB with random weights; it is not declared as safe')
         texts.append(' '.join(numbers))
     return '; '.join(texts)
-
-
-class _tf32:
-    """TF32 for products and convolutions."""
-
-    def __enter__(self) -> None:
-        self.before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-
-    def __exit__(self, *error: object) -> None:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self.before
 
 
 @check(4, 'spectrum of RSS-T')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import traceback
 from collections.abc import Callable
@@ -28,6 +29,7 @@ class Setting:
         device: to check.
         tiny: use the smallest sizes, to try the checks themselves on a CPU.
         folder: for files.
+        end: time of ``time.monotonic()`` after which no check starts.
         warnings: of the running check.
         tables: Markdown of the running check.
     """
@@ -35,12 +37,17 @@ class Setting:
     device: torch.device
     tiny: bool
     folder: Path
+    end: float = math.inf
     warnings: list[str] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
 
     def warn(self, text: str) -> None:
         """Note something to improve that is no failure."""
         self.warnings.append(text)
+
+    def seconds_left(self, most: float) -> float:
+        """Return how long a part of the running check may take: ``most``, or the rest of the time."""
+        return max(1.0, min(most, self.end - time.monotonic()))
 
     def synchronize(self) -> None:
         """Wait for the device."""
@@ -50,7 +57,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a check: ``status`` is ok, warning, skipped or FAILED."""
+    """The result of a check: ``status`` is ok, warning, skipped, no time or FAILED."""
 
     number: int
     name: str
@@ -88,8 +95,10 @@ def require(value: float, limit: float, what: str, at_least: bool = False) -> st
 
 
 def run_check(number: int, setting: Setting) -> Outcome:
-    """Run one check; errors count as failures."""
+    """Run one check; errors count as failures. After the end of the time, no check starts."""
     name, function = CHECKS[number]
+    if time.monotonic() >= setting.end:
+        return Outcome(number, name, 'no time', 'not started, because the time is over', 0.0)
     setting.warnings, setting.tables = [], []
     start, status = time.perf_counter(), 'ok'
     try:

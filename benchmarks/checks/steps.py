@@ -6,11 +6,13 @@ import copy
 import math
 import time
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from basicsr.data import build_dataloader, build_dataset, prefetch
 from basicsr.models import build_model
+from basicsr.models.step_result import StepResult
 from basicsr.options import load_options
 from basicsr.training.batches import TrainingData
 from basicsr.training.batching import share_batch
@@ -22,6 +24,7 @@ from basicsr.utils.measure import peak_memory
 from benchmarks.checks.running import CheckFailed, Setting, Skipped, check, require
 from benchmarks.training_step import OPTIONS, OriginalStep, batch_of
 
+_SECONDS = 15  # of the steps of one measurement, at most
 _SMALL = 'network_g={type: SegNAFNet, width: 8, enc_blk_nums: [1, 1], dec_blk_nums: [1, 1], mask_dropout: 0.5}'
 
 
@@ -111,6 +114,8 @@ def speed(setting: Setting) -> str:
     size, rows = _largest_batch(setting, side), []
     precisions = ['fp32', *(['bf16'] if fast_bfloat16(device) else [])]
     variants: list[tuple[str, dict[str, Any]]] = [(name, {'precision': name}) for name in precisions]
+    if device.type == 'cuda':
+        variants.insert(1, ('fp32 with TF32', {'tf32': True}))
     if not setting.tiny:
         variants.append((f'{precisions[-1]}, compiled', {'precision': precisions[-1], 'compile': True}))
     for name, train in variants:
@@ -135,23 +140,38 @@ def speed(setting: Setting) -> str:
 
 
 def _rate(setting: Setting, step: Any, counts: tuple[int, int]) -> tuple[float, float | None, float]:
-    """Return steps per second, MiB, and the share of the time that the host needs to queue a step."""
+    """Return steps per second, MiB, and the share of the time that the host needs to queue a step.
+
+    Waiting for the numbers of the step before is no work of the host. Slow steps are fewer.
+    """
+    begin = time.perf_counter()
     for _ in range(counts[0]):
         step()
+        if time.perf_counter() - begin > _SECONDS:
+            break
     setting.synchronize()
-    start, queued = time.perf_counter(), 0.0
+    start, queued, waited, done = time.perf_counter(), 0.0, 0.0, 0
+    settle = StepResult.settle
+
+    def timed_settle(result: StepResult) -> None:
+        nonlocal waited
+        begin = time.perf_counter()
+        settle(result)
+        waited += time.perf_counter() - begin
 
     def timed() -> None:
-        nonlocal queued
-        for _ in range(counts[1]):
+        nonlocal queued, done
+        while done < counts[1] and time.perf_counter() - start < _SECONDS:
             begin = time.perf_counter()
             step()
             queued += time.perf_counter() - begin
+            done += 1
         setting.synchronize()
 
-    _, memory = peak_memory(timed, setting.device)
+    with patch.object(StepResult, 'settle', timed_settle):
+        _, memory = peak_memory(timed, setting.device)
     seconds = time.perf_counter() - start
-    return counts[1] / seconds, memory, queued / seconds
+    return done / seconds, memory, (queued - waited) / seconds
 
 
 def _largest_batch(setting: Setting, side: int) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,7 @@ from basicsr.data import to_floats
 from basicsr.utils.errors import MaskError, ShapeError
 from benchmarks import transcriptions
 from tests.helpers.label_maps import batch_of_label_maps, ellipses
+from tests.helpers.project import ROOT
 
 pytestmark = pytest.mark.numeric
 
@@ -243,6 +247,14 @@ BAD_MASKS = [
 def test_bad_masks_are_refused(masks, message):
     with pytest.raises(MaskError, match=message):
         mask_average_pooling(torch.randn(2, 3, 6, 5), masks)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='reads the memory of the process from /proc')
+def test_memory_at_720p_with_255_masks():
+    """Its result and its ids take 14 MiB; in a process of its own, where nothing else is released or kept."""
+    code = 'from benchmarks.map_unit import extra_memory; print(extra_memory(255))'
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert 14 < float(done.stdout) < 15.5
 
 
 def test_bad_settings_are_refused():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import traceback
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.helpers.project import ROOT
 
 # ``numpy`` is no read: tensors of a GPU do not have it
 _READS = {
@@ -90,8 +93,9 @@ class BlockingCopies(TorchDispatchMode):
 def _place() -> str:
     """Return the innermost line of this project."""
     for frame in reversed(traceback.extract_stack()):
-        if '/basicsr/' in frame.filename or '/benchmarks/' in frame.filename:
-            return f'{frame.filename.split("/gpu/")[-1]}:{frame.lineno}'
+        path = Path(frame.filename)
+        if any(path.is_relative_to(ROOT / part) for part in ('basicsr', 'benchmarks')):
+            return f'{path.relative_to(ROOT)}:{frame.lineno}'
     return 'torch'
 
 

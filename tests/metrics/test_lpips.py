@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from basicsr.metrics import Record, build_metric
+from basicsr.metrics.lpips import network
 from basicsr.utils.errors import WeightsError
 from tests.helpers.project import absent
 
@@ -62,6 +63,18 @@ def test_a_backbone_of_another_network_is_refused(tmp_path):
     image = np.zeros((64, 64, 3), np.float32)
     with pytest.raises(WeightsError, match=r'missing: slice4\.8\.bias'):
         metric(Record(output=image, gt=image))
+
+
+@pytest.mark.usefixtures('torchmetrics')
+def test_building_it_draws_no_random_numbers():
+    """It is built in a thread beside a training, whose random numbers must not depend on when that happens."""
+    before = torch.get_rng_state()
+    net = network(closed_form())
+    assert torch.equal(torch.get_rng_state(), before)
+    state = net.net.state_dict()
+    for key, value in closed_form().items():
+        (name,) = (name for name in state if name.endswith(key.removeprefix('features')))
+        assert torch.equal(state[name], value)
 
 
 def test_without_package_or_weights_it_says_what_is_missing(tmp_path, monkeypatch):

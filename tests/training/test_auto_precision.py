@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from basicsr.data import collate, to_floats
+from basicsr.models import build_model
+from basicsr.options import load_options
 from basicsr.training import auto_precision
 from basicsr.training.auto_precision import measured_precision
 from tests.helpers import training_runs as runs
+from tests.training.test_host_waits import items
 
 
 @pytest.fixture
@@ -39,6 +43,22 @@ def test_the_faster_one_is_chosen_and_nothing_else_changes(seconds, half, expect
     assert all(parameter.grad is None for parameter in net.parameters())
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
     assert counts['fp32'] == counts['bf16'] >= 3
+
+
+def test_what_is_measured_is_compiled_if_the_steps_are(tmp_path, recipe, seconds, monkeypatch):
+    calls = []
+
+    def compiled(net, **how):
+        return lambda *inputs: calls.append(how) or net(*inputs)
+
+    monkeypatch.setattr(torch, 'compile', compiled)
+    content = recipe(train__precision='auto', train__compile=True)
+    model = build_model(load_options(runs.write_options(tmp_path, content)))
+    batch = to_floats(collate(items(), 0.5), 'cpu')
+    model.choose_precision(batch)
+    assert len(calls) == sum(seconds[1].values()) > 0
+    model.train_step(batch)
+    assert len(calls) == sum(seconds[1].values()) + 1
 
 
 def test_without_bf16_units_nothing_is_measured(seconds, monkeypatch):

@@ -13,6 +13,8 @@ from basicsr.archs.mask_dropout import DROPPED
 from basicsr.data import collate, to_floats
 from basicsr.models import build_model
 from basicsr.options import load_options
+from basicsr.utils import constants
+from basicsr.utils.device import tf32
 from tests.helpers import training_runs as runs
 from tests.helpers.host_waits import BlockingCopies, HostWaits, on_fake_gpu
 from tests.helpers.small_networks import SMALL, small
@@ -86,6 +88,45 @@ def test_training_forward_passes_are_one_graph(name):
     torch._dynamo.reset()
     found = torch._dynamo.explain(net)(*arguments(net, 64, 64, 1))
     assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['RSST', 'AnalysisSynthesisNet'])
+def test_patches_of_another_size_are_one_graph_as_well(name):
+    """From the second size on, the compiler sees symbols in place of sizes, as with ``train.stages``."""
+    net = build_network(NETWORKS[name]).train()
+    torch._dynamo.reset()
+    compiled = torch.compile(net, backend='eager', fullgraph=True)
+    for height, width in ((64, 64), (96, 128)):
+        batch = arguments(net, height, width, 1)
+        outputs = []
+        for one in (net, compiled):
+            torch.manual_seed(0)
+            output = one(*batch)
+            outputs.append(output if isinstance(output, torch.Tensor) else output[-1])
+        assert torch.equal(*outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['AnalysisSynthesisNet', 'NAFNetLocal'])
+def test_exact_products_are_operators_of_the_graph(name, monkeypatch):
+    """With TF32, for a GPU: the two networks with such products."""
+    mode = FakeTensorMode()
+
+    def fake(array, device, dtype):
+        tensor = torch.as_tensor(array)
+        with mode:
+            kind = dtype if tensor.is_floating_point() else tensor.dtype
+            return torch.empty(tensor.shape, dtype=kind, device=device)
+
+    monkeypatch.setattr(constants, '_moved', fake)  # the real one needs a GPU while a graph is made
+    net = on_fake_gpu(build_network(NETWORKS[name]).train(), mode)
+    torch._dynamo.reset()
+    with tf32(True), mode:
+        found = torch._dynamo.explain(net)(*arguments(net, 64, 96, 1, 'cuda'))
+    assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons
+    nodes = [node for graph in found.graphs for node in graph.graph.nodes]
+    assert any('bmm_without_tf32' in str(node.target) for node in nodes)
 
 
 def test_the_batch_mover_never_blocks():

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from basicsr.masks.sam.decoder import PromptDecoder
 from basicsr.masks.sam.upsampling import RegionUpsampler, Upsampler
+from basicsr.utils.device import to_device
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,7 @@ class FastAutomaticMasks:
         """Return the features (N, 256, 64, 64) of photos, and their (H, W) in the network's input."""
         device = self.sam.device
         inputs = [
-            torch.from_numpy(self._resize.apply_image(image)).permute(2, 0, 1).to(device, non_blocking=True)
-            for image in images
+            to_device(torch.from_numpy(self._resize.apply_image(image)).permute(2, 0, 1), device) for image in images
         ]
         batch = torch.stack([self.sam.preprocess(image) for image in inputs])
         with torch.autocast(device.type, self.dtype) if self.dtype != torch.float32 else nullcontext():
