@@ -168,8 +168,8 @@ def figure(fields: Mapping[str, ReceptiveField], rows: Mapping[str, FieldRow]) -
     parts.append(f'<text x="{WIDTH}" y="{top + 12}" font-size="12" text-anchor="end">largest value</text>')
     parts.append(_image(error_colours()[None], right, top + 18, WIDTH - right, 12))
     top += 60
-    lines = chart(profiles, 'pixels from the centre', 'log10 of the share of the row')
-    parts += [f'<g transform="translate(0 {top})">', *lines, *legend(profiles, 64, 432), '</g>']
+    together = chart(profiles, 'pixels from the centre', 'log10 of the share of the row')
+    parts += [f'<g transform="translate(0 {top})">', *together, *legend(profiles, 64, 432), '</g>']
     return document(WIDTH, top + 424 + 20 * len(fields), 'Effective receptive fields', parts)
 
 
