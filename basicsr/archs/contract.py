@@ -49,8 +49,8 @@ class Contract:
         mask_value: weight of a covered pixel; None if the network has no such weight.
         kernel_role: ``finds`` a blur kernel (``fixed_for(lq)`` returns the network with that of the whole image),
             ``takes`` one as second argument (``kernel_size``), or ``none``.
-        row_channel: the network counts the rows of its input; ``forward(x, first_row=numbers)`` continues the count in
-            a part of an image.
+        row_channel: the network counts the rows of its input; ``forward(x, first_row=numbers)``, or what ``for_tiles``
+            returns if the network has it, continues the count in a part of an image.
         returns_image: the result is an image, or a list with the image as last element; False for a part of a network.
         block_types: classes of its blocks, which do not contain each other: activation checkpointing
             (``activation_checkpointing.py``) keeps their inputs only. Those of its parts are included.
@@ -186,25 +186,26 @@ def for_tiles(net: nn.Module, lq: Tensor, masks: Any, padded: bool) -> Tiles:
     Raises:
         ArgumentError: masks are missing, or the network takes masks and has no method ``for_tiles``.
     """
-    own: Any = getattr(net, 'for_tiles', None)
-    if own is not None:
-        return own(lq, masks, padded)
-    if masks is not None:
+    contract, own = contract_of(net), getattr(net, 'for_tiles', None)
+    if own is None and masks is not None:
         raise ArgumentError(f'{type(net).__name__} takes masks, but has no method for_tiles: it cannot restore tiles')
-    contract = contract_of(net)
     rule = contract.input_rule
-    whole = rule.pad(lq) if padded else lq
+    if own is not None:
+        whole, restoring, tile_rule = own(lq, masks, padded)
+    else:
+        whole, tile_rule = rule.pad(lq) if padded else lq, rule
+        restoring = net if contract.row_channel else partial(restore, net)
     if not contract.row_channel:
-        return whole, partial(restore, net), rule
+        return whole, restoring, tile_rule
     # tiles further down continue the count of the rows, as in the whole image with its padding
     top = 0 if padded else rule.offset(*rule.padded_size(*lq.shape[-2:]), *lq.shape[-2:])[0]
     rows = row_numbers(whole, whole.new_full((1, 1, 1, 1), top))
-    return torch.cat([whole, rows], 1), partial(_restore_rows, net), rule
+    return torch.cat([whole, rows], 1), partial(_restore_rows, restoring), tile_rule
 
 
-def _restore_rows(net: nn.Module, tiles: Tensor) -> Any:
+def _restore_rows(restoring: Callable[..., Any], tiles: Tensor) -> Any:
     """Restore tiles whose last channel is the number of each row."""
-    return net(tiles[:, :-1], first_row=tiles[:, -1:, :1, :1])
+    return restoring(tiles[:, :-1], first_row=tiles[:, -1:, :1, :1])
 
 
 def export_obstacle(net: nn.Module) -> str | None:

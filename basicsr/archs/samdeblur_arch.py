@@ -98,13 +98,18 @@ class MaskGuided(nn.Module):
         both = torch.cat(self._padded_prior(lq, masks, None), 1)
         return both if padded else self.input_rule.crop(both, *lq.shape[-2:])
 
-    def restore_with_prior(self, x: Tensor) -> Any:
+    def restore_with_prior(self, x: Tensor, **place: Tensor) -> Any:
         """Restore the result of :meth:`with_prior`, or tiles of it, of any size.
 
         Args:
             x: (B, C + prior_channels, H, W).
+            place: ``first_row``, (B, 1, 1, 1), for networks that count rows: the number of the first row of ``x``.
         """
-        restored = self._restore(self.tile_rule.pad(x), (x.shape[-2], x.shape[-1]))
+        padded = self.tile_rule.pad(x)
+        if place:
+            top = self.tile_rule.offset(padded.shape[-2], padded.shape[-1], x.shape[-2], x.shape[-1])[0]
+            place = {'first_row': place['first_row'] - top}
+        restored = self._restore(padded, (x.shape[-2], x.shape[-1]), **place)
         if isinstance(restored, Tensor):
             return self.tile_rule.crop(restored, *x.shape[-2:])
         return [*restored[:-1], self.tile_rule.crop(restored[-1], *x.shape[-2:])]
@@ -145,12 +150,13 @@ class MaskGuided(nn.Module):
         features = self.pre_seg_in(self.pre_seg(padded))
         return padded, self.pooling(features, masks, mask_seeds)
 
-    def _restore(self, x: Tensor, real_size: tuple[int, int]) -> Any:
+    def _restore(self, x: Tensor, real_size: tuple[int, int], **place: Tensor) -> Any:
         """Restore a padded image and its prior, concatenated in this order along the channels.
 
         Args:
             x: (B, C + prior_channels, H', W').
             real_size: height and width before padding.
+            place: see :meth:`restore_with_prior`; of the padded image.
         """
         raise NotImplementedError
 
@@ -215,6 +221,11 @@ class SAMDeblur(MaskGuided):
         return self.backbone.input_rule
 
     @property
+    def row_channel(self) -> bool:
+        """Whether the backbone counts rows."""
+        return contract_of(self.backbone).row_channel
+
+    @property
     def bf16_safe(self) -> bool:
         """Whether the backbone is safe in bfloat16."""
         return contract_of(self.backbone).bf16_safe
@@ -231,8 +242,9 @@ class SAMDeblur(MaskGuided):
         prior = self.energies(lq, lambda features: self.pooling(features, masks, mask_seeds))
         return self.input_rule.pad(lq), self.input_rule.pad(prior)
 
-    def _restore(self, x: Tensor, real_size: tuple[int, int]) -> Any:
-        return self.backbone(x, real_size=real_size) if self.input_rule.tells_padding else self.backbone(x)
+    def _restore(self, x: Tensor, real_size: tuple[int, int], **place: Tensor) -> Any:
+        told: dict[str, Any] = {'real_size': real_size} if self.input_rule.tells_padding else {}
+        return self.backbone(x, **told, **place)
 
 
 def _fits(backbone: dict[str, Any]) -> bool:

@@ -47,7 +47,7 @@ class SegNAFNet(MaskGuided, NAFNetBody):
         self._build_prior(img_channel, seg_channel, mask_dropout, mask_value)  # first, as in published files
         self._build(img_channel, seg_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
 
-    def _restore(self, x: Tensor, real_size: tuple[int, int] | None = None) -> Tensor:
+    def _restore(self, x: Tensor, real_size: tuple[int, int] | None = None, **place: Tensor) -> Tensor:
         return NAFNetBody._restore(self, x)  # treats padded pixels like all others
 
 

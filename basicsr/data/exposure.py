@@ -32,11 +32,12 @@ def light_of(image: Image, gamma: float, gain: float = 1.0) -> Planes:
     Returns:
         float32 of the same shape, from 0 to ``gain``.
     """
-    light = ((np.arange(256) / 255) ** gamma).astype(np.float32)[image]
+    table = ((np.arange(256) / 255) ** gamma).astype(np.float32)
+    light = np.asarray(cv2.LUT(image, table), np.float32).reshape(image.shape)
     if gain != 1:
         above = np.clip((light.mean(axis=2, keepdims=True) - _HIGHLIGHT) / (1 - _HIGHLIGHT), 0, 1)
         light *= np.float32(gain) ** above
-    return np.asarray(light, np.float32)
+    return light
 
 
 def gray_of(light: Planes, gamma: float) -> Planes:
@@ -46,12 +47,14 @@ def gray_of(light: Planes, gamma: float) -> Planes:
         light: any shape, white = 1.
         gamma: gray value = light^(1/gamma).
     """
-    return np.asarray(np.clip(light, 0, 1) ** np.float32(1 / gamma))
+    gray = np.clip(light, 0, 1)
+    return np.asarray(np.power(gray, np.float32(1 / gamma), out=gray))
 
 
 def to_uint8(values: Planes) -> Image:
     """Round gray values (white = 1) to 8 bits."""
-    return np.ascontiguousarray(np.clip(np.rint(values * 255), 0, 255).astype(np.uint8))
+    levels = values * 255
+    return np.clip(np.rint(levels, out=levels), 0, 255, out=levels).astype(np.uint8, order='C')
 
 
 def add_noise(values: Planes, std: float, rng: np.random.Generator) -> Planes:

@@ -23,7 +23,7 @@ from basicsr.utils.errors import ArgumentError, ShapeError
 Brightness = Literal['mean', 'first_row', 'last_row']
 Target = Literal['first_row', 'first_frame']
 Frames = Callable[[int, int], Planes]
-"""``frames(k, top)`` returns the rows of frame k from row ``top`` on: light, (H - top, W, C)."""
+"""``frames(k, top)`` returns the rows of frame k from row ``top`` on: light, (H - top, W, C), until the next call."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class RowExposure:
         target = float(self.first) if self.target == 'first_row' else 1.0
         light = frames(0, 0)
         blurred, sharp = np.zeros_like(light), np.zeros_like(light)
-        for number in range(self.frames):
+        for number in range(int(np.ceil(times[-1]))):
             begin, whole = int(np.searchsorted(times, number, 'right')), int(np.searchsorted(times, number + 1))
             light = frames(number, begin) if number else light  # rows from begin on see it, from whole on to its end
             if number < target:
@@ -145,14 +145,20 @@ def frames_of_photo(light: Planes, shake: CameraShake, count: int, window: tuple
         window: top, left, height, width.
     """
     first, left, height, width = window
+    buffer = np.empty((height, width, light.shape[2]), np.float32)
     matrices = shake.homographies(count)
     matrices = np.linalg.inv(matrices[0]) @ matrices
 
     def frame(number: int, top: int) -> Planes:
+        if number == 0:
+            return light[first + top : first + height, left : left + width]
         place = np.array([[1, 0, left], [0, 1, first + top], [0, 0, 1]], np.float64)
-        how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        matrix, size = matrices[number] @ place, (width, height - top)
-        seen = np.asarray(cv2.warpPerspective(light, matrix, size, flags=how, borderMode=cv2.BORDER_REFLECT))
-        return np.maximum(seen, 0, out=seen)  # cubic interpolation overshoots
+        matrix, seen = matrices[number] @ place, buffer[top:]
+        cv2.warpPerspective(
+            light, matrix, (width, height - top), dst=seen,
+            flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT,
+        )  # fmt: skip
+        cv2.threshold(seen, 0, 0, cv2.THRESH_TOZERO, dst=seen)  # cubic interpolation overshoots
+        return seen
 
     return frame

@@ -27,14 +27,16 @@ from basicsr.evaluation.field_shape import (
 )
 from basicsr.evaluation.receptive_field import ReceptiveField
 from basicsr.reporting.images import encode, error_colours
-from basicsr.reporting.line_chart import Line, line_chart
+from basicsr.reporting.line_chart import WIDTH, Line, chart, document, legend
 from basicsr.utils.errors import ArgumentError
 from basicsr.utils.files import write_whole
 
 FORMS = ('absolute', 'without_skip', 'positive')
 _DECADES = 6
 """Range of the logarithmic colours of maps below the largest value."""
-_PANEL, _GAP, _TITLE, _CHART = 300, 24, 46, (760, 420)
+_COLUMNS, _PANEL, _GAP, _TITLE, _CHART = 3, 240, 20, 40, 180
+_ROW = _TITLE + _PANEL + _CHART + _GAP
+_LONGEST_NAME = 34
 
 
 @dataclass(frozen=True)
@@ -145,33 +147,30 @@ def figure(fields: Mapping[str, ReceptiveField], rows: Mapping[str, FieldRow]) -
     Raises:
         ReportError: too many networks.
     """
-    width = max(len(fields) * (_PANEL + _GAP) - _GAP, _CHART[0])
-    small = _PANEL * _CHART[1] // _CHART[0] + 32
-    parts, profiles = [], []
+    parts, profiles, left, top = [], [], 0, 0
     for number, (name, field) in enumerate(fields.items()):
-        left, fit = number * (_PANEL + _GAP), rows[name].row
-        line, x = profile(field.absolute), positions(field.absolute.shape[1])
-        pixels = np.arange(len(line)) - len(line) // 2
+        left, top = number % _COLUMNS * (_PANEL + _GAP), number // _COLUMNS * _ROW
+        fit, line, x = rows[name].row, profile(field.absolute), positions(field.absolute.shape[1])
         lines, numbers = [Line('central row', x, line)], 'no curve fits'
         if fit is not None:
             lines.append(Line('generalised normal fit', x, fit(x)))
             numbers = f'σ {fit.sigma:.2f}, β {fit.beta:.2f}, R² {fit.r2:.2f}, score {fit.erf_score:.2f}'
-        image = base64.b64encode(encode(_coloured(field.absolute), 'png')).decode()
-        parts += [
-            _text(left, 16, name),
-            _text(left, 34, numbers),
-            f'<image x="{left}" y="{_TITLE}" width="{_PANEL}" height="{_PANEL}" href="data:image/png;base64,{image}"/>',
-        ]
-        parts.append(_placed(line_chart(lines, 'position', 'share of the row'), left, _TITLE + _PANEL + 12, _PANEL))
-        profiles.append(Line(name, pixels, np.log10(np.maximum(line, line.max() * 10.0**-_DECADES))))
-    top = _TITLE + _PANEL + small + 30
-    parts.append(_placed(line_chart(profiles, 'pixels from the centre', 'log10 of the share'), 0, top, _CHART[0]))
-    height = top + _CHART[1] + 20 * len(fields) + 8
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
-    style = 'font-family="sans-serif" font-size="13" role="img" aria-label="Effective receptive fields"'
-    return '\n'.join(
-        [f'{head} {style}>', f'<rect width="{width}" height="{height}" fill="#ffffff"/>', *parts, '</svg>\n']
-    )
+        short = name if len(name) <= _LONGEST_NAME else f'{name[: _LONGEST_NAME - 1]}…'
+        parts += [_text(left, top + 14, short), _text(left, top + 31, numbers, 12)]
+        parts += [_image(_coloured(field.absolute), left, top + _TITLE, _PANEL, _PANEL)]
+        panel = chart(lines, 'position', 'share of the row', width=_PANEL + 16, height=_CHART)
+        parts += [f'<g transform="translate({left} {top + _TITLE + _PANEL})" font-size="11">', *panel, '</g>']
+        profiles.append(Line(name, np.arange(len(line)) - len(line) // 2, np.log10(np.maximum(line, 10.0**-_DECADES))))
+    top += _ROW
+    right = _PANEL + _GAP
+    parts += legend([Line('central row', [], []), Line('generalised normal fit', [], [])], 0, top + 12)
+    parts.append(_text(right, top + 12, f'colours: 10^-{_DECADES} of the largest value of a map, or less', 12))
+    parts.append(f'<text x="{WIDTH}" y="{top + 12}" font-size="12" text-anchor="end">largest value</text>')
+    parts.append(_image(error_colours()[None], right, top + 18, WIDTH - right, 12))
+    top += 60
+    together = chart(profiles, 'pixels from the centre', 'log10 of the share of the row')
+    parts += [f'<g transform="translate(0 {top})">', *together, *legend(profiles, 64, 432), '</g>']
+    return document(WIDTH, top + 424 + 20 * len(fields), 'Effective receptive fields', parts)
 
 
 def _fit(line: Floats) -> GeneralisedNormal | None:
@@ -191,17 +190,14 @@ def _coloured(field: Floats) -> NDArray[np.uint8]:
     return np.asarray(error_colours()[levels])
 
 
-def _placed(svg: str, left: float, top: float, width: int) -> str:
-    """Return a chart as a part of a larger image."""
-    size = re.search(r'viewBox="0 0 (\d+) (\d+)" width="\d+" height="\d+"', svg)
-    assert size is not None  # noqa: S101 - of our own charts
-    tall = width * int(size.group(2)) / int(size.group(1))
-    place = f'{size.group(0).partition(" width")[0]} x="{left}" y="{top}" width="{width}" height="{tall:.0f}"'
-    return svg.replace(size.group(0), place, 1)
+def _image(pixels: NDArray[np.uint8], left: float, top: float, width: float, height: float) -> str:
+    data = base64.b64encode(encode(pixels, 'png')).decode()
+    place = f'x="{left}" y="{top}" width="{width}" height="{height}" preserveAspectRatio="none"'
+    return f'<image {place} href="data:image/png;base64,{data}"/>'
 
 
-def _text(x: float, y: float, text: str) -> str:
-    return f'<text x="{x}" y="{y}">{html.escape(text)}</text>'
+def _text(x: float, y: float, text: str, size: int = 13) -> str:
+    return f'<text x="{x}" y="{y}" font-size="{size}">{html.escape(text)}</text>'
 
 
 def _write_csv(path: Path, lines: Sequence[Mapping[str, str]]) -> None:

@@ -25,6 +25,7 @@ from basicsr.metrics import Metric, Record
 from basicsr.metrics.arrays import unit_float
 from basicsr.metrics.mcr import COLLAPSED
 from basicsr.models import ImageRestorationModel
+from basicsr.models.data_fit import require_fit
 from basicsr.options import Options
 from basicsr.options.schema_train import ValOptions
 from basicsr.reporting import ImageRow
@@ -92,7 +93,7 @@ def samples_that_fit(model: ImageRestorationModel, options: Options, datasets: M
         train = options.train if key == 'train' else None
         policy = options.val.on_bad_image if train is None else train.on_bad_image
         samples[key] = first_sample(dataset, policy == 'skip')
-        model.require_fit(f'datasets.{key}', dataset, samples[key])
+        require_fit(model, f'datasets.{key}', dataset, samples[key])
     return samples
 
 

@@ -16,12 +16,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from basicsr.archs import build_network
 from basicsr.archs.activation_checkpointing import checkpoint_activations
-from basicsr.archs.contract import contract_of, restored
+from basicsr.archs.contract import contract_of
 from basicsr.archs.mask_dropout import DROPPED
 from basicsr.inference.restoring import Restored, restore_image
 from basicsr.inference.tiling import Grid
-from basicsr.losses import WeightedSumLoss, build_loss, targets_of
 from basicsr.models.misfit import load_or_explain
+from basicsr.models.objective import Objective
 from basicsr.models.step_result import StepResult
 from basicsr.options import Options
 from basicsr.options.schema_train import TrainOptions, ValOptions
@@ -34,7 +34,7 @@ from basicsr.training.precision import Arithmetic, Precision, autocast, computin
 from basicsr.training.resuming import continue_anew, continue_exactly
 from basicsr.training.scheduling import advance, build_scheduler
 from basicsr.utils.device import prefers_channels_last, require_bfloat16, set_memory_format, tf32
-from basicsr.utils.errors import CheckpointError, OptionError, ShapeError
+from basicsr.utils.errors import CheckpointError
 from basicsr.utils.registry import MODEL_REGISTRY
 from basicsr.weights.files import Weights, load_weights, read_weights
 
@@ -78,8 +78,7 @@ class ImageRestorationModel:
         self._memory_format = _memory_format(train, self.device)
         set_memory_format(self.net.to(self.device, dtype), self._memory_format)
         self.ema: MovingAverage | None = None
-        self._is_given_kernels = train is not None and train.true_kernels
-        self._needs_kernels = train is not None and (train.true_kernels or train.kernel_opt is not None)
+        self.needs_kernels = self._is_given_kernels = False
         self.iteration = 0
         if train is not None:
             self._prepare_training(train, options.find_unused_parameters)
@@ -88,17 +87,8 @@ class ImageRestorationModel:
         self.recipe = train
         if train.activation_checkpointing:
             checkpoint_activations(self.net)
-        self.losses = {
-            name: build_loss(block).to(self.device)
-            for name, block in (('l_pix', train.pixel_opt), ('l_percep', train.perceptual_opt))
-            if block is not None
-        }
-        self.kernel_loss = None if train.kernel_opt is None else build_loss(train.kernel_opt).to(self.device)
-        if self._needs_kernels and self.contract.kernel_role != 'finds':
-            raise OptionError(
-                f'train.kernel_opt and train.true_kernels are for networks that find a blur kernel, such as '
-                f'AnalysisSynthesisNet; {type(self.net).__name__} does not'
-            )
+        self.objective = Objective(train, self.net, self.device, self.dtype)
+        self.needs_kernels, self._is_given_kernels = self.objective.needs_kernels, train.true_kernels
         self._forward: nn.Module = self.net
         if self.processes.world > 1:  # copies the weights of the first process to all
             averaging = any(buffer.is_floating_point() for buffer in self.net.buffers())  # batch normalization
@@ -197,37 +187,8 @@ class ImageRestorationModel:
             ShapeError: the last output has a different shape than the ground truth.
         """
         with self.arithmetic.autocast():
-            outputs = net(*self.inputs(batch), *self._kernel_arguments(batch))
-        outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-        terms: dict[str, Tensor] = {}
-        if self.kernel_loss is not None:
-            terms['l_kernel'] = self.kernel_loss(outputs.pop(0), batch['kernel'].to(self.dtype))
-        if self.losses:
-            terms |= self._image_terms(outputs, batch['gt'].to(self.dtype))
-        return torch.stack([terms[name] for name in ('l_kernel', *self.losses) if name in terms]).sum(), terms
-
-    def _kernel_arguments(self, batch: Batch) -> tuple[Any, ...]:
-        """Return further arguments of a network that finds kernels: the true ones, or which results are wanted."""
-        if self.recipe.true_kernels:
-            return (batch['kernel'].to(self.dtype),)
-        return () if self.kernel_loss is None else (None, 'both' if self.losses else 'kernel')
-
-    def _image_terms(self, outputs: list[Tensor], gt: Tensor) -> dict[str, Tensor]:
-        """Compute the losses of restored images, the result last, and the terms of summed losses."""
-        name = type(self.net).__name__
-        if (shape := restored(outputs, name).shape) != gt.shape:
-            raise ShapeError(f'{name}: the (last) output has shape {tuple(shape)}, the ground truth {tuple(gt.shape)}')
-        terms: dict[str, Tensor] = {}
-        for output, target in zip(outputs, targets_of(outputs, gt), strict=True):
-            for name, loss in self.losses.items():
-                if isinstance(loss, WeightedSumLoss):
-                    parts = loss.terms(output, target)
-                    value = torch.stack(list(parts.values())).sum()
-                else:
-                    parts, value = {}, loss(output, target)
-                for key, part in {name: value, **{f'{name}_{term}': part for term, part in parts.items()}}.items():
-                    terms[key] = terms[key] + part if key in terms else part
-        return terms
+            outputs = net(*self.inputs(batch), *self.objective.arguments(batch))
+        return self.objective.loss_of(outputs, batch)
 
     @torch.no_grad()
     def _finish_step(self, losses: dict[str, Tensor], files: Sequence[str]) -> StepResult:
@@ -311,36 +272,6 @@ class ImageRestorationModel:
             done = restore_image(known, lq, masks[0] if masks else None, tile, grid)
         net.train(was_training)
         return replace(done, image=done.image.to(self.dtype))
-
-    def require_fit(self, key: str, dataset: Any, item: Mapping[str, Any] | None = None) -> None:
-        """Check that a data set has the masks that the network needs, and the kernels that the recipe needs.
-
-        Args:
-            key: of the data set in the option file, for the error message.
-            dataset: of :func:`basicsr.data.build_dataset`.
-            item: one of its samples; None reads the first one.
-
-        Raises:
-            OptionError: masks are missing, of the wrong kind, or not used by the network; kernels are missing.
-        """
-        name, item = type(self.net).__name__, dataset[0] if item is None else item
-        gray = getattr(dataset, 'gray_masks', None)
-        needs = {
-            'regions': 'region masks; use a data set with them, such as PairedImageGroupMaskDataset',
-            'gray': 'a gray mask (mask: true); use PairedImageMaskDataset',
-        }
-        if self.prior != 'none' and ('masks' not in item or bool(gray) != (self.prior == 'gray')):
-            raise OptionError(f'{key}: {type(dataset).__name__} does not fit {name}, which needs {needs[self.prior]}')
-        if key == 'datasets.train' and self._needs_kernels and 'kernel' not in item:
-            raise OptionError(
-                f'{key}: {type(dataset).__name__} has no blur kernels, which train.kernel_opt and train.true_kernels '
-                'need; use UniformBlurDataset'
-            )
-        if self.prior == 'none' and 'masks' in item and gray is not None:  # None: generated, not read
-            raise OptionError(
-                f'{key}: {type(dataset).__name__} reads masks, but {name} takes none; use PairedImageDataset, '
-                'or a network with masks'
-            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the training state without the weights, as tensors and plain values."""

@@ -1,4 +1,4 @@
-"""Draw charts of lines and points as SVG, in colours that colour-blind readers can tell apart, lines also by dashes."""
+"""Draw charts as SVG, in colours that colour-blind readers can tell apart; lines differ in their dashes, too."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Floats = NDArray[np.float64]
 
 COLOURS = ('#000000', '#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9', '#e69f00')
 """The palette of Okabe and Ito ("Color Universal Design", 2008), without yellow, which is pale on white."""
-_DASHES = ('', '9 4', '2 3', '9 3 2 3', '5 2', '13 4', '1 5')
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _LETTERS = 760, 420, 64, 40, 52, 13
-_TICKS = 6
+_DASHES = ('', '9 4', '2 3', '9 3 2 3', '5 2', '13 4', '9 3 2 3 2 3')
+WIDTH = 760
+_LEFT, _BOTTOM, _LETTERS, _NARROW = 64, 52, 13, 400
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,20 @@ class Line:
     points: bool = False
 
 
+def document(width: float, height: float, label: str, parts: Sequence[str]) -> str:
+    """Return an SVG document of these parts on white.
+
+    Args:
+        width, height: in pixels.
+        label: says what it shows, for readers who do not see it.
+        parts: elements.
+    """
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    style = f'font-family="sans-serif" font-size="{_LETTERS}" role="img" aria-label="{html.escape(label)}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>'
+    return '\n'.join([head, f'<rect width="{width}" height="{height}" fill="#ffffff"/>', *parts, '</svg>']) + '\n'
+
+
 def line_chart(lines: Sequence[Line], x_title: str, y_title: str, title: str = '') -> str:
     """Return a chart as an SVG document.
 
@@ -52,42 +66,65 @@ def line_chart(lines: Sequence[Line], x_title: str, y_title: str, title: str = '
     Raises:
         ReportError: no line, too many lines, lines of different lengths, or no finite value.
     """
+    parts, names = chart(lines, x_title, y_title, title, WIDTH, 420), legend(lines, _LEFT, 432)
+    return document(WIDTH, 424 + 20 * len(lines), title or y_title, [*parts, *names])
+
+
+def chart(
+    lines: Sequence[Line], x_title: str, y_title: str, title: str = '', width: int = WIDTH, height: int = 420
+) -> list[str]:
+    """Return the elements of a chart without its legend, for a larger document; see :func:`line_chart`."""
     if not 1 <= len(lines) <= len(COLOURS):
         raise ReportError(f'a chart has 1 to {len(COLOURS)} lines, got {len(lines)}')
     points = [(line, np.asarray(line.x, np.float64), np.asarray(line.y, np.float64)) for line in lines]
     for line, x, y in points:
         if x.shape != y.shape or x.ndim != 1:
             raise ReportError(f'{line.name}: x and y have shapes {x.shape} and {y.shape}; expected two equal lengths')
-    across = _Axis(np.concatenate([x for _, x, _ in points]), _LEFT, _WIDTH - 16, tight=True)
+    ticks = 6 if width > _NARROW else 3
+    across = Axis(np.concatenate([x for _, x, _ in points]), _LEFT, width - 16, ticks, tight=True)
     bands = [np.asarray(band, np.float64) for line in lines for band in (line.low, line.high) if band is not None]
-    up = _Axis(np.concatenate([*(y for *_, y in points), *bands]), _HEIGHT - _BOTTOM, _TOP + 8)
-    legend = [_legend(number, line) for number, line in enumerate(lines)]
-    height = _HEIGHT + 20 * len(lines) + 4
+    top = 48 if title else 10
+    up = Axis(np.concatenate([*(y for *_, y in points), *bands]), height - _BOTTOM, top, ticks)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" '
-        f'font-family="sans-serif" font-size="{_LETTERS}" role="img" aria-label="{html.escape(title or y_title)}">',
-        f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="{_LEFT}" y="22" font-size="15">{html.escape(title)}</text>',
+        f'<text x="{_LEFT}" y="22" font-size="15">{html.escape(title)}</text>' if title else '',
         *_grid(across, up, x_title, y_title),
         *(_band(number, line, x, across, up) for number, (line, x, _) in enumerate(points)),
         *((_dots if line.points else _stroke)(number, x, y, across, up) for number, (line, x, y) in enumerate(points)),
-        *legend,
-        '</svg>',
     ]
-    return '\n'.join(part for part in parts if part) + '\n'
+    return [part for part in parts if part]
 
 
-class _Axis:
-    """Values to pixels, with round ticks."""
+def legend(lines: Sequence[Line], left: float, top: float) -> list[str]:
+    """Return the elements of a legend: a row of 20 pixels for each line."""
+    parts = []
+    for number, line in enumerate(lines):
+        y = top + 20 * number
+        sign = f'M{left + 20} {y - 4}h0' if line.points else f'M{left} {y - 4}h40'
+        style = _dot_style(number) if line.points else _style(number)
+        name = f'<text x="{left + 50}" y="{y}">{html.escape(line.name)}</text>'
+        parts.append(f'<path d="{sign}" fill="none" {style}/>{name}')
+    return parts
 
-    def __init__(self, values: Floats, start: int, end: int, tight: bool = False) -> None:
+
+class Axis:
+    """Values to pixels, with round ticks.
+
+    Args:
+        values: the axis covers the finite ones.
+        start, end: in pixels.
+        ticks: their number, about.
+        tight: end at the smallest and the largest value instead of at ticks.
+    """
+
+    def __init__(self, values: ArrayLike, start: float, end: float, ticks: int, tight: bool = False) -> None:
+        values = np.asarray(values, np.float64)
         finite = values[np.isfinite(values)]
         if not finite.size:
             raise ReportError('a chart needs at least one finite value')
         low, high = float(finite.min()), float(finite.max())
         if low == high:
             low, high = low - 0.5, high + 0.5
-        raw = (high - low) / _TICKS
+        raw = (high - low) / ticks
         unit = 10.0 ** math.floor(math.log10(raw))
         self.step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= raw * 0.999)
         if not tight:
@@ -95,18 +132,21 @@ class _Axis:
         self.low, self.high, self.start, self.end = low, high, start, end
 
     def ticks(self) -> list[float]:
+        """Return the round values on the axis."""
         first, last = math.ceil(self.low / self.step - 1e-9), math.floor(self.high / self.step + 1e-9)
         return [number * self.step for number in range(first, last + 1)]
 
     def label(self, value: float) -> str:
+        """Return a tick as text, with the digits that its step needs."""
         return f'{value:.{max(0, -math.floor(math.log10(self.step) + 1e-9))}f}'
 
     def place(self, values: ArrayLike) -> Floats:
+        """Return where values are, in pixels."""
         part = (np.asarray(values, np.float64) - self.low) / (self.high - self.low)
         return np.asarray(self.start + part * (self.end - self.start))
 
 
-def _grid(across: _Axis, up: _Axis, x_title: str, y_title: str) -> list[str]:
+def _grid(across: Axis, up: Axis, x_title: str, y_title: str) -> list[str]:
     parts = []
     for value in up.ticks():
         y = float(up.place(value))
@@ -123,7 +163,7 @@ def _grid(across: _Axis, up: _Axis, x_title: str, y_title: str) -> list[str]:
     return [*parts, f'<text {turned} text-anchor="middle">{html.escape(y_title)}</text>']
 
 
-def _stroke(number: int, x: Floats, y: Floats, across: _Axis, up: _Axis) -> str:
+def _stroke(number: int, x: Floats, y: Floats, across: Axis, up: Axis) -> str:
     steps, pen = [], 'M'
     for a, b in zip(across.place(x), up.place(y), strict=True):
         if not (math.isfinite(a) and math.isfinite(b)):
@@ -134,7 +174,7 @@ def _stroke(number: int, x: Floats, y: Floats, across: _Axis, up: _Axis) -> str:
     return f'<path d="{"".join(steps)}" fill="none" {_style(number)}/>'
 
 
-def _dots(number: int, x: Floats, y: Floats, across: _Axis, up: _Axis) -> str:
+def _dots(number: int, x: Floats, y: Floats, across: Axis, up: Axis) -> str:
     places = zip(across.place(x), up.place(y), strict=True)
     steps = [f'M{a:.1f} {b:.1f}h0' for a, b in places if math.isfinite(a) and math.isfinite(b)]
     return f'<path d="{"".join(steps)}" fill="none" {_dot_style(number)}/>'
@@ -144,7 +184,7 @@ def _dot_style(number: int) -> str:
     return f'stroke="{COLOURS[number]}" stroke-width="6" stroke-linecap="round" stroke-opacity="0.5"'
 
 
-def _band(number: int, line: Line, x: Floats, across: _Axis, up: _Axis) -> str:
+def _band(number: int, line: Line, x: Floats, across: Axis, up: Axis) -> str:
     if line.low is None or line.high is None:
         return ''
     low, high = np.asarray(line.low, np.float64), np.asarray(line.high, np.float64)
@@ -152,14 +192,6 @@ def _band(number: int, line: Line, x: Floats, across: _Axis, up: _Axis) -> str:
     around = np.concatenate([x[known], x[known][::-1]]), np.concatenate([low[known], high[known][::-1]])
     corners = (f'{a:.1f},{b:.1f}' for a, b in zip(across.place(around[0]), up.place(around[1]), strict=True))
     return f'<polygon points="{" ".join(corners)}" fill="{COLOURS[number]}" fill-opacity="0.15"/>'
-
-
-def _legend(number: int, line: Line) -> str:
-    y = _HEIGHT + 12 + 20 * number
-    sign = f'M{_LEFT + 20} {y - 4}h0' if line.points else f'M{_LEFT} {y - 4}h40'
-    style = _dot_style(number) if line.points else _style(number)
-    name = f'<text x="{_LEFT + 50}" y="{y}">{html.escape(line.name)}</text>'
-    return f'<path d="{sign}" fill="none" {style}/>{name}'
 
 
 def _style(number: int) -> str:

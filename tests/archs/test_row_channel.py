@@ -93,6 +93,30 @@ def test_tiles_of_a_network_with_a_finite_field_equal_the_whole_image():
     assert restore_grid(net, x, None, Grid(128, 60)).shape == x.shape
 
 
+def test_tiles_of_a_network_behind_a_mask_prior_equal_the_whole_image():
+    net = net_of({'type': 'SAMDeblur', 'backbone': {**NAFNET, 'row_channel': True, 'row_unit': 64.0}})
+    for block in [*net.backbone.encoders[0], *net.backbone.decoders[0]]:
+        block.sca = torch.nn.Identity()  # the only part of the backbone that sees the whole image
+    x, labels = torch.rand(1, 3, 241, 60), torch.randint(0, 5, (1, 1, 241, 60))
+    whole = net(x, labels)
+    torch.testing.assert_close(restore_tiled(net, x, labels, 128), whole, rtol=1e-4, atol=1e-5)
+    restarted = net.restore_with_prior(net.with_prior(x, labels)[..., 112:, :])[..., 64:120, :]
+    assert (restarted - whole[..., 176:232, :]).abs().max() > 1e-2
+    assert restore_grid(net, x, labels, Grid(128, 60)).shape == x.shape
+
+
+def test_padding_of_tiles_behind_a_mask_prior_is_counted_too():
+    net = net_of({'type': 'SAMDeblur', 'backbone': {**RSST, 'base_channel': 8}})
+    x, labels = torch.rand(1, 3, 90, 40), torch.randint(0, 5, (1, 1, 90, 40))
+    whole, restore, rule = for_tiles(net, x, labels, padded=True)
+    top = rule.offset(*whole.shape[-2:], 90, 40)[0]
+    assert top > 0 and whole[0, -1, :, 0].tolist() == list(range(whole.shape[-2]))
+    part, restore, _ = for_tiles(net, x, labels, padded=False)
+    assert part[0, -1, :, 0].tolist() == list(range(top, top + 90))
+    once = net.restore_with_prior(net.with_prior(x, labels))  # pads by itself and counts from the padding on
+    torch.testing.assert_close(restored(restore(part)), restored(once))
+
+
 @pytest.mark.parametrize('block', [{**RSST, 'row_channel': False}, {**NAFNET, 'row_channel': True, 'row_unit': 64.0}])
 def test_a_file_of_the_project_knows_its_rows(block, tmp_path):
     net = net_of(block)

@@ -252,7 +252,7 @@ def test_files_and_table(tmp_path):
     assert np.array_equal(np.load(tmp_path / 'two.npz')['absolute'], fields['two'].absolute)
     svg = (tmp_path / 'erf.svg').read_text()
     ElementTree.fromstring(svg)
-    assert svg.count('<image ') == 2 and 'one &amp; only' in svg and 'generalised normal fit' in svg
+    assert svg.count('<image ') == 3 and 'one &amp; only' in svg and 'generalised normal fit' in svg  # with the colours
     table = text_table(rows_of('two', fields['two']))
     assert len(table.splitlines()) == 5 and f'{rows_of("two", fields["two"])[0].row.erf_score:.3f}' in table
     assert positions(61)[30] == 0

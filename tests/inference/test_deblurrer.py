@@ -25,6 +25,7 @@ from basicsr.masks import label_map_from_masks, write_label_map
 from basicsr.masks.cache import MaskCache, default_folder
 from basicsr.utils.errors import (
     ArgumentError,
+    DataError,
     MaskError,
     OptionError,
     ShapeError,
@@ -87,6 +88,19 @@ def test_every_kind_of_picture_comes_back_as_it_went_in(deblurrer):
     assert result.dtype == torch.float16 and result.shape == batch.shape
     assert np.abs(result[0].permute(1, 2, 0).float().numpy() * 255 - expected).max() <= 1
     assert deblurrer(batch[:0]).shape == (0, 3, 37, 50)
+
+
+@pytest.mark.parametrize('method', ['network', 'kernel', 'auto'])
+def test_one_colour_has_no_kernel_to_estimate(method):
+    finder = Deblurrer(build_network(TINY), device='cpu', guard='off', method=method)
+    varied, flat = torch.rand(3, 60, 70), torch.full((3, 60, 70), 0.3)
+    one_channel = np.full((60, 70), 90, np.uint8)
+    for image in (one_channel, one_channel[..., None], np.dstack([one_channel] * 3), torch.stack([varied, flat])):
+        with pytest.raises(DataError, match='same colour'):
+            finder(image)
+    one_channel[30, 35] = 91
+    assert finder(one_channel).shape == (60, 70)
+    assert finder.for_frames()(np.full((60, 70, 3), 90, np.uint8)).shape == (60, 70, 3)  # frames may be black
 
 
 def test_gray_and_alpha(deblurrer):

@@ -14,6 +14,7 @@ from basicsr import train
 from basicsr.losses import build_loss
 from basicsr.metrics import calculate_kernel_similarity
 from basicsr.models import build_model
+from basicsr.models.data_fit import require_fit
 from basicsr.options import load_options
 from basicsr.utils.errors import ArgumentError, OptionError, ShapeError
 from basicsr.weights.files import read_weights
@@ -162,4 +163,4 @@ def test_contradictions_are_refused(tmp_path, changes, message):
 def test_data_without_kernels_are_refused(tmp_path):
     model = build_model(load_options(option_file(tmp_path, '1_analysis')))
     with pytest.raises(OptionError, match='has no blur kernels'):
-        model.require_fit('datasets.train', [], {'lq': torch.zeros(3, 9, 9)})
+        require_fit(model, 'datasets.train', [], {'lq': torch.zeros(3, 9, 9)})

