@@ -16,7 +16,7 @@ import gradio as gr
 
 from basicsr.app import views
 from basicsr.app.examples import Example
-from basicsr.app.facts import NetworkFacts, Settings
+from basicsr.app.facts import FELZENSZWALB, NO_MASKS, SAM, NetworkFacts, Settings
 from basicsr.app.networks import Networks, choices_of, facts_of, line_of, method_of
 from basicsr.app.samples import Samples
 from basicsr.app.saving import archive, result_file
@@ -67,7 +67,8 @@ class Answers:
         """Add uploads to the visit. ``names`` has their original ``names``, and those of ``videos`` left out."""
         visit = self._visit(request)
         given = names if isinstance(names, dict) else {}
-        videos, originals = (list(map(str, given.get(key) or [])) for key in ('videos', 'names'))
+        lists = (given.get(key) for key in ('videos', 'names'))
+        videos, originals = ([str(one) for one in listed] if isinstance(listed, list) else [] for listed in lists)
         named = zip(paths or [], [*originals, *[''] * len(paths or [])], strict=False)
         try:
             files = [(Path(path), name or Path(path).name) for path, name in named]
@@ -160,12 +161,12 @@ class Answers:
         value = gr.update(visible=facts.mask_value is not None, value=facts.mask_value or 1.0)
         return words, method_of(name), gr.update(visible=facts.takes_masks), value
 
-    def own(self, path: str | None, name: str | None, request: gr.Request) -> tuple[Any, ...]:
+    def own(self, path: str | None, name: Any, request: gr.Request) -> tuple[Any, ...]:
         """Offer an uploaded network to its visitor, or say why not."""
         visit = self._visit(request)
         if path is None:
             return gr.update(), ''
-        given = safe_name(name or Path(path).name)
+        given = safe_name(name if name and isinstance(name, str) else Path(path).name)
         kept = visit.folder / given
         try:
             kept = visit.new_folder() / given
@@ -212,7 +213,8 @@ class Answers:
         visit = self._visit(request)
         data = _data_of(event)
         strength, name = data.get('strength', 1), str(data.get('id', ''))
-        strength = min(max(float(strength), 0.0), 1.0) if isinstance(strength, (int, float)) else 1.0
+        is_number = isinstance(strength, (int, float)) and math.isfinite(strength)
+        strength = float(min(max(strength, 0), 1)) if is_number else 1.0
         wanted = [(photo, photo.result) for photo in visit.photos if photo.result and name in ('all', photo.id)]
         chosen = [(photo, done) for photo, done in wanted if done.result.is_file()]
         lost = [photo.name for photo, done in wanted if (photo, done) not in chosen]
@@ -265,12 +267,14 @@ def settings_of(
         raise OptionError(f'Method: unknown method {method!r}')
     if not isinstance(network, str):
         raise OptionError('Network: choose one')
+    if masks not in (FELZENSZWALB, SAM, NO_MASKS):
+        raise OptionError(f'Masks: unknown choice {masks!r}')
     share = _number('Mask dropout', dropout, 0, 1)
     number = _number('Seed of the mask dropout', 0 if seed is None else seed, 0, _SEEDS)
     if number != int(number):
         raise OptionError(f'Seed of the mask dropout: expected a whole number, got {number:g}')
     weight = None if value is None else _number('Mask value', value, 0.001, 1)
-    return Settings(network, method, str(masks), share, int(number), weight)
+    return Settings(network, method, masks, share, int(number), weight)
 
 
 def _number(field: str, value: Any, least: float, most: float) -> float:

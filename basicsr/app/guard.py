@@ -7,9 +7,10 @@ requests that the page makes pass, and only files in the folder of uploads and r
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+logger = logging.getLogger(__name__)
+
 _API = '/gradio_api'
 _FILE = f'{_API}/file='
 _CALL = f'{_API}/queue/join'
@@ -27,10 +30,12 @@ _FREE = 1 << 30  # bytes of the disk that uploads leave free
 _WORDS = {
     403: 'refused',
     404: 'not found',
+    400: 'not an upload of this page',
     411: 'uploads need a content length',
     413: 'together, these files are too large; choose fewer',
     507: 'the disk of this page is full; try again later',
 }
+_FORM = re.compile(r'multipart/form-data; ?boundary=[\w\'()+,./:=?-]{1,70}', re.ASCII | re.IGNORECASE)
 _LONGEST_CALL = 1 << 20  # bytes of a function call of the page; images are uploaded separately
 _READ = re.compile(
     r'/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/\d+)?)'
@@ -65,10 +70,18 @@ class Guard:
         folder: folder of uploads and results; no other file is sent.
         hosts: see :func:`allowed_hosts`.
         largest: bytes of an upload with all its files.
+        calls: checks of the values of each function that may be called, by its number; None allows any call.
     """
 
-    def __init__(self, app: ASGIApp, folder: Path, hosts: Iterable[str] | None = None, largest: int = 1 << 40) -> None:
-        self.app, self.folder, self._largest = app, folder.resolve(), largest
+    def __init__(
+        self,
+        app: ASGIApp,
+        folder: Path,
+        hosts: Iterable[str] | None = None,
+        largest: int = 1 << 40,
+        calls: Mapping[int, Sequence[Callable[[Any], bool]]] | None = None,
+    ) -> None:
+        self.app, self.folder, self._largest, self._calls = app, folder.resolve(), largest, calls
         self._coming = 0  # bytes of uploads that are under way
         self.hosts = None if hosts is None else frozenset(hosts)
 
@@ -83,18 +96,46 @@ class Guard:
         status = self.refusal(scope)
         if not status and scope['method'] == 'POST' and scope['path'] != _UPLOAD:
             body = await _body(Request(scope, receive))
-            is_call = scope['path'] == _CALL
-            status = 0 if len(body) <= _LONGEST_CALL and (not is_call or self.is_allowed_call(body)) else 403
+            call = _object_of(body)
+            is_allowed = call is not None and (scope['path'] != _CALL or self.is_allowed_call(call))
+            status = 0 if is_allowed else 403
             receive = _again(body, receive)
         if status:
             await PlainTextResponse(_WORDS[status], status)(scope, receive, send)
             return
-        length = int(Headers(scope=scope)['content-length']) if scope['path'] == _UPLOAD else 0
+        if scope['path'] != _UPLOAD:
+            await self.app(scope, receive, _with_headers(send))
+            return
+        length = int(Headers(scope=scope)['content-length'])
         self._coming += length
         try:
-            await self.app(scope, receive, _with_headers(send))
+            await self._upload(scope, receive, _with_headers(send))
         finally:
             self._coming -= length
+
+    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass an upload on. Gradio answers status 500 to forms that it cannot read; they are refused."""
+        held: list[Message] = []
+
+        async def hold(message: Message) -> None:
+            if held or message.get('status') == 500:
+                held.append(message)
+            else:
+                await send(message)
+
+        try:
+            await self.app(scope, receive, hold)
+        except ClientDisconnect:  # nobody waits for an answer
+            held.clear()
+        except (ValueError, TypeError, LookupError) as error:
+            if not held:
+                raise
+            logger.warning('an upload was refused: %r', error)
+            held.clear()
+            await PlainTextResponse(_WORDS[400], 400)(scope, receive, send)
+        finally:
+            for message in held:
+                await send(message)
 
     def refusal(self, scope: Scope) -> int:
         """Return the status to refuse a request with, judged by its method, path and headers; 0 to let it pass."""
@@ -111,11 +152,14 @@ class Guard:
             return 0 if _READ.fullmatch(path) and '..' not in path else 404
         if method != 'POST' or not _WRITE.fullmatch(path):
             return 404
-        return self._refusal_of_upload(headers.get('content-length', '')) if path == _UPLOAD else 0
+        return self._refusal_of_upload(headers) if path == _UPLOAD else 0
 
-    def _refusal_of_upload(self, length: str) -> int:
+    def _refusal_of_upload(self, headers: Headers) -> int:
+        length = headers.get('content-length', '')
         if not length.isdecimal():
             return 411
+        if not _FORM.fullmatch(headers.get('content-type', '')):
+            return 400
         if int(length) > self._largest:
             return 413
         return 507 if shutil.disk_usage(self.folder).free < int(length) + self._coming + _FREE else 0
@@ -128,12 +172,21 @@ class Guard:
         except (OSError, ValueError, TypeError):  # too long, a null byte, not a string
             return False
 
-    def is_allowed_call(self, body: bytes) -> bool:
-        """Return whether a call of the page's functions is short and names only files in the folder."""
+    def is_allowed_call(self, call: dict[str, Any]) -> bool:
+        """Return whether a call is as the page makes it, and names only files in the folder."""
         try:
-            return len(body) <= _LONGEST_CALL and self._names_own_files(json.loads(body))
-        except (ValueError, RecursionError):
+            return self._is_as_of_page(call) and self._names_own_files(call)
+        except RecursionError:
             return False
+
+    def _is_as_of_page(self, call: dict[str, Any]) -> bool:
+        if self._calls is None:
+            return True
+        number, values = call.get('fn_index'), call.get('data')
+        checks = self._calls.get(number) if type(number) is int else None
+        if checks is None or not isinstance(values, list) or len(values) != len(checks) or call.get('batched'):
+            return False
+        return all(check(value) for check, value in zip(checks, values, strict=True))
 
     def _names_own_files(self, value: Any) -> bool:
         if isinstance(value, list):
@@ -155,6 +208,15 @@ async def _body(request: Request) -> bytes:
     except ClientDisconnect:
         return b''
     return body
+
+
+def _object_of(body: bytes) -> dict[str, Any] | None:
+    """Return the JSON object of a body; None if it is not one, or too long."""
+    try:
+        found = json.loads(body.decode()) if len(body) <= _LONGEST_CALL else None
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

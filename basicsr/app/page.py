@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,41 @@ def build_page(answers: Answers, megapixels: float) -> gr.Blocks:
     return page
 
 
+def calls_of(page: gr.Blocks) -> dict[int, tuple[Callable[[Any], bool], ...]]:
+    """Return the functions of the page by number, with a check for each of their values.
+
+    Gradio reports values of other kinds as errors of the program, with its inner names.
+    """
+    return {
+        number: tuple(_check_of(component) for component in function.inputs)
+        for number, function in page.fns.items()
+        if function.fn is not None
+    }
+
+
+def _check_of(component: Any) -> Callable[[Any], bool]:
+    if isinstance(component, gr.UploadButton):
+        return _are_files if component.file_count == 'multiple' else _is_file_or_none
+    if isinstance(component, (gr.Radio, gr.Dropdown)):
+        return lambda value: value is None or isinstance(value, str)
+    if isinstance(component, (gr.Slider, gr.Number)):
+        return lambda value: value is None or type(value) in (int, float)
+    return lambda value: True
+
+
+def _is_file_or_none(value: Any) -> bool:
+    if value is None:
+        return True
+    meta = value.get('meta') if isinstance(value, dict) else None
+    return isinstance(meta, dict) and meta.get('_type') == 'gradio.FileData' and isinstance(value.get('path'), str)
+
+
+def _are_files(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, list) and all(one is not None and _is_file_or_none(one) for one in value)
+    )
+
+
 def _settings(answers: Answers, chosen: NetworkFacts, line: str) -> tuple[list[Any], tuple[Any, ...]]:
     """Build the settings, in the order of :func:`~basicsr.app.answers.settings_of`, and what belongs to them."""
     networks = answers.networks
@@ -134,8 +170,8 @@ def _settings(answers: Answers, chosen: NetworkFacts, line: str) -> tuple[list[A
             elem_id='value',
         )
     own.preprocess = lambda payload: payload and payload.path  # as for photos
-    for slider in (dropout, value):
-        slider.preprocess = lambda payload: payload  # settings_of() checks it, and names the field
+    for each in (method, network, masks, dropout, seed, value):
+        each.preprocess = lambda payload: payload  # settings_of() checks it, and names the field
     return [method, network, masks, dropout, seed, value], (words, mask_part, samples, own, own_name, own_words)
 
 

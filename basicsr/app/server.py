@@ -123,12 +123,13 @@ def application(answers: Answers, shown: Path, host: str, megapixels: float) -> 
     import gradio as gr
     from fastapi import FastAPI
 
-    from basicsr.app.page import CSS, HEAD, build_page, theme
+    from basicsr.app.page import CSS, HEAD, build_page, calls_of, theme
 
     photo = largest_photo(round(megapixels * 1e6))
+    page = build_page(answers, megapixels)
     app = gr.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
-        build_page(answers, megapixels),
+        page,
         path='/',
         footer_links=[],
         run_history=False,
@@ -143,7 +144,7 @@ def application(answers: Answers, shown: Path, host: str, megapixels: float) -> 
         css=CSS,
         head=HEAD,
     )
-    return Guard(app, shown, allowed_hosts(host), (answers.most + 1) * photo + _LARGEST_NETWORK)
+    return Guard(app, shown, allowed_hosts(host), (answers.most + 1) * photo + _LARGEST_NETWORK, calls_of(page))
 
 
 def _configure_gradio(shown: Path) -> None:

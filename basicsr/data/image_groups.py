@@ -6,9 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from basicsr.data.pairing import naturally_sorted, refuse_all
+from basicsr.images.arrays import read_npy
 from basicsr.images.files import IMAGE_SUFFIXES
 from basicsr.utils.errors import DataError
 
@@ -57,9 +56,9 @@ def _members(path: Path, known: Sequence[str]) -> list[str]:
             lines = path.read_text(encoding='utf-8').split('\n')
             listed = [PurePosixPath(line.strip()) for line in lines if line.strip()]
             return [str(name.with_suffix('') if name.suffix.lower() in IMAGE_SUFFIXES else name) for name in listed]
-        positions = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f'{path}: cannot read the group ({error})') from error
+    positions = read_npy(path, DataError, 'a group')
     if positions.ndim != 1 or positions.dtype.kind not in 'iu':
         raise DataError(f'{path}: expected a list of integers, got {positions.dtype} {positions.shape}')
     return [known[n - 1] if 1 <= n <= len(known) else str(n) for n in positions.tolist()]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from basicsr.images.arrays import read_npy
 from basicsr.images.files import imread
 from basicsr.utils.errors import ArgumentError, ImageFileError, ShapeError
 
@@ -165,10 +166,7 @@ def load_kernel(file: str | Path, most: int = 64) -> tuple[Floats, Floats]:
         ArgumentError: negative, not finite, or all zero.
     """
     if Path(file).suffix.lower() == '.npy':
-        try:
-            kernel = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise ImageFileError(f'{file}: cannot read a blur kernel ({error})') from error
+        kernel = read_npy(Path(file), ImageFileError, 'a blur kernel')
         if kernel.dtype.kind not in 'biuf':
             raise ImageFileError(f'{file}: a blur kernel must contain numbers, got {kernel.dtype}')
     else:

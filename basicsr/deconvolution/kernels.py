@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from basicsr.images.arrays import Array
+from basicsr.images.arrays import Array, read_npy
 from basicsr.images.files import imread, imwrite
-from basicsr.utils.errors import DataError, ShapeError
+from basicsr.utils.errors import DataError, ImageFileError, ShapeError
 from basicsr.utils.files import whole_file
 
 _LARGEST = 2001  # pixels of a side; the result is a square
@@ -83,15 +83,12 @@ def read_kernel(path: Path, convention: Convention = 'convolution') -> Array:
     Raises:
         DataError: the file is missing or damaged, or is no kernel; the message names it.
     """
+    is_array = path.suffix.lower() == '.npy'
+    values = read_npy(path, DataError, 'a blur kernel') if is_array else None
     try:
-        if path.suffix.lower() == '.npy':
-            values = np.load(path, mmap_mode='r', allow_pickle=False)  # its header may claim more than the file has
-        else:
-            values = imread(path, channels=1)[..., 0]
-        values = check_kernel(values)
-    except (OSError, ValueError, EOFError) as error:  # ShapeError and DataError are ValueErrors
-        reason = getattr(error, 'strerror', None) or error
-        raise DataError(f'{path}: cannot be read as a blur kernel ({reason})') from error
+        values = check_kernel(imread(path, channels=1)[..., 0] if values is None else values)
+    except (ImageFileError, ShapeError, DataError) as error:
+        raise DataError(f'{path}: cannot be read as a blur kernel ({error})') from error
     return values[::-1, ::-1].copy() if convention == 'correlation' else values
 
 

@@ -51,7 +51,7 @@ def read_heic(data: bytes, name: str, max_pixels: int) -> tuple[Planes, bytes, d
         pillow_heif.set_orientation(image.info)  # resets it: the image is already upright
     except ImageFileError:
         raise
-    except (ValueError, OSError, RuntimeError, EOFError, SyntaxError, MemoryError) as error:
+    except Exception as error:
         raise ImageFileError(f'{name}: damaged, or an unsupported kind of HEIC ({error})') from error
     colour, alpha = split_alpha(pixels)
     if alpha is not None and image.premultiplied_alpha:

@@ -104,7 +104,9 @@ def load_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Photo:
         raise too_many_pixels(name, limit) from error
     except ImageFileError as error:
         raise error if name in str(error) else ImageFileError(f'{path}: {error}') from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, LookupError, OverflowError) as error:
+    except MemoryError as error:
+        raise ImageFileError(f'{path}: there is not enough memory to decode it') from error
+    except Exception as error:  # decoders raise errors of many types
         raise ImageFileError(f'{path}: damaged ({error})') from error
 
 

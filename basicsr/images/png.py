@@ -36,7 +36,7 @@ def read_png(data: bytes, name: str) -> Planes:
     bits, kind = data[24], data[25]
     try:
         colour, alpha = split_alpha(np.asarray(imagecodecs.png_decode(data)))
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:
         raise ImageFileError(f'{name}: damaged ({error})') from error
     if kind == _PALETTE:
         note = PALETTE_NOTE

@@ -6,7 +6,6 @@ import io
 import logging
 import math
 import mmap
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -115,10 +114,7 @@ def _opened(file: Any, name: str) -> Iterator[tifffile.TiffFile]:
             yield opened
     except ImageFileError:
         raise
-    except (
-        *(tifffile.TiffFileError, struct.error, LookupError, OSError, ValueError, TypeError),
-        *(ArithmeticError, AttributeError, RecursionError, MemoryError),
-    ) as error:
+    except Exception as error:
         raise ImageFileError(f'{name}: damaged ({type(error).__name__}: {error})') from error
     finally:
         _quiet.reset(token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -15,6 +16,10 @@ from torch import Tensor
 from basicsr.utils.errors import WeightsError
 from basicsr.utils.files import write_whole
 
+_SMALL = 2**22  # bytes of an array that may be in the file in any form
+_FREE = 2**28  # bytes that HDF5 may take beside the content of a file
+_COMPRESSED = 20  # times that larger arrays may be smaller in the file
+
 
 @dataclass(frozen=True)
 class KerasWeight:
@@ -24,10 +29,12 @@ class KerasWeight:
         name: layer and weight, for messages: ``conv2d_5/kernel:0``. Its number depends on the program run that wrote
             the file.
         data: the HDF5 data set.
+        file: of the weight.
     """
 
     name: str
     data: Any
+    file: Path
 
     def tensor(self) -> Tensor:
         """Read the numbers as float32, with the axes of PyTorch.
@@ -35,14 +42,19 @@ class KerasWeight:
         Convolutions and transposed convolutions (kh, kw, a, b) become (b, a, kh, kw); matrices are transposed.
 
         Raises:
-            WeightsError: the entry has other types than floats, or cannot be read.
+            WeightsError: the entry has other types than floats, or cannot be read, or is much larger than its part of
+                the file.
         """
         if self.data.dtype.kind != 'f':
-            raise WeightsError(f'{self.name} contains {self.data.dtype}, not floating-point numbers')
+            raise WeightsError(f'{self.file}: {self.name} contains {self.data.dtype}, not floating-point numbers')
         try:
-            values = torch.from_numpy(self.data[()].astype('float32'))
-        except OSError as error:
-            raise WeightsError(f'{self.name} cannot be read; the file is damaged ({error})') from error
+            stored, size = self.data.id.get_storage_size(), self.data.nbytes
+            if size > max(_SMALL, _COMPRESSED * stored):
+                raise ValueError(f'{stored} bytes become {size}')
+            with _limited_memory(4 * size):
+                values = torch.from_numpy(self.data[()].astype('float32'))
+        except Exception as error:  # h5py raises errors of many types
+            raise WeightsError(f'{self.file}: {self.name} cannot be read; the file is damaged ({error})') from error
         return values.permute(3, 2, 0, 1).contiguous() if values.dim() == 4 else in_keras(values).contiguous()
 
 
@@ -67,8 +79,9 @@ class KerasFile(AbstractContextManager['KerasFile']):
         if not path.is_file():
             raise WeightsError(f'{path} ' + ('is a folder, not a weight file' if path.is_dir() else 'does not exist'))
         try:
-            self._file = h5py.File(path, 'r')
-        except OSError as error:
+            with _limited_memory(path.stat().st_size):
+                self._file = h5py.File(path, 'r')
+        except Exception as error:
             raise WeightsError(f'{path} is not an HDF5 file, or is damaged ({error})') from error
 
     def __exit__(self, *error: object) -> None:
@@ -81,10 +94,11 @@ class KerasFile(AbstractContextManager['KerasFile']):
             WeightsError: attributes of Keras are missing, or the file links to other files.
         """
         try:
-            return list(self._walk())
-        except (OSError, RuntimeError, ValueError, TypeError, UnicodeDecodeError) as error:
-            if isinstance(error, WeightsError):
-                raise
+            with _limited_memory(self.path.stat().st_size):
+                return list(self._walk())
+        except WeightsError:
+            raise
+        except Exception as error:  # h5py raises errors of many types
             raise WeightsError(f'{self.path} is damaged ({error})') from error
 
     def _walk(self) -> Iterator[KerasWeight]:
@@ -96,9 +110,9 @@ class KerasFile(AbstractContextManager['KerasFile']):
             group = self._member(root, layer)
             for name in self._names(group, 'weight_names') or []:
                 data = self._member(group, name)
-                if not isinstance(data, self._h5py.Dataset) or data.external:
+                if not isinstance(data, self._h5py.Dataset) or data.external or data.is_virtual:
                     raise WeightsError(f'{self.path}: {layer}/{name} is not an array in this file')
-                yield KerasWeight(name, data)
+                yield KerasWeight(name, data, self.path)
 
     def _member(self, group: Any, name: str) -> Any:
         """Return a part of the file. Links to other files are refused."""
@@ -125,6 +139,27 @@ class KerasFile(AbstractContextManager['KerasFile']):
             if not pieces:
                 return None
         return [name.decode() if isinstance(name, bytes) else str(name) for piece in pieces for name in piece]
+
+
+@contextlib.contextmanager
+def _limited_memory(expected: int) -> Iterator[None]:
+    """Make allocations of much more memory fail, on Linux: HDF5 believes the lengths of texts that a file states."""
+    try:
+        import resource
+
+        now = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
+    except (ImportError, OSError):
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    allowed = now + expected + _FREE
+    if before[0] != resource.RLIM_INFINITY:
+        allowed = min(allowed, before[0])
+    resource.setrlimit(resource.RLIMIT_AS, (allowed, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def write_keras_file(path: Path, weights: Sequence[tuple[str, Tensor]]) -> None:

@@ -60,7 +60,7 @@ def read_levin(path: Path) -> tuple[Array, Array, Array]:
         found = [np.asarray(arrays[name], np.float64) for name in ('y', 'x', 'f')]
     except KeyError as error:
         raise ImageFileError(f'{path}: has no array {error}; expected x, y and f, as in the files of Levin') from error
-    except (OSError, ValueError, TypeError, NotImplementedError, EOFError, IndexError) as error:
+    except Exception as error:  # scipy raises errors of many types
         raise ImageFileError(f'{path}: cannot be read as a .mat file ({error})') from error
     lq, gt, kernel = found
     if lq.ndim != 2 or lq.shape != gt.shape:

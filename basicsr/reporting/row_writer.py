@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -25,8 +26,8 @@ PARTS = '.parts'
 class RowWriter:
     """Writer of the rows and images of one process.
 
-    It is a context manager: the rows are complete when the block ends without an error. After that and a barrier,
-    rank 0 calls :func:`join`.
+    It is a context manager: the rows are complete when the block ends without an error; with one, they are deleted.
+    After that and a barrier, rank 0 calls :func:`join`.
 
     Args:
         folder: the result folder, ``results/<run>``; created if needed.
@@ -50,17 +51,27 @@ class RowWriter:
         self._total, self._definitions = total, definitions
         self._full: dict[int, ImageRow] = {}  # rows with full images on the disk
         self._count = 0
-        path = _part(folder, dataset, rank)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._part = path.open('w', encoding='utf-8')
+        self._path = _part(folder, dataset, rank)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._part = self._path.open('w', encoding='utf-8')
+        except OSError:
+            _remove_parts(folder)
+            raise
 
     def __enter__(self) -> RowWriter:
         return self
 
     def __exit__(self, kind: object, *error: object) -> None:
-        with self._part:
-            if kind is None:
-                self._line({'complete': self._count})
+        done = False
+        try:
+            with self._part:
+                if kind is None:
+                    self._line({'complete': self._count})
+                    done = True
+        finally:
+            if not done:
+                _remove_parts(self._path.parent.parent, self._path)
 
     def add(self, row: ImageRow, record: Record, labels: Array | None = None, kernel: Array | None = None) -> ImageRow:
         """Add one image.
@@ -150,11 +161,15 @@ def join(
         files.drop_strangers(rows)
     scale = None if images is None else images.error_scale
     report = Report(facts, dataset, tuple(definitions), tuple(rows), dict(sorted(skipped.items())), scale)
-    for path in (folder / PARTS).glob(f'{file_stem(dataset)}.rank*.jsonl'):
-        path.unlink()
-    if not any((folder / PARTS).iterdir()):
-        (folder / PARTS).rmdir()
+    _remove_parts(folder, *(folder / PARTS).glob(f'{file_stem(dataset)}.rank*.jsonl'))
     return report
+
+
+def _remove_parts(folder: Path, *paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # other processes or data sets have theirs
+        (folder / PARTS).rmdir()
 
 
 def _part(folder: Path, dataset: str, rank: int) -> Path:

@@ -151,12 +151,6 @@ class CheckpointFolder:
                 file.replace(file.with_name(f'{file.name}.replaced'))
                 logger.warning('renamed %s to *.replaced: the training continues from step %d', file, iteration)
 
-    def clear_parts(self) -> None:
-        """Delete the temporary files of interrupted saves."""
-        for folder in (self.models, self.states):
-            for part in folder.glob('.*.part'):
-                part.unlink(missing_ok=True)
-
 
 def read_checkpoint(path: Path, network: bool = True) -> Checkpoint:
     """Read a training state and its network file (``../models/net_g_<iter>.pth``).

@@ -8,7 +8,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from logging.handlers import MemoryHandler
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from basicsr.options import Options
-from basicsr.utils.console import missing_package
+from basicsr.training.board import Board
 from basicsr.utils.errors import OptionError
 from basicsr.utils.files import write_whole
 
@@ -56,9 +56,8 @@ class RunLog:
         # keeps records in memory until the file exists
         self._text = MemoryHandler(sys.maxsize, flushLevel=sys.maxsize, flushOnClose=False)
         self._file: TextIO | None = None
-        self._board: Any = None
         boarded = options is not None and options.logger.use_tb_logger
-        self._make_board = _tensorboard(self._folder / 'tensorboard', start) if boarded else None
+        self._board = Board(self._folder / 'tensorboard', start) if boarded else None
         self._wandb = _wandb(options) if options is not None else None
         logging.getLogger('basicsr').addHandler(self._text)
 
@@ -69,30 +68,34 @@ class RunLog:
         self._folder.mkdir(parents=True, exist_ok=True)
         cut_back(self.path, self._start)
         self._file = self.path.open('a', encoding='utf-8')
-        file = logging.FileHandler(self._folder / f'{self._name}.log', encoding='utf-8')
+        file = _TextFile(self._folder / f'{self._name}.log', encoding='utf-8')
         file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s: %(message)s'))
         self._text.setTarget(file)
         self._text.flush()
         self._text.capacity = 0  # from now on, write each record at once
-        self._board = self._make_board() if self._make_board else None
+        if self._board is not None:
+            self._board.open()
 
     def __enter__(self) -> RunLog:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Close the files."""
+        """Close the files.
+
+        Raises:
+            OSError: without another error, if the end cannot be written.
+        """
         if error is not None and not isinstance(error, KeyboardInterrupt):
             self._text.handle(logging.LogRecord('basicsr', logging.ERROR, '', 0, str(error), (), None))
         logging.getLogger('basicsr').removeHandler(self._text)
-        if self._text.target is not None:
-            self._text.target.close()
-        self._text.close()
-        if self._file is not None:
-            self._file.close()
-        if self._board is not None:
-            self._board.close()
-        if self._wandb is not None:
-            self._wandb.finish()
+        with contextlib.ExitStack() as closing:
+            if error is not None:
+                closing.enter_context(contextlib.suppress(OSError))  # the first error is the one to report
+            for each in (self._text, self._text.target, self._file, self._board):
+                if each is not None:
+                    closing.callback(each.close)
+            if self._wandb is not None:
+                closing.callback(self._wandb.finish)
 
     def step(
         self, iteration: int, epoch: int, losses: Values, lr: float, grad_norm: float, seconds: float, data: float
@@ -129,19 +132,21 @@ class RunLog:
         """Show an image (H, W, 3) RGB in TensorBoard."""
         self.open()
         if self._board is not None:
-            self._board.add_image(name, image, iteration, dataformats='HWC')
+            self._board.image(iteration, name, image)
 
     def _write(self, record: Mapping[str, Any]) -> None:
         self.open()
         assert self._file is not None  # noqa: S101 - for the type checker
         finite = {k: v if not isinstance(v, float) or math.isfinite(v) else str(v) for k, v in record.items()}
-        self._file.write(json.dumps(finite, allow_nan=False) + '\n')
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(finite, allow_nan=False) + '\n')
+            self._file.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def _scalars(self, iteration: int, values: Values) -> None:
         if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, iteration)
+            self._board.scalars(iteration, values)
         if self._wandb is not None:
             self._wandb.log(dict(values), step=iteration)
 
@@ -203,14 +208,16 @@ def cut_back(path: Path, iteration: int) -> None:
     write_whole(path, ''.join(kept).encode())
 
 
-def _tensorboard(folder: Path, start: int) -> Callable[[], Any]:
-    """Return a function that creates a TensorBoard writer."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        advice = missing_package('tensorboard')
-        raise OptionError(f'logger.use_tb_logger: {advice}; or set it to false') from error
-    return lambda: SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+class _TextFile(logging.FileHandler):
+    """The text log. If it cannot be written, the next line of the JSON file raises the error, without a traceback."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Close it; lines that cannot be written are lost."""
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 def _wandb(options: Options) -> Any:

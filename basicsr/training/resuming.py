@@ -20,6 +20,7 @@ from basicsr.training.optimizers import HOW_TO_STEP, adopt_moments
 from basicsr.training.scheduling import catch_up
 from basicsr.utils.errors import OptionError
 from basicsr.utils.registry import BlockLike
+from basicsr.utils.temporary import remove_abandoned
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ def claim_experiment(experiment: Path, auto_resume: bool, resume_state: str | No
             f'{experiment.resolve()} already exists. Continue it with --auto_resume, choose another name '
             f'(--force_yml name={experiment.name}_2), or delete the folder'
         )
-    CheckpointFolder(experiment).clear_parts()
+    for folder in (experiment, *(path for path in experiment.rglob('*') if path.is_dir())):
+        remove_abandoned(folder, alone=True)
 
 
 def find_checkpoint(

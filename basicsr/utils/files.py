@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from basicsr.utils.errors import BasicsrError, DataError
+from basicsr.utils.temporary import hidden_file, hidden_folder, hidden_path
 
 
 def read_file(path: str | Path, error: type[BasicsrError] = DataError) -> bytes:
@@ -55,7 +54,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: the disk is full or the folder cannot be written; its ``filename`` is ``path``.
     """
-    with _replacing(path, '') as temporary, temporary.open('xb') as file:
+    with _replacing(path, '') as temporary, temporary.open('wb') as file:
         yield file
 
 
@@ -70,7 +69,7 @@ def whole_path(path: Path) -> Iterator[Path]:
     """Yield the path of a new file, for code that opens files by name; it replaces ``path`` once it is complete.
 
     Args:
-        path: its folder must exist; the new path is in the same folder, hidden, with the same extension.
+        path: its folder must exist; the new path is an empty file in the same folder, hidden, with the same extension.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; its ``filename`` is ``path``.
@@ -81,16 +80,15 @@ def whole_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _replacing(path: Path, suffix: str) -> Iterator[Path]:
-    temporary = path.with_name(f'.{secrets.token_hex(8)}.part{suffix}')  # short, whatever the length of the name
+    temporary = hidden_path(path.parent, suffix)
     try:
-        yield temporary
-        with temporary.open('rb+') as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with hidden_file(temporary):
+            yield temporary
+            with temporary.open('rb+') as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
     except OSError as error:
         raise _named(error, temporary, path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -104,15 +102,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
         OSError: the disk is full or the folder cannot be written; its ``filename`` is ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{secrets.token_hex(8)}.part')
-    temporary.mkdir()
+    temporary = hidden_path(path.parent)
     try:
-        yield temporary
-        temporary.rename(path)
+        with hidden_folder(temporary):
+            yield temporary
+            temporary.rename(path)
     except OSError as error:
         raise _named(error, temporary, path) from error
-    finally:
-        _remove(temporary)
 
 
 @contextmanager
@@ -127,34 +123,33 @@ def whole_group(folder: Path) -> Iterator[Path]:
     Raises:
         OSError: the disk is full or the folder cannot be written; its ``filename`` is that in ``folder``.
     """
-    temporary = folder / f'.{secrets.token_hex(8)}.part'
+    temporary = hidden_path(folder)
+    try:
+        with hidden_folder(temporary):
+            yield from _moved(temporary, folder)
+    except BasicsrError as error:
+        if str(temporary) not in str(error):
+            raise
+        raise type(error)(str(error).replace(str(temporary), str(folder))) from error
+    except OSError as error:
+        if not str(error.filename).startswith(str(temporary)):
+            raise
+        place = str(error.filename).replace(str(temporary), str(folder))
+        raise OSError(error.errno, error.strerror, place) from error
+
+
+def _moved(temporary: Path, folder: Path) -> Iterator[Path]:
+    """Yield a folder, then move its files to another one, all or none."""
     new: list[Path] = []
     try:
-        temporary.mkdir()
         yield temporary
         files = sorted(temporary.iterdir())
         new = [target for target in (folder / file.name for file in files) if not target.exists()]
         for file in files:
             file.replace(folder / file.name)
-    except BaseException as error:
+    except BaseException:
         for target in new:
             target.unlink(missing_ok=True)
-        if isinstance(error, BasicsrError) and str(temporary) in str(error):
-            raise type(error)(str(error).replace(str(temporary), str(folder))) from error
-        if isinstance(error, OSError) and str(error.filename).startswith(str(temporary)):
-            place = str(error.filename).replace(str(temporary), str(folder))
-            raise OSError(error.errno, error.strerror, place) from error
-        raise
-    finally:
-        _remove(temporary)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder, even if the process is interrupted."""
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
         raise
 
 

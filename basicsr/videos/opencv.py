@@ -190,7 +190,7 @@ class PlainWriter:
         inputs = ['-i', str(self._path), '-i', str(self._reader.path), '-map', '0:v', '-map', '1:a?']
         try:
             with whole_path(self._path) as both:
-                command = [program, '-v', 'error', '-nostdin', *inputs, '-c', 'copy', str(both)]
+                command = [program, '-v', 'error', '-nostdin', '-y', *inputs, '-c', 'copy', str(both)]
                 subprocess.run(command, capture_output=True, check=True)  # noqa: S603 - the user's program, no shell
         except (subprocess.CalledProcessError, FileNotFoundError):
             return ('sound is not kept: ffmpeg could not copy it',)

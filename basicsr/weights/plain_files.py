@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import struct
 import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ _SEQUENCES = (list, tuple, set, torch.Size)
 PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, torch.dtype, torch.device)
 """Types allowed in network files and training states, besides tensors, numpy scalars and containers of these."""
 _REPEATED = 2**20  # elements of a tensor that repeats those of its storage
+_DEEPEST = 100  # containers inside each other
 
 
 def load_plain(path: Path) -> Any:
@@ -39,7 +39,7 @@ def load_plain(path: Path) -> Any:
         path.open('rb').close()
     except OSError as error:
         raise WeightsError(f'{path} cannot be read ({error.strerror or error})') from error
-    _refuse_bomb(path)
+    _check_archive(path)
     try:
         with torch.serialization.safe_globals(_numpy_scalars()):
             content = torch.load(path, map_location='cpu', weights_only=True)
@@ -50,7 +50,7 @@ def load_plain(path: Path) -> Any:
         raise WeightsError(f'{path} is not a network file, or is damaged') from error
     except Exception as error:  # includes an OSError for truncated files
         raise WeightsError(f'{path} is not a network file, or is damaged ({type(error).__name__})') from error
-    for value in _values_in(content):
+    for value in _values_in(content, path):
         kind = type(value)
         if isinstance(value, Tensor):
             if value.layout == torch.strided and value.nelement() > max(_REPEATED, value.untyped_storage().nbytes()):
@@ -60,15 +60,19 @@ def load_plain(path: Path) -> Any:
     return content
 
 
-def _refuse_bomb(path: Path) -> None:
-    """Refuse archives that become larger than the file: torch writes their entries without compression."""
+def _check_archive(path: Path) -> None:
+    """Refuse archives that torch does not write: it compresses no entries, so that none are larger than the file."""
     try:
         with zipfile.ZipFile(path) as archive:
-            total = sum(entry.file_size for entry in archive.infolist())
-    except (OSError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile):
-        return  # an older format, or damaged
+            entries = archive.infolist()
+    except Exception:  # noqa: BLE001 - an older format, or damaged, which zipfile reports with errors of many types
+        return
+    total = sum(entry.file_size for entry in entries)
     if total > path.stat().st_size:
         raise WeightsError(f'{path} is not a network file: its {path.stat().st_size} bytes become {total}')
+    outside = [entry.filename for entry in entries if entry.filename[:1] == '/' or '..' in entry.filename.split('/')]
+    if outside:
+        raise WeightsError(f'{path} is not a network file: it contains a file outside of its folder: {outside[0]!r}')
 
 
 def _unsafe(path: Path, name: str) -> UnsafeWeightsError:
@@ -78,18 +82,22 @@ def _unsafe(path: Path, name: str) -> UnsafeWeightsError:
     )
 
 
-def _values_in(content: Any) -> Iterator[Any]:
-    """Yield everything in nested containers that is not a container."""
-    waiting, seen = [content], set()
-    while waiting:
-        value = waiting.pop()
-        kind = type(value)
-        if kind in _MAPPINGS or kind in _SEQUENCES:
-            if id(value) not in seen:  # a list in a file may contain itself
+def _values_in(content: Any, path: Path) -> Iterator[Any]:
+    """Yield everything in nested containers that is not a container; refuse those that code could not walk through."""
+    level, seen = [content], set()
+    for _ in range(_DEEPEST):
+        below: list[Any] = []
+        for value in level:
+            kind = type(value)
+            if kind not in _MAPPINGS and kind not in _SEQUENCES:
+                yield value
+            elif id(value) not in seen:  # a list in a file may contain itself
                 seen.add(id(value))
-                waiting.extend([*value.keys(), *value.values()] if kind in _MAPPINGS else value)
-        else:
-            yield value
+                below.extend([*value.keys(), *value.values()] if kind in _MAPPINGS else value)
+        if not below:
+            return
+        level = below
+    raise WeightsError(f'{path} is not a network file: its lists and dictionaries are nested more than {_DEEPEST} deep')
 
 
 def _numpy_scalars() -> list[Any]:

@@ -43,7 +43,7 @@ def server(place: Path) -> Iterator[Server]:
     with running(place / 'tmp', '--model', place / 'masked.pth', '--examples', place / 'examples', *limits) as one:
         yield one
         one.end()
-        errors = one.process.stderr.read() if one.process.stderr else ''
+        errors = one.errors()
         assert 'Traceback' not in errors, errors
 
 

@@ -64,7 +64,7 @@ def server(place: Path) -> Iterator[Server]:
     with running(place / 'tmp', *arguments, by=[ROOT / 'tests/helpers/tiny_sam.py']) as one:
         yield one
         one.end()
-        errors = one.process.stderr.read() if one.process.stderr else ''
+        errors = one.errors()
         assert 'Traceback' not in errors, errors
 
 

@@ -8,6 +8,7 @@ import os
 from types import SimpleNamespace
 
 import pytest
+from starlette.requests import ClientDisconnect
 
 from basicsr.app.guard import Guard, allowed_hosts
 
@@ -27,13 +28,17 @@ def folder(tmp_path):
     return shown
 
 
-def ask(folder, method, path, body=b'', headers=(), hosts=None, largest=1 << 40):
+def ask(folder, method, path, body=b'', headers=(), hosts=None, largest=1 << 40, *, calls=None, error=None):
     """Status, headers and whether the page itself was asked, with the body that it got."""
     reached, sent = [], []
 
     async def page(scope, receive, send):
         message = await receive()
         reached.append(message['body'])
+        if error is not None:  # as starlette: the answer comes before the error
+            await send({'type': 'http.response.start', 'status': 500, 'headers': []})
+            await send({'type': 'http.response.body', 'body': b'Internal Server Error'})
+            raise error
         await send({'type': 'http.response.start', 'status': 200, 'headers': [(b'x', b'y')]})
         await send({'type': 'http.response.body', 'body': b'ok'})
 
@@ -48,14 +53,16 @@ def ask(folder, method, path, body=b'', headers=(), hosts=None, largest=1 << 40)
 
     if not any(name in (b'content-length', b'transfer-encoding') for name, _ in headers):
         headers = [*headers, (b'content-length', str(len(body)).encode())]
+    if path.endswith('/upload') and not any(name == b'content-type' for name, _ in headers):
+        headers = [*headers, (b'content-type', b'multipart/form-data; boundary=x')]
     scope = {
         'type': 'http',
         'method': method,
         'path': path,
         'headers': [(b'host', b'localhost:7860'), *headers],
     }
-    asyncio.run(Guard(page, folder, hosts, largest)(scope, receive, send))
-    return sent[0]['status'], dict(sent[0]['headers']), reached
+    asyncio.run(Guard(page, folder, hosts, largest, calls)(scope, receive, send))
+    return (sent[0]['status'], dict(sent[0]['headers']), reached) if sent else (0, {}, reached)
 
 
 def test_what_the_page_needs_passes(folder):
@@ -163,8 +170,65 @@ def test_questions_may_name_files_of_the_folder_only(folder):
         assert status([{'path': path}]) == 403, path
         assert status([[{'deep': {'path': path}}]]) == 403, path
     assert status(['x' * (1 << 20)]) == 403
-    for body in (b'no JSON', b'\xff', b'[' * 100_000):
-        assert ask(folder, 'POST', f'{API}/queue/join', body)[0] == 403
+    deep = b'{"data": ' + b'[' * 900 + b']' * 900 + b'}'
+    for body in (b'no JSON', b'\xff', b'[' * 100_000, b'', b'[]', b'null', '{}'.encode('utf-16'), deep):
+        for route in ('queue/join', 'cancel', 'reset'):
+            status, _, reached = ask(folder, 'POST', f'{API}/{route}', body)
+            assert (status, reached) == (403, []) or body == deep, (route, body[:20])
+
+
+def test_only_calls_as_the_page_makes_them_pass(folder):
+    calls = {3: (lambda value: isinstance(value, str), lambda value: value is None), 4: ()}
+
+    def status(**call):
+        return ask(folder, 'POST', f'{API}/queue/join', json.dumps(call).encode(), calls=calls)[0]
+
+    assert status(fn_index=3, data=['x', None], session_hash='a') == 200
+    assert status(fn_index=4, data=[]) == 200
+    for wrong in (
+        {'fn_index': 3, 'data': ['x']},
+        {'fn_index': 3, 'data': ['x', None, None]},
+        {'fn_index': 3, 'data': [5, None]},
+        {'fn_index': 3, 'data': {'0': 'x'}},
+        {'fn_index': 3},
+        {'fn_index': 4, 'data': [], 'batched': True},
+        {'fn_index': 5, 'data': []},
+        {'fn_index': -1, 'data': []},
+        {'fn_index': '4', 'data': []},
+        {'fn_index': 4.0, 'data': []},
+        {'fn_index': [], 'data': []},
+        {'data': []},
+    ):
+        assert status(**wrong) == 403, wrong
+
+
+@pytest.mark.parametrize(
+    ('error', 'status'),
+    [(ValueError('the boundary is too long'), 400), (TypeError('no file'), 400), (ClientDisconnect(), 0)],
+)
+def test_uploads_that_cannot_be_read_are_no_fault_of_the_page(error, status, folder):
+    assert ask(folder, 'POST', f'{API}/upload', b'--x', error=error)[0] == status
+
+
+def test_other_faults_are_not_hidden(folder):
+    for path, error in ((f'{API}/upload', OSError('disk')), (f'{API}/cancel', ValueError('a bug'))):
+        with pytest.raises(type(error), match=str(error)):
+            ask(folder, 'POST', path, b'{}', error=error)
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [
+        b'',
+        b'text/plain',
+        b'multipart/form-data',
+        b'multipart/form-data; boundary=' + b'x' * 71,
+        b'multipart/form-data; boundary=x; charset=none',
+    ],
+)
+def test_uploads_are_forms(kind, folder):
+    status, _, reached = ask(folder, 'POST', f'{API}/upload', b'x', headers=[(b'content-type', kind)])
+    assert (status, reached) == (400, [])
 
 
 def test_strangers_names_and_other_sites_are_refused(folder):

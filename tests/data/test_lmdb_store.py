@@ -163,6 +163,12 @@ def test_one_that_was_cut_off_is_refused_before_it_is_read(folders, share):
         (94, b'\x07', 'page [0-9]+ makes no sense'),  # depth of the tree
         (128, struct.pack('<Q', 10**6), 'refers to page 1000000'),  # its root
         (136, struct.pack('<Q', 10**6), 'cut off'),  # the last page
+        (24, struct.pack('<Q', 4096), 'first page'),  # its address
+        (32, struct.pack('<Q', 8192), 'limit of 8192'),  # its largest size
+        (144, struct.pack('<Q', 2**40 + 3), 'first page'),  # the number of the transaction, odd on an even page
+        *((place, struct.pack('<Q', 77), 'as many') for place in (96, 104, 112, 120)),  # pages and keys of the tree
+        (48, struct.pack('<Q', 77), 'as many'),  # and of the other one
+        (80, struct.pack('<Q', 10**6), 'refers to page 1000000'),  # its root
     ],
 )
 def test_a_first_page_that_lies_is_refused(folders, place, value, message):

@@ -70,9 +70,10 @@ def test_kernels_that_are_none(tmp_path: Path, kernel: np.ndarray) -> None:
     np.save(tmp_path / 'bad.npy', kernel)
     with pytest.raises((ShapeError, ArgumentError), match=r'bad\.npy.*(shape|negative)'):
         SyntheticBlurDataset(kernel_files=[str(tmp_path / 'bad.npy')])
-    (tmp_path / 'bad.npy').write_bytes(b'no array')
-    with pytest.raises(ImageFileError, match=r'bad\.npy'):
-        load_kernel(tmp_path / 'bad.npy')
+    for content in (b'no array', b"\x93NUMPY\x01\0\x40\0{'descr': ('<f4', (".ljust(74) + bytes(36)):
+        (tmp_path / 'bad.npy').write_bytes(content)
+        with pytest.raises(ImageFileError, match=r'bad\.npy'):
+            load_kernel(tmp_path / 'bad.npy')
 
 
 def test_a_path_at_other_times() -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -56,14 +57,22 @@ class Server:
             'cpu',
             *map(str, arguments),
         ]
+        # a pipe that nobody reads would block the server
+        self._errors = tempfile.TemporaryFile('a+')  # noqa: SIM115 - open as long as the server
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder
+            command, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environment, cwd=folder
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line.startswith('http'):
-            raise AssertionError(f'{line}{self.process.communicate(timeout=60)[1]}')
+            self.process.wait(60)
+            raise AssertionError(f'{line}{self.errors()}')
         self.address = line.split('  ')[0]
+
+    def errors(self) -> str:
+        """What it has printed to standard error."""
+        self._errors.seek(0)
+        return self._errors.read()
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         """Status and body of the answer to a request whose path is sent as it is."""

@@ -58,6 +58,20 @@ def bad_photos(whole):
         yield f'table_{name}', b'id,area\n0,7\n'
 
 
+def test_photos_with_zeros_are_read_or_named(whole, tmp_path):
+    refused = 0
+    for name, content in whole.items():
+        for place in range(len(content) // 4, len(content), max(1, len(content) // 20)):
+            path = tmp_path / name
+            path.write_bytes(content[:place] + bytes(200) + content[place + 200 :])
+            try:
+                load_photo(path)
+            except ImageFileError as error:
+                assert name in str(error)
+                refused += 1
+    assert refused > 20
+
+
 def test_no_bad_photo_has_a_result(whole, tmp_path):
     (tmp_path / 'out').mkdir()
     deblurrer = leaving()

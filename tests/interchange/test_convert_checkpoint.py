@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import resource
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +17,7 @@ import torch
 import yaml
 
 from basicsr.archs import build_network
+from basicsr.interchange.keras_files import KerasFile
 from basicsr.interchange.keras_order import keras_order, read_keras_pair
 from basicsr.models import build_model
 from basicsr.options import load_options
@@ -189,6 +193,16 @@ def test_files_with_wrong_or_foreign_parts_are_refused(pair, case, tmp_path):
         del file[f'{name}/{name}/bias:0']
         file[name][name].create_dataset('bias:0', (1,), 'f4', external=[(str(tmp_path / 'raw'), 0, 4)])
 
+    def virtual(file) -> None:
+        del file[f'{name}/{name}/bias:0']
+        layout = h5py.VirtualLayout((1,), 'f4')
+        layout[:] = h5py.VirtualSource(str(pair[0]), f'{name}/{name}/bias:0', (1,))
+        file[name][name].create_virtual_dataset('bias:0', layout)
+
+    def bomb(file) -> None:
+        file['conv2d_5/conv2d_5'].create_dataset('bomb', (10**5, 10**4), 'f4', chunks=(1000, 1000))
+        file[name].attrs['weight_names'] = [f'{name}/bomb']
+
     def integers(file) -> None:
         del file[f'{name}/{name}/bias:0']
         file[f'{name}/{name}/bias:0'] = np.zeros(1, int)
@@ -207,12 +221,71 @@ def test_files_with_wrong_or_foreign_parts_are_refused(pair, case, tmp_path):
             (soft, 'bias:0 .*link'),
             (no_array, 'array'),
             (external, 'array'),
+            (virtual, 'array'),
             (integers, 'bias:0 .*int64'),
             (swapped, r'weight 7, conv2d_19/kernel:0'),
         )
     ):
         with pytest.raises(WeightsError, match=message):
             read_keras_pair(net, changed(pair, tmp_path / f'{number}.h5', change))
+
+    (path, _) = changed(pair, tmp_path / 'bomb.h5', bomb)
+    with KerasFile(path) as file:
+        found = next(weight for weight in file.weights() if weight.name.endswith('bomb'))
+        with pytest.raises(WeightsError, match=rf'bomb\.h5: {name}/bomb .*damaged.*4000000000'):
+            found.tensor()
+
+
+@pytest.mark.usefixtures('pair')
+def test_damaged_files_are_read_or_raise_our_error(tmp_path):
+    path, draw = tmp_path / 'damaged.h5', random.Random(0)
+    with h5py.File(path, 'w') as file:
+        file.attrs['layer_names'] = [f'dense_{index}' for index in range(5)]
+        for name in file.attrs['layer_names']:
+            file.create_group(name).attrs['weight_names'] = ['w']
+            file[f'{name}/w'] = np.zeros((2, 3), np.float32)
+    content, refused = path.read_bytes(), 0
+    for trial in range(150):
+        damaged, place = bytearray(content), draw.randrange(len(content))
+        if trial % 3 == 0:
+            damaged[place : place + 500] = bytes(len(damaged[place : place + 500]))
+        elif trial % 3 == 1:
+            damaged[place] ^= 1 << draw.randrange(8)
+        else:  # lengths in the first part, with the names
+            place = 4 * draw.randrange(len(content) // 4)
+            damaged[place : place + 4] = b'\xff\xff\xff\xff'
+        path.write_bytes(damaged)
+        try:
+            with KerasFile(path) as file:
+                for weight in file.weights():
+                    weight.tensor()
+        except WeightsError as error:
+            assert 'damaged.h5' in str(error), error
+            refused += 1
+    assert 20 < refused < 150
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='the limit of memory is that of Linux')
+def test_lengths_of_names_that_lie_take_no_memory(tmp_path):
+    path = tmp_path / 'names.h5'
+    with h5py.File(path, 'w') as file:
+        file.attrs['layer_names'] = ['dense'] * 3  # texts with a length each
+        file.create_group('dense').attrs['weight_names'] = ['dense/w']
+        file['dense/dense/w'] = np.zeros((2, 3), np.float32)
+    content = bytearray(path.read_bytes())
+    heap = struct.pack('<Q', content.index(b'GCOL'))
+    lengths = {struct.pack('<I', len(text)) for text in ('dense', 'dense/w')}
+    places = [place for place in range(len(content)) if content[place + 4 : place + 12] == heap]
+    places = [place for place in places if bytes(content[place : place + 4]) in lengths]
+    assert len(places) >= 4
+    for place in places:
+        content[place : place + 4] = struct.pack('<I', 0xFFFFFFF0)
+    path.write_bytes(content)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(WeightsError, match=r'names\.h5 is damaged'), KerasFile(path) as file:
+        file.weights()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB
+    assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
 
 
 def test_numbers_in_names_mean_nothing(pair, case, tmp_path):

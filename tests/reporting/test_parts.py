@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -230,8 +231,20 @@ def test_an_error_in_the_loop_leaves_no_finished_part(tmp_path):
     with pytest.raises(ZeroDivisionError), RowWriter(tmp_path, 'GoPro', DEFINITIONS, 1) as rows:
         add(rows, 0, 'image0')
         raise ZeroDivisionError
-    with pytest.raises(ReportError, match=r'rank 0.*\b1\b'):
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ReportError, match='rank 0 wrote no rows'):
         join(tmp_path, FACTS, 'GoPro', DEFINITIONS, 1)
+
+
+def test_a_full_disk_leaves_no_folder_of_rows(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, 'open', refuse)
+        with pytest.raises(OSError, match='No space'):
+            RowWriter(tmp_path, 'GoPro', DEFINITIONS, 1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_parts_of_an_earlier_larger_run_do_not_count(tmp_path):

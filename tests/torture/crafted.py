@@ -34,7 +34,7 @@ def crafted_files(good: list[Good]) -> Iterator[tuple[str, Good]]:
 
 def single_files() -> Iterator[tuple[str, Good]]:
     """Yield those that are no variations of good files."""
-    for name, reader, file, content in (*_images(), *_masks(), *_options(), *_networks(), *_numbers()):
+    for name, reader, file, content in (*_images(), *_masks(), *_options(), *_networks(), *_keras(), *_numbers()):
         yield name, Good('crafted', reader, file, {file: content}, file)
 
 
@@ -148,6 +148,8 @@ def _networks() -> Iterator[tuple[str, str, str, bytes]]:
     for _ in range(200):  # torch itself cannot write many more
         deep = [deep]
     yield 'deep lists', 'network', 'deep.pth', _saved({'params': state, 'x': deep})
+    lists = b'\x80\x02' + b']' * 10**6 + b'a' * (10**6 - 1) + b'.'
+    yield 'deep lists', 'network', 'deeper.pth', _with_record(whole, lists, record='data.pkl')
     block = {'type': 'NAFNet', 'width': 10**6, 'enc_blk_nums': [1], 'dec_blk_nums': [1]}
     yield 'network without end', 'network', 'wide.pth', _saved({'params': state, 'network_g': block})
     block = {'type': 'NAFNet', 'width': 4, 'enc_blk_nums': [10**9], 'dec_blk_nums': [1]}
@@ -172,6 +174,28 @@ def _networks() -> Iterator[tuple[str, str, str, bytes]]:
     yield 'safetensors: deep header', 'network', 'deep.safetensors', _safetensors(state, about)
 
 
+def _keras() -> Iterator[tuple[str, str, str, bytes]]:
+    import h5py
+
+    virtual = h5py.VirtualLayout((3,), 'f4')
+    virtual[:] = h5py.VirtualSource('net.h5', 'a/w', (3,))
+    for name, fill in (
+        ('HDF5 bomb', lambda group: group.create_dataset('w', (10**5, 10**4), 'f4', chunks=(1000, 1000))),
+        ('HDF5 bomb', lambda group: group.create_dataset('w', data=np.zeros(10**7, 'f4'), compression='gzip')),
+        ('HDF5 with another file', lambda group: group.create_virtual_dataset('w', virtual)),
+        ('HDF5 with another file', lambda group: group.create_dataset('w', (3,), 'f4', external='/etc/passwd')),
+        ('HDF5 with another file', lambda group: group.__setitem__('w', h5py.ExternalLink('net.h5', 'a/w'))),
+        ('HDF5 with objects', lambda group: group.create_dataset('w', data=[b'x'], dtype=h5py.string_dtype())),
+    ):
+        content = io.BytesIO()
+        with h5py.File(content, 'w') as file:
+            file.attrs['layer_names'] = [b'a']
+            group = file.create_group('a')
+            group.attrs['weight_names'] = [b'w']
+            fill(group)
+        yield name, 'keras', 'keras.h5', content.getvalue()
+
+
 def _huge() -> torch.Tensor:
     return torch.zeros(1).expand(10**6, 10**6)
 
@@ -187,16 +211,16 @@ def _saved(content: Any, old: bool = False) -> bytes:
     return file.getvalue()
 
 
-def _with_record(data: bytes, content: bytes, name: str = '', repeated: int = 1) -> bytes:
-    """A file of torch with a compressed record: in place of the first numbers, or under another name."""
+def _with_record(data: bytes, content: bytes, name: str = '', repeated: int = 1, record: str = 'data/0') -> bytes:
+    """A file of torch with another record: in place of the first numbers, compressed, or under another name."""
     archive = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(archive, 'w') as target:
-        record = next(one for one in source.namelist() if one.endswith('data/0'))
+        found = next(one for one in source.namelist() if one.endswith(record))
         for one in source.namelist():
-            if one != record or name:
+            if one != found or name:
                 target.writestr(one, source.read(one))
-        about = zipfile.ZipInfo(f'{record.split("/")[0]}/{name}' if name else record)
-        about.compress_type = zipfile.ZIP_DEFLATED
+        about = zipfile.ZipInfo(f'{found.split("/")[0]}/{name}' if name else found)
+        about.compress_type = zipfile.ZIP_DEFLATED if record == 'data/0' else zipfile.ZIP_STORED
         with target.open(about, 'w') as file:
             for _ in range(repeated):
                 file.write(content)
@@ -237,12 +261,12 @@ def _stores(good: list[Good]) -> Iterator[tuple[str, Good]]:
     yield 'LMDB: no UTF-8', described(b'\xff\xfe\0\0' + lines)
     yield 'LMDB: names of folders', described(b'. (20,24,3) 1\n/ (1,1,3) 1\n')
     yield 'LMDB: long name', described(b'x' * 10_000 + b'.png (20,24,3) 1\n')
-    for place in range(16, 160, 8):  # in both pages of LMDB that describe the others
-        value = (b'\xff' * 8, struct.pack('<Q', 1 << 20), struct.pack('<Q', 3))[place // 8 % 3]
+    for place in range(16, 152, 8):  # each number in both pages of LMDB that describe the others
+        value = (b'\xff' * 8, struct.pack('<Q', 1 << 20), struct.pack('<Q', 3))[(place // 8 + (place == 32)) % 3]
         content = bytearray(database)
         content[place : place + 8] = content[4096 + place : 4104 + place] = value
         files = {**lmdb.files, lmdb.spoiled: bytes(content)}
-        yield 'LMDB: lying meta page', replace(lmdb, kind='crafted', files=files)
+        yield f'LMDB: lying meta page ({place})', replace(lmdb, kind='crafted', files=files)
     index = json.loads(raw.files['a.raw/index.json'])
 
     def indexed(**entries: Any) -> Good:
@@ -266,7 +290,7 @@ def _videos(good: list[Good]) -> Iterator[tuple[str, Good]]:
 
     yield 'mp4 without moov', changed(content[:place] + content[place + size :])
     yield 'mp4 without media', changed(content[place : place + size])
-    for value in (0, 1, 2**31, 2**32 - 1):
+    for value in (1, 7, 2**31, 2**32 - 1):  # 0 would be right: the last box ends with the file
         yield 'mp4 with a box that lies', changed(content[:place] + struct.pack('>I', value) + content[place + 4 :])
     track = content.index(b'stsz') + 8
     yield 'mp4 with samples without end', changed(content[:track] + b'\0\0\0\0\xff\xff\xff\xff' + content[track + 8 :])

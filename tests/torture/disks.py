@@ -52,7 +52,7 @@ class FullAfter:
                 return super().write(data)
 
         def limited(file: Any, mode: str = 'r', buffering: int = -1, encoding: Any = None, *more: Any, **others: Any):
-            below = not isinstance(file, int) and Path(file).absolute().is_relative_to(outer.folder)
+            below = not isinstance(file, int) and Path(os.fsdecode(file)).absolute().is_relative_to(outer.folder)
             if not below or not set(mode) & set('wax+') or mode == 'rb+':  # rb+: opened to be flushed to the disk
                 return original(file, mode, buffering, encoding, *more, **others)
             raw = Limited(file, mode.replace('b', '').replace('t', ''))

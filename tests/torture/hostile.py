@@ -26,12 +26,14 @@ class Request:
         pieces: of the request.
         pause: seconds between two pieces.
         allowed: statuses that are no fault; 0 is a closed connection.
+        session: of a call that may be answered later, if its status is 200.
     """
 
     kind: str
     pieces: tuple[bytes, ...]
     pause: float = 0.0
     allowed: frozenset[int] = REFUSED | {0}
+    session: str = ''
 
     def send(self, host: str, port: int) -> tuple[int, bytes]:
         """Send it and return the status and the whole answer; the status is 0 if there is none."""
@@ -136,8 +138,10 @@ def wrong_types(rng: random.Random, server: Server, secrets: list[Path]) -> Requ
         'x',
         '',
     ]
-    kinds += [f'multipart/form-data; boundary={"x" * 5000}', 'multipart/form-data; boundary="']
+    kinds += [f'multipart/form-data; boundary={"x" * 5000}', 'multipart/form-data; boundary="', MULTIPART, MULTIPART]
+    kinds += [f'{MULTIPART}; charset=none']
     bodies = [b'', b'{}', b'\xff\xfe', b'--x\r\n\r\n', _form('a.png', b'x', 'no'), b'--x\r\nA: b\r\n' * 3, b'null']
+    bodies += [b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\nno file\r\n--x--\r\n']
     route = rng.choice(['upload', 'queue/join', 'cancel', 'reset'])
     more = rng.choice([{}, {'Content_Encoding': 'gzip'}, {'Transfer_Encoding': 'chunked'}])
     sent = _request('POST', f'{API}/{route}', rng.choice(bodies), Content_Type=rng.choice(kinds), **more)
@@ -185,9 +189,11 @@ def bad_calls(rng: random.Random, server: Server, secrets: list[Path]) -> Reques
     ]
     data = rng.choice(datas)
     number = rng.choice([*range(-2, 12), 10**9, 'x', None, [], 1.5])
-    body = json.dumps({'data': data, 'fn_index': number, 'session_hash': rng.choice(['a', None, 5, '../x'])}).encode()
+    session = rng.choice([f'bad{rng.randrange(10**6)}', None, 5, '../x'])
+    body = json.dumps({'data': data, 'fn_index': number, 'session_hash': session}).encode()
     body = rng.choice([body, body, body[: len(body) // 2], b'{"data": NaN', b'[' * 50_000, b'\0' * 100])
-    return Request('bad calls', (_request('POST', f'{API}/queue/join', body, Content_Type='application/json'),))
+    sent = _request('POST', f'{API}/queue/join', body, Content_Type='application/json')
+    return Request('bad calls', (sent,), allowed=REFUSED | {0, 200}, session=str(session))
 
 
 def no_http(rng: random.Random, server: Server, secrets: list[Path]) -> Request:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ from basicsr.models.image_restoration_model import ImageRestorationModel
 from basicsr.options import load_options
 from basicsr.training import loggers
 from basicsr.training.batching import share_batch
+from basicsr.training.board import Board
 from basicsr.training.distributed import start_processes
 from basicsr.utils.errors import OptionError
 from tests.helpers import training_runs as runs
@@ -205,6 +207,41 @@ def test_tensorboard_forgets_what_came_after_the_checkpoint(tmp_path, recipe):
     events = EventAccumulator(str(tmp_path / 'experiments/run/log/tensorboard'))
     events.Reload()
     assert [event.step for event in events.Scalars('losses/l_pix')] == list(range(1, 9))
+
+
+def test_tensorboard_on_a_full_disk_names_its_folder_without_a_traceback(tmp_path, monkeypatch, capfd):
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    board = Board(tmp_path / 'tensorboard', 0)
+    board.open()
+    monkeypatch.setattr(RecordWriter, 'write', refuse)
+    with pytest.raises(OSError, match='No space') as caught:
+        for iteration in range(10**6):  # its thread writes later
+            board.scalars(iteration, {'loss': 1.0})
+    assert caught.value.filename == str(tmp_path / 'tensorboard')
+    with pytest.raises(OSError, match='tensorboard'):
+        board.close()
+    board.close()
+    assert 'Traceback' not in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs the device of Linux that is always full')
+def test_a_log_on_a_full_disk_names_its_file(tmp_path, capfd):
+    log = tmp_path / 'log'
+    log.mkdir()
+    (log / 'run.log').symlink_to('/dev/full')
+    with loggers.RunLog(tmp_path, 'run', 8) as run:
+        run.scores(1, 'small', {'psnr': 30.0})  # the text is lost, the numbers are not
+    assert json.loads((log / 'run.jsonl').read_text())['psnr'] == 30.0
+    (log / 'run.jsonl').unlink()
+    (log / 'run.jsonl').symlink_to('/dev/full')
+    with pytest.raises(OSError, match='No space') as caught, loggers.RunLog(tmp_path, 'run', 8) as run:
+        run.scores(1, 'small', {'psnr': 30.0})
+    assert caught.value.filename == str(log / 'run.jsonl')
+    assert 'Traceback' not in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pathlib
 import pickle
 import random
 import re
+import shutil
 import zipfile
 from collections import Counter, OrderedDict
 
@@ -354,6 +355,28 @@ def test_small_files_that_become_large_are_refused_before_that(tmp_path):
     torch.save({'params': {'weight': torch.zeros(1).expand(10**5, 10**6)}}, path)
     with pytest.raises(WeightsError, match=r'net\.pth .*100000'):
         load_plain(path)
+
+
+def test_files_that_torch_does_not_write_are_refused(tmp_path):
+    path = tmp_path / 'net.pth'
+    save_weights(path, nn.Conv2d(1, 1, 3))
+    for name in ('net/../../x', '/net/x'):
+        changed = tmp_path / 'outside.pth'
+        shutil.copy(path, changed)
+        with zipfile.ZipFile(changed, 'a') as archive:
+            archive.writestr(name, b'x')
+        with pytest.raises(WeightsError, match=r'outside\.pth .*outside of its folder'):
+            load_plain(changed)
+    for levels, refused in ((90, False), (110, True)):
+        deep: object = 'x'
+        for _ in range(levels):
+            deep = [deep]
+        torch.save(deep, path)
+        if refused:
+            with pytest.raises(WeightsError, match=r'net\.pth .*100 deep'):
+                load_plain(path)
+        else:
+            assert load_plain(path) == deep
 
 
 def test_damaged_files_load_or_raise_our_error(tmp_path):
