@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -19,7 +20,6 @@ from basicsr.metrics.arrays import (
     DataRange,
     ImageLike,
     InputOrder,
-    crop,
     image_pair,
     luma_of_bgr,
     require_window,
@@ -34,6 +34,8 @@ LumaBorder: TypeAlias = Literal['reference', 'valid']
 
 TAPS = gaussian_taps()
 HALO = len(TAPS) // 2
+BAND_ROWS = 64
+"""Rows of a map computed at once on a CPU: their maps fit into its cache."""
 
 
 @METRIC_REGISTRY.register()
@@ -137,17 +139,42 @@ def _window_mean(image: Array, volume: bool) -> Array:
     return np.asarray(mean @ channel_mixing_matrix(image.shape[2], TAPS).T) if volume else mean
 
 
+def mean_in_bands(map_of: Callable[[Array, Array], Any], first: Array, second: Array, border: int, rows: int) -> float:
+    """Return the mean of a map of two images without its border, computed a few rows at a time.
+
+    So the memory does not grow with the image. The result differs from the mean of the whole map by rounding.
+
+    Args:
+        map_of: returns the map (h, W, C) of rows (h, W, C) of both images; its windows have 11 rows.
+        first: array (H, W, C).
+        second: array (H, W, C).
+        border: number of pixels to leave out on each side.
+        rows: of a band.
+    """
+    height, width, channels = first.shape
+    last, total = height - border, 0.0
+    for start in range(border, last, rows):
+        end = min(start + rows, last)
+        top, bottom = max(0, start - HALO), min(height, end + HALO)  # replicated rows lie outside of start to end
+        values = map_of(first[top:bottom], second[top:bottom])
+        total = total + values[start - top : end - top, border : width - border].sum()
+    return float(total / (channels * (last - border) * (width - 2 * border)))
+
+
 def _mean(first: Array, second: Array, data_range: float, device: str, volume: bool = False, border: int = 0) -> float:
     """Return the mean of the map without its border."""
     if device == 'cpu':
-        return float(crop(ssim_map(first, second, data_range, volume), border).mean())
+        return mean_in_bands(lambda a, b: ssim_map(a, b, data_range, volume), first, second, border, BAND_ROWS)
     from basicsr.metrics.on_device import on_device
-    from basicsr.metrics.ssim_device import mean_ssim_on
+    from basicsr.metrics.ssim_device import BAND, ssim_map_on
 
     def on(place: str) -> float:
         if place == 'cpu':
             return _mean(first, second, data_range, place, volume, border)
-        return mean_ssim_on(place, first, second, data_range, volume, TAPS, border)
+        rows = max(1, BAND // first.shape[1])
+        return mean_in_bands(
+            lambda a, b: ssim_map_on(place, a, b, data_range, volume, TAPS), first, second, border, rows
+        )
 
     return on_device(device, on)
 

@@ -14,39 +14,6 @@ BAND = 2**20
 """Pixels of the map computed at once, so that its memory does not grow with the image (about 0.5 GB)."""
 
 
-def mean_ssim_on(
-    device: torch.device | str,
-    first: Array,
-    second: Array,
-    data_range: float,
-    volume: bool,
-    taps: Array,
-    border: int = 0,
-    band: int = BAND,
-) -> float:
-    """Return the mean of :func:`ssim_map_on` without its border, computed in bands of rows.
-
-    Args:
-        device: as for :func:`ssim_map_on`, as are the images.
-        first: array (H, W, C).
-        second: array (H, W, C).
-        data_range: distance between black and white.
-        volume: filter along the channels as well (3-D).
-        taps: of the Gaussian window.
-        border: number of pixels to leave out on each side.
-        band: number of pixels of the map to compute at once.
-    """
-    (height, width, channels), halo = first.shape, len(taps) // 2
-    rows, last = max(1, band // width), height - border
-    total = torch.zeros((), dtype=torch.float64, device=device)
-    for start in range(border, last, rows):
-        end = min(start + rows, last)
-        top, bottom = max(0, start - halo), min(height, end + halo)  # replicated rows lie outside of start to end
-        values = ssim_map_on(device, first[top:bottom], second[top:bottom], data_range, volume, taps)
-        total += values[:, start - top : end - top, border : width - border].sum()
-    return float(total.item() / (channels * (last - border) * (width - 2 * border)))
-
-
 def ssim_map_on(
     device: torch.device | str, first: Array, second: Array, data_range: float, volume: bool, taps: Array
 ) -> Tensor:
@@ -61,7 +28,7 @@ def ssim_map_on(
         taps: (n,) of the Gaussian window, symmetric, n odd.
 
     Returns:
-        float64 (C, H, W) on the device. It equals the map of the CPU up to about 1e-12.
+        float64 (H, W, C) on the device. It equals the map of the CPU up to about 1e-12.
     """
     x, y = (_on(device, image) for image in (first, second))
     mixing = channel_mixing_matrix(first.shape[2], taps) if volume else None
@@ -69,7 +36,7 @@ def ssim_map_on(
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     product, squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
     similar: Tensor = (2 * product + c1) * (2 * (mean_xy - product) + c2)
-    return similar.div_((squares + c1) * (mean_squares - squares + c2))
+    return similar.div_((squares + c1) * (mean_squares - squares + c2)).permute(1, 2, 0)
 
 
 def _on(device: torch.device | str, image: Array) -> Tensor:
