@@ -24,6 +24,7 @@ MORE = ['torch.utils.tensorboard', 'basicsr.evaluation.testing', 'basicsr.masks.
 runs.CONTEXT.set_forkserver_preload([*runs.PRELOADED, *MORE])  # a killed process costs its work, not its imports
 
 STEPS = 16
+_WRITING = 0.7  # of the kills come after the first file, since starting takes most of the time of these short runs
 EQUAL = 'the result equals that of an undisturbed run, bit for bit'
 
 
@@ -79,7 +80,11 @@ def kill_often(job: Job, kills: int, rng: random.Random, tally: Tally) -> None:
         before = _files(folder)
         process = job.start(folder)
         if left:
-            time.sleep(rng.uniform(0, job.seconds))
+            if rng.random() < _WRITING:
+                _wait_for_a_file(process, folder, before)
+                time.sleep(rng.uniform(0, job.seconds / 2))
+            else:
+                time.sleep(rng.uniform(0, job.seconds))
             children = _children(process.pid)
             process.kill()
         process.join(120)
@@ -99,6 +104,16 @@ def kill_often(job: Job, kills: int, rng: random.Random, tally: Tally) -> None:
         open_kills, folder = [], job.new_folder()
 
 
+def _wait_for_a_file(process: Any, folder: Path, before: dict[str, int]) -> None:
+    """Wait until a process has written something, or has ended."""
+    while process.exitcode is None and not _written(before, _files(folder)):
+        time.sleep(0.005)
+
+
+def _written(before: dict[str, int], after: dict[str, int]) -> list[str]:
+    return [name for name, size in after.items() if before.get(name) != size and not name.endswith('output.txt')]
+
+
 def _files(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_size for path in folder.rglob('*') if path.is_file() and path.exists()}
 
@@ -107,8 +122,7 @@ def _moment(before: dict[str, int], after: dict[str, int]) -> str:
     """Where a kill hit, by what it left."""
     if any('.part' in name and name not in before for name in after):
         return 'while it wrote a file'
-    changed = [name for name, size in after.items() if before.get(name) != size and not name.endswith('output.txt')]
-    return 'after it had written' if changed else 'before it wrote'
+    return 'after it had written' if _written(before, after) else 'before it wrote'
 
 
 def _children(process: int) -> list[int]:
