@@ -175,7 +175,8 @@ class DeblurJob:
         self._deblurrer: Any = None
         for name in ('model', 'sam_checkpoint', 'masks', 'mask_cache'):
             value = getattr(args, name)
-            if value is not None and Path(value).exists():  # processes of Ray have other working folders
+            new = name == 'mask_cache' and value != 'none'
+            if value is not None and (new or Path(value).exists()):  # processes of Ray have other working folders
                 setattr(self._args, name, str(Path(value).resolve()))
 
     def __call__(self, job: Any) -> tuple[str, str]:

@@ -35,7 +35,7 @@ def run_evaluation(bench: Bench) -> None:
     output = restore()
 
     def score() -> None:
-        record = record_of(batch, output)
+        record = record_of(batch, output, device=str(bench.device))
         for metric in metrics:
             metric(record)
 

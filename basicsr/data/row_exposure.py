@@ -58,7 +58,7 @@ class RowExposure:
                 f'the exposure of the first row must be above 0, and that of the last row at least as long; '
                 f'got {self.first} and {self.last} frames'
             )
-        if self.gamma < 0.1 or self.noise < 0:
+        if not (0.1 <= self.gamma < np.inf and 0 <= self.noise < np.inf):
             raise ArgumentError(f'gamma must be at least 0.1 and noise at least 0, got {self.gamma} and {self.noise}')
 
     @property

@@ -20,6 +20,7 @@ from basicsr.options import Options
 from basicsr.training.distributed import Processes
 from basicsr.utils.errors import DataError, some_of
 from basicsr.utils.measure import peak_memory
+from basicsr.weights.files import read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,8 @@ logger = logging.getLogger(__name__)
 def network_of(options: Options, device: torch.device, checkpointing: bool = True) -> tuple[nn.Module, str]:
     """Build the network of an option file, for gradients with respect to its input.
 
-    The weights are those of ``path.pretrain_network_g``, else those of ``experiments/<name>``, else random ones.
+    The weights are those of ``path.pretrain_network_g``, else those of ``experiments/<name>`` (EMA weights if there are
+    any), else random ones. In an option file for training, the first are where training starts: the others come first.
 
     Args:
         options: of an option file.
@@ -44,8 +46,9 @@ def network_of(options: Options, device: torch.device, checkpointing: bool = Tru
     file = options.path.pretrain_network_g
     trained = Path('experiments') / options.name / 'models' / 'net_g_latest.pth'
     path = options.path
-    if file is None and trained.is_file():
-        file, path = str(trained), path.model_copy(update={'pretrain_network_g': str(trained), 'param_key': 'params'})
+    if trained.is_file() and (file is None or options.train is not None):
+        key = 'params_ema' if read_weights(trained).average else 'params'
+        file, path = str(trained), path.model_copy(update={'pretrain_network_g': str(trained), 'param_key': key})
     model = build_model(options.model_copy(update={'train': None, 'path': path}), processes=Processes(device=device))
     net = model.net.eval()
     if checkpointing and contract_of(net).block_types:

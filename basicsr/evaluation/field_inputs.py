@@ -60,7 +60,7 @@ def crops_of_folder(folder: Path, side: int, most: int) -> list[Crop]:
     )
     if not files:
         raise DataError(f'{folder}: no images; pass a folder with photos')
-    return [_centre(str(file), _unit(imread(file).transpose(2, 0, 1)), side) for file in files[:most]]
+    return [_centre(str(file), _unit(imread(file, 3).transpose(2, 0, 1)), side) for file in files[:most]]
 
 
 def crops_of_options(options: Options, side: int, most: int) -> list[Crop]:

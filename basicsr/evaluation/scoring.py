@@ -30,7 +30,7 @@ from basicsr.options import Options
 from basicsr.options.schema_train import ValOptions
 from basicsr.reporting import ImageRow
 from basicsr.training.distributed import Processes
-from basicsr.utils.device import free_memory, is_out_of_memory
+from basicsr.utils.device import free_memory, is_out_of_memory, tf32
 from basicsr.utils.errors import MetricError
 from basicsr.utils.measure import timed
 
@@ -116,7 +116,8 @@ def evaluate(
     """Restore and score the images of this process in order; process k mod world takes image k.
 
     While the network restores an image, the next ones are read and the previous ones are scored, by the threads of
-    :func:`helpers_of`. Metrics see the output in float32 and its rounded form, whatever the precision of the network.
+    :func:`helpers_of`. GPUs do not round to TF32. Metrics see the output in float32 and its rounded form, whatever the
+    precision of the network.
 
     Args:
         model: with ``restore``, as ``ImageRestorationModel``.
@@ -139,7 +140,7 @@ def evaluate(
     with_floats = processes.device.type == 'cpu' or any(metric.reads_floats for metric in metrics.values())
     readers, scorers = helpers_of(processes)
     waiting: deque[Future[ScoredImage]] = deque()
-    with ThreadPoolExecutor(readers) as reader, ThreadPoolExecutor(scorers) as scorer:
+    with tf32(False), ThreadPoolExecutor(readers) as reader, ThreadPoolExecutor(scorers) as scorer:
         read = read_ahead(dataset, indices, reader, readers)
         for group in grouped(read, options.batch_size, processes.device):
             index, item = group[0]

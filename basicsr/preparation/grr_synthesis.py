@@ -65,8 +65,10 @@ class GRRPlan:
             raise ArgumentError('no input; pass clips with --clips DIR ... or photos with --photos DIR ...')
         if self.stride < 1 or self.per_photo < 1 or self.seed < 0 or min(self.crop or (1, 1)) < 1:
             raise ArgumentError('--stride, --per-photo and --crop must be at least 1, --seed at least 0')
-        if not 0 <= self.path_length[0] <= self.path_length[1]:
-            raise ArgumentError(f'--path-length needs two ascending lengths of at least 0, got {self.path_length}')
+        if not 0 <= self.path_length[0] <= self.path_length[1] < np.inf:
+            raise ArgumentError(
+                f'--path-length needs two finite ascending lengths of at least 0, got {self.path_length}'
+            )
 
     def record(self) -> dict[str, Any]:
         """Return all settings as plain values."""

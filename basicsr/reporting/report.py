@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from basicsr.metrics import Average, Metric, average
 from basicsr.utils.errors import ReportError, some_of
@@ -44,7 +47,7 @@ class Definition:
     label: str
     variant: str
     unit: str = ''
-    decimals: int = 4
+    decimals: Annotated[int, Field(ge=0, le=20)] = 4
     higher_is_better: bool = True
     text: str = ''
     data_range: str = ''

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from basicsr.training.precision import Precision, autocast
-from basicsr.utils.device import fast_bfloat16, is_out_of_memory
+from basicsr.utils.device import fast_bfloat16, free_memory, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +46,14 @@ def measured_precision(net: nn.Module, loss: Callable[[], Tensor], device: torch
     net.zero_grad()
     for buffer, before in zip(net.buffers(), buffers, strict=True):
         buffer.copy_(before)
-    if not seconds['bf16'][1:]:  # not even fp32 fits, as the first step will say
-        logger.info('train.precision: auto chose bf16, since fp32 runs out of memory')
-        return 'bf16'
+    if not seconds['bf16'][1:]:
+        free_memory(device)
+        fits = bool(seconds['fp32'])  # if not even bf16 fits, the first step will say so
+        chosen: Precision = 'fp32' if fits else 'bf16'
+        logger.info('train.precision: auto chose %s, since %s runs out of memory', chosen, 'bf16' if fits else 'fp32')
+        return chosen
     plain, half = (statistics.median(found[1:]) for found in seconds.values())  # the first round warms up
-    chosen: Precision = 'bf16' if half <= _GAIN * plain else 'fp32'
+    chosen = 'bf16' if half <= _GAIN * plain else 'fp32'
     text = 'train.precision: auto chose %s; forward and backward pass take %.3g s in fp32, %.3g s in bf16'
     logger.info(text, chosen, plain, half)
     return chosen

@@ -30,7 +30,7 @@ class RayMap:
         workers: number of processes of a cluster on this machine; None is one per CPU or GPU.
 
     Raises:
-        OptionError: Ray is not installed, or the cluster has no GPU.
+        OptionError: Ray is not installed, the device has a number, or the cluster has no GPU.
     """
 
     def __init__(self, device: str = 'cpu', workers: int | None = None) -> None:
@@ -39,8 +39,10 @@ class RayMap:
         except ImportError as error:
             raise OptionError("--engine ray needs Ray: pip install 'ray>=2.44'") from error
         self._ray: Any = ray
-        address = os.environ.get('RAY_ADDRESS')
-        here = {} if address else {'num_cpus': workers, 'include_dashboard': False}
+        if device.startswith('cuda:'):
+            raise OptionError(f'--engine ray chooses the GPU of each task; use cuda instead of {device}')
+        address = os.environ.get('RAY_ADDRESS', 'local')  # without one, Ray would join any cluster on this machine
+        here = {'num_cpus': workers, 'include_dashboard': False} if address == 'local' else {}
         paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH', '')]))
         environment = {'env_vars': {'PYTHONPATH': paths}}
         ray.init(address=address, log_to_driver=False, logging_level='warning', runtime_env=environment, **here)

@@ -11,6 +11,7 @@ from unittest.mock import patch
 import torch
 
 from basicsr.data import build_dataloader, build_dataset, prefetch
+from basicsr.data.training_masks import drop_in_data
 from basicsr.models import build_model
 from basicsr.models.step_result import StepResult
 from basicsr.options import load_options
@@ -43,9 +44,12 @@ def model_on(device: torch.device, small: bool = True, **train: Any) -> Any:
 
 
 def batch_on(device: torch.device, size: int, side: int, masks: int = 20) -> dict[str, Any]:
-    """Return a batch for training; masks are dropped already, but for their dropout."""
+    """Return a batch for training; half of the masks are dropped already, as by a loader."""
     torch.manual_seed(3)
     batch: dict[str, Any] = batch_of(size, masks, torch.device('cpu'), side)
+    batch['masks'] = drop_in_data(
+        batch['masks'], torch.arange(size), 0.5, [f'image {number}' for number in range(size)]
+    )
     moved = {key: value.to(device) for key, value in batch.items()}
     return {**moved, 'masks_dropped': [True] * size}
 

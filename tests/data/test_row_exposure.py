@@ -133,8 +133,9 @@ def test_a_photo_is_blurred_more_further_down_and_not_in_its_first_frame():
 def test_impossible_times_are_refused(arguments, message):
     with pytest.raises(ArgumentError, match=message):
         RowExposure(*arguments)
-    with pytest.raises(ArgumentError, match='gamma'):
-        RowExposure(1, 2, gamma=0.0)
+    for wrong in ({'gamma': 0.0}, {'gamma': np.nan}, {'noise': np.nan}, {'noise': np.inf}):
+        with pytest.raises(ArgumentError, match='gamma'):
+            RowExposure(1, 2, **wrong)
 
 
 def test_frames_of_different_sizes_are_refused():

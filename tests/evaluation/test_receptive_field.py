@@ -230,6 +230,8 @@ def test_crops_of_a_folder(tmp_path):
     assert [first.name[-5:], second.name[-5:]] == ['a.png', 'b.png']
     assert second.image.shape == (3, 32, 32) and second.image.dtype == np.float32
     assert second.image[0, 0, 0] == np.float32((4 * 50 + 9) * 3 % 256) / np.float32(255)
+    imwrite(tmp_path / 'c.png', np.zeros((40, 40), np.uint8))
+    assert crops_of_folder(tmp_path, 32, 5)[2].image.shape == (3, 32, 32)  # gray
     with pytest.raises(DataError, match=r'b\.png has 50 × 40 pixels, less than the crop of 48'):
         crops_of_folder(tmp_path, 48, 5)
     assert len(crops_of_folder(tmp_path, 48, 1)) == 1

@@ -32,8 +32,9 @@ class FakeRay:
         self.options: list[dict[str, Any]] = []
         self._stored: dict[str, Any] = {}
 
-    def init(self, **_: Any) -> None:
-        """Do nothing."""
+    def init(self, address: str, **_: Any) -> None:
+        """Keep the address."""
+        self.address = address
 
     def shutdown(self) -> None:
         """Do nothing."""

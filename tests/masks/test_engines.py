@@ -50,6 +50,18 @@ def files_of(folder):
     return {path.name: path.read_bytes() for path in folder.glob('*.png')}
 
 
+def test_without_an_address_a_cluster_starts_on_this_machine(ray, monkeypatch):
+    fake = ray(LOCAL)
+    monkeypatch.delenv('RAY_ADDRESS', raising=False)
+    with RayMap():
+        assert fake.address == 'local'
+    monkeypatch.setenv('RAY_ADDRESS', '10.0.0.1:6379')
+    with RayMap():
+        assert fake.address == '10.0.0.1:6379'
+    with pytest.raises(OptionError, match='cuda:1'):
+        RayMap('cuda:1')
+
+
 @pytest.mark.parametrize(
     ('device', 'resources', 'kind'),
     [

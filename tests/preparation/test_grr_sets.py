@@ -220,6 +220,7 @@ def test_numbers_out_of_range_are_refused():
         ({}, 'no input'),
         ({'clips': ['x'], 'stride': 0}, '--stride'),
         ({'photos': ['x'], 'path_length': (3.0, 2.0)}, '--path-length'),
+        ({'photos': ['x'], 'path_length': (3.0, float('inf'))}, '--path-length'),
     ):
         with pytest.raises(ArgumentError, match=message):
             GRRPlan(PLAN, **more)

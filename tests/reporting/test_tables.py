@@ -182,6 +182,16 @@ def test_damaged_reports_are_refused_by_name(content, message, tmp_path):
     assert 'x.json' in str(caught.value)
 
 
+def test_a_report_with_a_damaged_number_of_decimals_is_refused(tmp_path):
+    path, _ = write_report(tmp_path, report([30.0]))
+    content = path.read_text()
+    changed = re.sub(r'"decimals": \d+', '"decimals": 4000000000', content)
+    assert changed != content
+    path.write_text(changed)
+    with pytest.raises(ReportError, match='decimals'):
+        read_report(path)
+
+
 def test_folders_without_reports_are_refused(tmp_path):
     with pytest.raises(ReportError, match=r'gone .*folder'):
         read_reports(tmp_path / 'gone')

@@ -32,9 +32,9 @@ def test_a_compiled_network_trains_the_same(tmp_path, recipe, monkeypatch):
     whole = torch.compile
     compiled = []
 
-    def trace(module):
+    def trace(module, **how):
         compiled.append(module)
-        return whole(module, backend='aot_eager')
+        return whole(module, backend='aot_eager', **how)
 
     content = recipe(train__total_iter=3, train__scheduler__T_max=3, train__ema_decay=0.9)
     assert runs.train(tmp_path / 'eager', content) == 0
