@@ -6,6 +6,7 @@ requests that the page makes pass, and only files in the folder of uploads and r
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import h11
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
@@ -93,6 +95,7 @@ class Guard:
         if scope['type'] != 'http':  # the page opens no web sockets
             await send({'type': 'websocket.close', 'code': 1008})
             return
+        send = _to_open_connections(send)
         status = self.refusal(scope)
         if not status and scope['method'] == 'POST' and scope['path'] != _UPLOAD:
             body = await _body(Request(scope, receive))
@@ -236,3 +239,13 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return send_more
+
+
+def _to_open_connections(send: Send) -> Send:
+    """Drop the rest of an answer if the visitor has broken the connection, as by a second, malformed request."""
+
+    async def sent(message: Message) -> None:
+        with contextlib.suppress(h11.LocalProtocolError):
+            await send(message)
+
+    return sent
