@@ -161,7 +161,7 @@ class Visit:
 
     @property
     def _gives_way(self) -> bool:
-        """Whether the next upload replaces what is there: a single photo at rest."""
+        """Whether the next upload replaces the current photo: it is the only one, and is not being processed."""
         return len(self.photos) == 1 and not self.busy
 
     def add(self, photo: Entry, most: int, is_first: bool = True) -> None:

@@ -163,18 +163,20 @@ def mean_in_bands(map_of: Callable[[Array, Array], Any], first: Array, second: A
 
 def _mean(first: Array, second: Array, data_range: float, device: str, volume: bool = False, border: int = 0) -> float:
     """Return the mean of the map without its border."""
-    if device == 'cpu':
-        return mean_in_bands(lambda a, b: ssim_map(a, b, data_range, volume), first, second, border, BAND_ROWS)
-    from basicsr.metrics.on_device import on_device
-    from basicsr.metrics.ssim_device import BAND, ssim_map_on
 
     def on(place: str) -> float:
         if place == 'cpu':
-            return _mean(first, second, data_range, place, volume, border)
+            return mean_in_bands(lambda a, b: ssim_map(a, b, data_range, volume), first, second, border, BAND_ROWS)
+        from basicsr.metrics.ssim_device import BAND, ssim_map_on
+
         rows = max(1, BAND // first.shape[1])
         return mean_in_bands(
             lambda a, b: ssim_map_on(place, a, b, data_range, volume, TAPS), first, second, border, rows
         )
+
+    if device == 'cpu':
+        return on(device)
+    from basicsr.metrics.on_device import on_device  # imports torch
 
     return on_device(device, on)
 

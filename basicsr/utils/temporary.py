@@ -46,11 +46,8 @@ def hidden_file(path: Path) -> Iterator[None]:
     Raises:
         OSError: it cannot be created.
     """
-    try:
-        with _locked(path, functools.partial(path.touch, exist_ok=False)):
-            yield
-    finally:
-        path.unlink(missing_ok=True)
+    with _hidden(path, functools.partial(path.touch, exist_ok=False), functools.partial(path.unlink, missing_ok=True)):
+        yield
 
 
 @contextlib.contextmanager
@@ -63,11 +60,17 @@ def hidden_folder(path: Path) -> Iterator[None]:
     Raises:
         OSError: it cannot be created.
     """
+    with _hidden(path, path.mkdir, functools.partial(_remove_tree, path)):
+        yield
+
+
+@contextlib.contextmanager
+def _hidden(path: Path, create: Callable[[], None], remove: Callable[[], None]) -> Iterator[None]:
     try:
-        with _locked(path, path.mkdir):
+        with _locked(path, create):
             yield
     finally:
-        _remove_tree(path)
+        remove()
 
 
 def remove_abandoned(folder: Path, alone: bool = False) -> None:
