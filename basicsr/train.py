@@ -163,6 +163,7 @@ class Training:
         from basicsr.training.distributed import LateAny
         from basicsr.training.loggers import Timer, open_log
         from basicsr.training.signals import EXIT_STOPPED
+        from basicsr.training.step_lines import StepLines
         from basicsr.utils.profiling import profiled
 
         traces = self.experiment / 'profile' if profile and self.processes.is_first else None
@@ -178,6 +179,7 @@ class Training:
             if self.validation.pending:
                 stopped = not self.validate(log)
             steps, timer, late = self.data.steps(), Timer(), LateAny(self.processes)
+            lines = StepLines(log, self.processes, every.print_freq)
             while model.iteration < self.recipe.total_iter and not (stopped or diverged):
                 batches = next(steps)
                 timer.data_is_here()
@@ -186,13 +188,11 @@ class Training:
                 step_is_recorded()
                 if log is not None:
                     log.open()  # not earlier: a start that fails leaves no experiment behind
-                if model.iteration % every.print_freq == 0 or model.iteration == 1:
-                    means = self.processes.mean(result.losses)
-                    if log is not None:
-                        log.step(model.iteration, self.data.epoch, means, result.lr, result.grad_norm, *timer.means())
+                lines.step_is_done(model.iteration, self.data.epoch, result, timer)
                 diverged = model.bad_steps >= self.recipe.max_bad_steps
                 stopped = late(bool(self.stop))
                 if self.validation.is_due(model.iteration):
+                    lines.write()
                     self.validation.pending = True
                     stopped = stopped or not self.validate(log)
                     timer = Timer()
@@ -201,6 +201,7 @@ class Training:
                     self.save()
             steps.close()
             late.finish()
+            lines.write()
             model.settle()
 
             if model.iteration >= self.recipe.total_iter:

@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from basicsr.utils.device import select_device, tf32
     from basicsr.utils.errors import OptionError
-    from benchmarks.checks import jobs, machine, numbers, restoring, running, steps  # noqa: F401 - they register
+    from benchmarks.checks import accuracy, jobs, machine, restoring, running, steps  # noqa: F401 - they register
 
     logging.getLogger('basicsr').setLevel(logging.ERROR)  # some checks provoke warnings
     device = select_device(args.device)

@@ -1,10 +1,9 @@
-"""Copy the next batch to the device while it works on the current one."""
+"""Copy batches to the device while it works on the one before."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -23,9 +22,9 @@ def prefetch(
     Args:
         loader: of :func:`basicsr.data.build_dataloader`, or any other iterable of batches.
         device: target device.
-        mode: 'cuda' copies ``lq``, ``gt`` and ``masks`` of the next batch on a side stream (without waiting, if batches
-            are page-locked); an error of the loader is then raised one batch early. 'cpu' copies on demand, and worker
-            processes of the loader prepare batches ahead. None is 'cuda' on a GPU, and else copies on demand.
+        mode: 'cuda' copies batches on a side stream (without waiting, if they are page-locked): ask for the next batch
+            when a step has been issued, and it is copied while the GPU works. 'cpu' copies on the stream of the step.
+            None is 'cuda' on a GPU, and else 'cpu'.
         gray_masks: ``masks`` are gray images and become floats as well.
 
     Raises:
@@ -37,27 +36,19 @@ def prefetch(
     if mode == 'cuda' and device.type != 'cuda':
         raise ArgumentError(f"prefetch_mode: cuda is for training on a GPU, this device is '{device}'; use null or cpu")
     if mode == 'cuda' or (mode is None and device.type == 'cuda'):
-        return _one_ahead(iter(loader), device, gray_masks)
+        return _on_side_stream(loader, device, gray_masks)
     return (to_floats(batch, device, gray_masks) for batch in loader)
 
 
-def _one_ahead(batches: Iterator[Batch], device: torch.device, gray_masks: bool) -> Iterator[Batch]:
-    """Copy on a separate stream; the current stream waits for it before a batch is used."""
-    stream = torch.cuda.Stream(device) if device.type == 'cuda' else None
-
-    def moved(batch: Batch | None) -> Batch | None:
-        context: AbstractContextManager[Any] = nullcontext() if stream is None else torch.cuda.stream(stream)
-        with context:
-            return None if batch is None else to_floats(batch, device, gray_masks)
-
-    coming = moved(next(batches, None))
-    while coming is not None:
-        batch = coming
-        if stream is not None:
-            current = torch.cuda.current_stream(device)
-            current.wait_stream(stream)
-            for value in batch.values():
-                if isinstance(value, torch.Tensor) and value.is_cuda:
-                    value.record_stream(current)  # its memory is not reused before this stream is done with it
-        coming = moved(next(batches, None))
-        yield batch
+def _on_side_stream(batches: Iterable[Batch], device: torch.device, gray_masks: bool) -> Iterator[Batch]:
+    """Copy on a separate stream while the current stream still works on the batch before, which then waits for it."""
+    stream = torch.cuda.Stream(device)
+    for batch in batches:
+        with torch.cuda.stream(stream):
+            moved = to_floats(batch, device, gray_masks)
+        current = torch.cuda.current_stream(device)
+        current.wait_stream(stream)
+        for value in moved.values():
+            if isinstance(value, torch.Tensor) and value.is_cuda:
+                value.record_stream(current)  # its memory is not reused before this stream is done with it
+        yield moved

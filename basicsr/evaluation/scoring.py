@@ -221,6 +221,7 @@ def _restore(
         )
         labels = np.asarray(item['masks']) if 'masks' in item else None
         kernel = None if restored.kernel is None else restored.kernel[place].float().cpu().numpy()
+        # Filters are bound by memory: GPUs of CUDA are faster even in float64. Those of Apple have no float64.
         record = record_of(batch, image, with_floats, place, str(device) if device.type == 'cuda' else 'cpu')
         record = replace(record, kernel=kernel)
         yield ScoredImage(row, record, labels, kernel)

@@ -85,7 +85,8 @@ def restore_tiled(
         net: in evaluation mode; with global pooling in its Local form (see ``local_form``).
         lq: (1, C, H, W) float; for CAT networks with the gray mask as last channel.
         masks: of the whole image, for networks with a prior.
-        tile: side of the tiles in pixels, discarded pixels included; rounded up to a multiple of the network's stride.
+        tile: largest side of the tiles in pixels, discarded pixels included; rounded up to a multiple of the network's
+            stride.
         progress: called after each tile with the finished and the total number; may raise to stop.
 
     Returns:
@@ -158,17 +159,22 @@ def _starts(length: int, tile: int) -> list[int]:
 
 
 def _axis(length: int, tile: int, lost: int, multiple: int) -> list[tuple[int, int, Tensor]]:
-    """Return start, length and weights of the tiles along one side; starts are multiples of the network's stride."""
+    """Return start, length and weights of the tiles along one side; starts are multiples of the network's stride.
+
+    The tiles are the fewest of at most ``tile`` pixels, made equal: the last one would else repeat what others compute.
+    """
     tile = _rounded(tile, multiple)
     if tile >= length:
         return [(0, length, torch.ones(length))]
     lost = _rounded(lost, multiple)
-    step = (tile - 2 * lost - RAMP) // multiple * multiple
-    if step < multiple:
-        least = _least(lost, multiple)
-        raise ArgumentError(f'tiles of {tile} pixels are too small for this network; use {least} or more')
-    starts = [*range(0, length - tile, step), _rounded(length - tile, multiple)]
-    windows = [(start, min(tile, length - start)) for start in starts]
+    shared = _rounded(2 * lost + RAMP, multiple)
+    if tile - shared < multiple:
+        raise ArgumentError(
+            f'tiles of {tile} pixels are too small for this network; use {_least(lost, multiple)} or more'
+        )
+    count = -(-(length - shared) // (tile - shared))
+    step = _rounded(-(-(length - shared) // count), multiple)
+    windows = [(start, min(step + shared, length - start)) for start in range(0, length - shared, step)]
     return [(start, size, _weights(size, lost, start > 0, start + size < length)) for start, size in windows]
 
 

@@ -19,7 +19,7 @@ from basicsr.masks.generator import MaskGenerator
 from basicsr.masks.mask_images import Companion, read_photo
 from basicsr.masks.record import claim_mask_folder, stamp_of
 from basicsr.masks.summary import Summary
-from basicsr.utils.errors import BasicsrError, MaskError
+from basicsr.utils.errors import BasicsrError, DataError, MaskError
 from basicsr.utils.files import files_below
 from basicsr.utils.ordered import in_threads
 
@@ -93,10 +93,13 @@ def make_masks(
     if engine is not None and generator.threads > 1:
         together *= _BATCHES_OF_THREAD * generator.threads
     parts = _split(images, together)
-    results = (partial(in_threads, generator.threads) if engine is None else engine)(work, parts)
+    results = iter((partial(in_threads, generator.threads) if engine is None else engine)(work, parts))
     shown = iter(progress(images))
-    for part, one in zip(parts, results, strict=True):
-        summary.add(one)
+    for part in parts:
+        try:
+            summary.add(next(results))
+        except DataError as error:  # the engine lost the part; errors of images are in its summary
+            summary.fail(part, error)
         for _ in part:
             next(shown)
     next(shown, None)  # ends the bar

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +45,11 @@ class Summary:
         try:
             yield
         except BasicsrError as error:
+            self.fail([name], error)
+
+    def fail(self, names: Iterable[Path | str], error: Exception) -> None:
+        """Count images as failed."""
+        for name in names:
             logger.warning('%s: no masks: %s', name, error)
             self.failed[str(name)] = str(error)
 

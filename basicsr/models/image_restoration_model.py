@@ -27,13 +27,14 @@ from basicsr.options import Options
 from basicsr.options.schema_train import TrainOptions, ValOptions
 from basicsr.training.auto_precision import measured_precision
 from basicsr.training.checkpoints import Checkpoint
+from basicsr.training.compiling import compiled
 from basicsr.training.distributed import Processes
 from basicsr.training.ema import MovingAverage
 from basicsr.training.optimizers import build_optimizer
-from basicsr.training.precision import Arithmetic, Precision, autocast, computing_dtype, step_unless
+from basicsr.training.precision import Arithmetic, Precision, autocast, memory_format_of, step_unless
 from basicsr.training.resuming import continue_anew, continue_exactly
 from basicsr.training.scheduling import advance, build_scheduler
-from basicsr.utils.device import prefers_channels_last, require_bfloat16, set_memory_format, tf32
+from basicsr.utils.device import require_bfloat16, set_memory_format, tf32
 from basicsr.utils.errors import CheckpointError
 from basicsr.utils.registry import MODEL_REGISTRY
 from basicsr.weights.files import Weights, load_weights, read_weights
@@ -75,7 +76,7 @@ class ImageRestorationModel:
         train = options.train
         if options.val.precision == 'bf16':
             require_bfloat16(self.device, 'val.precision', "'fp32'")
-        self._memory_format = _memory_format(train, self.device)
+        self._memory_format = memory_format_of(options, self.device)
         set_memory_format(self.net.to(self.device, dtype), self._memory_format)
         self.ema: MovingAverage | None = None
         self.needs_kernels = self._is_given_kernels = False
@@ -100,7 +101,7 @@ class ImageRestorationModel:
                 find_unused_parameters=find_unused_parameters,
             )
         if train.compile:
-            self._forward = torch.compile(self._forward, dynamic=False)  # type: ignore[assignment]  # few sizes
+            self._forward = compiled(self._forward, train)
         self.optimizer = build_optimizer(self.net, train.optim_g, fuse=True)
         self.scheduler = build_scheduler(self.optimizer, train.scheduler, train.total_iter)
         self.arithmetic = Arithmetic('fp32' if train.precision == 'auto' else train.precision, self.device)
@@ -161,7 +162,7 @@ class ImageRestorationModel:
         if self.processes.is_first and self.contract.bf16_safe:
             net = self._forward if self.processes.world == 1 else self.net
             if self.recipe.compile and self.processes.world > 1:  # alone, this process cannot exchange gradients
-                net = torch.compile(self.net, dynamic=False)  # type: ignore[assignment]
+                net = compiled(self.net, self.recipe)
             with tf32(self.recipe.tf32):
                 precision = measured_precision(self.net, lambda: self.loss_of(batch, net)[0], self.device)
         choices: tuple[Precision, ...] = 'fp32', 'bf16'
@@ -324,16 +325,6 @@ class ImageRestorationModel:
             ) from error
         self.iteration, self.bad_steps = checkpoint.iteration, int(state.get('bad_steps', 0))
         self.steps_taken = int(state.get('steps_taken', self.iteration))  # version 0.1 did not count them
-
-
-def _memory_format(train: TrainOptions | None, device: torch.device) -> torch.memory_format:
-    if train is None:
-        return torch.contiguous_format
-    channels_last = train.channels_last
-    if channels_last is None:
-        with tf32(train.tf32):
-            channels_last = prefers_channels_last(device, computing_dtype(train.precision, device))
-    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 def grid_of(options: ValOptions, height: int, width: int) -> Grid | None:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from basicsr.utils.device import fast_bfloat16, require_bfloat16
+from basicsr.options import Options
+from basicsr.utils.device import fast_bfloat16, prefers_channels_last, require_bfloat16, tf32
 from basicsr.utils.errors import OptionError
 
 Precision = Literal['fp32', 'bf16', 'fp16']
@@ -101,7 +102,23 @@ def autocast(precision: Precision, device: torch.device) -> contextlib.AbstractC
     return contextlib.nullcontext() if precision == 'fp32' else torch.autocast(device.type, _HALF[precision])
 
 
-def computing_dtype(precision: Precision | Literal['auto'], device: torch.device) -> torch.dtype:
+def memory_format_of(options: Options, device: torch.device) -> torch.memory_format:
+    """Return the memory format of ``train.channels_last``, or else that of the fastest convolutions on this device.
+
+    Without training, ``val.precision`` decides, and CPUs use contiguous memory: weights are reordered there anyway.
+    """
+    train = options.train
+    if train is not None and train.channels_last is not None:
+        last = train.channels_last
+    else:
+        precision, rounds = (options.val.precision, False) if train is None else (train.precision, train.tf32)
+        with tf32(rounds):
+            last = prefers_channels_last(device, _computing_dtype(precision, device))
+        last = last and not (train is None and device.type == 'cpu')
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def _computing_dtype(precision: Precision | Literal['auto'], device: torch.device) -> torch.dtype:
     """Return the dtype of products and convolutions in this precision; for ``auto``, that of the fastest units."""
     if precision == 'auto':
         return torch.bfloat16 if fast_bfloat16(device) else torch.float32

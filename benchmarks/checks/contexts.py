@@ -26,5 +26,5 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.path[0] = str(Path(__file__).resolve().parents[2])  # not this folder, whose modules have names of Python's
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
     sys.exit(main())

@@ -69,7 +69,12 @@ def losses_of(folder: Path) -> list[float]:
     return [line['l_pix'] for line in map(json.loads, path.read_text().splitlines()) if 'l_pix' in line]
 
 
-def _require_success(code: int, folder: Path, wanted: int = 0) -> None:
+def require_success(code: int, folder: Path, wanted: int = 0) -> None:
+    """Check the exit code of a command whose output is in the folder.
+
+    Raises:
+        CheckFailed: another exit code.
+    """
     if code != wanted:
         tail = (folder / 'output.txt').read_text().strip().splitlines()[-3:]
         raise CheckFailed(f'exit code {code} instead of {wanted}: {" | ".join(tail)}')
@@ -87,12 +92,12 @@ def _flat(value: Any, place: str = '') -> dict[str, Any]:
 def resuming(setting: Setting) -> str:
     """Six steps are the same bits as three and three more, with EMA and different numbers of workers."""
     whole, parts = setting.folder / 'whole', setting.folder / 'parts'
-    _require_success(run(setting, whole, command(setting, 6, 'datasets:train:num_worker_per_gpu=4')), whole)
+    require_success(run(setting, whole, command(setting, 6, 'datasets:train:num_worker_per_gpu=4')), whole)
     shutil.copytree(whole / 'experiments', parts / 'experiments')
     for path in (parts / 'experiments' / 'run').rglob('*'):
         if path.stem in ('6', 'net_g_6', 'net_g_latest'):
             path.unlink()
-    _require_success(run(setting, parts, command(setting, 6, 'datasets:train:num_worker_per_gpu=2')), parts)
+    require_success(run(setting, parts, command(setting, 6, 'datasets:train:num_worker_per_gpu=2')), parts)
     compared = 0
     for name in ('models/net_g_6.pth', 'training_states/6.state'):
         one, two = (
@@ -127,7 +132,7 @@ def processes(setting: Setting) -> str:
     """torchrun with one and two processes trains as one process without it; each uses its own GPU only."""
     alone = setting.folder / 'whole'
     if not (alone / 'experiments').is_dir():
-        _require_success(run(setting, alone, command(setting, 6)), alone)
+        require_success(run(setting, alone, command(setting, 6)), alone)
     expected, texts = losses_of(alone), []
     gpus = torch.cuda.device_count() if setting.device.type == 'cuda' else 2
     for count in (1, 2):
@@ -136,7 +141,7 @@ def processes(setting: Setting) -> str:
             continue
         folder = setting.folder / f'of{count}'
         words = command(setting, 6, launcher=torchrun(count), script='benchmarks/checks/contexts.py')
-        _require_success(run(setting, folder, words), folder)
+        require_success(run(setting, folder, words), folder)
         require_own_gpus(folder, count)
         found = losses_of(folder)
         worst = max(abs(a / b - 1) for a, b in zip(found, expected, strict=True))
@@ -184,7 +189,7 @@ def failures(setting: Setting) -> str:
     finally:
         for process in ranks:
             process.kill()
-    _require_success(code, folder, 4)
+    require_success(code, folder, 4)
     text = require(seconds, 25, 'seconds until the other process ended')
     folder = setting.folder / 'stopped'
     folder.mkdir(parents=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
 import socket
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from torch import nn
 
 from basicsr.utils.device import fast_bfloat16
 from basicsr.utils.measure import median_seconds
+from benchmarks.checks.jobs import ROOT, require_success, run, torchrun
 from benchmarks.checks.running import Setting, check
 
 _OWN_CONTEXT = 1.5  # GiB: more than the context of this process with its libraries
@@ -119,7 +122,21 @@ def operators(setting: Setting) -> str:
         rows.append(
             f'| copy of 64 MiB from page-locked memory | {seconds * 1e6:.0f} | {host.nbytes / seconds / 1e9:.1f} GB/s |'
         )
+    rows += _all_reduce(setting)
     setting.tables.append('\n'.join(['| operator | µs | times the copy |', '|---|---|---|', *rows]))
     if slow and not setting.tiny:
         setting.warn(f'over four times the time of a copy: {", ".join(slow)}')
     return f'copy {copied / 1e9:.0f} GB/s, {len(rows)} operators, see the table'
+
+
+def _all_reduce(setting: Setting) -> list[str]:
+    """Return the row of exchanging gradients among all GPUs; of two processes in tiny runs."""
+    on_gpus = setting.device.type == 'cuda'
+    count = torch.cuda.device_count() if on_gpus else 2
+    if count < 2 or not (on_gpus or setting.tiny):
+        return []
+    folder = setting.folder / 'all_reduce'
+    words = [*torchrun(count), str(ROOT / 'benchmarks' / 'checks' / 'all_reduce.py'), *([] if on_gpus else ['--cpu'])]
+    require_success(run(setting, folder, [sys.executable, *words]), folder)
+    found = json.loads((folder / 'all_reduce.json').read_text())
+    return [f'| all-reduce, {count} processes | {found["seconds"] * 1e6:.0f} | {found["rate"] / 1e9:.1f} GB/s |']

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -13,9 +14,12 @@ from basicsr.inference.deblurrer import Deblurrer
 from basicsr.inference.pretrained import find_weights, load_network
 from basicsr.inference.restoring import restore_image
 from basicsr.metrics import calculate_psnr, calculate_ssim
-from benchmarks.checks.numbers import psnr
+from basicsr.utils.device import tf32
+from benchmarks.checks.accuracy import psnr
 from benchmarks.checks.running import CheckFailed, Setting, check, require
 from benchmarks.photo import photo
+
+_ALEXNET = {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3), 8: (256, 384, 3, 3), 10: (256, 256, 3, 3)}
 
 
 class _Small(nn.Module):
@@ -66,24 +70,47 @@ def tiles(setting: Setting) -> str:
         failed += small.failed
     if setting.device.type != 'cpu' and not failed:
         raise CheckFailed('nothing ran out of memory')
-    return require(max(differences), 1e-3, 'largest difference, dB:')
+    return require(max(differences), 1e-3, 'largest difference, dB:') + _lpips(setting, rounded, image)
+
+
+def _lpips(setting: Setting, output: np.ndarray, image: np.ndarray) -> str:
+    """Compare LPIPS, with random convolutions, on the device and on the CPU."""
+    try:
+        from basicsr.metrics.lpips import distance, network
+
+        generator = torch.Generator().manual_seed(3)
+        state = {}
+        for number, shape in _ALEXNET.items():
+            scale = (2 / math.prod(shape[1:])) ** 0.5
+            state[f'features.{number}.weight'] = torch.randn(shape, generator=generator) * scale
+            state[f'features.{number}.bias'] = torch.zeros(shape[0])
+        net = network(state)
+    except ImportError:
+        setting.warn("LPIPS was not compared: it needs torchmetrics, pip install -e '.[lpips]'")
+        return ''
+    first, second = (torch.from_numpy(one).permute(2, 0, 1)[None].float() / 255 for one in (output, image))
+    with tf32(False):
+        here = distance(net, first, second)
+        there = distance(net.to(setting.device), first.to(setting.device), second.to(setting.device))
+    return ', ' + require(abs(here - there), 1e-5, 'difference of LPIPS')
 
 
 @check(11, 'masks and photos')
 def masks_and_photos(setting: Setting) -> str:
-    """The decoder of Segment Anything and the bundled network, against the CPU; a collapse is repaired."""
+    """Segment Anything with a small encoder and the bundled network, against the CPU; a collapse is repaired."""
     from basicsr.masks.sam.decoder import PromptDecoder
     from benchmarks.sam import network
 
     sam = network('tiny')
     generator = torch.Generator().manual_seed(2)
-    embedding = torch.randn(1, 256, 64, 64, generator=generator)
+    scene = torch.from_numpy(photo(1024, 1024)).permute(2, 0, 1)
     points = torch.rand(4 if setting.tiny else 64, 2, generator=generator, dtype=torch.float64) * 1024
     logits = []
     for device in (torch.device('cpu'), setting.device):
-        decoder = PromptDecoder(copy.deepcopy(sam).to(device))
+        there = copy.deepcopy(sam).to(device)
+        decoder = PromptDecoder(there)
         with torch.no_grad():
-            decoder.set_image(embedding.to(device))
+            decoder.set_image(there.image_encoder(there.preprocess(scene.to(device))[None]))
             logits.append(decoder.decode(points.to(device)).logits.cpu())
     differ = float(((logits[0] > 0) != (logits[1] > 0)).float().mean())
     text = require(differ, 1e-3, 'share of mask pixels that differ')

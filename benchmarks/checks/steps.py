@@ -117,9 +117,10 @@ def speed(setting: Setting) -> str:
     side, counts = (64, (2, 3)) if setting.tiny else (256, (20, 50))
     size, rows = _largest_batch(setting, side), []
     precisions = ['fp32', *(['bf16'] if fast_bfloat16(device) else [])]
-    variants: list[tuple[str, dict[str, Any]]] = [(name, {'precision': name}) for name in precisions]
+    variants: list[tuple[str, dict[str, Any]]] = [('default', {})]
+    variants += [(name, {'precision': name, 'tf32': False}) for name in precisions]
     if device.type == 'cuda':
-        variants.insert(1, ('fp32 with TF32', {'tf32': True}))
+        variants.insert(2, ('fp32 with TF32', {'tf32': True}))
     if not setting.tiny:
         variants.append((f'{precisions[-1]}, compiled', {'precision': precisions[-1], 'compile': True}))
     for name, train in variants:

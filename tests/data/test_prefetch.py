@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from basicsr.data import build_dataloader, build_dataset, prefetch, to_floats
-from basicsr.data.prefetch import _one_ahead
 from basicsr.utils.errors import ArgumentError, DataError
 
 
@@ -20,18 +19,11 @@ def batches(count, fail_at=None):
         yield {'lq': lq, 'gt': lq, 'masks': lq[:, :1].clone(), 'lq_path': [f'{number}.png']}
 
 
-def ahead_of_a_device(loader, mode, **options):
-    """Each mode; that of CUDA runs without streams on the CPU."""
-    if mode == 'one ahead':
-        return _one_ahead(iter(loader), torch.device('cpu'), options.get('gray_masks', False))
-    return prefetch(loader, 'cpu', mode, **options)
-
-
-@pytest.mark.parametrize('mode', [None, 'cpu', 'one ahead'])
+@pytest.mark.parametrize('mode', [None, 'cpu'])
 @pytest.mark.parametrize('count', [0, 1, 2, 7])
 def test_the_batches_of_the_loader_as_floats(mode, count):
     for gray in (False, True):
-        found = list(ahead_of_a_device(batches(count), mode, gray_masks=gray))
+        found = list(prefetch(batches(count), 'cpu', mode, gray_masks=gray))
         assert [batch['lq_path'] for batch in found] == [[f'{number}.png'] for number in range(count)]
         for batch, plain in zip(found, batches(count), strict=True):
             expected = to_floats(plain, 'cpu', gray)
@@ -39,13 +31,12 @@ def test_the_batches_of_the_loader_as_floats(mode, count):
                 assert torch.equal(batch[key], expected[key]) and batch[key].dtype == expected[key].dtype
 
 
-@pytest.mark.parametrize(('mode', 'used_before'), [(None, 3), ('one ahead', 2)])
-def test_errors_of_the_loader_come_through(mode, used_before):
+def test_errors_of_the_loader_come_through():
     used = []
     with pytest.raises(DataError, match=r'3\.png: '):
-        for batch in ahead_of_a_device(batches(9, fail_at=3), mode):
+        for batch in prefetch(batches(9, fail_at=3), 'cpu'):
             used.append(batch['lq_path'][0])
-    assert used == [f'{number}.png' for number in range(used_before)]
+    assert used == [f'{number}.png' for number in range(3)]
 
 
 @pytest.mark.parametrize('workers', [0, 1, 3])

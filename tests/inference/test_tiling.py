@@ -10,8 +10,8 @@ from torch import nn
 from basicsr.archs import build_network
 from basicsr.archs.input_rule import InputRule
 from basicsr.inference import restoring
-from basicsr.inference.restoring import FIRST_TILE, SMALLEST_TILE, restore_image
-from basicsr.inference.tiling import Grid, least_tile, local_form, restore_grid, restore_tiled
+from basicsr.inference.restoring import FIRST_TILE, LARGEST_TILE, SMALLEST_TILE, restore_image
+from basicsr.inference.tiling import RAMP, Grid, least_tile, local_form, restore_grid, restore_tiled
 from basicsr.inference.widest import countable, elements_a_pixel
 from basicsr.models.image_restoration_model import grid_of
 from basicsr.options.schema_train import ValOptions
@@ -178,12 +178,17 @@ CPU_FULL = (
 )
 
 
+def halved(tried, limits):
+    """Return whether the first tiles were as large as these limits allow: tiles of an image are made equal."""
+    return all(0.6 * limit < size <= limit for size, limit in zip(tried[: len(limits)], limits, strict=True))
+
+
 def test_tiles_get_smaller_until_they_fit():
     lq = torch.rand(1, 3, 1500, 1300)
     net = Hungry(300 * 300, CPU_FULL)
     restored = restore_image(net, lq)
     assert torch.allclose(restored.image, lq * 2) and restored.tile == SMALLEST_TILE
-    assert net.tried[0] == 1500 and sorted(set(net.tried), reverse=True) == [1500, 750, 375, 256]
+    assert net.tried[0] == 1500 and halved(net.tried, [1500, 750, 375, 256])
     assert restore_image(Hungry(10**9, ''), lq).tile is None
     assert restore_image(Hungry(10**9, ''), lq, tile=400).tile == 400
     with pytest.raises(RuntimeError, match='allocate memory'):
@@ -199,7 +204,7 @@ def test_a_tile_size_that_was_asked_for_gets_smaller_as_well(caplog):
     lq, net = torch.rand(1, 3, 900, 1300), Hungry(300 * 300, CPU_FULL)
     restored = restore_image(net, lq, tile=800)
     assert torch.allclose(restored.image, lq * 2) and restored.tile == SMALLEST_TILE
-    assert sorted(set(net.tried), reverse=True) == [800, 400, 256]
+    assert halved(net.tried, [800, 400, 256])
     assert '256' in caplog.text
     small = restore_image(Hungry(10**9, ''), lq, tile=100)
     assert small.tile == 100 and torch.allclose(small.image, lq * 2)
@@ -223,9 +228,42 @@ def test_tiles_stay_as_large_as_the_reach_of_the_network_asks():
 
 
 def test_large_images_are_cut_on_a_cpu():
+    lq = torch.rand(1, 3, 2100, 4200)
     net = Hungry(10**9, '')
-    restored = restore_image(net, torch.rand(1, 3, 2100, 2000))
-    assert restored.tile == FIRST_TILE and max(net.tried) == FIRST_TILE
+    restored = restore_image(net, lq)
+    torch.testing.assert_close(restored.image, lq * 2)
+    assert restored.tile == LARGEST_TILE and FIRST_TILE < max(net.tried) <= LARGEST_TILE
+
+    class Wide(Hungry):
+        """Needs much memory for every pixel."""
+
+        def forward(self, lq):
+            return super().forward(lq.repeat(1, 100, 1, 1))[:, :3]
+
+    net = Wide(10**9, '')
+    assert restore_image(net, lq).tile == FIRST_TILE and max(net.tried) <= FIRST_TILE
+
+
+@pytest.mark.parametrize(
+    ('length', 'tile', 'multiple', 'halo'), [(4000, 1984, 8, 216), (300, 160, 32, 5), (97, 96, 1, 0)]
+)
+def test_tiles_are_the_fewest_and_equal(length, tile, multiple, halo):
+    class Seen(Hungry):
+        """A network that remembers its tiles."""
+
+        input_rule = InputRule((multiple, multiple), halo=halo)
+
+        def forward(self, lq):
+            self.tried.append(lq.shape[-1])
+            return lq * 2
+
+    net, lq = Seen(0, ''), torch.rand(1, 3, 8, length)
+    restored = restore_tiled(net, lq, None, tile)
+    torch.testing.assert_close(restored, lq * 2)
+    shared = 2 * -(-halo // multiple) * multiple + RAMP
+    padded = -(-length // multiple) * multiple
+    assert len(net.tried) == -(-(padded - shared) // (tile - shared))
+    assert max(net.tried) <= tile and max(net.tried) - min(net.tried) <= len(net.tried) * multiple
 
 
 class Unindexable(Hungry):
@@ -257,7 +295,7 @@ def test_images_beyond_32_bits_are_cut_without_trying_them_whole(monkeypatch):
     monkeypatch.setattr(restoring, '_may_fit', lambda net, lq, masks: countable(net, lq, masks, 40 * 900 * 900))
     lq, net = torch.rand(1, 3, 900, 900), Unindexable()
     assert restore_image(net, lq).tile == 450
-    assert max(net.tried) == 450
+    assert max(net.tried) <= 450
     whole = restore_image(net, lq[..., :899])
     assert whole.tile is None
     assert max(net.tried) == 900

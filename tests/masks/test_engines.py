@@ -230,3 +230,19 @@ def test_srun_gives_each_task_its_gpu_and_share(photos, tmp_path, monkeypatch):
     assert built[0]['device'] == 'cuda:1' and list(files_of(tmp_path / 'masks')) == ['5.png']
     monkeypatch.setenv('LOCAL_RANK', '3')  # torchrun inside of a Slurm task
     assert local_rank() == 3
+
+
+def test_a_part_that_the_engine_loses_is_counted_and_the_others_go_on(photos, tmp_path):
+    def engine(work, parts):
+        def one(part):
+            if part[0].name == '2.png':
+                raise DataError('its process failed 4 times')
+            return work(part)
+
+        return map(one, parts)
+
+    summary = make_masks(photos, tmp_path / 'masks', Halves(), engine=engine)
+    assert summary.made == 5 and list(summary.failed) == ['2.png']
+    assert {path.stem for path in (tmp_path / 'masks').glob('*.png')} == set('01345')
+    again = make_masks(photos, tmp_path / 'masks', Halves())
+    assert (again.made, again.kept, again.failed) == (1, 5, {})

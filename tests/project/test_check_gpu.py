@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from basicsr.models.step_result import StepResult
-from benchmarks.checks import jobs, machine, numbers, running, steps
+from benchmarks.checks import accuracy, jobs, machine, running, steps
 from tests.helpers.project import ROOT
 
 
@@ -35,9 +35,9 @@ def test_all_checks_pass_on_a_cpu(command, tmp_path, capsys):
 
 
 def test_a_wrong_number_fails_and_the_others_still_run(command, tmp_path, monkeypatch):
-    real = numbers.mask_average_pooling
+    real = accuracy.mask_average_pooling
     monkeypatch.setattr(
-        numbers, 'mask_average_pooling', lambda x, labels: real(x, labels) + 1e-5 * (x.dtype == torch.float32)
+        accuracy, 'mask_average_pooling', lambda x, labels: real(x, labels) + 1e-5 * (x.dtype == torch.float32)
     )
     assert command(['--device', 'cpu', '--only', '1', '2', '4', '--output', str(tmp_path)]) == 1
     report = json.loads((tmp_path / 'check_gpu.json').read_text())

@@ -10,6 +10,7 @@ from basicsr.models import build_model
 from basicsr.options import load_options
 from basicsr.training import auto_precision
 from basicsr.training.auto_precision import measured_precision
+from basicsr.training.distributed import Processes
 from tests.helpers import training_runs as runs
 from tests.training.test_host_waits import items
 
@@ -59,6 +60,26 @@ def test_what_is_measured_is_compiled_if_the_steps_are(tmp_path, recipe, seconds
     assert len(calls) == sum(seconds[1].values()) > 0
     model.train_step(batch)
     assert len(calls) == sum(seconds[1].values()) + 1
+
+
+class OneOfTwo(Processes):
+    """A process of a job of two, in which the first one chose bf16, or this one is the first."""
+
+    def __init__(self, rank):
+        super().__init__(rank, 2)
+
+    def from_first(self, value):
+        return value if self.is_first else 1
+
+
+@pytest.mark.parametrize('rank', [0, 1])
+def test_the_first_process_measures_for_all_without_the_others(tmp_path, recipe, seconds, monkeypatch, rank):
+    model = build_model(load_options(runs.write_options(tmp_path, recipe(train__precision='auto'))))
+    model.processes = OneOfTwo(rank)
+    monkeypatch.setattr(model, '_forward', None)  # it would wait for the other process
+    model.choose_precision(to_floats(collate(items(), 0.5), 'cpu'))
+    assert model.arithmetic.precision == 'bf16' and not model.chooses_precision
+    assert bool(seconds[1]['bf16']) == (rank == 0)
 
 
 def test_without_bf16_units_nothing_is_measured(seconds, monkeypatch):

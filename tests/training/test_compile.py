@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 import torch._inductor.config
+from torch import nn
 
 from basicsr.data import collate, to_floats
 from basicsr.models import build_model
 from basicsr.options import load_options
+from basicsr.training.compiling import compiled
 from tests.helpers import training_runs as runs
 from tests.training.test_host_waits import NETWORKS, items
 
@@ -51,3 +53,24 @@ def test_compiled_steps_are_those_of_eager_mode(tmp_path, recipe, name):
         assert two == pytest.approx(one, rel=1e-5, abs=1e-5)
     for key, value in weights.items():
         assert (value - others[key]).abs().max() <= 1e-5 * max(1, value.abs().max()), key
+
+
+def test_every_patch_size_is_compiled(tmp_path, recipe, monkeypatch):
+    """Ten patch sizes; PyTorch runs without compilation after eight unless told otherwise."""
+    sizes = range(16, 26)
+    stages = [{'gt_size': size, 'total_batch_size': 1, 'iterations': 1} for size in sizes]
+    content = recipe(train__compile=True, train__total_batch_size=None, train__stages=stages)
+    options = load_options(runs.write_options(tmp_path, content))
+    torch._dynamo.reset()
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    plain = torch.compile
+    monkeypatch.setattr(torch, 'compile', lambda net, **how: plain(net, backend=backend, **how))
+    net = compiled(nn.Conv2d(3, 3, 1), options.train)
+    for size in sizes:
+        net(torch.rand(1, 3, size, size))
+    assert len(graphs) == len(sizes)
