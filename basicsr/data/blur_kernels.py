@@ -38,8 +38,8 @@ class DrawnKernel:
     """A blur kernel and how it was made.
 
     Args:
-        values: (n, n) float32, n odd, not negative, sum 1, with the centre of mass in the middle (of files: as in the
-            file); the blurred image is x * values, a true convolution of the sharp image x.
+        values: (n, n) float32, n odd, not negative, sum 1, with the centre of mass in the middle (of files: to
+            half a pixel); the blurred image is x * values, a true convolution of the sharp image x.
         kind: of the kernel.
         source: the kind, or the path of the file.
     """
@@ -61,7 +61,7 @@ class RandomKernels:
 
     Raises:
         ArgumentError: a size or extent out of range, or shares that do not fit the files.
-        DataError: a file is missing, is no kernel, or is larger than ``size``; the message names it.
+        DataError: a file is missing, is no kernel, or does not fit into ``size``; the message names it.
     """
 
     def __init__(
@@ -199,8 +199,15 @@ def convolved(light: Planes, kernel: NDArray[np.float32]) -> Planes:
 
 
 def _fitted(path: Path, size: int) -> NDArray[np.float32]:
-    """Read a kernel and pad it to ``size``."""
+    """Read a kernel, pad it to ``size``, and move its centre of mass to the middle by whole pixels."""
     kernel = read_kernel(path)
-    if kernel.shape[0] > size:
-        raise DataError(f'{path}: a kernel of {kernel.shape[0]}×{kernel.shape[0]} exceeds the size {size}×{size}')
-    return np.asarray(np.pad(kernel, (size - kernel.shape[0]) // 2), np.float32)
+    side = kernel.shape[0]
+    if side > size:
+        raise DataError(f'{path}: a kernel of {side}×{side} exceeds the size {size}×{size}')
+    at = np.arange(side)
+    centre = (int(np.rint((kernel.sum(axis) * at).sum() / kernel.sum())) for axis in (1, 0))
+    first = [size + middle - size // 2 for middle in centre]
+    cut = np.pad(kernel, size)[first[0] :, first[1] :][:size, :size]
+    if not np.isclose(cut.sum(), kernel.sum(), rtol=1e-5):
+        raise DataError(f'{path}: its centre of mass is too far from its middle for the size {size}×{size}')
+    return np.asarray(cut / cut.sum(), np.float32)

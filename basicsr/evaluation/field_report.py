@@ -66,6 +66,9 @@ class FieldRow:
         for axis, fit in (('', self.row), ('column_', self.column)):
             for name in ('sigma', 'beta', 'r2', 'erf_score', 'mu', 'amplitude'):
                 found[f'{axis}{name}'] = '' if fit is None else f'{getattr(fit, name):.6g}'
+        for name in ('sigma', 'beta', 'erf_score'):
+            both = [getattr(fit, name) for fit in (self.row, self.column) if fit is not None]
+            found[f'mean_{name}'] = f'{sum(both) / 2:.6g}' if len(both) == 2 else ''
         for square in self.squares:
             found |= {f'side_{square.share:.0%}': str(square.side), f'area_{square.share:.0%}': f'{square.area:.6g}'}
         return found

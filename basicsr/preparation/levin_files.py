@@ -13,7 +13,7 @@ from basicsr.preparation.output_files import save_png, writing
 from basicsr.utils.errors import DataError, ImageFileError
 from basicsr.utils.files import whole_file
 
-SUFFIX = '.mat'
+SUFFIX, KERNELS = '.mat', 'kernels'
 
 
 def unpack(path: Path, folder: Path, stem: str, again: bool = False) -> tuple[bool, tuple[int, int]]:
@@ -35,7 +35,7 @@ def unpack(path: Path, folder: Path, stem: str, again: bool = False) -> tuple[bo
         ImageFileError: not such a file; the message names it.
         DataError: the images differ in size, or f is no kernel.
     """
-    files = folder / 'input' / f'{stem}.png', folder / 'target' / f'{stem}.png', folder / 'kernels' / f'{stem}.npy'
+    files = folder / 'input' / f'{stem}.png', folder / 'target' / f'{stem}.png', folder / KERNELS / f'{stem}.npy'
     size = image_size(files[0]) if files[0].is_file() else None
     if not again and size is not None and all(file.is_file() for file in files):
         return False, size

@@ -125,6 +125,21 @@ def test_kernels_of_files(tmp_path):
         RandomKernels(11, files=tmp_path)
 
 
+def test_kernels_of_files_are_centred(tmp_path):
+    corner = np.zeros((7, 7))
+    corner[0, 5:] = 1, 3
+    np.save(tmp_path / 'corner.npy', corner)
+    values = RandomKernels(15, files=tmp_path).draw(np.random.default_rng(0)).values
+    assert values.shape == (15, 15) and values[7, 6:8].tolist() == [0.25, 0.75]
+    wide = np.zeros((11, 11))
+    wide[0, 0], wide[10, 10] = 9, 1
+    np.save(tmp_path / 'corner.npy', wide)
+    with pytest.raises(DataError, match=r'corner\.npy: .* 11×11'):
+        RandomKernels(11, files=tmp_path)
+    values = RandomKernels(21, files=tmp_path).draw(np.random.default_rng(0)).values
+    assert values[9, 9] == pytest.approx(0.9) and values[19, 19] == pytest.approx(0.1)
+
+
 def test_the_valid_part_of_a_true_convolution():
     light, kernel = np.random.default_rng(0).random((12, 14, 3), np.float32), np.zeros((3, 3), np.float32)
     kernel[0, 2] = 1  # moves the image up and to the right

@@ -79,6 +79,7 @@ def test_clipped_channels_have_no_gradient(vector):
 @pytest.mark.vectors
 def test_the_fit_matches_the_vectors(vector):
     case = vector('lakdnet', 'gnd_fit')
+    np.testing.assert_allclose(positions(len(case['in/position'])), case['in/position'], atol=1e-12)
     for number, (amplitude, mu, sigma, beta, r2) in enumerate(case['out/fit']):
         found = fit_generalised_normal(case[f'in/profile_{number}'])
         expected = amplitude, mu, sigma, beta
@@ -247,6 +248,7 @@ def test_files_and_table(tmp_path):
     assert [(row.network, row.form) for row in rows[:2]] == [('one & only', 'absolute'), ('one & only', 'without_skip')]
     lines = list(csv.DictReader((tmp_path / 'erf.csv').open(newline='')))
     assert float(lines[0]['sigma']) == pytest.approx(rows[0].row.sigma, rel=1e-5)
+    assert float(lines[0]['mean_beta']) == pytest.approx((rows[0].row.beta + rows[0].column.beta) / 2, rel=1e-5)
     assert float(lines[0]['area_50%']) == pytest.approx(rows[0].squares[2].area, rel=1e-5)
     values = list(csv.DictReader((tmp_path / 'profiles.csv').open(newline='')))
     assert len(values) == 64 and (values[0]['pixel'], values[32]['pixel']) == ('-32', '0')
@@ -267,7 +269,7 @@ def test_a_row_that_no_curve_fits_leaves_its_cells_empty(tmp_path):
     rows = write_fields(tmp_path, {'flat': flat, 'good': good})
     assert rows[0].row is None and rows[0].squares[0].side > 1
     lines = list(csv.DictReader((tmp_path / 'erf.csv').open(newline='')))
-    assert lines[0]['sigma'] == '' and float(lines[-1]['sigma']) > 0
+    assert lines[0]['sigma'] == lines[0]['mean_sigma'] == '' and float(lines[-1]['sigma']) > 0
     assert '| flat | absolute | - | - | - | - |' in text_table(rows)
     assert (tmp_path / 'erf.svg').read_text().count('generalised normal fit') == 1
 

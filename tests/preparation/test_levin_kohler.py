@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.io import savemat
@@ -72,6 +75,21 @@ def test_the_files_of_levin_become_images_and_kernels(levin, tmp_path):
     )
     (checked,) = check_data_sets(folders_of_root(out), workers=1)
     assert {fault.kind for fault in checked.faults} <= {'count'}
+
+
+def test_kernels_are_checked_with_the_images(levin, tmp_path):
+    benchmark, out = benchmark_set('levin'), tmp_path / 'Levin'
+    prepare(Plan(benchmark, out, tmp_path / 'raw', allow_partial=True), ['convert'])
+    kernels = out / 'test' / 'kernels'
+    (kernels / 'im05_flit02.npy').unlink()
+    np.save(kernels / 'im05_flit01.npy', np.zeros((5, 5)))
+    (folders,) = folders_of_root(out)
+    (checked,) = check_data_sets([folders])
+    found = {(fault.kind, Path(fault.file).name) for fault in checked.faults}
+    assert found == {('missing', 'im05_flit02.npy'), ('unreadable', 'im05_flit01.npy')}
+    shutil.rmtree(kernels)
+    (checked,) = check_data_sets(folders_of_root(out))
+    assert [fault.kind for fault in checked.faults] == ['missing'] * 3
 
 
 def test_kernels_must_be_complete_and_are_not_for_training(levin, tmp_path):

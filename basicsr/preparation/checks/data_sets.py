@@ -10,6 +10,7 @@ from pathlib import Path
 from basicsr.data.grr_dataset import frame_keys, frames_of
 from basicsr.data.pairing import fill_template, find_pairs
 from basicsr.data.stores.base import Store
+from basicsr.deconvolution.kernels import read_kernel
 from basicsr.images.files import IMAGE_SUFFIXES
 from basicsr.masks.files import SUFFIXES as MASK_SUFFIXES
 from basicsr.preparation.checks.folders import DataSetFolders
@@ -105,6 +106,8 @@ def _check_one(folders: DataSetFolders, quick: bool, pool: Pool) -> CheckedDataS
         unit = 'sequences' if folders.sequences else 'pairs'
         done.fault('count', folders.lq, f'found {count} {unit}, expected {folders.expected} ({folders.note})')
     mask_keys = [_mask_keys(lq, [key for _, key in pairs], store, done) if store else {} for store, _ in masks]
+    if folders.kernels is not None:
+        _check_kernels(folders.kernels, [lq.stem(key) for _, key in pairs], done)
     for number, (gt_key, key) in enumerate(pairs):
         found = [
             (store.root, keys[lq.stem(key)], gray)
@@ -159,6 +162,18 @@ def _frames(folders: DataSetFolders, store: Store, done: CheckedDataSet) -> tupl
             done.fault('missing', store.path(name), reason)
     keys = [frame_keys(*frame) for frame in frames]
     return [(gt, lq) for lq, gt in keys], len({sequence for sequence, _ in frames})
+
+
+def _check_kernels(folder: Path, stems: Iterable[str], done: CheckedDataSet) -> None:
+    """Add a fault for every missing or unusable kernel."""
+    for path in (folder / f'{stem}.npy' for stem in stems):
+        if not path.is_file():
+            done.fault('missing', path, 'there is no kernel of this image')
+            continue
+        try:
+            read_kernel(path)
+        except BasicsrError as error:
+            done.fault('unreadable', path, str(error))
 
 
 def _mask_keys(lq: Store, used: Iterable[str], masks: Store, done: CheckedDataSet) -> dict[str, str]:

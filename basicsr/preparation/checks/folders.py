@@ -9,6 +9,7 @@ from typing import Any
 
 from basicsr.preparation.benchmark_sets import PARTS, SETS, BenchmarkSet
 from basicsr.preparation.dataset_record import read_dataset_record
+from basicsr.preparation.levin_files import KERNELS, SUFFIX
 from basicsr.preparation.plan import CROPS, LABELS, TRAIN_GRAY
 from basicsr.preparation.stages.crops import crop_windows
 from basicsr.utils.errors import DataError
@@ -36,6 +37,7 @@ class DataSetFolders:
         sequences: ``lq`` and ``gt`` are one folder of sequences, as :class:`~basicsr.data.grr_dataset.GRRDataset`
             reads them.
         allow_gaps: as for that data set.
+        kernels: folder with the blur kernel of each image, ``<name>.npy``; None if there are none.
     """
 
     name: str
@@ -51,6 +53,7 @@ class DataSetFolders:
     family: str = ''
     sequences: bool = False
     allow_gaps: bool = False
+    kernels: Path | None = None
 
 
 def folders_of_options(datasets: Mapping[str, Mapping[str, Any]]) -> list[DataSetFolders]:
@@ -87,7 +90,8 @@ def folders_of_options(datasets: Mapping[str, Mapping[str, Any]]) -> list[DataSe
                 for view in views
             ]
         pairing = {key: block[key] for key in ('pairing', 'filename_tmpl', 'meta_info_file') if block.get(key)}
-        found.append(DataSetFolders(name, lq, gt, masks, io, **pairing, expected=expected, note=note))
+        kernels = None if block.get('dataroot_kernel') is None else Path(block['dataroot_kernel']).expanduser()
+        found.append(DataSetFolders(name, lq, gt, masks, io, **pairing, expected=expected, note=note, kernels=kernels))
     if not found:
         raise DataError('the option file has no data set of files to check')
     return found
@@ -117,8 +121,9 @@ def folders_of_root(root: Path) -> list[DataSetFolders]:
             sharp, io = root / part / f'{gt}{ending}', 'lmdb' if ending else 'disk'
             places = ((root / part / f'{name}{ending}', gray) for name, gray in masks.items())
             there = tuple((path, gray) for path, gray in places if path.is_dir())
-            name = f'{part}/{lq}{ending}'
-            found.append(DataSetFolders(name, folder, sharp, there, io, **_expected(folder), family=folder.name))
+            name, kernels = f'{part}/{lq}{ending}', root / part / KERNELS
+            more = {'family': folder.name, 'kernels': kernels if _has_kernels(root) or kernels.is_dir() else None}
+            found.append(DataSetFolders(name, folder, sharp, there, io, **_expected(folder), **more))
     found += [_sequences(part, root / part) for part in PARTS if any((root / part).glob('*/RSGR/PNG'))]
     if not found:
         raise DataError(
@@ -128,6 +133,12 @@ def folders_of_root(root: Path) -> list[DataSetFolders]:
             'Run scripts/prepare_data.py first; for other folders write an option file and use -opt'
         )
     return found
+
+
+def _has_kernels(root: Path) -> bool:
+    """Return whether the files of this set contain kernels."""
+    benchmark = _benchmark_of(root)
+    return benchmark is not None and any(layout.suffix == SUFFIX for layout in benchmark.layouts)
 
 
 def _folders_of_archive(root: Path) -> list[DataSetFolders]:
