@@ -9,7 +9,7 @@ from torch import nn
 
 from basicsr.options.schema_train import TrainOptions
 
-_SPARE = 4  # further compilations: the batch that measures the precision, another dtype
+_SPARE = 4  # more compilations: the batch that measures the precision, a second dtype
 
 
 def compiled(net: nn.Module, train: TrainOptions) -> nn.Module:

@@ -78,6 +78,8 @@ def shrunk(path: Path, roots: dict[str, str]) -> list[str]:
             overrides.append(f'{prefix}:io_backend:type=disk')
         if key == 'train' or 'gt_size' in block.arguments:
             overrides.append(f'{prefix}:gt_size=16')
+    if options.path.pretrain_network_g is not None:  # the result of another training
+        overrides.append('path:pretrain_network_g=null')
     return overrides
 
 
