@@ -132,8 +132,11 @@ finished sequences and completes the rest. A contact sheet is in <out>/<part>/gr
         'and expose the first or the last row correctly'
     )
     add('--brightness', choices=('mean', 'first_row', 'last_row'), default='mean', help=brightness_help)
-    target_help = 'sharp images: the mean over the exposure of the first row (default), or the first frame'
-    add('--target', choices=('first_row', 'first_frame'), default='first_row', help=target_help)
+    target_help = (
+        'sharp images: the mean over the exposure of the first row (default), the first frame, or for each row an '
+        'exposure as short in the middle of its own'
+    )
+    add('--target', choices=('first_row', 'first_frame', 'row_centre'), default='first_row', help=target_help)
     add('--gamma', type=float, default=2.2, help='light = gray value^GAMMA; 1 averages gray values (default: 2.2)')
     add('--noise', type=float, default=0.0, metavar='STD', help='noise at half of white, in light (default: 0)')
     stride_help = 'frames of a clip from the beginning of one exposure to the next (default: 1)'

@@ -21,7 +21,7 @@ from basicsr.data.exposure import Image, Planes, add_noise, gray_of, light_of, t
 from basicsr.utils.errors import ArgumentError, ShapeError
 
 Brightness = Literal['mean', 'first_row', 'last_row']
-Target = Literal['first_row', 'first_frame']
+Target = Literal['first_row', 'first_frame', 'row_centre']
 Frames = Callable[[int, int], Planes]
 """``frames(k, top)`` returns the rows of frame k from row ``top`` on: light, (H - top, W, C), until the next call."""
 
@@ -37,7 +37,9 @@ class RowExposure:
             light that a row collects: 'first_row' exposes the first row correctly, and lower rows are brighter and
             clipped at white; 'last_row' exposes the last row correctly, and upper rows and the sharp image are darker.
         target: the sharp image is the mean over the exposure of the first row, as a second camera with a global shutter
-            takes it ('first_row'), or the first frame ('first_frame').
+            takes it ('first_row'), or the first frame ('first_frame'). With 'row_centre', the exposure of the target is
+            as long, but in the middle of that of each row: blurred and sharp rows show things at the same place, and
+            the sharp image is skewed as by a rolling shutter.
         gamma: gray value = light^(1/gamma); 1 averages gray values.
         noise: standard deviation of shot and read noise at half of white, in light (white = 1), before brightening.
 
@@ -71,7 +73,7 @@ class RowExposure:
         return np.linspace(self.first, self.last, rows) if rows > 1 else np.array([float(self.first)])
 
     def integrate(self, frames: Frames, rows: int) -> tuple[Planes, Planes]:
-        """Integrate light: every row over its own exposure, and all rows over that of the target.
+        """Integrate light: every row over its own exposure, and over that of the target.
 
         Args:
             frames: reads a frame from a certain row on; it is called once per frame, in order.
@@ -81,14 +83,17 @@ class RowExposure:
             the mean light of the blurred and of the sharp image, (H, W, C); without noise, brightness and clipping.
         """
         times = self.times(rows)
-        target = float(self.first) if self.target == 'first_row' else 1.0
+        length = 1.0 if self.target == 'first_frame' else float(self.first)
+        opens = (times - length) / 2 if self.target == 'row_centre' else np.zeros_like(times)
         light = frames(0, 0)
         blurred, sharp = np.zeros_like(light), np.zeros_like(light)
         for number in range(int(np.ceil(times[-1]))):
             begin, whole = int(np.searchsorted(times, number, 'right')), int(np.searchsorted(times, number + 1))
             light = frames(number, begin) if number else light  # rows from begin on see it, from whole on to its end
-            if number < target:
-                sharp += np.float32(min(target - number, 1.0) / target) * light
+            shares = (np.minimum(opens + length, number + 1) - np.maximum(opens, number)).clip(0) / length
+            if (seen := np.flatnonzero(shares)).size:
+                top, end = int(seen[0]), int(seen[-1]) + 1  # not above begin: the middle of an exposure lies inside it
+                sharp[top:end] += shares[top:end].astype(np.float32)[:, None, None] * light[top - begin : end - begin]
             part = (times[begin:whole] - number).astype(np.float32)[:, None, None]
             blurred[begin:whole] += part * light[: whole - begin]
             blurred[whole:] += light[whole - begin :]

@@ -39,6 +39,30 @@ def test_every_row_integrates_its_own_time(first, last, height):
         np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(('first', 'last'), [(1, 8), (2.5, 7.3), (0.4, 0.8), (3, 3), (1.6, 1.7)])
+def test_the_target_in_the_middle_of_the_exposure_of_each_row(first, last):
+    clip = clip_of()
+    exposure = RowExposure(first, last, target='row_centre', gamma=1.0)
+    _, sharp = exposure.integrate(frames_of_clip(clip, 1.0), 21)
+    for row, time in enumerate(np.linspace(first, last, 21)):
+        begin, end = (time - first) / 2, (time + first) / 2
+        shares = [max(0, min(end, number + 1) - max(begin, number)) / first for number in range(8)]
+        expected = sum(share * frame[row] / 255 for share, frame in zip(shares, clip, strict=True))
+        np.testing.assert_allclose(sharp[row], expected, atol=1e-6)
+
+
+def test_a_target_in_the_middle_is_where_the_blurred_image_is():
+    clip = []
+    for number in range(12):
+        frame = np.zeros((31, 40, 3), np.uint8)
+        frame[:, 5 + 2 * number] = 255
+        clip.append(frame)
+    lq, gt = RowExposure(1, 12, target='row_centre', gamma=1.0).integrate(frames_of_clip(clip, 1.0), 31)
+    lq_centre, gt_centre = ((image[..., 0] * np.arange(40)).sum(1) / image[..., 0].sum(1) for image in (lq, gt))
+    assert np.abs(lq_centre - gt_centre).max() < 0.2
+    assert gt_centre[-1] - gt_centre[0] == pytest.approx(11, abs=0.1)  # half the way
+
+
 def test_equal_times_are_the_blur_of_a_global_shutter():
     clip = clip_of()
     blurred, sharp = RowExposure(4, 4).integrate(frames_of_clip(clip, 1.0), 21)
