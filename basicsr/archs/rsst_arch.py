@@ -82,6 +82,8 @@ class RSST(nn.Module):
         row_channel: give the number of its row to every pixel, at all scales; always so in published networks.
         row_unit: rows per unit of these numbers; 1 in published networks. Short trainings start better with numbers as
             large as pixel values: about the height of the images.
+        zero_init: start as the identity, with zeros in the last convolutions, for short trainings; published networks
+            start with random numbers.
 
     Raises:
         ArgumentError: ``depths`` or ``num_heads`` has not eight numbers, or channels, heads or windows do not match.
@@ -107,6 +109,7 @@ class RSST(nn.Module):
         prior_channels: NotNegative = 0,
         row_channel: bool = True,
         row_unit: Annotated[float, Gt(0)] = 1.0,
+        zero_init: bool = False,
     ) -> None:
         super().__init__()
         if len(depths) != 2 * _SCALES or len(num_heads) != 2 * _SCALES:
@@ -156,7 +159,11 @@ class RSST(nn.Module):
                 self.add_module(f'ScaleInfo{j}', SEFF(sum(widths), channels))
                 self.add_module(f'merge{j}', ConvAct(2 * channels, channels, 1))
             self.add_module(f'd_trans_group{j}', group(_SCALES + j, channels))
-            self.add_module(f'out_proj{j}', ConvAct(channels, 3, 3, act=False))
+            last = ConvAct(channels, 3, 3, act=False)
+            if zero_init:
+                for parameter in last.parameters():
+                    nn.init.zeros_(parameter)
+            self.add_module(f'out_proj{j}', last)
 
     def forward(
         self, lq: Tensor, real_size: tuple[int, int] | None = None, first_row: Tensor | None = None

@@ -30,7 +30,7 @@ def network_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     * LaKDNet is dual-pixel if it has three times as many input as output channels; ``clip_output`` keeps its default.
     * RSST: the table of relative positions has (2h - 1)(2w - 1) entries for windows of h × w. A square window is
       preferred, then the wide window with sides that are powers of two (as the published 4 × 16), then the wide window
-      closest to a square. ``qk_scale`` and ``row_unit`` keep their defaults.
+      closest to a square. ``qk_scale``, ``row_unit`` and ``zero_init`` keep their defaults.
     * AnalysisNet alone: ``max_kernel_size`` and the limits of its input keep their defaults. In AnalysisSynthesisNet,
       the synthesis shows the number of values of the kernel: a square if possible, else the wide kernel closest to it.
     * Mask dropout and all other arguments for training keep their defaults.

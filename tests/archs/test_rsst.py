@@ -296,6 +296,14 @@ def test_a_given_scale_of_the_queries_and_projections_without_bias():
     torch.testing.assert_close(result, result[:, :, :1].expand_as(result))  # every token gets the mean of all
 
 
+def test_with_zeros_in_the_last_layers_an_untrained_network_is_the_identity():
+    lq = torch.rand(2, 3, 40, 60)
+    net = build_network({'type': 'RSST', 'base_channel': 4, 'win_size': [2, 2], 'zero_init': True}).eval()
+    assert torch.equal(net(lq)[-1], lq)
+    other = build_network({'type': 'RSST', 'base_channel': 4, 'win_size': [2, 2]}).eval()
+    assert (other(lq)[-1] - lq).abs().max() > 1e-3
+
+
 def test_the_padding_of_the_first_image_counts_for_all():
     torch.manual_seed(0)
     block = BLOCKS['rsst'](8, 2, [2, 4]).eval()

@@ -152,6 +152,11 @@ def test_other_analysis_networks_inside_the_pair(more):
     assert {key: found[key] for key in analysis if key in found} == {k: v for k, v in analysis.items() if k in found}
 
 
+UNTOLD = (
+    'train_size', 'fast_imp', 'mask_dropout', 'mask_value', 'clip_output', 'drop_path_rate', 'row_unit', 'zero_init'
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     'path', sorted((ROOT / 'options/test').glob('[!_]*/*.yml')), ids=lambda p: f'{p.parent.name}-{p.stem}'
 )
@@ -163,7 +168,16 @@ def test_the_networks_of_all_option_files(path):
     assert block.pop('type') == wanted.pop('type').replace('Local', '')
     if wanted.get('row_channel') and 'mask' in block:  # NAFNet: one more channel is taken for the gray mask
         assert block.pop('mask') is wanted.pop('row_channel')
-    for untold in ('train_size', 'fast_imp', 'mask_dropout', 'mask_value', 'clip_output', 'drop_path_rate', 'row_unit'):
+    for untold in (
+        'train_size',
+        'fast_imp',
+        'mask_dropout',
+        'mask_value',
+        'clip_output',
+        'drop_path_rate',
+        'row_unit',
+        'zero_init',
+    ):
         wanted.pop(untold, None)
     if 'prior_channels' not in block:
         assert wanted.pop('prior_channels', 0) == 0
