@@ -8,7 +8,7 @@ python=${PYTHON:-python}
 export OMP_NUM_THREADS=1
 results=${RESULTS:-results/row_blur}
 
-prepare() { $python scripts/prepare_data.py grr-synth --out datasets/GRR_synth "$@"; }
+prepare() { $python scripts/prepare_data.py grr-synth --out datasets/GRR_synth --target row_centre "$@"; }
 prepare --part train --photos "$1" --crop 320 128 --path-length 5 40 --per-photo 6
 prepare --part validate --photos "$2" --crop 320 256 --path-length 5 40 --seed 1
 prepare --part test --clips "$3"
