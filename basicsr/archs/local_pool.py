@@ -140,4 +140,9 @@ def _enlarge_by_edges(x: Tensor, height: int, width: int) -> Tensor:
     """Repeat the edge values up to ``height`` × ``width``; an odd pixel is added below and to the right."""
     rows, columns = height - x.shape[-2], width - x.shape[-1]
     edges = (columns // 2, (columns + 1) // 2, rows // 2, (rows + 1) // 2)
-    return F.pad(x, edges, mode='replicate')
+    if not torch.compiler.is_compiling():
+        return F.pad(x, edges, mode='replicate')
+    for dim, before, after in ((-1, *edges[:2]), (-2, *edges[2:])):  # Inductor has no gradient of replicated edges
+        first, last = x.narrow(dim, 0, 1), x.narrow(dim, x.shape[dim] - 1, 1)
+        x = torch.cat([first.repeat_interleave(before, dim), x, last.repeat_interleave(after, dim)], dim)
+    return x

@@ -51,15 +51,17 @@ def test_compiled_steps_are_those_of_eager_mode(tmp_path, recipe, name):
         compiled, others = steps_of(tmp_path / 'compiled', recipe, NETWORKS[name], True)
     for one, two in zip(eager, compiled, strict=True):
         assert two == pytest.approx(one, rel=1e-5, abs=1e-5)
-    for key, value in weights.items():
-        assert (value - others[key]).abs().max() <= 1e-5 * max(1, value.abs().max()), key
+    for key, value in weights.items():  # Adam divides small gradients by their size, and so enlarges their rounding
+        assert (value - others[key]).abs().max() <= 2e-5 * max(1, value.abs().max()), key
 
 
 def test_every_patch_size_is_compiled(tmp_path, recipe, monkeypatch):
     """Ten patch sizes; PyTorch runs without compilation after eight unless told otherwise."""
     sizes = range(16, 26)
     stages = [{'gt_size': size, 'total_batch_size': 1, 'iterations': 1} for size in sizes]
-    content = recipe(train__compile=True, train__total_batch_size=None, train__stages=stages)
+    content = recipe(
+        train__compile=True, train__total_batch_size=None, train__stages=stages, train__total_iter=len(stages)
+    )
     options = load_options(runs.write_options(tmp_path, content))
     torch._dynamo.reset()
     graphs = []
