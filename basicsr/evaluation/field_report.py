@@ -136,41 +136,47 @@ def write_fields(folder: Path, fields: Mapping[str, ReceptiveField]) -> list[Fie
         stream = io.BytesIO()
         np.savez_compressed(stream, **forms_of(field))  # type: ignore[arg-type]
         write_whole(folder / f'{re.sub(r"[^A-Za-z0-9_.-]+", "_", name)}.npz', stream.getvalue())
-    write_whole(folder / 'erf.svg', figure(fields, {row.network: row for row in reversed(rows)}).encode())
+    write_whole(folder / 'erf.svg', figure(fields, rows).encode())
     return rows
 
 
-def figure(fields: Mapping[str, ReceptiveField], rows: Mapping[str, FieldRow]) -> str:
+def figure(fields: Mapping[str, ReceptiveField], rows: Sequence[FieldRow]) -> str:
     """Draw maps in logarithmic colours, their central rows with the fits, and all central rows in one chart, as SVG.
+
+    The form is 'without_skip' if all networks have it: their skips would hide the rest. Otherwise, it is 'absolute'.
 
     Args:
         fields: by name of the network; at most seven.
-        rows: the numbers of the form 'absolute' by name of the network.
+        rows: the numbers of all forms.
 
     Raises:
         ReportError: too many networks.
     """
+    form = 'without_skip' if all(field.without_skip is not None for field in fields.values()) else 'absolute'
+    fits = {row.network: row.row for row in rows if row.form == form}
     parts, profiles, left, top = [], [], 0, 0
     for number, (name, field) in enumerate(fields.items()):
         left, top = number % _COLUMNS * (_PANEL + _GAP), number // _COLUMNS * _ROW
-        fit, line, x = rows[name].row, profile(field.absolute), positions(field.absolute.shape[1])
+        values = forms_of(field)[form]
+        fit, line, x = fits[name], profile(values), positions(values.shape[1])
         lines, numbers = [Line('central row', x, line)], 'no curve fits'
         if fit is not None:
             lines.append(Line('generalised normal fit', x, fit(x)))
             numbers = f'σ {fit.sigma:.2f}, β {fit.beta:.2f}, R² {fit.r2:.2f}, score {fit.erf_score:.2f}'
         short = name if len(name) <= _LONGEST_NAME else f'{name[: _LONGEST_NAME - 1]}…'
         parts += [_text(left, top + 14, short), _text(left, top + 31, numbers, 12)]
-        parts += [_image(_coloured(field.absolute), left, top + _TITLE, _PANEL, _PANEL)]
+        parts += [_image(_coloured(values), left, top + _TITLE, _PANEL, _PANEL)]
         panel = chart(lines, 'position', 'share of the row', width=_PANEL + 16, height=_CHART)
         parts += [f'<g transform="translate({left} {top + _TITLE + _PANEL})" font-size="11">', *panel, '</g>']
         profiles.append(Line(name, np.arange(len(line)) - len(line) // 2, np.log10(np.maximum(line, 10.0**-_DECADES))))
     top += _ROW
     right = _PANEL + _GAP
     parts += legend([Line('central row', [], []), Line('generalised normal fit', [], [])], 0, top + 12)
+    parts.append(_text(0, top + 50, f'form of the gradient: {form}', 12))
     parts.append(_text(right, top + 12, f'colours: 10^-{_DECADES} of the largest value of a map, or less', 12))
     parts.append(f'<text x="{WIDTH}" y="{top + 12}" font-size="12" text-anchor="end">largest value</text>')
     parts.append(_image(error_colours()[None], right, top + 18, WIDTH - right, 12))
-    top += 60
+    top += 70
     together = chart(profiles, 'pixels from the centre', 'log10 of the share of the row')
     parts += [f'<g transform="translate(0 {top})">', *together, *legend(profiles, 64, 432), '</g>']
     return document(WIDTH, top + 424 + 20 * len(fields), 'Effective receptive fields', parts)

@@ -122,8 +122,9 @@ def folders_of_root(root: Path) -> list[DataSetFolders]:
             places = ((root / part / f'{name}{ending}', gray) for name, gray in masks.items())
             there = tuple((path, gray) for path, gray in places if path.is_dir())
             name, kernels = f'{part}/{lq}{ending}', root / part / KERNELS
-            more = {'family': folder.name, 'kernels': kernels if _has_kernels(root) or kernels.is_dir() else None}
-            found.append(DataSetFolders(name, folder, sharp, there, io, **_expected(folder), **more))
+            known = kernels if _has_kernels(root) or kernels.is_dir() else None
+            more: dict[str, Any] = {**_expected(folder), 'family': folder.name, 'kernels': known}
+            found.append(DataSetFolders(name, folder, sharp, there, io, **more))
     found += [_sequences(part, root / part) for part in PARTS if any((root / part).glob('*/RSGR/PNG'))]
     if not found:
         raise DataError(
