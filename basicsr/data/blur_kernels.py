@@ -13,10 +13,12 @@ from typing import Literal, get_args
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from basicsr.data.exposure import Planes
 from basicsr.data.motion import at_times, random_walk, straight_path
+from basicsr.deconvolution.kernel_step import offsets
 from basicsr.deconvolution.kernels import read_kernel
 from basicsr.utils.errors import ArgumentError, DataError, ShapeError
 
@@ -204,9 +206,7 @@ def _fitted(path: Path, size: int) -> NDArray[np.float32]:
     side = kernel.shape[0]
     if side > size:
         raise DataError(f'{path}: a kernel of {side}×{side} exceeds the size {size}×{size}')
-    at = np.arange(side)
-    centre = (int(np.rint((kernel.sum(axis) * at).sum() / kernel.sum())) for axis in (1, 0))
-    first = [size + middle - size // 2 for middle in centre]
+    first = [size + side // 2 + round(float(off)) - size // 2 for off in offsets(torch.from_numpy(kernel)[None])]
     cut = np.pad(kernel, size)[first[0] :, first[1] :][:size, :size]
     if not np.isclose(cut.sum(), kernel.sum(), rtol=1e-5):
         raise DataError(f'{path}: its centre of mass is too far from its middle for the size {size}×{size}')

@@ -92,7 +92,7 @@ class RowExposure:
             light = frames(number, begin) if number else light  # rows from begin on see it, from whole on to its end
             shares = (np.minimum(opens + length, number + 1) - np.maximum(opens, number)).clip(0) / length
             if (seen := np.flatnonzero(shares)).size:
-                top, end = int(seen[0]), int(seen[-1]) + 1  # not above begin: the middle of an exposure lies inside it
+                top, end = int(seen[0]), int(seen[-1]) + 1  # top >= begin: these rows see the frame
                 sharp[top:end] += shares[top:end].astype(np.float32)[:, None, None] * light[top - begin : end - begin]
             part = (times[begin:whole] - number).astype(np.float32)[:, None, None]
             blurred[begin:whole] += part * light[: whole - begin]

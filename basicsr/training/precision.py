@@ -108,13 +108,14 @@ def memory_format_of(options: Options, device: torch.device) -> torch.memory_for
     Without training, ``val.precision`` decides, and CPUs use contiguous memory: weights are reordered there anyway.
     """
     train = options.train
+    if train is None and device.type == 'cpu':
+        return torch.contiguous_format
     if train is not None and train.channels_last is not None:
         last = train.channels_last
     else:
         precision, rounds = (options.val.precision, False) if train is None else (train.precision, train.tf32)
         with tf32(rounds):
             last = prefers_channels_last(device, _computing_dtype(precision, device))
-        last = last and not (train is None and device.type == 'cpu')
     return torch.channels_last if last else torch.contiguous_format
 
 

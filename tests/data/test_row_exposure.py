@@ -17,6 +17,14 @@ def clip_of(frames=8, height=21, width=24):
     return [RNG.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(frames)]
 
 
+def moving_line():
+    """A vertical line that moves two pixels to the right in each of 12 frames."""
+    frames = np.zeros((12, 31, 40, 3), np.uint8)
+    for number, frame in enumerate(frames):
+        frame[:, 5 + 2 * number] = 255
+    return list(frames)
+
+
 def definition(light, exposure, rows):
     """The sums of the definition, frame by frame and row by row."""
     blurred, sharp = np.zeros_like(light[0], np.float64), np.zeros_like(light[0], np.float64)
@@ -52,11 +60,7 @@ def test_the_target_in_the_middle_of_the_exposure_of_each_row(first, last):
 
 
 def test_a_target_in_the_middle_is_where_the_blurred_image_is():
-    clip = []
-    for number in range(12):
-        frame = np.zeros((31, 40, 3), np.uint8)
-        frame[:, 5 + 2 * number] = 255
-        clip.append(frame)
+    clip = moving_line()
     lq, gt = RowExposure(1, 12, target='row_centre', gamma=1.0).integrate(frames_of_clip(clip, 1.0), 31)
     lq_centre, gt_centre = ((image[..., 0] * np.arange(40)).sum(1) / image[..., 0].sum(1) for image in (lq, gt))
     assert np.abs(lq_centre - gt_centre).max() < 0.2
@@ -93,11 +97,7 @@ def test_rows_collect_light_in_proportion_to_their_time():
 
 
 def test_a_moving_point_leaves_a_longer_trace_further_down():
-    clip = []
-    for number in range(12):
-        frame = np.zeros((31, 40, 3), np.uint8)
-        frame[:, 5 + 2 * number] = 255
-        clip.append(frame)
+    clip = moving_line()
     lq, gt = RowExposure(1, 12, gamma=1.0).expose(frames_of_clip(clip, 1.0), 31, RNG)
     traces = (lq[..., 0] > 0).sum(1)
     assert (traces[0], traces[-1]) == (1, 12)

@@ -168,16 +168,7 @@ def test_the_networks_of_all_option_files(path):
     assert block.pop('type') == wanted.pop('type').replace('Local', '')
     if wanted.get('row_channel') and 'mask' in block:  # NAFNet: one more channel is taken for the gray mask
         assert block.pop('mask') is wanted.pop('row_channel')
-    for untold in (
-        'train_size',
-        'fast_imp',
-        'mask_dropout',
-        'mask_value',
-        'clip_output',
-        'drop_path_rate',
-        'row_unit',
-        'zero_init',
-    ):
+    for untold in UNTOLD:
         wanted.pop(untold, None)
     if 'prior_channels' not in block:
         assert wanted.pop('prior_channels', 0) == 0
