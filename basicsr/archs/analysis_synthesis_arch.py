@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Annotated, Any, Literal, overload
 
@@ -99,7 +100,7 @@ class AnalysisSynthesisNet(nn.Module):
 
     def fixed_for(self, lq: Tensor) -> KnownKernel:
         """Return this network with the kernel of the whole image ``lq``; its receptive field is finite."""
-        return self.with_kernel(self.estimate_kernel(lq))
+        return KnownKernel(self, self.estimate_kernel(lq))
 
     def with_kernel(self, kernel: Tensor) -> KnownKernel:
         """Return this network with a known kernel.
@@ -109,7 +110,10 @@ class AnalysisSynthesisNet(nn.Module):
 
         Raises:
             ShapeError: the kernel is larger than ``max_kernel_size``.
+            ArgumentError: its sum is not above 0, or not finite.
         """
+        if not 0 < (total := float(kernel.sum())) < math.inf:
+            raise ArgumentError(f'kernel: its sum is {total:g}; a blur kernel has a sum above 0, usually 1')
         margins = [
             max(side - most, 0) // 2 for side, most in zip(kernel.shape[1:], self.synthesis.kernel_size, strict=True)
         ]

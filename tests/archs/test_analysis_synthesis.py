@@ -315,6 +315,13 @@ def test_a_small_kernel_is_put_into_the_centre():
     assert torch.equal(net(x, kernel), net(x, whole.expand(2, -1, -1)))
 
 
+@pytest.mark.parametrize('value', [0.0, -1.0, float('nan'), float('inf')])
+def test_a_known_kernel_has_a_sum_above_0(value):
+    net = build_network(TINY)
+    with pytest.raises(ArgumentError, match='sum above 0'):
+        net.with_kernel(torch.full((1, 3, 3), value))
+
+
 def test_tiles_have_the_kernel_of_the_whole_image():
     torch.manual_seed(0)
     net = build_network(TINY).double().eval()
