@@ -8,7 +8,8 @@ Examples:
     python scripts/erf.py -opt options/train/GoPro/LaKDNet_S.yml --images photos --size 512 \\
         --compare options/train/GoPro/NAFNet.yml options/train/GoPro/SAMDeblur.yml
 
-Weights are those of path.pretrain_network_g, else experiments/<name>/models/net_g_latest.pth, else random ones.
+Weights of training files are those of experiments/<name>/models/net_g_latest.pth, else path.pretrain_network_g, else
+random ones; of test files, path.pretrain_network_g, else random ones.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def parse() -> argparse.Namespace:
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1 or mps')
     generator_help = 'makes the masks of images without any (default: felzenszwalb, which needs no weights)'
     add('--generator', default='felzenszwalb', help=generator_help)
-    add('--no-checkpointing', action='store_true', help='keep all activations: faster, with several times the memory')
+    add('--no-checkpointing', action='store_true', help='keep all activations, with several times the memory')
     return parser.parse_args()
 
 

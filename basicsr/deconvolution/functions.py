@@ -14,7 +14,7 @@ from basicsr.deconvolution.nonblind import WEIGHT, deconvolved
 from basicsr.deconvolution.photos import SMALLEST, PhotoBlur, find_blur
 from basicsr.deconvolution.planes import gray_of, planes_of
 from basicsr.images.arrays import Array
-from basicsr.utils.errors import ArgumentError, ShapeError
+from basicsr.utils.errors import ArgumentError, DataError, ShapeError
 
 LARGEST_AREA = (600, 800)
 """Height and width of the middle part of an image in which :func:`estimate_kernel` searches, in pixels."""
@@ -59,6 +59,7 @@ def estimate_kernel(image: Array, size: int | None = None) -> Array:
     Raises:
         ShapeError: a different shape or dtype, or too few pixels.
         ArgumentError: ``size`` is even, or larger than a third of the image or of its middle part.
+        DataError: all pixels that count have the same gray value.
     """
     gray = gray_of(planes_of(image)[0])
     height, width = (min(side, most) for side, most in zip(gray.shape, LARGEST_AREA, strict=True))
@@ -67,8 +68,11 @@ def estimate_kernel(image: Array, size: int | None = None) -> Array:
     if size is not None and not (3 <= size <= min(height, width) // 3 and size % 2):
         raise ArgumentError(f'size: expected an odd number from 3 to {min(height, width) // 3}, got {size}')
     top, left = (gray.shape[0] - height) // 2, (gray.shape[1] - width) // 2
+    middle = gray[top : top + height, left : left + width].contiguous()
+    if bool((middle == middle[0, 0]).all()):
+        raise DataError('all pixels have the same gray value, so no blur kernel can be estimated; use another image')
     with torch.inference_mode():
-        found = find_kernel(gray[top : top + height, left : left + width].contiguous(), size)
+        found = find_kernel(middle, size)
     return found.kernel.numpy()
 
 

@@ -34,8 +34,7 @@ def network_of(options: Options, device: torch.device, checkpointing: bool = Tru
     Args:
         options: of an option file.
         device: of the network.
-        checkpointing: use activation checkpointing where the network declares blocks: a third slower with a fraction
-            of the memory.
+        checkpointing: use activation checkpointing where the network declares blocks: a fraction of the memory.
 
     Returns:
         the network in evaluation mode, and a description of its weights.

@@ -5,6 +5,7 @@ The definition is this project's; the LaKDNet paper (arXiv 2302.02234) shows suc
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +105,7 @@ class ReceptiveField:
         absolute: of |G|. A deblurring filter has strong negative lobes, which count.
         positive: of max(G, 0), as is usual for classifiers.
         without_skip: of |G| after subtracting 1 at the centre of the channels that a global residual adds to the
-            output; None for networks without one.
+            output; None for networks without one, or whose output is their input.
         images: number of images.
     """
 
@@ -138,6 +139,9 @@ def field_of(gradients: Sequence[Gradient], residual_channels: int | None, name:
     without = None
     if residual_channels is not None:
         without = np.mean([_summed(np.abs(_minus_skip(g, residual_channels))) for g in gradients], 0)
+        if not without.any():
+            logging.getLogger(__name__).info('%s: its output is its input, so there is nothing beside the skip', name)
+            without = None
     return ReceptiveField(absolute, positive, without, len(gradients))
 
 

@@ -121,6 +121,7 @@ def write_sequence(name: str, files: Sequence[Path], is_clip: bool, plan: GRRPla
     Raises:
         ImageFileError: a file cannot be read.
         ShapeError: the frames of a clip differ in size, or a photo is smaller than the crop.
+        DataError: all pixels of a photo have the same colour, so it cannot be blurred.
         OutputError: the disk is full or the folder cannot be written.
     """
     count = 1 + (len(files) - plan.exposure.frames) // plan.stride if is_clip else plan.per_photo
@@ -148,6 +149,8 @@ def _shaken(photo: Image, path: str, plan: GRRPlan, rng: np.random.Generator) ->
     height, width = plan.crop or photo.shape[:2]
     if photo.shape[0] < height or photo.shape[1] < width:
         raise ShapeError(f'{path}: {photo.shape[1]}×{photo.shape[0]} pixels, smaller than the crop {width}×{height}')
+    if (photo == photo[0, 0]).all():
+        raise DataError(f'{path}: all pixels have the same colour, so it cannot be blurred; remove it')
     if plan.crop is not None:
         least = max(_SMALLEST, height / photo.shape[0], width / photo.shape[1])
         small = scaled(photo, round(float(rng.uniform(least, max(1.0, least))) * min(photo.shape[:2])))

@@ -7,7 +7,7 @@ from basicsr.deconvolution.assessment import blur_ratio
 from basicsr.deconvolution.kernel_step import centred, clean, offsets
 from basicsr.deconvolution.photos import find_blur, with_kernels
 from basicsr.deconvolution.similarity import kernel_similarity
-from basicsr.utils.errors import ArgumentError, ShapeError
+from basicsr.utils.errors import ArgumentError, DataError, ShapeError
 from tests.helpers.kernel_blur import blurred_scene, gain, path_kernel
 
 
@@ -35,6 +35,9 @@ def test_the_size_is_that_requested():
             estimate_kernel(lq, size)
     with pytest.raises(ShapeError):
         estimate_kernel(lq[:20])
+    for gray in (0.0, 0.5, 1.0):
+        with pytest.raises(DataError, match='same gray value'):
+            estimate_kernel(np.full_like(lq, gray))
 
 
 def test_clean_up():

@@ -274,6 +274,15 @@ def test_a_row_that_no_curve_fits_leaves_its_cells_empty(tmp_path):
     assert (tmp_path / 'erf.svg').read_text().count('generalised normal fit') == 1
 
 
+def test_a_network_that_is_the_identity_has_no_form_without_its_skip(tmp_path):
+    net = build_network({'type': 'RSST', **SMALL['RSST'], 'zero_init': True}).eval()
+    field = field_of([centre_gradient(net, torch.rand(1, 3, 64, 64)).paths[WHOLE]], 3)
+    assert field.without_skip is None
+    rows = write_fields(tmp_path, {'identity': field})
+    assert [row.form for row in rows] == ['absolute', 'positive']
+    assert [square.side for square in rows[0].squares] == [1] * len(rows[0].squares)
+
+
 @pytest.mark.slow
 def test_the_command_compares_networks(tmp_path):
     rng = np.random.default_rng(0)

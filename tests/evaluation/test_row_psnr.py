@@ -119,6 +119,7 @@ def test_an_evaluation_writes_them_if_asked(tmp_path, capsys, monkeypatch):
     block = load_options(ROOT / 'options/test/GRR_synth/NAFNet_tiny.yml').network_g.as_dict()
     write_network(tmp_path / 'net.pth', block)
     force = [f'datasets:test:dataroot={tmp_path / "test"}', f'path:pretrain_network_g={tmp_path / "net.pth"}']
+    force.append('path:param_key=params')
     for asked in (True, False):
         more = [*force, f'val:psnr_per_row={str(asked).lower()}']
         options = load_options(ROOT / 'options/test/GRR_synth/NAFNet_tiny.yml', more, 'test')

@@ -150,6 +150,15 @@ def test_photos_become_sequences_of_crops(tmp_path):
         synthesize(GRRPlan(PLAN, photos=[str(tmp_path / 'photos')], crop=(61, 32)), tmp_path / 'three')
 
 
+def test_a_photo_of_one_colour_fails_alone(tmp_path):
+    (tmp_path / 'photos').mkdir()
+    imwrite(tmp_path / 'photos' / 'flat.png', np.full((60, 50, 3), 90, np.uint8))
+    imwrite(tmp_path / 'photos' / 'noise.png', np.random.default_rng(0).integers(0, 256, (60, 50, 3), dtype=np.uint8))
+    done = synthesize(GRRPlan(PLAN, photos=[str(tmp_path / 'photos')], path_length=(6, 12)), tmp_path / 'train')
+    assert done.results == [1]
+    assert list(done.failed) == ['flat'] and 'flat.png: all pixels have the same colour' in done.failed['flat']
+
+
 def test_an_interrupted_run_continues_and_other_settings_are_refused(clips, tmp_path):
     plan, folder = GRRPlan(PLAN, clips=[str(clips)]), tmp_path / 'test'
     synthesize(plan, folder)

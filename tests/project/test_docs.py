@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -203,8 +204,11 @@ def test_the_commands_of_the_page_about_row_blur_run(tmp_path):
         block = load_options(ROOT / f'options/test/GRR_synth/{network}.yml').network_g
         path = tmp_path / f'experiments/{network}-GRR_synth/models/net_g_latest.pth'
         path.parent.mkdir(parents=True)
-        save_weights(path, build_network(block))
+        net = build_network(block)
+        save_weights(path, net, params_ema=net.state_dict())
     assert len(run_in_order('row_blur.md', tmp_path)) == 7
+    settings = [json.loads(path.read_text()) for path in (tmp_path / 'datasets/GRR_synth').glob('*/grr_synth.json')]
+    assert [one['exposure']['target'] for one in settings] == ['row_centre'] * 3
     report = read_report(tmp_path / 'results/RSST_tiny-GRR_synth-test/GRR_synth-test.json')
     assert [row.name for row in report.rows] == ['clips/000000', 'clips/000001']
     assert (tmp_path / 'rows.svg').read_text().count('<path') > 5
