@@ -5,7 +5,7 @@ drawn as their mean with a band (runs with different seeds).
 
 Examples:
     python scripts/plot_rows.py RSS-T=results/RSST_tiny-GRR_synth-test NAFNet=results/NAFNet_tiny-GRR_synth-test
-    python scripts/plot_rows.py RSS-T=results/seed0,results/seed1 --output rows.svg
+    python scripts/plot_rows.py RSS-T=results/seed0,results/seed1 --gain --output rows.svg
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add('runs', nargs='+', type=named_folders, metavar='NAME=FOLDER', help='names in the chart, and result folders')
     add('--dataset', metavar='NAME', help='data set; default: the only one of each folder')
+    add('--gain', action='store_true', help='draw the gain over the blurred input')
     add('--output', type=Path, default=Path('rows.svg'), metavar='FILE', help='the chart (default: rows.svg)')
     return parser.parse_args()
 
@@ -46,7 +47,7 @@ def main() -> int:
         found = [read_curve(folder, arguments.dataset) for folder in folders]
         dataset = dataset or found[0][0]
         runs[name] = [curve for _, curve in found]
-    chart = chart_of_curves(runs, arguments.dataset or dataset)
+    chart = chart_of_curves(runs, arguments.dataset or dataset, arguments.gain)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(arguments.output, chart.encode())
     print(f'{table_of_thirds(runs).text()}\n{arguments.output}')

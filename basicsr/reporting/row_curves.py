@@ -96,7 +96,7 @@ def read_curve(folder: Path, dataset: str | None = None) -> tuple[str, RowCurve]
     return found[0].name.removesuffix('_rows.csv'), RowCurve(*columns)
 
 
-def chart_of_curves(runs: Mapping[str, Sequence[RowCurve]], dataset: str) -> str:
+def chart_of_curves(runs: Mapping[str, Sequence[RowCurve]], dataset: str, gain: bool = False) -> str:
     """Draw the PSNR of rows: one line for the blurred input, and one for each name.
 
     Rows are averaged in up to 40 bands of equal height. Several curves of one name (seeds) become their mean with
@@ -105,12 +105,14 @@ def chart_of_curves(runs: Mapping[str, Sequence[RowCurve]], dataset: str) -> str
     Args:
         runs: curves by name, of the same images.
         dataset: name, for the title.
+        gain: draw the gain over the blurred input instead, which shows small differences.
 
     Returns:
         an SVG document.
 
     Raises:
-        ReportError: the curves have different numbers of rows, or different blurred inputs.
+        ReportError: the curves have different numbers of rows, or different blurred inputs; with ``gain``, the blurred
+            input is unknown.
     """
     curves = [(name, curve) for name, members in runs.items() for curve in members]
     first = curves[0][1]
@@ -119,18 +121,21 @@ def chart_of_curves(runs: Mapping[str, Sequence[RowCurve]], dataset: str) -> str
             raise ReportError(
                 f'{name}: its blurred images differ from those of {curves[0][0]}; compare equal data sets'
             )
+    if gain and np.isnan(first.lq).all():
+        raise ReportError(f'{curves[0][0]}: the PSNR of the blurred input is unknown, so there is no gain to draw')
     edges = np.unique(np.linspace(0, len(first.output), _BANDS + 1).round().astype(int))
     middle = (edges[:-1] + edges[1:] - 1) / 2
 
     def banded(values: Floats) -> Floats:
         return np.array([values[a:b].mean() for a, b in itertools.pairwise(edges)])
 
-    lines = [Line(INPUT, middle, banded(first.lq))]
+    lines = [Line(INPUT, middle, banded(0 * first.lq if gain else first.lq))]
     for name, members in runs.items():
-        values = np.stack([banded(curve.output) for curve in members])
+        values = np.stack([banded(curve.output - curve.lq if gain else curve.output) for curve in members])
         several = {'low': values.min(0), 'high': values.max(0)} if len(members) > 1 else {}
         lines.append(Line(name, middle, values.mean(0), **several))
-    return line_chart(lines, 'row', 'PSNR, dB', f'PSNR of each row, {dataset}')
+    what = 'Gain in PSNR' if gain else 'PSNR'
+    return line_chart(lines, 'row', f'{what}, dB', f'{what} of each row, {dataset}')
 
 
 def table_of_thirds(runs: Mapping[str, Sequence[RowCurve]]) -> Table:

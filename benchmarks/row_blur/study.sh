@@ -29,5 +29,5 @@ done
 
 [ "${SEEDS:-0 1}" = '0 1' ] || exit 0
 both() { echo "$results/$1_seed0,$results/$1_seed1"; }
-$python scripts/plot_rows.py --output "$results/rows.svg" "RSS-T=$(both RSST_tiny)" \
+$python scripts/plot_rows.py --gain --output "$results/rows.svg" "RSS-T=$(both RSST_tiny)" \
   "RSS-T without rows=$(both RSST_tiny_no_rows)" "NAFNet=$(both NAFNet_tiny)" "NAFNet with rows=$(both NAFNet_tiny_rows)"

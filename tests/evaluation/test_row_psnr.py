@@ -108,6 +108,11 @@ def test_charts_and_tables_of_several_runs():
         ('A', '30.50', '30.50', '30.50', '30.50'),
         ('B', '29.00', '29.00', '29.00', '29.00'),
     )
+    assert 'PSNR of each row, set' in text
+    gains = chart_of_curves(runs, 'set', gain=True)
+    assert gains.count('<polygon') == 1 and 'Gain in PSNR of each row, set' in gains
+    with pytest.raises(ReportError, match='A: the PSNR of the blurred input is unknown'):
+        chart_of_curves({'A': [curve_of(30, lq=np.nan)]}, 'set', gain=True)
     with pytest.raises(ReportError, match='B: its blurred images differ from those of A'):
         chart_of_curves({**runs, 'B': [curve_of(29, lq=21.0)]}, 'set')
     with pytest.raises(ReportError, match='B: its blurred'):
