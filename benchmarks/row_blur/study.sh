@@ -18,16 +18,23 @@ for seed in ${SEEDS:-0 1}; do
   for network in RSST_tiny NAFNet_tiny RSST_tiny_no_rows NAFNet_tiny_rows; do
     run=${network}_seed$seed
     out=$results/$run
-    [ -f "$out/GRR_synth-test.json" ] && continue
     mkdir -p "$out"
-    $python basicsr/train.py -opt "options/train/GRR_synth/$network.yml" --auto_resume \
-      --force_yml name="$run" manual_seed="$seed" 2>&1 | tee -a "$out/train.log"
-    $python basicsr/test.py -opt "options/test/GRR_synth/$network.yml" --output "$out" \
-      --force_yml name="$run" path:pretrain_network_g="experiments/$run/models/net_g_latest.pth"
+    [ -f "experiments/$run/models/net_g_latest.pth" ] ||
+      $python basicsr/train.py -opt "options/train/GRR_synth/$network.yml" --auto_resume \
+        --force_yml name="$run" manual_seed="$seed" 2>&1 | tee -a "$out/train.log"
+    for part in test validate; do
+      [ -f "$out/GRR_synth-$part.json" ] ||
+        $python basicsr/test.py -opt "options/test/GRR_synth/$network.yml" --output "$out" --force_yml name="$run" \
+          path:pretrain_network_g="experiments/$run/models/net_g_latest.pth" \
+          datasets:test:name="GRR_synth-$part" datasets:test:dataroot="datasets/GRR_synth/$part"
+    done
   done
 done
 
 [ "${SEEDS:-0 1}" = '0 1' ] || exit 0
 both() { echo "$results/$1_seed0,$results/$1_seed1"; }
-$python scripts/plot_rows.py --gain --output "$results/rows.svg" "RSS-T=$(both RSST_tiny)" \
-  "RSS-T without rows=$(both RSST_tiny_no_rows)" "NAFNet=$(both NAFNet_tiny)" "NAFNet with rows=$(both NAFNet_tiny_rows)"
+for part in test validate; do
+  $python scripts/plot_rows.py --gain --dataset "GRR_synth-$part" --output "$results/rows_$part.svg" \
+    "RSS-T=$(both RSST_tiny)" "RSS-T without rows=$(both RSST_tiny_no_rows)" \
+    "NAFNet=$(both NAFNet_tiny)" "NAFNet with rows=$(both NAFNet_tiny_rows)"
+done
