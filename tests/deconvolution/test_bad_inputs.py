@@ -12,7 +12,7 @@ from basicsr.deconvolution.functions import assessment_of
 from basicsr.deconvolution.photos import find_blur, with_kernels
 from basicsr.deconvolution.planes import planes_of
 from basicsr.inference.collapse_guard import find_collapse
-from basicsr.utils.errors import ShapeError
+from basicsr.utils.errors import DataError, ShapeError
 from tests.helpers.kernel_blur import blurred_scene, path_kernel
 from tests.helpers.scenes import scene
 
@@ -108,6 +108,9 @@ def test_images_without_edges_are_kept(name):
     assert a.kernel is None and a.numbers['accepted'] == 0
     if min(EVEN[name].shape[:2]) < 48:
         with pytest.raises(ShapeError, match='too few'):
+            estimate_kernel(EVEN[name])
+    elif np.ptp(EVEN[name]) == 0:
+        with pytest.raises(DataError, match='same gray value'):
             estimate_kernel(EVEN[name])
     else:
         assert estimate_kernel(EVEN[name]).sum() == pytest.approx(1, abs=1e-4)
