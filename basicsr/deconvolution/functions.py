@@ -59,7 +59,7 @@ def estimate_kernel(image: Array, size: int | None = None) -> Array:
     Raises:
         ShapeError: a different shape or dtype, or too few pixels.
         ArgumentError: ``size`` is even, or larger than a third of the image or of its middle part.
-        DataError: all pixels that count have the same gray value.
+        DataError: all pixels of the middle part have the same gray value.
     """
     gray = gray_of(planes_of(image)[0])
     height, width = (min(side, most) for side, most in zip(gray.shape, LARGEST_AREA, strict=True))
@@ -70,7 +70,10 @@ def estimate_kernel(image: Array, size: int | None = None) -> Array:
     top, left = (gray.shape[0] - height) // 2, (gray.shape[1] - width) // 2
     middle = gray[top : top + height, left : left + width].contiguous()
     if bool((middle == middle[0, 0]).all()):
-        raise DataError('all pixels have the same gray value, so no blur kernel can be estimated; use another image')
+        raise DataError(
+            f'the middle {height}×{width} pixels all have the same gray value, so no blur kernel can be estimated; use '
+            'another image'
+        )
     with torch.inference_mode():
         found = find_kernel(middle, size)
     return found.kernel.numpy()

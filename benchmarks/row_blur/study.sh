@@ -2,7 +2,7 @@
 # Trains and tests the small networks of options/*/GRR_synth, with two seeds each, and draws their PSNR per row
 # (docs/row_blur.md). Run it in a clone, one CPU core is enough; a second run continues an interrupted one.
 #   benchmarks/row_blur/study.sh TRAINING_PHOTOS VALIDATION_PHOTOS TEST_CLIPS
-# After the data is made, two cores can train one seed each: SEEDS=0 and SEEDS=1; run it once more without SEEDS.
+# For two cores, run it with SEEDS=none, which makes the data, then with SEEDS=0 and SEEDS=1 at once, then without SEEDS.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python}
@@ -14,7 +14,8 @@ prepare --part train --photos "$1" --crop 320 128 --path-length 5 40 --per-photo
 prepare --part validate --photos "$2" --crop 320 256 --path-length 5 40 --seed 1
 prepare --part test --clips "$3"
 
-for seed in ${SEEDS:-0 1}; do
+seeds=${SEEDS:-0 1}
+for seed in ${seeds#none}; do
   for network in RSST_tiny NAFNet_tiny RSST_tiny_no_rows NAFNet_tiny_rows; do
     run=${network}_seed$seed
     out=$results/$run
@@ -31,7 +32,7 @@ for seed in ${SEEDS:-0 1}; do
   done
 done
 
-[ "${SEEDS:-0 1}" = '0 1' ] || exit 0
+[ "$seeds" = '0 1' ] || exit 0
 both() { echo "$results/$1_seed0,$results/$1_seed1"; }
 for part in test validate; do
   $python scripts/plot_rows.py --gain --dataset "GRR_synth-$part" --output "$results/rows_$part.svg" \
