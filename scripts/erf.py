@@ -8,8 +8,8 @@ Examples:
     python scripts/erf.py -opt options/train/GoPro/LaKDNet_S.yml --images photos --size 512 \\
         --compare options/train/GoPro/NAFNet.yml options/train/GoPro/SAMDeblur.yml
 
-Weights of training files are those of experiments/<name>/models/net_g_latest.pth, else path.pretrain_network_g, else
-random ones; of test files, path.pretrain_network_g, else random ones.
+Weights are those of path.pretrain_network_g, else experiments/<name>/models/net_g_latest.pth (for training files, the
+other way round), else random ones.
 """
 
 from __future__ import annotations

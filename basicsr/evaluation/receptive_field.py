@@ -22,6 +22,8 @@ from basicsr.utils.errors import ArgumentError, DataError, ShapeError
 Map = NDArray[np.float64]
 Gradient = NDArray[np.float32]
 
+logger = logging.getLogger(__name__)
+
 WHOLE, FIXED_PRIOR = '', 'fixed prior'
 """Paths of a gradient: all; and without those through the prior of a mask-guided network."""
 
@@ -140,7 +142,7 @@ def field_of(gradients: Sequence[Gradient], residual_channels: int | None, name:
     if residual_channels is not None:
         without = np.mean([_summed(np.abs(_minus_skip(g, residual_channels))) for g in gradients], 0)
         if not without.any():
-            logging.getLogger(__name__).info('%s: its output is its input, so there is nothing beside the skip', name)
+            logger.info('%s: its output is its input, so there is nothing beside the skip', name)
             without = None
     return ReceptiveField(absolute, positive, without, len(gradients))
 
