@@ -18,7 +18,7 @@ Prior = Literal['none', 'gray', 'linear', 'energies']
 
 SEEDS = (0, 1, 2)
 SIDE, BATCH = 96, 4
-STEPS: dict[Length, int] = {'long': 8_000, 'short': 2_400}
+STEPS: dict[Length, int] = {'long': 4_800, 'short': 1_440}
 """Training steps, the same for all arms of a length."""
 BACKBONE: dict[str, Any] = {
     'type': 'NAFNetLocal',
