@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 from collections.abc import Mapping, Sequence
@@ -34,12 +35,12 @@ class Results:
 
     Args:
         runs: content of their files, by arm, length and seed.
-        blurred: scores of the blurred images; empty if unknown.
+        blurred: content of the file of the blurred images; empty if unknown.
         seconds: of a training step, by arm; empty if not measured.
     """
 
     runs: Mapping[tuple[int, Length, int], Mapping[str, Any]]
-    blurred: Scores
+    blurred: Mapping[str, Any]
     seconds: Mapping[int, float]
 
     @property
@@ -81,7 +82,7 @@ def read_results(folder: Path) -> Results:
     blurred, seconds = folder / BLURRED, folder / SECONDS
     return Results(
         runs,
-        _read(blurred)['scores'] if blurred.is_file() else {},
+        _read(blurred) if blurred.is_file() else {},
         {int(key): value for key, value in _read(seconds).items()} if seconds.is_file() else {},
     )
 
@@ -95,8 +96,10 @@ def scene_means(scores: Scores, sets: Sequence[str]) -> dict[str, float]:
     return {scene: statistics.fmean(values) for scene, values in images.items()}
 
 
-def difference(results: Results, first: int, second: int, place: str, length: Length = 'long') -> Estimate | None:
-    """Return the mean difference first - second over the scenes of a place; None without a seed that both have.
+def difference(
+    results: Results, first: int, second: int, sets: Sequence[str], length: Length = 'long'
+) -> Estimate | None:
+    """Return the mean difference first - second over the scenes of some sets; None without a seed that both have.
 
     Raises:
         ReportError: the runs were tested on different scenes.
@@ -105,32 +108,56 @@ def difference(results: Results, first: int, second: int, place: str, length: Le
     for seed in SEEDS:
         pair = [results.runs.get((arm, length, seed)) for arm in (first, second)]
         if pair[0] is not None and pair[1] is not None:
-            a, b = (scene_means(run['scores'], PLACES[place]) for run in pair if run is not None)
+            a, b = (scene_means(run['scores'], sets) for run in pair if run is not None)
             if a.keys() != b.keys():
                 raise ReportError(f'arms {first} and {second} of seed {seed} were tested on different scenes')
             rows.append([a[scene] - b[scene] for scene in a])
     return scene_estimate(rows) if rows and rows[0] else None
 
 
+def fixed_comparisons(results: Results) -> dict[tuple[int, int, str], Estimate | None]:
+    """Return the primary and the secondary comparisons; None for those without a seed yet."""
+    return {(a, b, place): difference(results, a, b, PLACES[place]) for a, b, place in (PRIMARY, *SECONDARY)}
+
+
 def comparisons(results: Results) -> Table:
-    """Return the primary and the secondary comparisons."""
-    found = {key: difference(results, *key) for key in (PRIMARY, *SECONDARY)}
-    names = {key: f'{key[0]} − {key[1]}, {key[2]}' for key in found}
-    corrected = holm({names[key]: one.p_value for key, one in found.items() if one and key != PRIMARY})
+    """Return the table of the primary and the secondary comparisons."""
+    found = fixed_comparisons(results)
+    # a comparison that is missing counts in the correction, so that the other values do not change when it comes
+    corrected = holm({name_of(key): 1.0 if (one := found[key]) is None else one.p_value for key in SECONDARY})
     rows = []
     for key, one in found.items():
-        title = names[key] + (' (primary)' if key == PRIMARY else '')
+        title = name_of(key) + (' (primary)' if key == PRIMARY else '')
         if one is None:
             rows.append((title, '', '', '', '', '', '0'))
             continue
-        adjusted = '' if key == PRIMARY else f'{corrected[names[key]]:.3g}'
-        spread = f'{one.spread:.3f}' if len(one.by_seed) > 1 else ''
-        interval = f'{one.low:+.3f} to {one.high:+.3f}'
-        rows.append(
-            (title, f'{one.mean:+.3f}', interval, f'{one.p_value:.2g}', adjusted, spread, str(len(one.by_seed)))
-        )
+        adjusted = '' if key == PRIMARY else f'{corrected[name_of(key)]:.3g}'
+        rows.append((title, *_with_interval(one), f'{one.p_value:.2g}', adjusted, _spread(one), str(len(one.by_seed))))
     head = ('arms', 'difference, dB', '95 % interval', 'p', 'p, Holm', 'spread over seeds, dB', 'seeds')
     return Table(head, tuple(rows))
+
+
+def sets_table(results: Results) -> Table:
+    """Return the compared differences on each set alone."""
+    rows = []
+    for first, second in dict.fromkeys((a, b) for a, b, _ in (PRIMARY, *SECONDARY)):
+        found = [difference(results, first, second, [name]) for name in _SETS]
+        cells = ['' if one is None else '{} ({})'.format(*_with_interval(one)) for one in found]
+        rows.append((f'{first} − {second}', *cells))
+    return Table(('arms', *(f'{title}, dB' for title in _SETS.values())), tuple(rows))
+
+
+def name_of(key: tuple[int, int, str]) -> str:
+    """Return the name of a comparison."""
+    return f'{key[0]} − {key[1]}, {key[2]}'
+
+
+def _with_interval(one: Estimate) -> tuple[str, str]:
+    return f'{one.mean:+.3f}', '' if math.isnan(one.low) else f'{one.low:+.3f} to {one.high:+.3f}'
+
+
+def _spread(one: Estimate) -> str:
+    return f'{one.spread:.3f}' if len(one.by_seed) > 1 else ''
 
 
 def arms_table(results: Results, length: Length) -> Table:
@@ -138,16 +165,12 @@ def arms_table(results: Results, length: Length) -> Table:
     head = ('arm', 'seeds', *(f'{title}, dB' for title in _SETS.values()), 'training loss', 'test loss', 'gap, dB')
     rows = []
     if results.blurred:
-        rows.append(('blurred images', '', *_means([{'scores': results.blurred}]), '', '', '', ''))
+        rows.append(('blurred images', '', *_means([results.blurred]), *_losses([results.blurred]), ''))
     for arm in ARMS.values():
-        if length not in arm.lengths:
-            continue
-        runs = results.of(arm.number, length)
-        losses = [statistics.fmean(run[key] for run in runs) for key in ('training_loss', 'test_loss')] if runs else []
-        shown = [*(f'{loss:.2f}' for loss in losses), f'{losses[1] - losses[0]:.2f}'] if runs else ['', '', '']
-        each = results.seconds.get(arm.number)
-        cost = '' if each is None else f'{1000 * each:.0f}'
-        rows.append((f'{arm.number} {arm.title}', str(len(runs)), *_means(runs), *shown, cost))
+        if length in arm.lengths:
+            runs, each = results.of(arm.number, length), results.seconds.get(arm.number)
+            cost = '' if each is None else f'{1000 * each:.0f}'
+            rows.append((f'{arm.number} {arm.title}', str(len(runs)), *_means(runs), *_losses(runs), cost))
     return Table((*head, 'ms a step'), tuple(rows))
 
 
@@ -158,12 +181,19 @@ def short_table(results: Results) -> Table:
         if 'short' not in arm.lengths or arm.number == 4:
             continue
         cells = [f'{arm.number} − 4: {arm.title}']
-        for place in PLACES:
-            one = difference(results, arm.number, 4, place, 'short')
-            cells += ['', ''] if one is None else [f'{one.mean:+.3f}', f'{one.low:+.3f} to {one.high:+.3f}']
+        for sets in PLACES.values():
+            one = difference(results, arm.number, 4, sets, 'short')
+            cells += [''] * 3 if one is None else [*_with_interval(one), _spread(one)]
         rows.append(tuple(cells))
-    head = ('arms', 'in distribution, dB', '95 % interval', 'out of distribution, dB', '95 % interval')
-    return Table(head, tuple(rows))
+    head = [title for place in PLACES for title in (f'{place}, dB', '95 % interval', 'spread over seeds, dB')]
+    return Table(('arms', *head), tuple(rows))
+
+
+def _losses(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not runs or 'test_loss' not in runs[0]:
+        return ['', '', '']
+    training, test = (statistics.fmean(run[key] for run in runs) for key in ('training_loss', 'test_loss'))
+    return [f'{training:.2f}', f'{test:.2f}', f'{test - training:.2f}']
 
 
 def _means(runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -176,13 +206,11 @@ def _means(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def bars(results: Results) -> list[Bar]:
     """Return the comparisons as bars of the figure."""
-    found = []
-    for key in (PRIMARY, *SECONDARY):
-        one = difference(results, *key)
-        if one is not None:
-            name = f'{key[0]} − {key[1]}, {key[2]}'
-            found.append(Bar(name, one.mean, one.low, one.high, one.by_seed, strong=key == PRIMARY))
-    return found
+    return [
+        Bar(name_of(key), one.mean, one.low, one.high, one.by_seed, strong=key == PRIMARY)
+        for key, one in fixed_comparisons(results).items()
+        if one is not None
+    ]
 
 
 def block(results: Results) -> str:
@@ -194,14 +222,22 @@ def block(results: Results) -> str:
     parts = [f'**{state}**']
     if bars(results):
         parts += [f'![Differences between arms with 95 % intervals]({FIGURE})', comparisons(results).markdown()]
-    minutes: dict[Length, int] = {'long': 20, 'short': 6}
-    for length in minutes:
-        if any(own == length for _, own, _ in results.runs):
-            steps = next(content['steps'] for (_, own, _), content in results.runs.items() if own == length)
-            parts += [f'Arms with {steps:,} steps ({minutes[length]} minutes):', arms_table(results, length).markdown()]
+        parts += ['The same differences on each set alone; these intervals are not adjusted:']
+        parts += [sets_table(results).markdown()]
+    lengths: tuple[Length, ...] = ('long', 'short')
+    for length in lengths:
+        runs = [content for (_, own, _), content in results.runs.items() if own == length]
+        if runs:
+            parts += [f'Arms with {runs[0]["steps"]:,} steps{_minutes(runs)}:', arms_table(results, length).markdown()]
     if any(own == 'short' for _, own, _ in results.runs):
-        parts += ['Short arms, compared with arm 4 of the same length:', short_table(results).markdown()]
+        parts += ['Short arms, compared with arm 4 of the same length; these intervals are not adjusted:']
+        parts += [short_table(results).markdown()]
     return '\n\n'.join(parts)
+
+
+def _minutes(runs: Sequence[Mapping[str, Any]]) -> str:
+    known = [run['cpu_seconds'] for run in runs if run.get('cpu_seconds')]
+    return f' ({statistics.median(known) / 60:.0f} minutes of CPU time a run, median)' if known else ''
 
 
 def write_page(folder: Path, page: Path | None = None) -> Path:

@@ -58,16 +58,19 @@ def complete(run: Run, work: Path, results: Path, steps: int) -> Path:
         the file of the result.
 
     Raises:
-        BasicsrError: the training failed or was stopped.
+        BasicsrError: the training failed or was stopped, or there is one with other options, such as a trial's.
     """
     file = result_file(results, run)
     if file.is_file():
         return file
     options = options_of(run, work / 'data', _start(run, work), steps)
-    path = work / 'options' / f'{run.name}.yml'
+    path, experiment = work / 'options' / f'{run.name}.yml', work / 'experiments' / run.name
+    content = yaml.safe_dump(options, sort_keys=False).encode()
+    if experiment.is_dir() and (not path.is_file() or path.read_bytes() != content):
+        raise BasicsrError(f'{experiment}: was trained with other options than {run.name} has now; remove this folder')
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, yaml.safe_dump(options, sort_keys=False).encode())
-    weights = work / 'experiments' / run.name / 'models' / 'net_g_latest.pth'
+    write_whole(path, content)
+    weights = experiment / 'models' / 'net_g_latest.pth'
     cpu = None
     if not weights.is_file():
         cpu = train(path, work)
@@ -112,11 +115,11 @@ def train(options: Path, work: Path) -> float | None:
     return None if continued else round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1)
 
 
-def outcome(net: torch.nn.Module, arm: Arm, data: Path) -> dict[str, Any]:
+def outcome(net: torch.nn.Module | None, arm: Arm, data: Path) -> dict[str, Any]:
     """Test a network on all sets.
 
     Args:
-        net: in evaluation mode.
+        net: in evaluation mode; None stands for the blurred images.
         arm: of the network.
         data: folder of the sets.
 
@@ -165,12 +168,12 @@ def tested(
 
 
 def write_blurred(work: Path, results: Path) -> None:
-    """Write the scores of the blurred images, unless they exist."""
+    """Write the scores and losses of the blurred images, unless they exist."""
     file, data = results / BLURRED, work / 'data'
     if not file.is_file():
-        scores = {name: tested(None, ARMS[1], data / name)[0] for name in SETS if (data / name).is_dir()}
         results.mkdir(parents=True, exist_ok=True)
-        write_whole(file, (compact_json({'title': 'blurred images', 'scores': scores}) + '\n').encode())
+        content = {'title': 'blurred images', **outcome(None, ARMS[1], data)}
+        write_whole(file, (compact_json(content) + '\n').encode())
 
 
 def seconds_per_step(arms: Sequence[Arm], work: Path, steps: int = 60) -> dict[int, float]:

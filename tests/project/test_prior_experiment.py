@@ -16,12 +16,13 @@ from basicsr.data import build_dataset
 from basicsr.images.files import imwrite
 from basicsr.options import load_options
 from basicsr.reporting import scene_estimate, sign_flip_p_value
-from basicsr.utils.errors import DataError, ReportError
+from basicsr.utils.errors import BasicsrError, DataError, ReportError
 from benchmarks.prior import page
 from benchmarks.prior.__main__ import RESULTS, main
 from benchmarks.prior.arms import ARMS, SEEDS, Run, all_runs, first_weights, network_block, options_of
 from benchmarks.prior.figure import Bar, draw
 from benchmarks.prior.preparing import exchanged, scenes_of
+from benchmarks.prior.running import complete
 from benchmarks.prior.scenes import Crop, Motion, blurred, merged
 from tests.helpers.project import ROOT
 
@@ -135,19 +136,39 @@ def results(gains):
 
 def test_comparisons_by_hand():
     found = results({(4, 0): 1.0, (4, 1): 0.5, (7, 0): 0.5, (7, 1): 0.4, (1, 0): 0.0})
-    inside = page.difference(found, 4, 7, 'in distribution')
+    inside = page.difference(found, 4, 7, page.PLACES['in distribution'])
     # scene a: 0.5 and 0.1, mean 0.3; scene b: twice
-    assert inside == scene_estimate([[0.5, 1.0], [0.1, 0.2]]) or inside.mean == pytest.approx(0.45)
+    by_hand = scene_estimate([[0.5, 1.0], [0.1, 0.2]])
+    assert inside.mean == pytest.approx(0.45)
+    assert (inside.low, inside.high) == pytest.approx((by_hand.low, by_hand.high))
+    assert (inside.low, inside.high) == pytest.approx((0.3, 0.6))
     assert inside.by_seed == pytest.approx((0.75, 0.15)) and inside.scenes == 2
     assert inside.p_value == sign_flip_p_value([0.3, 0.6]) == 0.5
-    outside = page.difference(found, 4, 1, 'out of distribution')
+    outside = page.difference(found, 4, 1, page.PLACES['out of distribution'])
     # a scene in two sets counts once: a +1, b 0, r -1
     assert outside.mean == pytest.approx(0) and outside.scenes == 3 and outside.by_seed == pytest.approx((0,))
-    assert page.difference(found, 9, 10, 'in distribution') is None
+    assert page.difference(found, 9, 10, ['same']) is None
+    # no other secondary comparison is known yet: all six count in the correction
+    p_value = sign_flip_p_value([1.0, 0.0, -1.0])
+    assert page.comparisons(found).rows[2][0] == '4 − 1, out of distribution'
+    assert page.comparisons(found).rows[2][3:5] == (f'{p_value:.2g}', '1')
+    assert page.comparisons(found).rows[1][4] == f'{min(1, 6 * sign_flip_p_value([1.0, 2.0])):.3g}'
+    assert page.sets_table(found).rows[0][:3] == ('4 − 7', '+0.450 (+0.300 to +0.600)', '+0.150 (+0.000 to +0.300)')
     text = page.comparisons(found).markdown()
     assert '| 4 − 7, in distribution (primary) | +0.450 |' in text
     assert '| 9 − 10, in distribution |  |' in text
     assert '0.50' in page.arms_table(found, 'long').markdown()
+
+
+def test_a_training_with_other_options_is_not_taken_over(tmp_path):
+    run = Run(ARMS[1], 'short', 0)
+    (tmp_path / 'work/experiments' / run.name / 'models').mkdir(parents=True)
+    (tmp_path / 'work/options').mkdir()
+    for options in (None, options_of(run, tmp_path / 'work/data', tmp_path / 'start.pth', 20)):
+        if options is not None:
+            (tmp_path / 'work/options' / f'{run.name}.yml').write_text(json.dumps(options))
+        with pytest.raises(BasicsrError, match=f'{run.name}.*other options'):
+            complete(run, tmp_path / 'work', tmp_path / 'results', 1440)
 
 
 def test_the_page_says_when_it_is_incomplete(tmp_path):
