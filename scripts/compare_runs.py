@@ -30,7 +30,7 @@ def parse() -> argparse.Namespace:
         help='what counts once: images whose names differ in their last number only (name), every image, or name if '
         'that gives at least five scenes (auto, default)',
     )
-    add('--output', type=Path, metavar='FILE', help='path of the page; default: in the last folder')
+    add('--output', type=Path, metavar='FILE', help='path of the page, ends in .html; default: in the last folder')
     add('--confidence', type=float, default=0.95, metavar='P', help='confidence level (default: 0.95)')
     add('--method', choices=['bca', 'percentile'], default='bca', help='method for the intervals (default: bca)')
     add('--resamples', type=int, default=10_000, metavar='N', help='bootstrap resamples (default: 10000)')
@@ -43,10 +43,12 @@ def main() -> int:
     arguments = parse()
     from basicsr.reporting import compare_runs, read_reports, write_runs_page, write_tables
     from basicsr.reporting.gallery import comparison_file
-    from basicsr.reporting.several_tables import family_size, runs_notes, tables_of
+    from basicsr.reporting.several_tables import check_page, family_size, runs_notes, tables_of
     from basicsr.utils.errors import ReportError
 
     folders = [arguments.first, *arguments.others]
+    target = arguments.output or comparison_file(folders[0], folders[-1])
+    check_page(target)
     runs = [{report.dataset: report for report in read_reports(folder)} for folder in folders]
     names = arguments.dataset or [name for name in runs[0] if all(name in run for run in runs)]
     missing = [name for name in names if not all(name in run for run in runs)]
@@ -55,13 +57,11 @@ def main() -> int:
         raise ReportError(f'{", ".join(missing) or "no data set"}: not in all runs; {there}')
     how = {key: getattr(arguments, key) for key in ('scenes', 'confidence', 'method', 'resamples', 'seed')}
     comparisons = compare_runs([[run[name] for run in runs] for name in names], arguments.scores, **how)
+    files = [*write_tables(target, comparisons), write_runs_page(target, folders, comparisons)]
     for comparison in comparisons:
         print('\n\n'.join([comparison.dataset, *(table.text() for table in tables_of(comparison))]))
         print('\n'.join(runs_notes(comparison, family_size(comparisons))) + '\n')
-    target = arguments.output or comparison_file(folders[0], folders[-1])
-    for path in write_tables(target, comparisons):
-        print(path)
-    print(f'gallery: {write_runs_page(target, folders, comparisons)}')
+    print('\n'.join(map(str, files)))
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ class Difference:
         label: key in the rows' scores.
         changes: difference of each image of the first run; zero for images that are perfect in both runs, NaN for
             those left out.
-        first: mean of the first run over images with finite scores in both runs.
+        first: mean of the first run over images with finite scores in both runs; infinite if there are none.
         second: mean of the second run over the same images.
         estimate: of the mean difference; each scene counts once, with the mean of its images.
         wins: number of images on which the second run is better.
@@ -68,6 +68,9 @@ class Comparison:
         second: report of the second run; differences are positive if its scores are larger.
         differences: one per label of both runs, the mode collapse rate last.
         scenes: positions of the images of each scene in the rows of the first run.
+        too_few_scenes: number of scenes that the images show, if it is too small for intervals over scenes, and images
+            are treated as independent though they are not; such differences have no p-value. Else 0.
+        not_compared: labels without an image whose scores can be compared.
         confidence: of the intervals, 0 to 1.
         method: of the intervals.
         resamples: of the bootstrap.
@@ -82,6 +85,8 @@ class Comparison:
     method: Method
     resamples: int
     seed: int
+    too_few_scenes: int = 0
+    not_compared: tuple[str, ...] = ()
 
     def difference(self, label: str) -> Difference:
         """Return the difference of a label.
@@ -118,8 +123,8 @@ def compare(
         seed: of the bootstrap.
 
     Raises:
-        ReportError: the images (or their blurred inputs) differ, a label has different definitions, or the runs have no
-            score in common.
+        ReportError: the images (or their blurred inputs) differ, a label has different definitions, or no score of an
+            image can be compared.
     """
     pairs = _pairs(first, second)
     definitions = [item for item in first.definitions if item.label in {other.label for other in second.definitions}]
@@ -128,15 +133,24 @@ def compare(
         _check_same_inputs(pairs, definition.label)
     definitions.sort(key=lambda item: item.label == MCR)
     how: dict[str, Any] = {'confidence': confidence, 'method': method, 'resamples': resamples, 'seed': seed}
-    members = scenes_of([row.name for row in first.rows], scenes)
-    differences = [
-        _difference(definition, pairs, members, **how)
+    names = [row.name for row in first.rows]
+    members, named = scenes_of(names, scenes), scenes_of(names, 'name')
+    too_few = len(named) if scenes == 'auto' and len(named) < len(members) else 0
+    found = {
+        definition.label: _difference(definition, pairs, members, **how)
         for definition in definitions
         if any(definition.label in a.scores and definition.label in b.scores for a, b in pairs)
-    ]
+    }
+    differences = [item for item in found.values() if item is not None]
     if not differences:
-        raise ReportError(f'{first.dataset}: the two runs have no score in common; do they have ground truth?')
-    return Comparison(first, second, tuple(differences), members, **how)
+        runs = f'{first.dataset}: the runs {first.facts.run} and {second.facts.run}'
+        if found:
+            raise ReportError(f'{runs} have no image with scores that can be compared; those of one run are not finite')
+        raise ReportError(f'{runs} have no score in common; do they have ground truth?')
+    if too_few:
+        differences = [replace(item, estimate=replace(item.estimate, p_value=math.nan)) for item in differences]
+    without = tuple(label for label, item in found.items() if item is None)
+    return Comparison(first, second, tuple(differences), members, **how, too_few_scenes=too_few, not_compared=without)
 
 
 def _difference(
@@ -144,15 +158,18 @@ def _difference(
     pairs: Sequence[tuple[ImageRow, ImageRow]],
     scenes: Mapping[str, Sequence[int]],
     **bootstrap: Any,
-) -> Difference:
+) -> Difference | None:
+    """Compare one score; None if no image can be compared."""
     label = definition.label
     x, y = np.array([[row.scores.get(label, math.nan) for row in pair] for pair in pairs], np.float64).T
-    finite = np.isfinite(x) & np.isfinite(y)
-    if not finite.any():
-        raise ReportError(f"'{label}': no image has a finite score in both runs")
     with np.errstate(invalid='ignore'):
         change = np.where(x == y, 0.0, y - x)  # also of images that are perfect in both runs
     known = np.isfinite(change)
+    if not known.any():
+        return None
+    finite = np.isfinite(x) & np.isfinite(y)
+    if not finite.any():
+        finite = known
     change[~known] = math.nan
     parts = [change[places][known[places]] for places in map(list, scenes.values())]
     better = change > 0 if definition.higher_is_better else change < 0

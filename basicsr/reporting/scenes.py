@@ -11,7 +11,7 @@ from basicsr.utils.errors import ReportError
 ScenesBy: TypeAlias = Literal['auto', 'name', 'image']
 
 FEWEST = 5
-"""Scenes that ``auto`` needs; an interval of fewer means nothing."""
+"""Scenes that ``auto`` needs; intervals of fewer mean nothing."""
 
 _FRAME = re.compile(r'[-_ /](?:ap|gt[-_])?\d+$')
 

@@ -26,7 +26,7 @@ class Change:
         definition: of the score.
         run: name of the run.
         difference: of the run from the reference.
-        adjusted: p-value after the correction of Holm for all changes that were compared together.
+        adjusted: p-value after the correction of Holm for all changes that were compared together; NaN without a test.
     """
 
     definition: Definition
@@ -129,10 +129,18 @@ def compare_runs(
         f'{number} {place}': change.estimate.p_value
         for number, one in enumerate(found)
         for place, change in enumerate(one.changes)
+        if not math.isnan(change.estimate.p_value)
     }
-    adjusted = iter(holm(p_values).values())
+    adjusted = holm(p_values)
     return [
-        replace(one, changes=tuple(replace(change, adjusted=next(adjusted)) for change in one.changes)) for one in found
+        replace(
+            one,
+            changes=tuple(
+                replace(change, adjusted=adjusted.get(f'{number} {place}', math.nan))
+                for place, change in enumerate(one.changes)
+            ),
+        )
+        for number, one in enumerate(found)
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from basicsr.reporting.files import file_stem
 from basicsr.reporting.line_chart import COLOURS, Line, line_chart
@@ -12,9 +13,11 @@ from basicsr.reporting.report import Definition
 from basicsr.reporting.several_runs import RunsComparison
 from basicsr.reporting.statistics import Estimate
 from basicsr.reporting.tables import Table, markdown_text, number, summaries, title_of, with_sign
+from basicsr.utils.errors import ReportError
 from basicsr.utils.files import write_whole
 
 _SMALLEST_P = 1e-4
+_CLEAR = 0.05
 
 
 def runs_table(comparison: RunsComparison) -> Table:
@@ -25,7 +28,8 @@ def runs_table(comparison: RunsComparison) -> Table:
     for label in dict.fromkeys(change.definition.label for change in comparison.changes):
         changes = [change for change in comparison.changes if change.definition.label == label]
         score = changes[0].definition
-        rows.append((comparison.names[0], title_of(score), number(changes[0].difference.first, score), *[''] * 5))
+        own = comparison.reports[0].average(score.label).mean
+        rows.append((comparison.names[0], title_of(score), number(own, score), *[''] * 5))
         for change in changes:
             difference, estimate = change.difference, change.estimate
             rows.append(
@@ -44,12 +48,16 @@ def runs_table(comparison: RunsComparison) -> Table:
 
 
 def interval(estimate: Estimate, definition: Definition) -> str:
-    """Format a confidence interval."""
+    """Format a confidence interval; an empty cell without one."""
+    if math.isnan(estimate.low):
+        return ''
     return f'{with_sign(estimate.low, definition, 1)} to {with_sign(estimate.high, definition, 1)}'
 
 
 def p_text(value: float) -> str:
-    """Format a p-value."""
+    """Format a p-value; an empty cell without one."""
+    if math.isnan(value):
+        return ''
     return f'< {_SMALLEST_P:.4f}' if value < _SMALLEST_P else f'{value:.4f}'
 
 
@@ -80,24 +88,41 @@ def runs_notes(comparison: RunsComparison, tests: int) -> list[str]:
     """
     pair, first = comparison.pairs[0], comparison.names[0]
     method = {'bca': 'bias-corrected accelerated (BCa)', 'percentile': 'percentile'}[pair.method]
-    count = len(comparison.scenes) or len(comparison.reports[0].rows)
-    unit = f'{count} scenes, each counted once' if comparison.scenes else f'{count} images, treated as independent'
+    count, images = len(comparison.scenes), len(comparison.reports[0].rows)
+    units = _counted(count, 'scene') if count else _counted(images, 'image')
+    way = 'each counted once' if count else 'treated as independent'
     notes = [
-        f'Difference: run minus {first}, over {unit}. Paired bootstrap, {method}, {pair.resamples} resamples, seed '
-        f'{pair.seed}; each interval is for itself. p: sign-flip test; Holm: corrected for {tests} tests. '
-        'Means, better and worse: over images.'
+        f'Difference: run minus {first}, over {units}, {way}. Paired bootstrap, {method}, {pair.resamples} resamples, '
+        f'seed {pair.seed}; intervals are not adjusted for several comparisons. p: sign-flip test; Holm: corrected for '
+        f'{_counted(tests, "test")}. Means, better and worse: over images.'
     ]
+    if pair.too_few_scenes:
+        notes.append(
+            f'All images show {_counted(pair.too_few_scenes, "scene")}, too few for tests and for intervals that hold '
+            'for other scenes. These intervals are those of other images of the same scenes.'
+        )
+    elif (least := 2.0 ** (1 - (count or images))) * tests > _CLEAR:
+        notes.append(f'With {units}, p cannot be below {least:.2g}.')
     if comparison.scenes:
         notes.append(
             f'Scenes: {title_of(comparison.main)}; intervals over the images of a scene, which resemble each other.'
         )
     for name, one in zip(comparison.names[1:], comparison.pairs, strict=True):
         notes += [
-            f'{name}, {item.label}: {len(item.left_out)} images without a finite score in both runs excluded.'
+            f'{name}, {item.label}: {_counted(len(item.left_out), "image")} excluded: no finite score in both runs.'
             for item in one.differences
             if item.left_out
         ]
+        notes += [
+            f'{name}, {label}: not compared, no image has a finite score in both runs.' for label in one.not_compared
+        ]
+    if len(comparison.names) > len(COLOURS):
+        notes.append(f'Charts show the first {len(COLOURS)} of {len(comparison.names)} runs.')
     return notes
+
+
+def _counted(count: int, what: str) -> str:
+    return f'{count} {what}{"" if count == 1 else "s"}'
 
 
 def gain_chart(comparison: RunsComparison) -> str | None:
@@ -127,22 +152,30 @@ def tables_of(comparison: RunsComparison) -> list[Table]:
 
 def family_size(comparisons: Sequence[RunsComparison]) -> int:
     """Return the number of p-values that were corrected together."""
-    return sum(len(comparison.changes) for comparison in comparisons)
+    return sum(not math.isnan(change.estimate.p_value) for one in comparisons for change in one.changes)
+
+
+def check_page(page: Path) -> None:
+    """Raise ReportError if a comparison cannot be written as this page and files beside it with other endings."""
+    if page.suffix != '.html' or page.is_dir():
+        raise ReportError(f'{page}: the page of a comparison is a file that ends in .html, such as {page.stem}.html')
 
 
 def write_tables(page: Path, comparisons: Sequence[RunsComparison]) -> list[Path]:
     """Write the tables beside a page as Markdown and LaTeX, and the charts as SVG, each file atomically.
 
     Args:
-        page: whose name the files get, with other endings; its folder is created if needed.
+        page: ends in ``.html``; the files get its name with other endings. Its folder is created if needed.
         comparisons: one per data set.
 
     Returns:
         paths of the files.
 
     Raises:
+        ReportError: the page does not end in ``.html``, or is a folder.
         OSError: the folder is not writable, or the disk is full.
     """
+    check_page(page)
     tests = family_size(comparisons)
     markdown, latex = [f'# {markdown_text(" · ".join(comparisons[0].names))}'], ['% needs \\usepackage{booktabs}']
     files: dict[Path, str] = {}
@@ -156,7 +189,7 @@ def write_tables(page: Path, comparisons: Sequence[RunsComparison]) -> list[Path
         if chart is not None:
             name = f'{page.stem}_{file_stem(comparison.dataset)}_gain.svg'
             files[page.with_name(name)] = chart
-            markdown.append(f'![Gain over the blurred input]({name})')
+            markdown.append(f'![Gain over the blurred input]({quote(name)})')
     files[page.with_suffix('.md')] = '\n\n'.join(markdown) + '\n'
     files[page.with_suffix('.tex')] = '\n\n'.join(latex) + '\n'
     page.parent.mkdir(parents=True, exist_ok=True)

@@ -128,9 +128,9 @@ class Estimate:
 
     Args:
         mean: over scenes, of means over seeds.
-        low: lower end of the confidence interval, from a bootstrap over scenes.
+        low: lower end of the confidence interval, from a bootstrap over scenes; NaN of one scene.
         high: upper end.
-        p_value: of the sign-flip test over scenes.
+        p_value: of the sign-flip test over scenes; NaN if there is no test.
         scenes: number of scenes.
         by_seed: mean over scenes of each seed.
     """
@@ -158,7 +158,8 @@ def scene_estimate(
     """Estimate a mean difference and its interval for new scenes.
 
     Images of one scene resemble each other, so a scene counts once, with the mean of its images. The interval is that
-    of the means over seeds, for other scenes and the same trainings; how much trainings differ is the spread.
+    of the means over seeds, for other scenes and the same trainings; how much trainings differ is the spread. Intervals
+    of few scenes are too narrow.
 
     Args:
         differences: (seeds, scenes).
@@ -175,5 +176,7 @@ def scene_estimate(
         raise ReportError(f'differences must be (seeds, scenes), got {table.shape}')
     scenes = table.mean(0)
     low, high = bootstrap_interval(scenes, confidence, method, resamples, seed)
+    if len(scenes) == 1:  # says nothing about other scenes
+        low = high = math.nan
     p_value = sign_flip_p_value(scenes, 10 * resamples, seed)
     return Estimate(float(scenes.mean()), low, high, p_value, len(scenes), tuple(table.mean(1).tolist()))

@@ -92,19 +92,34 @@ def summary_table(report: Report, published: Mapping[str, float] | None = None) 
 
 
 def summaries(reports: Sequence[Report], names: Sequence[str]) -> Table:
-    """Return the averages of the blurred input, of the baselines of the first run, and of the runs.
+    """Return the averages of the blurred input, of all baselines, and of the runs.
 
-    Runs that have other scores than the first are left out.
+    A cell is empty where a run does not have a score. What several runs have, the blurred input and baselines of one
+    name, is that of the first of them.
 
     Args:
         reports: of the runs, on one data set.
         names: of the runs in the table.
     """
-    tables = [summary_table(report) for report in reports]
-    own = [1 + len(report.baselines) for report in reports]  # place of the run in its table
-    head, above = tables[0].head, tables[0].rows[: own[0]]
-    found = zip(names, tables, own, strict=True)
-    return Table(head, (*above, *((name, *table.rows[row][1:]) for name, table, row in found if table.head == head)))
+    shown = {definition.label: definition for report in reports for definition in shown_definitions(report)}
+    cells: dict[str, dict[str, str]] = {}
+    for report in reports:
+        for definition in shown_definitions(report):
+            label = definition.label
+            averages = {'blurred input': report.input_average(label)}
+            averages |= {name: report.baseline_average(name, label) for name in report.baselines}
+            for name, average in averages.items():
+                row = cells.setdefault(name, {'': str(len(report.members(None)))})
+                if average.count or average.infinite:
+                    row.setdefault(label, cell_of(average, definition))
+    runs = [
+        {'': str(len(report.members(None)))}
+        | {item.label: cell_of(report.average(item.label), item) for item in shown_definitions(report)}
+        for report in reports
+    ]
+    head = ('', 'images', *map(title_of, shown.values()))
+    rows = [*cells.items(), *zip(names, runs, strict=True)]
+    return Table(head, tuple((name, *(row.get(label, '') for label in ('', *shown))) for name, row in rows))
 
 
 def summary_markdown(reports: Sequence[Report], published: Published | None = None) -> str:
@@ -218,9 +233,11 @@ _LATEX |= {'^': r'\textasciicircum{}', **{sign: f'${sign}$' for sign in '<>|'}, 
 def _escaped_for_latex(text: str) -> str:
     """Escape text for LaTeX; a hyphen before a number is a minus sign."""
     minus = re.sub(r'(?<![\w.])-(?=\d)', '\0', ' '.join(text.split()))
-    return ''.join('$-$' if sign == '\0' else _LATEX.get(sign, sign) for sign in minus)
+    escaped = ''.join('$-$' if sign == '\0' else _LATEX.get(sign, sign) for sign in minus)
+    # after the end of a row, a bracket would begin its option, and a star would be lost
+    return f'{{{escaped[0]}}}{escaped[1:]}' if escaped.startswith(('[', '*')) else escaped
 
 
 def markdown_text(text: str) -> str:
     """Escape text for Markdown."""
-    return re.sub(r'([\\`*_\[\]<>|#])', r'\\\1', ' '.join(text.split()))
+    return re.sub(r'([\\`*_\[\]<>|#~$&])', r'\\\1', ' '.join(text.split()))

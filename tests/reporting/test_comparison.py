@@ -102,8 +102,11 @@ def test_perfect_images_are_no_difference_and_one_sided_ones_are_left_out():
     psnr = compare(first, second).difference('psnr')
     assert (psnr.count, psnr.estimate.mean, psnr.ties, psnr.left_out) == (2, 0.5, 1, ('image2',))
     assert re.search(r'psnr: 1\b', ' '.join(runs_notes(*compare_runs([[first, second]]), 1)))
-    with pytest.raises(ReportError, match='finite'):
-        compare(report([math.inf]), report([math.inf], OTHER))
+    equal = compare(report([math.inf] * 2), report([math.inf] * 2, OTHER)).difference('psnr')
+    assert (equal.count, equal.first, equal.second, equal.estimate.mean) == (2, math.inf, math.inf, 0.0)
+    with pytest.raises(ReportError, match=r'GoPro.*run a.*run b.*finite'):
+        psnr = [replace(one, scores={'psnr': 30.0}) for one in report([30.0]).rows]
+        compare(report([math.inf]), replace(report([30.0], OTHER), rows=tuple(psnr)))
 
 
 def test_other_images_are_listed():
@@ -178,12 +181,16 @@ def run_script(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProc
 def test_the_script_prints_the_table_and_writes_the_gallery(tmp_path):
     evaluate(tmp_path / 'a', [1.0, 2.0, -4.0])
     evaluate(tmp_path / 'b', [1.5, 2.5, 0.0], OTHER)
+    for page in ('four.md', 'v0.2'):
+        done = run_script(tmp_path / 'a', tmp_path / 'b', '--output', tmp_path / page)
+        assert done.returncode == 1 and '.html' in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a', 'b']
     done = run_script(tmp_path / 'a', tmp_path / 'b')
     assert done.returncode == 0, done.stderr
     cells = done.stdout.splitlines()[4].split()
     assert cells[:6] == ['run', 'b', 'PSNR,', 'dB', '26.33', '+1.667']
     page = tmp_path / 'b' / 'compared_with_a.html'
-    assert f'gallery: {page}' in done.stdout
+    assert done.stdout.splitlines()[-1] == str(page)
     assert '../a/pictures/GoPro/00000_image0_output.png' in page.read_text(encoding='utf-8')
     elsewhere = tmp_path / 'new folder' / 'page.html'
     done = run_script(

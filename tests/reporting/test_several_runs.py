@@ -12,7 +12,7 @@ import pytest
 from basicsr.reporting import Report, compare_runs, write_runs_page, write_tables
 from basicsr.reporting.scenes import scene_of, scenes_of
 from basicsr.reporting.several_tables import gain_chart, runs_notes, runs_table, scene_table
-from basicsr.reporting.tables import Table
+from basicsr.reporting.tables import Table, summaries
 from basicsr.utils.errors import ReportError
 from tests.helpers.reports import DEFINITIONS, FACTS, evaluate, report, row
 
@@ -101,7 +101,60 @@ def test_images_perfect_in_one_run_are_left_out_and_noted():
     values = [28.0] * 11 + [math.inf]
     (done,) = compare_runs([[REFERENCE, run_of('inf', values)]], ['psnr'])
     assert done.changes[0].estimate.mean == 1.0
-    assert any('inf, psnr: 1 images' in note for note in runs_notes(done, 1))
+    assert any('inf, psnr: 1 image excluded' in note for note in runs_notes(done, 1))
+
+
+def test_frames_of_few_scenes_have_no_p_value_and_a_note():
+    names = [f'clip_{frame:06d}' for frame in range(12)]
+    (done,) = compare_runs([[run_of(name, [value] * 12, names) for name, value in (('a', 27.0), ('b', 28.0))]])
+    assert {row[5:7] for row in runs_table(done).rows} == {('', '')} and done.pairs[0].too_few_scenes == 1
+    assert '1 scene,' in runs_notes(done, 0)[1] and '0 tests' in runs_notes(done, 0)[0]
+    (asked,) = compare_runs([[REFERENCE, BETTER, MIXED]], scenes='image')
+    assert not asked.pairs[0].too_few_scenes and not math.isnan(asked.changes[0].adjusted)
+
+
+def test_one_scene_has_no_interval():
+    (done,) = compare_runs([[run_of('a', [27.0], ['x']), run_of('b', [28.0], ['x'])]], ['psnr'])
+    assert runs_table(done).rows[1][3:7] == ('+1.000', '', '1.0000', '1.0000')
+    assert not done.changes[0].difference.is_clear
+    assert 'over 1 image,' in runs_notes(done, 1)[0] and 'below 1.' in runs_notes(done, 1)[1]
+
+
+def test_the_smallest_p_value_is_said_where_it_hides_findings():
+    (done,) = compare_runs([[REFERENCE, BETTER]])  # six scenes
+    assert 'below 0.031' in runs_notes(done, 3)[1]
+    assert not any('below' in note for note in runs_notes(done, 1))
+
+
+def test_a_score_without_comparable_images_is_left_out_with_a_note():
+    infinite = run_of('never', [math.inf] * 12)
+    infinite = replace(infinite, rows=tuple(replace(r, scores=r.scores | {'ssim': 0.5}) for r in infinite.rows))
+    (done,) = compare_runs([[REFERENCE, BETTER, infinite]])
+    assert [(change.run, change.definition.label) for change in done.changes] == [
+        ('better', 'psnr'), ('better', 'ssim'), ('never', 'ssim'), ('better', 'mcr'), ('never', 'mcr'),
+    ]  # fmt: skip
+    assert any(note.startswith('never, psnr: not compared') for note in runs_notes(done, 5))
+
+
+def test_the_mean_of_the_reference_is_its_own_in_any_order():
+    lacking = run_of('x', [28.0] * 11 + [math.inf])
+    reference = run_of('ref', [26.0] * 11 + [38.0])
+    for runs in ([reference, lacking, BETTER], [reference, BETTER, lacking]):
+        (done,) = compare_runs([runs], ['psnr'])
+        assert runs_table(done).rows[0][2] == '27.00'
+
+
+def test_averages_show_scores_and_baselines_of_all_runs():
+    one = replace(BETTER, rows=tuple(replace(r, scores={'psnr': r.scores['psnr']}) for r in BETTER.rows))
+    two = replace(MIXED, rows=tuple(replace(r, baselines={'mask': {'ssim': 0.25}}) for r in MIXED.rows))
+    table = summaries([one, two], ['one', 'two'])
+    assert table.head[:4] == ('', 'images', 'PSNR, dB', 'SSIM 3-D')
+    assert [row[:4] for row in table.rows] == [
+        ('blurred input', '12', '25.00', '0.625'),
+        ('mask', '12', '', '0.250'),
+        ('one', '12', '28.00', ''),
+        ('two', '12', '27.25', '0.681'),
+    ]
 
 
 def test_runs_that_do_not_fit_are_refused():
@@ -119,7 +172,7 @@ def test_equal_names_are_numbered():
 
 
 def test_latex_is_escaped():
-    table = Table(('', 'loss > 3 dB, %'), (('a_b & {c}', '-0.5 (-1 to +2)'), ('x-1', '1.0')))
+    table = Table(('', 'loss > 3 dB, %'), (('a_b & {c}', '-0.5 (-1 to +2)'), ('x-1', '1.0'), ('[e*]', '*')))
     assert table.latex().splitlines() == [
         r'\begin{tabular}{lr}',
         r'\toprule',
@@ -127,6 +180,7 @@ def test_latex_is_escaped():
         r'\midrule',
         r'a\_b \& \{c\} & $-$0.5 ($-$1 to +2) \\',
         r'x-1 & 1.0 \\',
+        r'{[}e*] & {*} \\',
         r'\bottomrule',
         r'\end{tabular}',
     ]

@@ -100,7 +100,8 @@ def answered(server: Server, request: Request) -> tuple[str, str]:
         return 'FAILED: leak', f'{request.kind}: {leak!r} in the answer to {request.pieces[0][:300]!r}'
     if status not in request.allowed:
         return f'FAILED: {status}', f'{request.kind}: {status} for {request.pieces[0][:300]!r}: {answer[-300:]!r}'
-    return ('connection closed' if status == 0 else 'refused' if status in REFUSED else 'answered'), ''
+    outcome = {-1: 'no answer in time', 0: 'connection closed'}.get(status)
+    return outcome or ('refused' if status in REFUSED else 'answered'), ''
 
 
 def upload(server: Server, path: Path, number: int) -> tuple[str, str]:
