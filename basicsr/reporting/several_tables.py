@@ -93,8 +93,8 @@ def runs_notes(comparison: RunsComparison, tests: int) -> list[str]:
     way = 'each counted once' if count else 'treated as independent'
     notes = [
         f'Difference: run minus {first}, over {units}, {way}. Paired bootstrap, {method}, {pair.resamples} resamples, '
-        f'seed {pair.seed}; intervals are not adjusted for multiple comparisons. p: sign-flip test; Holm: corrected for '
-        f'{_counted(tests, "test")}. Means, better and worse: over images.'
+        f'seed {pair.seed}; intervals are not adjusted for multiple comparisons. p: sign-flip test; Holm: corrected '
+        f'for {_counted(tests, "test")}. Means, better and worse: over images.'
     ]
     if pair.too_few_scenes:
         notes.append(
