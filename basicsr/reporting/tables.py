@@ -109,11 +109,11 @@ def summaries(reports: Sequence[Report], names: Sequence[str]) -> Table:
             averages = {'blurred input': report.input_average(label)}
             averages |= {name: report.baseline_average(name, label) for name in report.baselines}
             for name, average in averages.items():
-                row = cells.setdefault(name, {'': str(len(report.members(None)))})
-                if average.count or average.infinite:
+                row = cells.setdefault(name, {'': str(len(report.rows))})
+                if average.count:
                     row.setdefault(label, cell_of(average, definition))
     runs = [
-        {'': str(len(report.members(None)))}
+        {'': str(len(report.rows))}
         | {item.label: cell_of(report.average(item.label), item) for item in shown_definitions(report)}
         for report in reports
     ]
