@@ -9,6 +9,11 @@ runpy.run_path(f'{Path(__file__).resolve().parents[1]}/basicsr/utils/clone.py')
 
 import argparse
 
+FINDING = (
+    'In a controlled experiment with small networks and many photos, true masks raised PSNR by 0.05 dB over masks of '
+    'another photo (95 % interval 0.01 to 0.10): docs/prior.md'
+)
+
 
 def parse() -> argparse.Namespace:
     """Parse the command line."""
@@ -40,6 +45,7 @@ def main() -> int:
         )
     if not comparison.scenes:  # too few photos for an interval over them
         print('  Images cut from one photo are similar, so for photos in general the intervals are too narrow.')
+    print(f'\n{FINDING}')
     page = write_runs_page(comparison_file(*folders), folders, [comparison])
     print('\nOpen in a browser:')
     for what, file in (
