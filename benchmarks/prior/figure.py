@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from basicsr.reporting.line_chart import COLOURS, WIDTH, Axis, document
 
-_LEFT, _RIGHT, _ROW, _TOP = 240, 24, 34, 20
+_LEFT, _RIGHT, _ROW, _TOP = 310, 24, 42, 20
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Bar:
 
     Args:
         name: beside it.
+        meaning: below the name.
         mean: in dB.
         low: lower end.
         high: upper end.
@@ -25,6 +26,7 @@ class Bar:
     """
 
     name: str
+    meaning: str
     mean: float
     low: float
     high: float
@@ -51,7 +53,8 @@ def draw(bars: Sequence[Bar]) -> str:
     for row, bar in enumerate(bars):
         y = _TOP + _ROW * row + _ROW // 2
         colour, weight = (COLOURS[2], 'bold') if bar.strong else (COLOURS[1], 'normal')
-        parts.append(f'<text x="8" y="{y + 5}" font-weight="{weight}">{html.escape(bar.name)}</text>')
+        parts.append(f'<text x="8" y="{y - 2}" font-weight="{weight}">{html.escape(bar.name)}</text>')
+        parts.append(f'<text x="8" y="{y + 12}" font-size="12">{html.escape(bar.meaning)}</text>')
         parts.append(f'<path d="M{at(bar.low)} {y}H{at(bar.high)}" stroke="{colour}" stroke-width="3"/>')
         parts.append(f'<path d="M{at(bar.mean)} {y - 5}v10" stroke="{colour}" stroke-width="10"/>')
         parts += [f'<circle cx="{at(value)}" cy="{y}" r="3.5" fill="none" stroke="{colour}"/>' for value in bar.by_seed]

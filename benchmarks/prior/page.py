@@ -23,7 +23,14 @@ FIGURE = 'images/prior.svg'
 PLACES = {'in distribution': ('same',), 'out of distribution': ('longer', 'gamma', 'real')}
 PRIMARY = (4, 7, 'in distribution')
 SECONDARY = [(a, b, place) for a, b in ((4, 1), (9, 10), (9, 4)) for place in PLACES]
-_SETS = {'same': 'same motion', 'longer': 'longer paths', 'gamma': 'other exponent', 'real': 'real pairs'}
+NOT_PLANNED = [(7, 1), (10, 1), (9, 1)]
+_MEANINGS = {
+    (4, 7): 'linear: true masks − masks of another photo',
+    (4, 1): 'linear, true masks − no masks',
+    (9, 10): 'energies: true masks − masks of another photo',
+    (9, 4): 'true masks: energies − linear',
+}
+_SETS = {'same': 'same motion', 'longer': 'longer paths', 'gamma': 'gamma 1', 'real': 'real pairs'}
 _BLOCK = re.compile(r'(<!-- results:.*?-->\n).*?(<!-- end of results -->)', re.S)
 
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
@@ -138,12 +145,12 @@ def comparisons(results: Results) -> Table:
 
 
 def sets_table(results: Results) -> Table:
-    """Return the compared differences on each set alone."""
+    """Return differences on each set alone: those of the comparisons, and those that were not planned."""
     rows = []
-    for first, second in dict.fromkeys((a, b) for a, b, _ in (PRIMARY, *SECONDARY)):
-        found = [difference(results, first, second, [name]) for name in _SETS]
-        cells = ['' if one is None else '{} ({})'.format(*_with_interval(one)) for one in found]
-        rows.append((f'{first} − {second}', *cells))
+    for first, second in (*_MEANINGS, *NOT_PLANNED):
+        note = ' (not planned)' if (first, second) in NOT_PLANNED else ''
+        cells = [_in_one_cell(difference(results, first, second, [name])) for name in _SETS]
+        rows.append((f'{first} − {second}{note}', *cells))
     return Table(('arms', *(f'{title}, dB' for title in _SETS.values())), tuple(rows))
 
 
@@ -156,6 +163,10 @@ def _with_interval(one: Estimate) -> tuple[str, str]:
     return f'{one.mean:+.3f}', '' if math.isnan(one.low) else f'{one.low:+.3f} to {one.high:+.3f}'
 
 
+def _in_one_cell(one: Estimate | None) -> str:
+    return '' if one is None else '{} ({})'.format(*_with_interval(one))
+
+
 def _spread(one: Estimate) -> str:
     return f'{one.spread:.3f}' if len(one.by_seed) > 1 else ''
 
@@ -165,35 +176,42 @@ def arms_table(results: Results, length: Length) -> Table:
     head = ('arm', 'seeds', *(f'{title}, dB' for title in _SETS.values()), 'training loss', 'test loss', 'gap, dB')
     rows = []
     if results.blurred:
-        rows.append(('blurred images', '', *_means([results.blurred]), *_losses([results.blurred]), ''))
+        rows.append(
+            ('blurred images', '', *_means([results.blurred]), *_losses([results.blurred], results.blurred), '')
+        )
     for arm in ARMS.values():
         if length in arm.lengths:
             runs, each = results.of(arm.number, length), results.seconds.get(arm.number)
             cost = '' if each is None else f'{1000 * each:.0f}'
-            rows.append((f'{arm.number} {arm.title}', str(len(runs)), *_means(runs), *_losses(runs), cost))
-    return Table((*head, 'ms a step'), tuple(rows))
+            rows.append(
+                (f'{arm.number} {arm.title}', str(len(runs)), *_means(runs), *_losses(runs, results.blurred), cost)
+            )
+    return Table((*head, 'gap − that of blurred images, dB', 'ms a step'), tuple(rows))
 
 
 def short_table(results: Results) -> Table:
-    """Return the differences of the short arms to arm 4 of the same length."""
+    """Return the differences of the short arms to arms 1 and 4 of the same length."""
     rows = []
     for arm in ARMS.values():
-        if 'short' not in arm.lengths or arm.number == 4:
-            continue
-        cells = [f'{arm.number} − 4: {arm.title}']
-        for sets in PLACES.values():
-            one = difference(results, arm.number, 4, sets, 'short')
-            cells += [''] * 3 if one is None else [*_with_interval(one), _spread(one)]
-        rows.append(tuple(cells))
-    head = [title for place in PLACES for title in (f'{place}, dB', '95 % interval', 'spread over seeds, dB')]
-    return Table(('arms', *head), tuple(rows))
+        if 'short' in arm.lengths:
+            cells = [f'{arm.number} {arm.title}']
+            for other in (1, 4):
+                for sets in PLACES.values():
+                    one = None if arm.number == other else difference(results, arm.number, other, sets, 'short')
+                    cells += [_in_one_cell(one), '' if one is None else _spread(one)]
+            rows.append(tuple(cells))
+    head = [title for other in (1, 4) for place in PLACES for title in (f'− arm {other}, {place}, dB', 'spread, dB')]
+    return Table(('arm', *head), tuple(rows))
 
 
-def _losses(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+def _losses(runs: Sequence[Mapping[str, Any]], blurred: Mapping[str, Any]) -> list[str]:
+    """Return the cells of training loss, test loss, their gap, and how far it exceeds that of the blurred images."""
     if not runs or 'test_loss' not in runs[0]:
-        return ['', '', '']
+        return [''] * 4
     training, test = (statistics.fmean(run[key] for run in runs) for key in ('training_loss', 'test_loss'))
-    return [f'{training:.2f}', f'{test:.2f}', f'{test - training:.2f}']
+    own = blurred['test_loss'] - blurred['training_loss'] if 'test_loss' in blurred else math.nan
+    excess = test - training - own
+    return [f'{training:.2f}', f'{test:.2f}', f'{test - training:.2f}', '' if math.isnan(excess) else f'{excess:.2f}']
 
 
 def _means(runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -207,7 +225,7 @@ def _means(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 def bars(results: Results) -> list[Bar]:
     """Return the comparisons as bars of the figure."""
     return [
-        Bar(name_of(key), one.mean, one.low, one.high, one.by_seed, strong=key == PRIMARY)
+        Bar(name_of(key), _MEANINGS[key[:2]], one.mean, one.low, one.high, one.by_seed, strong=key == PRIMARY)
         for key, one in fixed_comparisons(results).items()
         if one is not None
     ]
@@ -219,25 +237,18 @@ def block(results: Results) -> str:
     state = (
         f'All {every} runs are finished.' if results.is_complete else f'So far: {done} of {every} runs are finished.'
     )
-    parts = [f'**{state}**']
+    parts = [state]
     if bars(results):
         parts += [f'![Differences between arms with 95 % intervals]({FIGURE})', comparisons(results).markdown()]
-        parts += ['The same differences on each set alone; these intervals are not adjusted:']
-        parts += [sets_table(results).markdown()]
+        parts += ['### How large are the differences on each set?', sets_table(results).markdown()]
     lengths: tuple[Length, ...] = ('long', 'short')
     for length in lengths:
         runs = [content for (_, own, _), content in results.runs.items() if own == length]
         if runs:
-            parts += [f'Arms with {runs[0]["steps"]:,} steps{_minutes(runs)}:', arms_table(results, length).markdown()]
+            parts += [f'### Scores after {runs[0]["steps"]:,} steps', arms_table(results, length).markdown()]
     if any(own == 'short' for _, own, _ in results.runs):
-        parts += ['Short arms, compared with arm 4 of the same length; these intervals are not adjusted:']
-        parts += [short_table(results).markdown()]
+        parts += ['### How do the short runs differ from arms 1 and 4?', short_table(results).markdown()]
     return '\n\n'.join(parts)
-
-
-def _minutes(runs: Sequence[Mapping[str, Any]]) -> str:
-    known = [run['cpu_seconds'] for run in runs if run.get('cpu_seconds')]
-    return f' ({statistics.median(known) / 60:.0f} minutes of CPU time a run, median)' if known else ''
 
 
 def write_page(folder: Path, page: Path | None = None) -> Path:

@@ -157,7 +157,13 @@ def test_comparisons_by_hand():
     text = page.comparisons(found).markdown()
     assert '| 4 − 7, in distribution (primary) | +0.450 |' in text
     assert '| 9 − 10, in distribution |  |' in text
-    assert '0.50' in page.arms_table(found, 'long').markdown()
+    assert page.sets_table(found).rows[4][:2] == ('7 − 1 (not planned)', '+0.750 (+0.500 to +1.000)')
+    blurred = {'training_loss': -25.2, 'test_loss': -25.4, 'scores': {}}
+    table = page.arms_table(page.Results(found.runs, blurred, {}), 'long')
+    assert [row[-4:] for row in table.rows[:2]] == [('-25.40', '-0.20', '0.00', ''), ('-23.50', '0.50', '0.70', '')]
+    short = {(arm, 'short', seed): run for (arm, _, seed), run in results({(3, 0): 1.0, (1, 0): 0.5}).runs.items()}
+    row = page.short_table(page.Results(short, {}, {})).rows[2]
+    assert row == ('3 MAP, true masks', '+0.750 (+0.500 to +1.000)', '', '+0.000 (-0.500 to +0.500)', '', *[''] * 4)
 
 
 def test_a_training_with_other_options_is_not_taken_over(tmp_path):
@@ -188,8 +194,8 @@ def test_the_page_says_when_it_is_incomplete(tmp_path):
 
 
 def test_the_figure_shows_intervals_at_their_place():
-    image = draw([Bar('a < b', 0.1, -0.1, 0.3, (0.0, 0.2), strong=True), Bar('c', 0.0, 0.0, 0.0)])
-    assert 'a &lt; b' in image and image.count('<circle') == 2
+    image = draw([Bar('a < b', 'm & n', 0.1, -0.1, 0.3, (0.0, 0.2), strong=True), Bar('c', '', 0.0, 0.0, 0.0)])
+    assert 'a &lt; b' in image and 'm &amp; n' in image and image.count('<circle') == 2
     (zero,) = re.findall(r'd="M([\d.]+) [^"]*" stroke="#444444"', image)
     squares = [float(x) for x in re.findall(r'd="M([\d.]+) \d+v10"', image)]
     assert squares[0] > squares[1] == float(zero)
