@@ -91,10 +91,11 @@ def runs_notes(comparison: RunsComparison, tests: int) -> list[str]:
     count, images = len(comparison.scenes), len(comparison.reports[0].rows)
     units = _counted(count, 'scene') if count else _counted(images, 'image')
     way = 'each counted once' if count else 'treated as independent'
+    tested = f'p: sign-flip test; Holm: corrected for {_counted(tests, "test")}. ' if tests else ''
     notes = [
         f'Difference: run minus {first}, over {units}, {way}. Paired bootstrap, {method}, {pair.resamples} resamples, '
-        f'seed {pair.seed}; intervals are not adjusted for multiple comparisons. p: sign-flip test; Holm: corrected '
-        f'for {_counted(tests, "test")}. Means, better and worse: over images.'
+        f'seed {pair.seed}; intervals are not adjusted for multiple comparisons. {tested}Means, better and worse: over '
+        'images.'
     ]
     if pair.too_few_scenes:
         notes.append(
