@@ -165,14 +165,21 @@ def test_the_networks_of_all_option_files(path):
     wanted = load_options(path).network_g.as_dict()
     with torch.device('meta'):
         block = network_of(build_network(wanted).state_dict())
-    assert block.pop('type') == wanted.pop('type').replace('Local', '')
+    wanted = _told(wanted)
+    assert block.pop('type') == wanted.pop('type')
     if wanted.get('row_channel') and 'mask' in block:  # NAFNet: one more channel is taken for the gray mask
         assert block.pop('mask') is wanted.pop('row_channel')
-    for untold in UNTOLD:
-        wanted.pop(untold, None)
     if 'prior_channels' not in block:
         assert wanted.pop('prior_channels', 0) == 0
     assert _chosen(block, wanted) == _as_list(wanted)
+
+
+def _told(wanted: dict[str, Any]) -> dict[str, Any]:
+    """What parameters tell of these arguments, and of those of nested networks."""
+    told = {
+        key: _told(value) if isinstance(value, dict) else value for key, value in wanted.items() if key not in UNTOLD
+    }
+    return {**told, 'type': told['type'].replace('Local', '')} if 'type' in told else told
 
 
 def _chosen(found: Any, wanted: Any) -> Any:

@@ -612,6 +612,7 @@ def signals(monkeypatch):
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.getsignal(number) for number in numbers]
     monkeypatch.setattr(console, '_received', [])
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
     console.end_on_signals()
     yield
     for number, handler in zip(numbers, before, strict=True):

@@ -37,15 +37,16 @@ def roots(tmp_path_factory):
     return {**roots, 'gray': str(folder / 'gray'), 'frames': str(folder / 'frames')}
 
 
+NAFNETS = ['width=4', 'enc_blk_nums=[1,1]', 'dec_blk_nums=[1,1]']
 TINY = {
     'LaKDNet': ['dim=4', 'num_blocks=[1,1,1,1]', 'mix_kernel_size=[3,3,3,3]'],
     'AnalysisSynthesisNet': [
         f'{part}={json.dumps(block)}' for part, block in (('analysis', TINY_ANALYSIS), ('synthesis', TINY_SYNTHESIS))
     ],
     'PhotoUNet': ['width=4', 'blocks=[1,1,1]'],
+    'SAMDeblur': [f'backbone:{change}' for change in NAFNETS],
     'RSST': ['base_channel=4', 'win_size=[2,4]', 'depths=[1,1,1,1,1,1,1,1]'],
 }
-NAFNETS = ['width=4', 'enc_blk_nums=[1,1]', 'dec_blk_nums=[1,1]']
 
 
 def shrunk(path: Path, roots: dict[str, str]) -> list[str]:
