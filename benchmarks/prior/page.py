@@ -8,6 +8,7 @@ import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,15 @@ from benchmarks.prior.running import BLURRED, SECONDS
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'prior.md'
 FIGURE = 'images/prior.svg'
 PLACES = {'in distribution': ('same',), 'out of distribution': ('longer', 'gamma', 'real')}
-PRIMARY = (4, 7, 'in distribution')
-SECONDARY = [(a, b, place) for a, b in ((4, 1), (9, 10), (9, 4)) for place in PLACES]
-NOT_PLANNED = [(7, 1), (10, 1), (9, 1)]
-_MEANINGS = {
+PLANNED = {  # pairs of arms, and what their difference compares
     (4, 7): 'linear: true masks − masks of another photo',
     (4, 1): 'linear, true masks − no masks',
     (9, 10): 'energies: true masks − masks of another photo',
     (9, 4): 'true masks: energies − linear',
 }
+PRIMARY = (4, 7, 'in distribution')
+SECONDARY = [(a, b, place) for a, b in PLANNED if (a, b) != PRIMARY[:2] for place in PLACES]
+NOT_PLANNED = [(7, 1), (10, 1), (9, 1)]
 _SETS = {'same': 'same motion', 'longer': 'longer paths', 'gamma': 'gamma 1', 'real': 'real pairs'}
 _BLOCK = re.compile(r'(<!-- results:.*?-->\n).*?(<!-- end of results -->)', re.S)
 
@@ -49,6 +50,11 @@ class Results:
     runs: Mapping[tuple[int, Length, int], Mapping[str, Any]]
     blurred: Mapping[str, Any]
     seconds: Mapping[int, float]
+
+    @cached_property
+    def comparisons(self) -> dict[tuple[int, int, str], Estimate | None]:
+        """Return the primary and the secondary comparisons; None for those without a seed yet."""
+        return {(a, b, place): difference(self, a, b, PLACES[place]) for a, b, place in (PRIMARY, *SECONDARY)}
 
     @property
     def is_complete(self) -> bool:
@@ -122,14 +128,9 @@ def difference(
     return scene_estimate(rows) if rows and rows[0] else None
 
 
-def fixed_comparisons(results: Results) -> dict[tuple[int, int, str], Estimate | None]:
-    """Return the primary and the secondary comparisons; None for those without a seed yet."""
-    return {(a, b, place): difference(results, a, b, PLACES[place]) for a, b, place in (PRIMARY, *SECONDARY)}
-
-
 def comparisons(results: Results) -> Table:
     """Return the table of the primary and the secondary comparisons."""
-    found = fixed_comparisons(results)
+    found = results.comparisons
     # a comparison that is missing counts in the correction, so that the other values do not change when it comes
     corrected = holm({name_of(key): 1.0 if (one := found[key]) is None else one.p_value for key in SECONDARY})
     rows = []
@@ -147,7 +148,7 @@ def comparisons(results: Results) -> Table:
 def sets_table(results: Results) -> Table:
     """Return differences on each set alone: those of the comparisons, and those that were not planned."""
     rows = []
-    for first, second in (*_MEANINGS, *NOT_PLANNED):
+    for first, second in (*PLANNED, *NOT_PLANNED):
         note = ' (not planned)' if (first, second) in NOT_PLANNED else ''
         cells = [_in_one_cell(difference(results, first, second, [name])) for name in _SETS]
         rows.append((f'{first} − {second}{note}', *cells))
@@ -174,33 +175,27 @@ def _spread(one: Estimate) -> str:
 def arms_table(results: Results, length: Length) -> Table:
     """Return mean PSNR by set, losses and their gap, and the time of all arms of a length."""
     head = ('arm', 'seeds', *(f'{title}, dB' for title in _SETS.values()), 'training loss', 'test loss', 'gap, dB')
-    rows = []
-    if results.blurred:
-        rows.append(
-            ('blurred images', '', *_means([results.blurred]), *_losses([results.blurred], results.blurred), '')
-        )
+    lines = [('blurred images', '', [results.blurred], '')] if results.blurred else []
     for arm in ARMS.values():
         if length in arm.lengths:
             runs, each = results.of(arm.number, length), results.seconds.get(arm.number)
-            cost = '' if each is None else f'{1000 * each:.0f}'
-            rows.append(
-                (f'{arm.number} {arm.title}', str(len(runs)), *_means(runs), *_losses(runs, results.blurred), cost)
+            lines.append(
+                (f'{arm.number} {arm.title}', str(len(runs)), runs, '' if each is None else f'{1000 * each:.0f}')
             )
+    rows = [(title, seeds, *_means(runs), *_losses(runs, results.blurred), cost) for title, seeds, runs, cost in lines]
     return Table((*head, 'gap − that of blurred images, dB', 'ms a step'), tuple(rows))
 
 
 def short_table(results: Results) -> Table:
     """Return the differences of the short arms to arms 1 and 4 of the same length."""
-    rows = []
-    for arm in ARMS.values():
-        if 'short' in arm.lengths:
-            cells = [f'{arm.number} {arm.title}']
-            for other in (1, 4):
-                for sets in PLACES.values():
-                    one = None if arm.number == other else difference(results, arm.number, other, sets, 'short')
-                    cells += [_in_one_cell(one), '' if one is None else _spread(one)]
-            rows.append(tuple(cells))
-    head = [title for other in (1, 4) for place in PLACES for title in (f'− arm {other}, {place}, dB', 'spread, dB')]
+    columns, rows = [(other, place) for other in (1, 4) for place in PLACES], []
+    for arm in (arm for arm in ARMS.values() if 'short' in arm.lengths):
+        cells = [f'{arm.number} {arm.title}']
+        for other, place in columns:
+            one = None if arm.number == other else difference(results, arm.number, other, PLACES[place], 'short')
+            cells += [_in_one_cell(one), '' if one is None else _spread(one)]
+        rows.append(tuple(cells))
+    head = [title for other, place in columns for title in (f'− arm {other}, {place}, dB', 'spread, dB')]
     return Table(('arm', *head), tuple(rows))
 
 
@@ -225,8 +220,8 @@ def _means(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 def bars(results: Results) -> list[Bar]:
     """Return the comparisons as bars of the figure."""
     return [
-        Bar(name_of(key), _MEANINGS[key[:2]], one.mean, one.low, one.high, one.by_seed, strong=key == PRIMARY)
-        for key, one in fixed_comparisons(results).items()
+        Bar(name_of(key), PLANNED[key[:2]], one.mean, one.low, one.high, one.by_seed, strong=key == PRIMARY)
+        for key, one in results.comparisons.items()
         if one is not None
     ]
 
